@@ -1,0 +1,26 @@
+"""Temperature Logger: thermometers wired to this machine, as sensors."""
+
+from homeassistant.const import Platform
+from homeassistant.core import HomeAssistant
+
+from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+
+PLATFORMS = [Platform.SENSOR]
+
+
+async def async_setup_entry(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+) -> bool:
+    """Set up one device."""
+    coordinator = ReadingCoordinator(hass, entry)
+    await coordinator.async_config_entry_first_refresh()
+    entry.runtime_data = coordinator
+    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    return True
+
+
+async def async_unload_entry(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+) -> bool:
+    """Unload one device; the coordinator gives it back as it shuts down."""
+    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)

@@ -1,0 +1,337 @@
+"""Pick a device from what is there; change where it is and how it is read."""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, count
+from typing import Any, Final, override
+
+from homeassistant.config_entries import (
+    SOURCE_RECONFIGURE,
+    ConfigEntry,
+    ConfigEntryState,
+    ConfigFlow,
+    ConfigFlowResult,
+    OptionsFlowWithReload,
+)
+from homeassistant.const import (
+    CONF_DEVICE,
+    UnitOfPressure,
+    UnitOfRatio,
+    UnitOfTemperature,
+    UnitOfTime,
+)
+from homeassistant.core import callback
+from homeassistant.helpers.selector import (
+    NumberSelector,
+    NumberSelectorConfig,
+    NumberSelectorMode,
+    SelectOptionDict,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
+)
+from homeassistant.helpers.translation import async_get_translations
+import voluptuous as vol
+
+from .const import (
+    CONF_ADAPTER,
+    CONF_CALIBRATION,
+    CONF_FACTOR,
+    CONF_INTERVAL,
+    CONF_KIND,
+    CONF_OFFSET,
+    CONF_QUANTITIES,
+    DEFAULT_INTERVAL,
+    DOMAIN,
+    KIND_BME280,
+    KIND_USB,
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+)
+from .coordinator import read_within_deadline
+from .discovery import Found, Problem, async_search
+from .drivers import DriverError, Fault, bme280, i2c_place
+from .kinds import async_make_driver, place
+
+# What an owner may correct: beyond it the sensor is broken, not off.
+FACTORS: Final = (0.5, 2.0)
+OFFSETS: Final = {"humidity": 50.0, "pressure": 200.0, "temperature": 50.0}
+NEUTRAL: Final = {CONF_FACTOR: 1.0, CONF_OFFSET: 0.0}
+UNITS: Final = {
+    "humidity": UnitOfRatio.PERCENTAGE,
+    "pressure": UnitOfPressure.HPA,
+    "temperature": UnitOfTemperature.CELSIUS,
+}
+
+
+class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
+    """Sets up a device, or finds it again at another place."""
+
+    VERSION = 1
+
+    def __init__(self) -> None:
+        """Begin without a search."""
+        self._chosen: set[str] = set()
+        self._found = Found()
+
+    @staticmethod
+    @callback
+    @override
+    def async_get_options_flow(config_entry: ConfigEntry) -> OptionsFlow:
+        """Return the flow that changes how a device is read."""
+        return OptionsFlow()
+
+    async def async_step_user(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Pick a device to set up."""
+        return await self._async_step_pick("user", user_input)
+
+    async def async_step_reconfigure(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Pick the place where the device is now."""
+        return await self._async_step_pick("reconfigure", user_input)
+
+    async def async_step_nothing_found(
+        self, _: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Look again."""
+        reconfigure = self.source == SOURCE_RECONFIGURE
+        return await self._async_step_pick("reconfigure" if reconfigure else "user")
+
+    async def _async_step_pick(
+        self, step_id: str, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Show what is there; take what was picked."""
+        picked = problem = ""
+        if user_input is not None:
+            picked = user_input[CONF_DEVICE]
+            self._chosen |= {picked} & {a.key for a in self._found.adapters}
+            if picked not in self._chosen:
+                result = await self._async_take(picked)
+                if not isinstance(result, str):
+                    return result
+                problem = result
+        self._found = await async_search(self.hass, self._owned(), self._chosen)
+        if picked in self._chosen:
+            problem = await self._async_missing_chip(picked)
+        hints = [await self._async_text(p) for p in self._found.problems]
+        options = self._options()
+        if not options:
+            step_id = "nothing_found"
+        return self.async_show_form(
+            step_id=step_id,
+            data_schema=_pick_schema(options),
+            errors={"base": "not_readable"} if problem else {},
+            description_placeholders={
+                "device": self._entry_title(),
+                "hints": "\n".join(f"- {hint}" for hint in hints),
+                "problem": problem,
+            },
+        )
+
+    async def _async_take(self, picked: str) -> ConfigFlowResult | str:
+        """Read the picked device once; return the text of what went wrong, if so."""
+        candidate = next(
+            (c for c in self._found.candidates if c.attachment == picked), None
+        )
+        if candidate is None:  # Another search is shown than the one picked from.
+            return ""
+        await self.async_set_unique_id(candidate.attachment)
+        if self.source != SOURCE_RECONFIGURE:
+            self._abort_if_unique_id_configured()
+        driver = async_make_driver(self.hass, candidate.data)
+        try:
+            await read_within_deadline(driver)
+            data = candidate.data | driver.facts
+            data[CONF_QUANTITIES] = list(driver.quantities)
+            model = driver.identity.model
+        except DriverError as err:
+            return await self._async_text(Problem.of(err, place(candidate.data)))
+        finally:
+            await driver.close()
+        if self.source == SOURCE_RECONFIGURE:
+            return await self._async_move(data)
+        return self.async_create_entry(title=self._title(model), data=data)
+
+    async def _async_missing_chip(self, key: str) -> str:
+        """Return the text for a bus that was picked and has no sensor."""
+        if any(c.data.get(CONF_ADAPTER) == key for c in self._found.candidates):
+            return ""
+        details = {"place": i2c_place(key, *bme280.ADDRESSES)}
+        return await self._async_text(
+            Problem(fault=Fault.CHIP_NOT_FOUND, details=details)
+        )
+
+    async def _async_move(self, data: dict[str, Any]) -> ConfigFlowResult | str:
+        """Let the entry follow its device."""
+        entry = self._get_reconfigure_entry()
+        if data[CONF_QUANTITIES] != entry.data[CONF_QUANTITIES]:
+            fault = Fault.OTHER_MODEL
+            return await self._async_text(
+                Problem(fault=fault, details={"place": place(data)})
+            )
+        return self.async_update_reload_and_abort(
+            entry, unique_id=self.unique_id, data=data
+        )
+
+    def _owned(self) -> set[str]:
+        """Return the places that are not looked at: another entry reads there."""
+        owned = {entry.unique_id or "" for entry in self._async_current_entries()}
+        if self.source == SOURCE_RECONFIGURE:
+            entry = self._get_reconfigure_entry()
+            loaded = entry.state is ConfigEntryState.LOADED
+            if not loaded or not entry.runtime_data.last_update_success:
+                owned.discard(entry.unique_id or "")
+        return owned
+
+    def _options(self) -> list[SelectOptionDict]:
+        """Return what can be picked."""
+        kinds = {KIND_BME280, KIND_USB}
+        if self.source == SOURCE_RECONFIGURE:
+            kinds = {self._get_reconfigure_entry().data[CONF_KIND]}
+        options = [
+            SelectOptionDict(value=candidate.attachment, label=candidate.label)
+            for candidate in self._found.candidates
+            if candidate.data[CONF_KIND] in kinds
+        ]
+        if KIND_BME280 in kinds:
+            options += [
+                SelectOptionDict(
+                    value=adapter.key, label=f"I2C {adapter.number}: {adapter.name}"
+                )
+                for adapter in self._found.adapters
+            ]
+        return options
+
+    def _title(self, model: str) -> str:
+        """Return the name of a new device: its model, numbered from the second on."""
+        titles = {entry.title for entry in self._async_current_entries()}
+        names = chain([model], (f"{model} {number}" for number in count(2)))
+        return next(name for name in names if name not in titles)
+
+    def _entry_title(self) -> str:
+        """Return the name of the device that is reconfigured."""
+        if self.source != SOURCE_RECONFIGURE:
+            return ""
+        return self._get_reconfigure_entry().title
+
+    async def _async_text(self, problem: Problem) -> str:
+        """Return what is wrong and what to do, in the language of the system."""
+        texts = await async_get_translations(
+            self.hass, self.hass.config.language, "exceptions", {DOMAIN}
+        )
+        text = texts[f"component.{DOMAIN}.exceptions.{problem.fault}.message"]
+        return text.format(**problem.details)
+
+
+class OptionsFlow(OptionsFlowWithReload):
+    """Changes the interval and the calibration."""
+
+    async def async_step_init(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Show the options; keep what was typed after an error."""
+        quantities = self.config_entry.data[CONF_QUANTITIES]
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            errors = _option_errors(user_input)
+            if not errors:
+                return self.async_create_entry(data=_options(user_input, quantities))
+        shown = user_input or _form_values(self.config_entry.options, quantities)
+        return self.async_show_form(
+            step_id="init",
+            data_schema=self.add_suggested_values_to_schema(
+                _options_schema(quantities), shown
+            ),
+            errors=errors,
+            description_placeholders={
+                "max_factor": f"{FACTORS[1]:g}",
+                "max_interval": str(MAX_INTERVAL),
+                "min_factor": f"{FACTORS[0]:g}",
+                "min_interval": str(MIN_INTERVAL),
+            },
+        )
+
+
+def _pick_schema(options: list[SelectOptionDict]) -> vol.Schema:
+    """Return the form with the list; empty where there is nothing to pick."""
+    if not options:
+        return vol.Schema({})
+    selector = SelectSelector(
+        SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
+    )
+    first = options[0]["value"]
+    return vol.Schema({vol.Required(CONF_DEVICE, default=first): selector})
+
+
+def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
+    """Return a field for a number; its limits are checked, and named, in the flow."""
+    config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=step)
+    if unit is not None:
+        config["unit_of_measurement"] = unit
+    return NumberSelector(config)
+
+
+def _base(quantity: str) -> str:
+    """Return what a quantity is of: internal_temperature is a temperature."""
+    return quantity.rpartition("_")[2]
+
+
+def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, quantity and part of each field of the calibration."""
+    for quantity in quantities:
+        yield f"{quantity}_{CONF_OFFSET}", quantity, CONF_OFFSET
+        if _base(quantity) == "temperature":
+            yield f"{quantity}_{CONF_FACTOR}", quantity, CONF_FACTOR
+
+
+def _options_schema(quantities: list[str]) -> vol.Schema:
+    """Return the form of the options."""
+    fields: dict[vol.Marker, NumberSelector] = {
+        vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1)
+    }
+    for name, quantity, part in _fields(quantities):
+        unit = UNITS[_base(quantity)] if part == CONF_OFFSET else None
+        fields[vol.Required(name)] = _number(unit, 0.001)
+    return vol.Schema(fields)
+
+
+def _form_values(options: Mapping[str, Any], quantities: list[str]) -> dict[str, Any]:
+    """Return the options as the form shows them."""
+    calibration = options.get(CONF_CALIBRATION, {})
+    values = {CONF_INTERVAL: options.get(CONF_INTERVAL, DEFAULT_INTERVAL)}
+    for name, quantity, part in _fields(quantities):
+        values[name] = calibration.get(quantity, {}).get(part, NEUTRAL[part])
+    return values
+
+
+def _options(values: Mapping[str, Any], quantities: list[str]) -> dict[str, Any]:
+    """Return what the form says, without the corrections that change nothing."""
+    calibration: dict[str, dict[str, float]] = {}
+    for name, quantity, part in _fields(quantities):
+        calibration.setdefault(quantity, {})[part] = values[name]
+    return {
+        CONF_INTERVAL: int(values[CONF_INTERVAL]),
+        CONF_CALIBRATION: {
+            quantity: correction
+            for quantity, correction in calibration.items()
+            if any(value != NEUTRAL[part] for part, value in correction.items())
+        },
+    }
+
+
+def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the values, by field."""
+    errors: dict[str, str] = {}
+    for name, value in values.items():
+        quantity, _, part = name.rpartition("_")
+        if name == CONF_INTERVAL:
+            if not MIN_INTERVAL <= value <= MAX_INTERVAL:
+                errors[name] = "interval_out_of_range"
+        elif part == CONF_FACTOR:
+            if not FACTORS[0] <= value <= FACTORS[1]:
+                errors[name] = "factor_out_of_range"
+        elif abs(value) > OFFSETS[_base(quantity)]:
+            errors[name] = f"{_base(quantity)}_offset_out_of_range"
+    return errors

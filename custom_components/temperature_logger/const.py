@@ -1,0 +1,35 @@
+"""Names and numbers shared by the rooms."""
+
+from datetime import timedelta
+import logging
+from typing import Final
+
+DOMAIN: Final = "temperature_logger"
+LOGGER: Final = logging.getLogger(__package__)
+
+CONF_ADAPTER: Final = "adapter"
+CONF_CALIBRATION: Final = "calibration"
+CONF_CONTROLLER: Final = "controller"
+CONF_FACTOR: Final = "factor"
+CONF_FIRMWARE: Final = "firmware"
+CONF_INTERVAL: Final = "interval"
+CONF_KIND: Final = "kind"
+CONF_OFFSET: Final = "offset"
+CONF_PORTS: Final = "ports"
+CONF_QUANTITIES: Final = "quantities"
+CONF_TRIMMING_HASH: Final = "trimming_hash"
+
+KIND_BME280: Final = "bme280"
+KIND_USB: Final = "usb"
+
+# A poll takes 0.1 s at most and a fresh opening 1.2 s. Six leave a write that hangs in
+# the kernel, for 5 s, the time to end before the next one is tried.
+DEADLINE: Final = 6
+# Fine enough for a curve of a room, coarse enough for years of history.
+DEFAULT_INTERVAL: Final = 300
+# A logger's own choice, so it is an option: below 10 s a stick warms itself, above an
+# hour it is no curve.
+MIN_INTERVAL: Final = 10
+MAX_INTERVAL: Final = 3600
+# The first retry of a device that failed; each further one waits twice as long.
+RETRY: Final = timedelta(seconds=15)

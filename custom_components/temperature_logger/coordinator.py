@@ -1,0 +1,107 @@
+"""One coordinator per device: polls it, calibrates, tells what is wrong."""
+
+import asyncio
+from datetime import timedelta
+from typing import override
+
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
+from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
+
+from .calibration import calibrated
+from .const import (
+    CONF_CALIBRATION,
+    CONF_INTERVAL,
+    DEADLINE,
+    DEFAULT_INTERVAL,
+    DOMAIN,
+    LOGGER,
+    RETRY,
+)
+from .drivers import DeviceAccessError, Driver, DriverError, Fault, Reading
+from .kinds import async_make_driver, place
+from .repairs import async_update_issue
+
+type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
+
+
+class ReadingCoordinator(DataUpdateCoordinator[Reading]):
+    """Polls one device."""
+
+    config_entry: TemperatureLoggerConfigEntry
+
+    def __init__(
+        self, hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+    ) -> None:
+        """Make the driver; nothing is opened yet."""
+        super().__init__(
+            hass,
+            LOGGER,
+            config_entry=entry,
+            name=entry.title,
+            update_interval=timedelta(
+                seconds=entry.options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
+            ),
+        )
+        self.driver = async_make_driver(hass, entry.data, self._gone)
+        self.raw_reading: Reading | None = None
+        self._failures = 0
+        entry.async_on_unload(
+            hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, self._stop)
+        )
+
+    @override
+    async def async_shutdown(self) -> None:
+        """Stop polling and give the device back."""
+        await super().async_shutdown()
+        await self.driver.close()
+
+    @override
+    async def _async_update_data(self) -> Reading:
+        """Read the device once."""
+        try:
+            self.raw_reading = await read_within_deadline(self.driver)
+        except DriverError as err:
+            async_update_issue(self.hass, self.config_entry, err)
+            raise self._failed(err) from err
+        async_update_issue(self.hass, self.config_entry, None)
+        self._failures = 0
+        calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
+        return calibrated(self.raw_reading, calibration)
+
+    def _failed(self, err: DriverError) -> UpdateFailed:
+        """Return the translated error, with the time of the next try."""
+        retry_after = RETRY * 2**self._failures
+        if self.update_interval is not None and retry_after < self.update_interval:
+            self._failures += 1
+        else:
+            retry_after = self.update_interval or RETRY
+        return UpdateFailed(
+            translation_domain=DOMAIN,
+            translation_key=err.fault,
+            translation_placeholders=err.details
+            | {"place": place(self.config_entry.data)},
+            retry_after=retry_after.total_seconds(),
+        )
+
+    @callback
+    def _gone(self) -> None:
+        """Find out at once, not at the next poll, that the device was pulled out."""
+        if self.config_entry.state is ConfigEntryState.LOADED:
+            self.config_entry.async_create_background_task(
+                self.hass, self.async_refresh(), f"{self.name} - device gone"
+            )
+
+    async def _stop(self, _: Event) -> None:
+        """Give the device back before Home Assistant ends."""
+        await self.async_shutdown()
+
+
+async def read_within_deadline(driver: Driver) -> Reading:
+    """Return one reading; raise DriverError, also for a device that hangs."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await driver.read()
+    except TimeoutError as err:
+        raise DeviceAccessError(Fault.HANGING) from err

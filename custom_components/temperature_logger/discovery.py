@@ -1,0 +1,186 @@
+"""What is wired to the machine now, and which step is missing to what is not seen."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from homeassistant.const import CONF_ADDRESS
+from homeassistant.core import HomeAssistant
+from homeassistant.util.hass_dict import HassKey
+
+from .const import (
+    CONF_ADAPTER,
+    CONF_CONTROLLER,
+    CONF_KIND,
+    CONF_PORTS,
+    DEADLINE,
+    DOMAIN,
+    KIND_BME280,
+    KIND_USB,
+)
+from .drivers import DeviceAccessError, DriverError, Fault, Lane, Temper, bme280, temper
+from .drivers.layouts import layouts_of
+from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
+from .drivers.transport import INTERFACE
+from .kinds import async_lane, attachment, place
+
+type Asked = dict[tuple[str, int], str | DriverError]
+"""The answers to the firmware query, by the device's directory and number: a device
+that did not answer is left alone until it is plugged in again."""
+
+DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A device that can be set up."""
+
+    data: dict[str, Any]
+    """The part of its entry's data that says where it is."""
+    model: str
+
+    @property
+    def attachment(self) -> str:
+        """What identifies the place."""
+        return attachment(self.data)
+
+    @property
+    def label(self) -> str:
+        """The device for people."""
+        return f"{self.model}, {place(self.data)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that was seen and cannot be set up."""
+
+    fault: Fault
+    details: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, err: DriverError, where: str) -> Problem:
+        """Return what went wrong at a place."""
+        return cls(fault=err.fault, details=err.details | {"place": where})
+
+
+@dataclass(kw_only=True, slots=True)
+class Found:
+    """What a search came upon."""
+
+    adapters: list[I2cAdapter] = field(default_factory=list)
+    """Buses that are not searched unasked."""
+    candidates: list[Candidate] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+async def async_search(hass: HomeAssistant, owned: set[str], chosen: set[str]) -> Found:
+    """Look at everything but the places owned; on the buses chosen, too.
+
+    A device behind a bus or port that hangs costs the deadline and nothing more.
+    """
+    lane = async_lane(hass)
+    devices = await lane.run(temper.candidates)
+    adapters = await lane.run(lambda: list(i2c_adapters()))
+    found = Found()
+    await asyncio.gather(
+        *(_async_ask(hass, device, owned, found) for device in devices),
+        *(_async_probe(hass, adapter, owned, chosen, found) for adapter in adapters),
+    )
+    if not found.candidates and not found.adapters:
+        if not devices:
+            found.problems.append(Problem(fault=Fault.NO_STICK))
+        if not adapters:
+            found.problems.append(Problem(fault=Fault.NO_BUS))
+    found.candidates.sort(key=lambda candidate: candidate.label)
+    return found
+
+
+async def _async_ask(
+    hass: HomeAssistant, device: UsbDevice, owned: set[str], found: Found
+) -> None:
+    """Find out what a stick is."""
+    if device.attachment in owned:
+        return
+    data = {
+        CONF_KIND: KIND_USB,
+        CONF_CONTROLLER: device.controller,
+        CONF_PORTS: device.ports,
+    }
+    interface = device.interface(INTERFACE)
+    if interface is None or interface.hidraw is None:
+        # It would have to be taken from the kernel: only if the owner picks it.
+        ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
+        found.candidates.append(Candidate(data=data, model=f"TEMPer ({ids})"))
+        return
+    answer = await _async_firmware(hass, device)
+    if isinstance(answer, DriverError):
+        found.problems.append(Problem.of(answer, device.place))
+    elif layouts := layouts_of(answer, device.product):
+        models = " / ".join(row.model for row in layouts)
+        found.candidates.append(Candidate(data=data, model=models))
+    else:
+        err = DriverError(Fault.UNKNOWN_FIRMWARE, firmware=answer)
+        found.problems.append(Problem.of(err, device.place))
+
+
+async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
+    """Return the firmware's text, asked for once per plug-in."""
+    asked = hass.data.setdefault(DATA_ASKED, {})
+    plug = (str(device.path), device.address)
+    if plug not in asked:
+        stick = Temper(async_lane(hass), device.controller, device.ports)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                asked[plug] = await stick.identify()
+        except DeviceAccessError as err:
+            return err  # It was not asked.
+        except DriverError as err:
+            asked[plug] = err
+        except TimeoutError:
+            asked[plug] = DeviceAccessError(Fault.HANGING)
+    return asked[plug]
+
+
+async def _async_probe(
+    hass: HomeAssistant,
+    adapter: I2cAdapter,
+    owned: set[str],
+    chosen: set[str],
+    found: Found,
+) -> None:
+    """Find out which chips are on a bus.
+
+    To a multiplexer, the number of a register would be a channel mask: its channels
+    are left alone, and so is an address that a driver of the kernel holds.
+    """
+    if adapter.multiplexed:
+        return
+    if not adapter.expected and adapter.key not in chosen:
+        if adapter.has_node:
+            found.adapters.append(adapter)
+        return
+    lane = async_lane(hass)
+    for address in bme280.ADDRESSES:
+        data = {
+            CONF_KIND: KIND_BME280,
+            CONF_ADAPTER: adapter.key,
+            CONF_ADDRESS: address,
+        }
+        if attachment(data) in owned:
+            continue
+        try:
+            chip = await _async_chip(lane, adapter, address)
+        except DriverError as err:
+            if err.fault is not Fault.CHIP_NOT_FOUND:
+                found.problems.append(Problem.of(err, place(data)))
+        else:
+            found.candidates.append(Candidate(data=data, model=chip.model))
+
+
+async def _async_chip(lane: Lane, adapter: I2cAdapter, address: int) -> bme280.Chip:
+    """Read a chip's id."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await lane.run(bme280.probe, adapter, address)
+    except TimeoutError as err:
+        raise DeviceAccessError(Fault.HANGING) from err

@@ -1,0 +1,132 @@
+"""Reports to and from a stick through libusb, where it has no usable hidraw node.
+
+This module is imported in the worker that first needs it: pyusb and libusb cost
+memory and 20 ms that a machine with hidraw never pays.
+Source: HID 1.11, section 7.2.2 (SET_REPORT); libusb's errors as pyusb gives them.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+import ctypes.util
+import errno
+from typing import Final
+
+import libusb_package
+from usb.backend import libusb1
+import usb.core
+import usb.util
+
+from .errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+    DriverError,
+    Fault,
+)
+from .hidraw import DRAIN_LIMIT, REPORT_SIZE
+from .sysfs import UsbDevice
+
+CONTROL_LIMIT_MS: Final = 500
+# An endpoint of a low-speed device is asked every 10 ms.
+DRAIN_LIMIT_MS: Final = 25
+INTERFACE: Final = 1
+REPORTS_IN: Final = 0x82
+SET_REPORT: Final = (0x21, 0x09, 0x0200, INTERFACE)
+
+
+class Handle:
+    """Interface 1 of one opened stick; every call blocks."""
+
+    def __init__(self, device: UsbDevice) -> None:
+        """Name the device."""
+        self._device = _find(device)
+        self._detached = False
+        self._node = str(device.usbfs)
+
+    def open(self) -> None:
+        """Take interface 1 from the kernel, claim it and drop what it holds."""
+        try:
+            if self._device.is_kernel_driver_active(INTERFACE):
+                self._device.detach_kernel_driver(INTERFACE)
+                self._detached = True
+            usb.util.claim_interface(self._device, INTERFACE)
+            self._drain()
+        except usb.core.USBError as err:
+            self.close()
+            raise _translated(err, self._node) from err
+
+    def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
+        """Send 8 bytes and return up to one report per limit, each in seconds."""
+        reports: list[bytes] = []
+        try:
+            self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
+            with suppress(usb.core.USBTimeoutError):
+                for limit in limits:
+                    report = self._read(round(limit * 1000))
+                    reports.append(report)
+        except usb.core.USBError as err:
+            raise _translated(err, self._node) from err
+        return reports
+
+    def close(self) -> None:
+        """Give interface 1 back to the kernel."""
+        with suppress(usb.core.USBError):
+            usb.util.release_interface(self._device, INTERFACE)
+        if self._detached:
+            with suppress(usb.core.USBError):
+                self._device.attach_kernel_driver(INTERFACE)
+        usb.util.dispose_resources(self._device)
+
+    def _drain(self) -> None:
+        """Read until nothing comes."""
+        with suppress(usb.core.USBTimeoutError):
+            for _ in range(DRAIN_LIMIT):
+                self._read(DRAIN_LIMIT_MS)
+            raise BadFrameError(Fault.FLOODED)
+
+    def _read(self, limit_ms: int) -> bytes:
+        """Read one report, clearing a stalled endpoint once."""
+        try:
+            return bytes(self._device.read(REPORTS_IN, REPORT_SIZE, limit_ms))
+        except usb.core.USBError as err:
+            if err.errno != errno.EPIPE:
+                raise
+        self._device.clear_halt(REPORTS_IN)
+        return bytes(self._device.read(REPORTS_IN, REPORT_SIZE, limit_ms))
+
+
+def give_back(device: UsbDevice) -> None:
+    """Let the kernel bind interface 1 again that a killed program left unbound."""
+    handle = _find(device)
+    with suppress(usb.core.USBError):
+        handle.attach_kernel_driver(INTERFACE)
+    usb.util.dispose_resources(handle)
+
+
+def _find(device: UsbDevice) -> usb.core.Device:
+    """Return pyusb's device; raise DeviceAccessError where there is no libusb."""
+    backend = libusb1.get_backend(find_library=_find_library)
+    if backend is None:
+        raise DeviceAccessError(Fault.NO_LIBUSB)
+    found = usb.core.find(backend=backend, bus=device.bus, address=device.address)
+    if not isinstance(found, usb.core.Device):
+        raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+    return found
+
+
+def _find_library(name: str) -> str | None:
+    """Prefer the system's libusb to the packaged one."""
+    return ctypes.util.find_library(name) or libusb_package.find_library(name)
+
+
+def _translated(err: usb.core.USBError, node: str) -> DriverError:
+    """Return what an error of libusb means for the owner."""
+    if err.errno in {errno.EACCES, errno.EPERM}:
+        return DeviceAccessError(Fault.NO_PERMISSION, node=node)
+    if err.errno == errno.EBUSY:
+        return DeviceAccessError(Fault.IN_USE, node=node)
+    if err.errno in {errno.ENODEV, errno.ENOENT}:
+        return DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+    if isinstance(err, usb.core.USBTimeoutError):
+        return BadFrameError(Fault.NO_ANSWER)
+    return BadFrameError(Fault.REFUSED, error=err.strerror or str(err))

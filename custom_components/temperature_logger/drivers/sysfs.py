@@ -1,0 +1,242 @@
+"""What the kernel knows of USB devices and I2C adapters; needs no permission.
+
+Source: Documentation/ABI/testing/sysfs-bus-usb and sysfs-bus-i2c of the kernel.
+Bus and device numbers change with probe order and plugging, so nothing here is
+identified by them: an attachment is the path of the controller or adapter below
+/sys/devices, and the ports or the address on it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import re
+from typing import Final
+
+from .errors import DeviceNotFoundError, Fault
+
+DEV = Path("/dev")
+SYS = Path("/sys")
+
+I2C_ADAPTER: Final = re.compile(r"i2c-(\d+)")
+USB_DEVICE: Final = re.compile(r"\d+-(\d+(?:\.\d+)*)")
+USB_ROOT: Final = re.compile(r"usb\d+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsbInterface:
+    """One interface of a device, as it is now."""
+
+    number: int
+    usb_class: int
+    driver: str | None
+    """The kernel's driver that is bound to it."""
+    hidraw: str | None
+    """Name of its hidraw node; another one at each plug."""
+    report_descriptor: bytes
+    """What a HID interface says of its reports; empty without the HID driver."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsbDevice:
+    """One plugged-in USB device, as it is now."""
+
+    controller: str
+    """Path of the host controller below /sys/devices."""
+    ports: str
+    """Port numbers from the root hub to the device, such as 1.4.2."""
+    vendor_id: int
+    product_id: int
+    product: str
+    bus: int
+    address: int
+    """Device number on the bus; another one at each plug."""
+    path: Path
+    """Directory of the device in sysfs."""
+    interfaces: tuple[UsbInterface, ...]
+
+    @property
+    def attachment(self) -> str:
+        """What identifies the place, across reboots."""
+        return usb_attachment(self.controller, self.ports)
+
+    @property
+    def place(self) -> str:
+        """The place, for people."""
+        return usb_place(self.controller, self.ports)
+
+    @property
+    def usbfs(self) -> Path:
+        """The node that libusb opens."""
+        return DEV / f"bus/usb/{self.bus:03}/{self.address:03}"
+
+    def interface(self, number: int) -> UsbInterface | None:
+        """Return an interface, if the device is configured and has it."""
+        return next((i for i in self.interfaces if i.number == number), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class I2cAdapter:
+    """One I2C bus of the machine, as it is now."""
+
+    key: str
+    """What identifies the adapter across reboots."""
+    name: str
+    number: int
+    """The N of /dev/i2c-N; changes with probe order."""
+    expected: bool
+    """Whether a sensor may be looked for unasked: the board's pins, or USB."""
+    multiplexed: bool
+    """Whether the bus is a channel of a multiplexer."""
+    has_node: bool
+    """Whether i2c-dev made a node of it."""
+    held: frozenset[int]
+    """The addresses that drivers of the kernel use."""
+
+    @property
+    def node(self) -> Path:
+        """The node that the driver opens."""
+        return DEV / f"i2c-{self.number}"
+
+
+def usb_attachment(controller: str, ports: str) -> str:
+    """Return what identifies a place on USB."""
+    return f"usb-{controller}-{ports}"
+
+
+def usb_place(controller: str, ports: str) -> str:
+    """Return a place on USB for people."""
+    return f"USB port {ports} ({controller.rpartition('/')[2]})"
+
+
+def i2c_attachment(adapter: str, address: int) -> str:
+    """Return what identifies a place on I2C."""
+    return f"i2c-{adapter}-{address:#x}"
+
+
+def i2c_place(adapter: str, *addresses: int) -> str:
+    """Return a place on I2C for people."""
+    return f"I2C address {', '.join(map(hex, addresses))} ({adapter})"
+
+
+def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
+    """Yield the plugged-in devices with these vendor and product ids."""
+    for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
+        if USB_DEVICE.fullmatch(link.name):
+            try:
+                device = _usb_device(link.resolve(), ids)
+            except OSError, ValueError:
+                continue  # It was unplugged while we looked.
+            if device is not None:
+                yield device
+
+
+def usb_device(
+    controller: str, ports: str, ids: frozenset[tuple[int, int]]
+) -> UsbDevice:
+    """Return what is plugged in at a place; raise DeviceNotFoundError if nothing is."""
+    for device in usb_devices(ids):
+        if (device.controller, device.ports) == (controller, ports):
+            return device
+    raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+
+
+def reread(device: UsbDevice) -> UsbDevice:
+    """Return a device as it is now."""
+    ids = frozenset({(device.vendor_id, device.product_id)})
+    return usb_device(device.controller, device.ports, ids)
+
+
+def _usb_device(path: Path, ids: frozenset[tuple[int, int]]) -> UsbDevice | None:
+    """Read one device's directory."""
+    found = int(_text(path / "idVendor"), 16), int(_text(path / "idProduct"), 16)
+    if found not in ids:
+        return None
+    parts = path.relative_to((SYS / "devices").resolve()).parts
+    root = next(i for i, part in enumerate(parts) if USB_ROOT.fullmatch(part))
+    return UsbDevice(
+        controller="/".join(parts[:root]),
+        ports=path.name.partition("-")[2],
+        vendor_id=found[0],
+        product_id=found[1],
+        product=_text(path / "product", ""),
+        bus=int(_text(path / "busnum")),
+        address=int(_text(path / "devnum")),
+        path=path,
+        interfaces=tuple(
+            _usb_interface(interface)
+            for interface in sorted(path.glob(f"{path.name}:*"))
+        ),
+    )
+
+
+def _usb_interface(path: Path) -> UsbInterface:
+    """Read one interface's directory."""
+    descriptor = next(path.glob("*/report_descriptor"), None)
+    hidraw = next(path.glob("*/hidraw/hidraw*"), None)
+    driver = path / "driver"
+    return UsbInterface(
+        number=int(_text(path / "bInterfaceNumber"), 16),
+        usb_class=int(_text(path / "bInterfaceClass"), 16),
+        driver=driver.resolve().name if driver.exists() else None,
+        hidraw=hidraw.name if hidraw else None,
+        report_descriptor=descriptor.read_bytes() if descriptor else b"",
+    )
+
+
+def i2c_adapters() -> Iterator[I2cAdapter]:
+    """Yield the I2C buses of the machine."""
+    for link in sorted((SYS / "bus/i2c/devices").glob("i2c-*")):
+        if I2C_ADAPTER.fullmatch(link.name):
+            try:
+                yield _i2c_adapter(link.resolve())
+            except OSError, ValueError:
+                continue  # The adapter was removed while we looked.
+
+
+def i2c_adapter(key: str) -> I2cAdapter:
+    """Return the adapter with this key; raise DeviceNotFoundError if it is gone."""
+    for adapter in i2c_adapters():
+        if adapter.key == key:
+            return adapter
+    raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
+
+
+def _i2c_adapter(path: Path) -> I2cAdapter:
+    """Read one adapter's directory."""
+    name = _text(path / "name")
+    parts = path.relative_to((SYS / "devices").resolve()).parts[:-1]
+    usb = next((i for i, p in enumerate(parts) if USB_ROOT.fullmatch(p)), None)
+    firmware_node = path / "of_node"
+    if firmware_node.exists():
+        base = (SYS / "firmware/devicetree/base").resolve()
+        key = firmware_node.resolve().relative_to(base).as_posix()
+    elif usb is not None:
+        ports = [p for p in parts if USB_DEVICE.fullmatch(p)][-1].partition("-")[2]
+        key = f"{'/'.join(parts[:usb])}-{ports}"
+    else:
+        # An adapter without a parent has nothing but its name; a parent with
+        # several adapters (a graphics card) tells them apart by it.
+        key = "/".join((*parts, name))
+    number = int(path.name.partition("-")[2])
+    return I2cAdapter(
+        key=key,
+        name=name,
+        number=number,
+        expected=firmware_node.exists() or usb is not None,
+        multiplexed=any(I2C_ADAPTER.fullmatch(part) for part in parts),
+        has_node=(DEV / f"i2c-{number}").exists(),
+        held=frozenset(
+            int(driver.parent.name.partition("-")[2], 16)
+            for driver in path.glob(f"{number}-*/driver")
+        ),
+    )
+
+
+def _text(path: Path, default: str | None = None) -> str:
+    """Read one attribute; a missing one is an error unless it has a default."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        if default is None:
+            raise
+        return default

@@ -1,0 +1,244 @@
+"""PCsensor TEMPer sticks: which one it is, and its readings.
+
+Commands are 8 bytes to the second of two HID interfaces; the first types readings
+as a keyboard and is never touched. Source: charlieh0tel/temper, docs/protocol.md,
+and ccwienk/temper, both from the traffic of the manufacturer's own program.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from .errors import BadFrameError, DeviceNotFoundError, Fault
+from .hidraw import REPORT_SIZE, report_sizes
+from .layouts import Layout, decode, layouts_of
+from .readings import Identity, Reading
+from .sysfs import UsbDevice, usb_device, usb_devices, usb_place
+from .transport import INTERFACE, Transport, connect
+from .workers import Lane
+
+# Foot pedals and other things share some of these: what a device is, its firmware
+# tells.
+USB_IDS: Final = frozenset(
+    {
+        (0x0C45, 0x7401),
+        (0x0C45, 0x7402),
+        (0x1A86, 0xE025),
+        (0x3553, 0xA001),
+        (0x413D, 0x2107),
+    }
+)
+# Seconds after opening before the stick answers.
+SETTLE: Final = {(0x3553, 0xA001): 1.0}
+
+READ_VALUES: Final = bytes.fromhex("0180330100000000")
+READ_FIRMWARE: Final = bytes.fromhex("0186ff0100000000")
+# Seconds for each half of the firmware's text.
+FIRMWARE_LIMITS: Final = (1.0, 1.0)
+# How often a stick has to answer alike where its model is told by its answers.
+SURE: Final = 2
+FIRMWARE_PREFIX: Final = "TEMPer"
+HID_CLASS: Final = 0x03
+
+
+class Temper:
+    """One stick at one place; opened by its first reading and held from then on."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        controller: str,
+        ports: str,
+        *,
+        firmware: str | None = None,
+        model: str | None = None,
+        on_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Name the place, and what was found there before if anything was.
+
+        on_gone is called when the stick is unplugged between two readings.
+        """
+        self.raw: dict[str, str] = {}
+        """The last reports as they came, in hexadecimal."""
+        self._controller = controller
+        self._device: UsbDevice | None = None
+        self._firmware = firmware
+        self._lane = lane
+        self._layout: Layout | None = None
+        self._model = model
+        self._on_gone = on_gone
+        self._ports = ports
+        self._probe_absent = False
+        self._transport: Transport | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What the stick is; complete after the first reading."""
+        return Identity(
+            manufacturer="PCsensor",
+            model=self._layout.model if self._layout else self._model or "",
+            firmware=self._firmware,
+            place=usb_place(self._controller, self._ports),
+        )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The firmware's text, and the model where it leaves a choice."""
+        if self._layout is None or self._firmware is None:
+            return {}
+        return {"firmware": self._firmware, "model": self._layout.model}
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The fields of a reading that this stick can have."""
+        return self._layout.quantities if self._layout else ()
+
+    async def read(self) -> Reading:
+        """Return one reading; raise DriverError if there is none.
+
+        Whatever went wrong, the node is closed and opened again at the next reading,
+        so that a late answer cannot pass for the next one.
+        """
+        try:
+            if self._transport is None:
+                await self._open()
+            reading = await self._read()
+        except BaseException:
+            self._lane.failing = True
+            self._close()
+            raise
+        self._lane.failing = False
+        return reading
+
+    async def identify(self) -> str:
+        """Return the firmware's text and touch nothing else.
+
+        Raises DriverError if there is none.
+        """
+        try:
+            return await self._connect()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the node, and give the kernel back what was taken from it."""
+        await self._close()
+
+    def _close(self) -> asyncio.Future[None]:
+        """Begin to close; the result tells when it is done."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            return transport.close()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def _connect(self) -> str:
+        """Open the stick and return its firmware's text."""
+        self._device = device = await self._lane.run(
+            usb_device, self._controller, self._ports, USB_IDS
+        )
+        self._transport = transport = await connect(self._lane, device, self._on_gone)
+        await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
+        halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+        if len(halves) < len(FIRMWARE_LIMITS):
+            raise BadFrameError(Fault.NO_ANSWER)
+        return _text(b"".join(halves))
+
+    async def _open(self) -> None:
+        """Open the stick and settle which layout it has."""
+        found = await self._connect()
+        if self._firmware is not None and found != self._firmware:
+            raise DeviceNotFoundError(
+                Fault.STICK_CHANGED, found=found, expected=self._firmware
+            )
+        product = self._device.product if self._device else ""
+        layouts = layouts_of(found, product)
+        if self._model is not None:
+            layouts = tuple(row for row in layouts if row.model == self._model)
+        if not layouts:
+            raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=found)
+        self._firmware = found
+        self._layout = layouts[0] if len(layouts) == 1 else await self._choose(layouts)
+
+    async def _choose(self, layouts: tuple[Layout, ...]) -> Layout:
+        """Return the one of several layouts whose reports come, twice alike.
+
+        The sticks that share a firmware's text differ in how many reports they send.
+        """
+        most = max((row.limits for row in layouts), key=len)
+        fitting: list[Layout] = []
+        for _ in range(SURE):
+            reports = await self._ask(most)
+            for row in layouts:
+                with suppress(BadFrameError):
+                    decode(reports, row)
+                    fitting.append(row)
+        if len(fitting) == SURE and len(set(fitting)) == 1:
+            return fitting[0]
+        raise BadFrameError(Fault.NO_ANSWER)
+
+    async def _read(self) -> Reading:
+        """Ask for the values as the layout says."""
+        if TYPE_CHECKING:
+            assert self._layout is not None
+            assert self._transport is not None
+        layout = self._layout
+        reports: list[bytes] = []
+        for _ in range(layout.asks):
+            reports = await self._ask(layout.limits)
+        if len(reports) < len(layout.reports) and not self._probe_absent:
+            # One lost report is no missing probe; two running are.
+            reports = await self._ask(layout.limits)
+        reading = decode(reports, layout)
+        if not reports:
+            # A stick without its probe is silent, but a dead one is, too.
+            halves = await self._transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+            if len(halves) < len(FIRMWARE_LIMITS):
+                raise BadFrameError(Fault.NO_ANSWER)
+        self._probe_absent = len(reports) < len(layout.reports)
+        return reading
+
+    async def _ask(self, limits: tuple[float, ...]) -> list[bytes]:
+        """Send the value command and keep what comes for diagnostics."""
+        if TYPE_CHECKING:
+            assert self._transport is not None
+        reports = await self._transport.exchange(READ_VALUES, limits)
+        self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
+        return reports
+
+
+def candidates() -> list[UsbDevice]:
+    """Return the plugged-in devices that may be sticks; blocks.
+
+    They have a known id and two HID interfaces, and the second has reports of 8 bytes
+    both ways, or no driver that would tell. Anything else that shares an id is not
+    even opened.
+    """
+    return [device for device in usb_devices(USB_IDS) if _looks_like_a_stick(device)]
+
+
+def _looks_like_a_stick(device: UsbDevice) -> bool:
+    """Return whether a device is built like a stick."""
+    data = device.interface(INTERFACE)
+    return (
+        data is not None
+        and [interface.usb_class for interface in device.interfaces] == 2 * [HID_CLASS]
+        and (
+            not data.report_descriptor
+            or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
+        )
+    )
+
+
+def _text(answer: bytes) -> str:
+    """Return the text of a firmware answer; raise BadFrameError if it is none.
+
+    The text is padded with blanks or NULs, or followed by what stood in the stick's
+    buffer before.
+    """
+    text = answer.rstrip(b" \0").decode("ascii", errors="replace")
+    if not text.startswith(FIRMWARE_PREFIX) or not text.isprintable():
+        raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
+    return text

@@ -1,0 +1,91 @@
+"""Threads for the short jobs that block: opening, one command, one transaction.
+
+They are our own because a job can stay in the kernel for seconds and cannot be
+cancelled there: a hidraw write to a stick whose control pipe is dead takes 5 s,
+even on a node opened non-blocking.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from .errors import DeviceAccessError, Fault
+
+# Idle threads are not started. Twelve keep a poll of 333 sticks, whose writes take
+# 3 ms of bus time each, within a tenth of a second.
+SIZE = 16
+
+
+class Workers:
+    """The pool; devices whose last poll failed share a quarter of it."""
+
+    def __init__(self) -> None:
+        """Make the pool; no thread starts yet."""
+        self.failing = ThreadPoolExecutor(SIZE // 4, "temperature_logger_failing")
+        self.healthy = ThreadPoolExecutor(SIZE - SIZE // 4, "temperature_logger")
+
+    def close(self) -> None:
+        """Let the threads end; a job that hangs is left to end by itself."""
+        self.failing.shutdown(wait=False, cancel_futures=True)
+        self.healthy.shutdown(wait=False, cancel_futures=True)
+
+
+class Lane:
+    """One device's way to the workers: one job at a time."""
+
+    def __init__(self, workers: Workers) -> None:
+        """Share the workers with the other devices."""
+        self.failing = False
+        self._job: Future[Any] | None = None
+        self._workers = workers
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs, perhaps one that its caller gave up."""
+        return self._job is not None and not self._job.done()
+
+    async def run[T, *Ts](
+        self,
+        job: Callable[[*Ts], T],
+        *args: *Ts,
+        undo: Callable[[T], object] | None = None,
+    ) -> T:
+        """Run a job on a worker and return its result.
+
+        If the caller gives up while the job runs, undo gets the result once there
+        is one. Raises DeviceAccessError while an earlier job still hangs.
+        """
+        if self.busy:
+            raise DeviceAccessError(Fault.HANGING)
+        pool = self._workers.failing if self.failing else self._workers.healthy
+        future = pool.submit(job, *args)
+        self._job = future
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if undo is not None:
+                future.add_done_callback(lambda ended: _undo(ended, undo))
+            raise
+
+    def finish(self, job: Callable[[], None]) -> Future[None]:
+        """Run a last job as soon as nothing else of this device runs."""
+        last: Future[None] = Future()
+
+        def run_last(_: object = None) -> None:
+            try:
+                job()
+            finally:
+                last.set_result(None)
+
+        if self._job is not None and self.busy:
+            self._job.add_done_callback(run_last)
+        else:
+            self._job = self._workers.healthy.submit(run_last)
+        return last
+
+
+def _undo[T](ended: Future[T], undo: Callable[[T], object]) -> None:
+    """Give back what an abandoned job got."""
+    if not ended.cancelled() and ended.exception() is None:
+        undo(ended.result())

@@ -1,0 +1,36 @@
+"""What every entity of a device has."""
+
+from homeassistant.helpers.device_registry import DeviceInfo
+from homeassistant.helpers.entity import EntityDescription
+from homeassistant.helpers.update_coordinator import CoordinatorEntity
+
+from .const import DOMAIN
+from .coordinator import ReadingCoordinator
+
+
+class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
+    """One entity of one device.
+
+    The ids are built on the entry's, which survives a move of the device, so its
+    entities and their history do, too.
+    """
+
+    _attr_has_entity_name = True
+
+    def __init__(
+        self, coordinator: ReadingCoordinator, description: EntityDescription
+    ) -> None:
+        """Describe the entity and its device."""
+        super().__init__(coordinator)
+        self.entity_description = description
+        entry = coordinator.config_entry
+        identity = coordinator.driver.identity
+        self._attr_unique_id = f"{entry.entry_id}_{description.key}"
+        self._attr_device_info = DeviceInfo(
+            hw_version=identity.place,
+            identifiers={(DOMAIN, entry.entry_id)},
+            manufacturer=identity.manufacturer,
+            model=identity.model,
+            name=entry.title,
+            sw_version=identity.firmware,
+        )

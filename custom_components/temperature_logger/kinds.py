@@ -1,0 +1,114 @@
+"""The kinds of devices and what sets each up: nothing else asks for the kind."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
+from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.util.hass_dict import HassKey
+
+from .const import (
+    CONF_ADAPTER,
+    CONF_CONTROLLER,
+    CONF_FIRMWARE,
+    CONF_KIND,
+    CONF_PORTS,
+    CONF_TRIMMING_HASH,
+    DOMAIN,
+    KIND_BME280,
+    KIND_USB,
+)
+from .drivers import (
+    Bme280,
+    Driver,
+    Lane,
+    Temper,
+    Workers,
+    i2c_attachment,
+    i2c_place,
+    usb_attachment,
+    usb_place,
+)
+
+type EntryData = Mapping[str, Any]
+type OnGone = Callable[[], None]
+
+DATA_WORKERS: HassKey[Workers] = HassKey(f"{DOMAIN}_workers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """What differs between the kinds; each function takes an entry's data."""
+
+    attachment: Callable[[EntryData], str]
+    """What identifies the place: the entry's unique id."""
+    make: Callable[[Lane, EntryData, OnGone], Driver]
+    place: Callable[[EntryData], str]
+    """The place for people."""
+
+
+def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a stick."""
+    return Temper(
+        lane,
+        data[CONF_CONTROLLER],
+        data[CONF_PORTS],
+        firmware=data.get(CONF_FIRMWARE),
+        model=data.get(CONF_MODEL),
+        on_gone=on_gone,
+    )
+
+
+def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
+    """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    return Bme280(
+        lane,
+        data[CONF_ADAPTER],
+        data[CONF_ADDRESS],
+        trimming_hash=data.get(CONF_TRIMMING_HASH),
+    )
+
+
+_KINDS: Final = {
+    KIND_BME280: Kind(
+        attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
+        make=_make_bme280,
+        place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
+    ),
+    KIND_USB: Kind(
+        attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
+        make=_make_temper,
+        place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
+    ),
+}
+
+
+def attachment(data: EntryData) -> str:
+    """Return what identifies the place of a device."""
+    return _KINDS[data[CONF_KIND]].attachment(data)
+
+
+def place(data: EntryData) -> str:
+    """Return the place of a device for people."""
+    return _KINDS[data[CONF_KIND]].place(data)
+
+
+def async_make_driver(
+    hass: HomeAssistant, data: EntryData, on_gone: OnGone = lambda: None
+) -> Driver:
+    """Return a driver; on_gone is called when its device is pulled out."""
+    return _KINDS[data[CONF_KIND]].make(async_lane(hass), data, on_gone)
+
+
+def async_lane(hass: HomeAssistant) -> Lane:
+    """Return a new way to the workers, which end with Home Assistant."""
+    if (workers := hass.data.get(DATA_WORKERS)) is None:
+        hass.data[DATA_WORKERS] = workers = Workers()
+
+        @callback
+        def close(_: Event) -> None:
+            workers.close()
+
+        hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
+    return Lane(workers)
