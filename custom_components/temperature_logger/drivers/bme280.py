@@ -16,7 +16,7 @@ from .blinka import import_blinka
 from .errors import BadFrameError, DeviceNotFoundError, Fault
 from .i2c import Registers
 from .readings import Identity, Reading
-from .sysfs import I2cAdapter, i2c_adapter
+from .sysfs import I2cAdapter, i2c_adapter, i2c_place
 from .workers import Lane
 
 ADDRESSES: Final = (0x76, 0x77)
@@ -33,6 +33,7 @@ CONFIG: Final = 0xF5
 MEASURING: Final = 0x08
 MODE: Final = 0x03
 HUMIDITY_X1: Final = 0x01
+SLEEP: Final = 0x00
 SLEEP_X1: Final = 0x24
 FORCED_X1: Final = SLEEP_X1 | 0x01
 # The filter is off. The standby time means nothing to forced conversions; it is not
@@ -162,14 +163,25 @@ class Sensor:
     def trigger(self) -> float:
         """Start a conversion, prove that it began and return the time it started.
 
-        A trigger that got lost on the bus would give the previous reading again.
+        A trigger that got lost on the bus would give the previous reading again. On a
+        slow bus the conversion may be over before the chip can be asked; therefore
+        the second try clears the settings first, and finds them set.
         """
+        started, status, control = self._force()
+        if status & MEASURING or control & MODE == FORCED_X1 & MODE:
+            return started
+        self.registers.write(CTRL_MEAS, SLEEP)
+        started, _, control = self._force()
+        if control & ~MODE == SLEEP_X1:
+            return started
+        raise BadFrameError(Fault.CONVERSION_LOST)
+
+    def _force(self) -> tuple[float, int, int]:
+        """Write the trigger; return when, and what the chip shows right after it."""
         self.registers.write(CTRL_MEAS, FORCED_X1)
         started = time.monotonic()
         status, control = self.registers.read(STATUS, 2)
-        if not status & MEASURING and control & MODE != FORCED_X1 & MODE:
-            raise BadFrameError(Fault.CONVERSION_LOST)
-        return started
+        return started, status, control
 
     def collect(self) -> Reading:
         """Return the values of the conversion.
@@ -237,7 +249,7 @@ class Bme280:
         self._adapter = adapter
         self._address = address
         self._lane = lane
-        self._number: int | None = None
+        self._registers: Registers | None = None
         self._sensor: Sensor | None = None
         self._trimming_hash = trimming_hash
 
@@ -247,7 +259,7 @@ class Bme280:
         return Identity(
             manufacturer="Bosch Sensortec",
             model=self._sensor.chip.model if self._sensor else "",
-            place=f"I2C bus {self._number}, address {self._address:#x}",
+            place=i2c_place(self._adapter, self._address),
         )
 
     @property
@@ -266,19 +278,24 @@ class Bme280:
         return self._sensor.chip.quantities if self._sensor else ()
 
     async def read(self) -> Reading:
-        """Return one reading; raise DriverError if there is none."""
+        """Return one reading; raise DriverError if there is none.
+
+        Whatever went wrong, the chip is initialised anew for the next one.
+        """
         try:
             reading = await self._read()
-        except BaseException:
+        except BaseException as err:
             self._lane.failing = True
             self._sensor = None
+            if isinstance(err, DeviceNotFoundError):
+                self._registers = None
             raise
         self._lane.failing = False
         return reading
 
     async def close(self) -> None:
         """Let go of the bus."""
-        self._sensor = None
+        self._registers = self._sensor = None
 
     async def _read(self) -> Reading:
         """Convert once; again, once, for a chip that had to be configured again."""
@@ -296,7 +313,7 @@ class Bme280:
 
     async def _convert(self, sensor: Sensor) -> Reading:
         """Convert once; no thread waits for the chip."""
-        started = await self._lane.run(_trigger, sensor)
+        started = await self._lane.run(sensor.trigger)
         wait = started + sensor.chip.conversion - time.monotonic()
         await asyncio.sleep(wait)
         try:
@@ -310,8 +327,9 @@ class Bme280:
     def _open(self) -> Sensor:
         """Find the bus and initialise the chip."""
         adapter = i2c_adapter(self._adapter)
-        self._number = adapter.number
-        return Sensor(Registers(adapter, self._address), self._trimming_hash)
+        if self._registers is None or self._registers.adapter != adapter:
+            self._registers = Registers(adapter, self._address)
+        return Sensor(self._registers, self._trimming_hash)
 
 
 def probe(adapter: I2cAdapter, address: int) -> Chip:
@@ -343,16 +361,6 @@ def _trimming(registers: Registers, chip: Chip) -> bytes:
     if len(set(trimming[:24])) == 1:
         raise BadFrameError(Fault.BAD_REGISTERS)
     return trimming
-
-
-def _trigger(sensor: Sensor) -> float:
-    """Start a conversion, once more if the first trigger got lost."""
-    try:
-        return sensor.trigger()
-    except BadFrameError as err:
-        if err.fault is not Fault.CONVERSION_LOST:
-            raise
-    return sensor.trigger()
 
 
 def _check(unit: str, value: float, limits: tuple[float, float]) -> None:

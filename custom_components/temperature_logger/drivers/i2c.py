@@ -37,6 +37,7 @@ class Registers:
             raise DeviceAccessError(Fault.BUS_NO_NODE, node=str(adapter.node))
         if address in adapter.held:
             raise DeviceAccessError(Fault.ADDRESS_HELD, address=f"{address:#x}")
+        self.adapter = adapter
         self._address = address
         try:
             self._bus: I2C = import_blinka().bus(adapter.number)

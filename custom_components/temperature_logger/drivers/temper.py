@@ -188,10 +188,11 @@ class Temper:
         reports: list[bytes] = []
         for _ in range(layout.asks):
             reports = await self._ask(layout.limits)
+        reading = decode(reports, layout)
         if len(reports) < len(layout.reports) and not self._probe_absent:
             # One lost report is no missing probe; two running are.
             reports = await self._ask(layout.limits)
-        reading = decode(reports, layout)
+            reading = decode(reports, layout)
         if not reports:
             # A stick without its probe is silent, but a dead one is, too.
             halves = await self._transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)

@@ -59,14 +59,19 @@ class Lane:
         if self.busy:
             raise DeviceAccessError(Fault.HANGING)
         pool = self._workers.failing if self.failing else self._workers.healthy
-        future = pool.submit(job, *args)
-        self._job = future
+        self._job = future = pool.submit(job, *args)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if undo is not None:
                 future.add_done_callback(lambda ended: _undo(ended, undo))
             raise
+        finally:
+            # An error keeps this frame alive: were it to keep the error, too, what the
+            # job had opened would stay open until the garbage collector comes.
+            if not self.busy:
+                self._job = None
+            del future
 
     def finish(self, job: Callable[[], None]) -> Future[None]:
         """Run a last job as soon as nothing else of this device runs."""
