@@ -1,11 +1,10 @@
 """The owner's correction of a reading, applied once."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Final
 
 from .const import CONF_FACTOR, CONF_OFFSET
-from .drivers import Reading
+from .drivers import QUANTITIES, Reading
 
 type Calibration = Mapping[str, Mapping[str, float]]
 """Per quantity an offset in its unit and, for a temperature, a factor."""
@@ -22,7 +21,8 @@ def calibrated(reading: Reading, calibration: Calibration) -> Reading:
     A humidity stays between 0 and 100 %: there is nothing beyond.
     """
     values: dict[str, float] = {}
-    for quantity, value in asdict(reading).items():
+    for quantity in QUANTITIES:
+        value: float | None = getattr(reading, quantity)
         if value is None:
             continue
         correction = calibration.get(quantity, {})

@@ -8,12 +8,13 @@ from .errors import (
     DriverError,
     Fault,
 )
-from .readings import Driver, Identity, Reading
+from .readings import QUANTITIES, Driver, Identity, Reading
 from .sysfs import i2c_attachment, i2c_place, usb_attachment, usb_place
 from .temper import Temper
 from .workers import Lane, Workers
 
 __all__ = [
+    "QUANTITIES",
     "BadFrameError",
     "Bme280",
     "DeviceAccessError",

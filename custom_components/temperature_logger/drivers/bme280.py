@@ -65,7 +65,7 @@ class Chip:
     quantities: tuple[str, ...]
     conversion: float
     """Longest time of a conversion in seconds: 1.25 ms, 2.3 ms for each quantity,
-    0.575 ms more for each but the temperature."""
+    0.575 ms more for each but the temperature; rounded up, for clocks that round."""
 
     @property
     def has_humidity(self) -> bool:
@@ -77,13 +77,13 @@ BME280: Final = Chip(
     chip_id=0x60,
     model="BME280",
     quantities=("temperature", "humidity", "pressure"),
-    conversion=0.0093,
+    conversion=0.0094,
 )
 BMP280: Final = Chip(
     chip_id=0x58,
     model="BMP280",
     quantities=("temperature", "pressure"),
-    conversion=0.006425,
+    conversion=0.0065,
 )
 CHIPS: Final = {chip.chip_id: chip for chip in (BME280, BMP280)}
 OTHER_CHIPS: Final = {

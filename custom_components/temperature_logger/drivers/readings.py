@@ -1,7 +1,7 @@
 """What one poll of one device gives."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +28,9 @@ class Reading:
     """Relative humidity in percent at the end of the cable."""
     thermistor_temperature: float | None = None
     """Degrees Celsius at the thermistor (NTC) of sticks that have a third sensor."""
+
+
+QUANTITIES: Final = tuple(quantity.name for quantity in fields(Reading))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

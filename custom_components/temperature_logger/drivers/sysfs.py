@@ -7,7 +7,9 @@ identified by them: an attachment is the path of the controller or adapter below
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 import re
 from typing import Final
@@ -122,21 +124,23 @@ def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
     """Yield the plugged-in devices with these vendor and product ids."""
     for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
         if USB_DEVICE.fullmatch(link.name):
-            try:
-                device = _usb_device(link.resolve(), ids)
-            except OSError, ValueError:
-                continue  # It was unplugged while we looked.
-            if device is not None:
-                yield device
+            with suppress(OSError, ValueError):  # It was unplugged while we looked.
+                if device := _usb_device(link.resolve(strict=True), ids):
+                    yield device
 
 
 def usb_device(
     controller: str, ports: str, ids: frozenset[tuple[int, int]]
 ) -> UsbDevice:
     """Return what is plugged in at a place; raise DeviceNotFoundError if nothing is."""
-    for device in usb_devices(ids):
-        if (device.controller, device.ports) == (controller, ports):
-            return device
+    numbers = ports.split(".")
+    hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
+    for root in (SYS / "devices" / controller).glob("usb*"):
+        bus = root.name.removeprefix("usb")
+        path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
+        with suppress(OSError, ValueError):  # Nothing, or unplugged while we looked.
+            if device := _usb_device(path.resolve(strict=True), ids):
+                return device
     raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
 
 
@@ -185,20 +189,27 @@ def _usb_interface(path: Path) -> UsbInterface:
 
 def i2c_adapters() -> Iterator[I2cAdapter]:
     """Yield the I2C buses of the machine."""
-    for link in sorted((SYS / "bus/i2c/devices").glob("i2c-*")):
-        if I2C_ADAPTER.fullmatch(link.name):
-            try:
-                yield _i2c_adapter(link.resolve())
-            except OSError, ValueError:
-                continue  # The adapter was removed while we looked.
+    return _i2c_adapters(SYS / "bus/i2c/devices")
 
 
 def i2c_adapter(key: str) -> I2cAdapter:
     """Return the adapter with this key; raise DeviceNotFoundError if it is gone."""
-    for adapter in i2c_adapters():
-        if adapter.key == key:
-            return adapter
-    raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
+    # Most keys begin with the path of the adapter's parent, which saves reading what
+    # other adapters a machine has.
+    parent = (SYS / "devices" / key).parent
+    found = chain(_i2c_adapters(parent), i2c_adapters())
+    adapter = next((adapter for adapter in found if adapter.key == key), None)
+    if adapter is None:
+        raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
+    return adapter
+
+
+def _i2c_adapters(directory: Path) -> Iterator[I2cAdapter]:
+    """Yield the adapters in a directory."""
+    for path in sorted(directory.glob("i2c-*")):
+        if I2C_ADAPTER.fullmatch(path.name):
+            with suppress(OSError, ValueError):  # It was removed while we looked.
+                yield _i2c_adapter(path.resolve(strict=True))
 
 
 def _i2c_adapter(path: Path) -> I2cAdapter:

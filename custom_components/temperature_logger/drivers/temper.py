@@ -61,6 +61,7 @@ class Temper:
         """
         self.raw: dict[str, str] = {}
         """The last reports as they came, in hexadecimal."""
+        self._closing: asyncio.Future[None] | None = None
         self._controller = controller
         self._device: UsbDevice | None = None
         self._firmware = firmware
@@ -123,19 +124,24 @@ class Temper:
 
     async def close(self) -> None:
         """Close the node, and give the kernel back what was taken from it."""
-        await self._close()
+        self._close()
+        await self._closed()
 
-    def _close(self) -> asyncio.Future[None]:
-        """Begin to close; the result tells when it is done."""
+    def _close(self) -> None:
+        """Begin to close; a job that hangs has to end first."""
         transport, self._transport = self._transport, None
         if transport is not None:
-            return transport.close()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+            self._closing = transport.close()
+
+    async def _closed(self) -> None:
+        """Wait until what was opened before is closed."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            self._closing = None
 
     async def _connect(self) -> str:
         """Open the stick and return its firmware's text."""
+        await self._closed()
         self._device = device = await self._lane.run(
             usb_device, self._controller, self._ports, USB_IDS
         )

@@ -76,6 +76,7 @@ class Lane:
     def finish(self, job: Callable[[], None]) -> Future[None]:
         """Run a last job as soon as nothing else of this device runs."""
         last: Future[None] = Future()
+        last.set_running_or_notify_cancel()  # Who waits may give up; the job is done.
 
         def run_last(_: object = None) -> None:
             try:
@@ -86,7 +87,8 @@ class Lane:
         if self._job is not None and self.busy:
             self._job.add_done_callback(run_last)
         else:
-            self._job = self._workers.healthy.submit(run_last)
+            self._workers.healthy.submit(run_last)
+        self._job = last
         return last
 
 

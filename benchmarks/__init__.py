@@ -1,0 +1,1 @@
+"""What measurements of the drivers and of the integration need."""

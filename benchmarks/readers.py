@@ -1,0 +1,117 @@
+"""The drivers as synchronous callables, for measurements over a modelled bus.
+
+A measurement puts a model of the device below Adafruit_PureIO or below pyusb, with a
+virtual clock that time.sleep() advances, and calls one of these functions. It gets a
+callable that does one reading with the unmodified driver.
+"""
+
+import asyncio
+from collections.abc import Callable
+import errno
+from pathlib import Path
+import tempfile
+import time
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import usb.core
+
+from custom_components.temperature_logger.drivers import (
+    Driver,
+    Lane,
+    Reading,
+    Workers,
+    sysfs,
+)
+from custom_components.temperature_logger.drivers import bme280 as bme280_driver
+from custom_components.temperature_logger.drivers.bme280 import Bme280
+from custom_components.temperature_logger.drivers.temper import Temper
+from emulation.tree import write
+
+type Read = Callable[[], tuple[float | None, ...]]
+
+CONTROLLER = "platform/modelled"
+
+
+def bme280(bus: int, address: int) -> Read:
+    """Return a callable that does one reading: °C, hPa, %."""
+    root = _root()
+    adapter = root / f"sys/devices/{CONTROLLER}/i2c-{bus}"
+    write(adapter, name="modelled bus")
+    _link(root / f"sys/bus/i2c/devices/i2c-{bus}", adapter)
+    write(root / "dev", **{f"i2c-{bus}": ""})
+    driver = Bme280(Lane(Workers()), f"{CONTROLLER}/modelled bus", address)
+    return _reader(driver, ("temperature", "pressure", "humidity"))
+
+
+def temper() -> Read:
+    """Return a callable that does one reading: °C, and what else the stick measures."""
+    root = _root()
+    device = usb.core.find()
+    if not isinstance(device, usb.core.Device):
+        raise FileNotFoundError(errno.ENOENT, "No modelled stick is plugged in")
+    descriptor = device.backend.get_device_descriptor(device._ctx.dev)  # noqa: SLF001
+    path = root / f"sys/devices/{CONTROLLER}/usb1/1-1"
+    write(
+        path,
+        busnum=device.bus,
+        devnum=device.address,
+        idProduct=f"{descriptor.idProduct:04x}",
+        idVendor=f"{descriptor.idVendor:04x}",
+        product=device.product or "",
+    )
+    for number in range(2):
+        interface = path / f"1-1:1.{number}"
+        write(interface, bInterfaceClass="03", bInterfaceNumber=f"{number:02}")
+        _link(interface / "driver", root / "sys/bus/usb/drivers/modelled")
+    _link(root / "sys/bus/usb/devices/1-1", path)
+    write(root / f"dev/bus/usb/{device.bus:03}", **{f"{device.address:03}": ""})
+    driver = Temper(Lane(Workers()), CONTROLLER, "1")
+    _read(driver)  # Once opened, it knows what it measures.
+    temperature_first = sorted(driver.quantities, key=lambda q: "humidity" in q)
+    return _reader(driver, tuple(temperature_first))
+
+
+def _root() -> Path:
+    """Return an empty machine, where the drivers look from now on."""
+    root = Path(tempfile.mkdtemp(prefix="modelled-"))
+    (root / "sys/bus/usb/drivers/modelled").mkdir(parents=True)
+    vars(sysfs).update(SYS=root / "sys", DEV=root / "dev")
+    return root
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make a link and the folder it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def _reader(driver: Driver, quantities: tuple[str, ...]) -> Read:
+    """Return a callable that reads some quantities."""
+
+    def read() -> tuple[float | None, ...]:
+        reading = _read(driver)
+        return tuple(getattr(reading, quantity) for quantity in quantities)
+
+    return read
+
+
+def _read(driver: Driver) -> Reading:
+    """Do one reading on the virtual clock."""
+
+    async def sleep(seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - it advances the virtual clock.
+
+    with (
+        patch.object(asyncio, "sleep", sleep),
+        patch.object(bme280_driver, "time", SimpleNamespace(monotonic=_monotonic)),
+    ):
+        return asyncio.run(driver.read())
+
+
+def _monotonic() -> float:
+    """Return the virtual time of the model below Adafruit_PureIO."""
+    from Adafruit_PureIO import smbus  # noqa: PLC0415 - the model is put in later.
+
+    milliseconds: float = smbus.SMBus.model.now_ms
+    return milliseconds / 1000

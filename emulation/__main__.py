@@ -1,0 +1,49 @@
+"""Run the USB part of a machine: python -m emulation SPEC --root DIR.
+
+It says "ready" when the tree stands, follows changes of the spec, and ends, removing
+the tree, when its standard input is closed.
+"""
+
+import argparse
+from contextlib import suppress
+import os
+from pathlib import Path
+import resource
+import select
+import sys
+
+from .machine import Machine, SpecFile
+
+FOLLOW = 0.2
+"""Seconds between two looks at the spec."""
+
+
+def main() -> None:
+    """Run until standard input is closed."""
+    parser = argparse.ArgumentParser(prog="python -m emulation", description=__doc__)
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--root", type=Path, required=True)
+    arguments = parser.parse_args()
+    # A stick takes five descriptors, and the usual limit is 1024.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    file = SpecFile(arguments.spec)
+    arguments.root.mkdir(parents=True, exist_ok=True)
+    with Machine(file.spec, arguments.root) as machine:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while not stdin_closed():
+            if file.reread():
+                machine.reload(file.spec)
+    with suppress(OSError):
+        arguments.root.rmdir()
+
+
+def stdin_closed() -> bool:
+    """Wait a little, and tell whether standard input has been closed."""
+    readable, _, _ = select.select([sys.stdin], [], [], FOLLOW)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Faults that are switched on in emulated hardware."""
+
+from dataclasses import dataclass
+import os
+from typing import Any, ClassVar
+
+
+@dataclass(kw_only=True, slots=True)
+class Fault:
+    """What goes wrong, and when."""
+
+    name: str
+    argument: float | None = None
+    """Seconds of a delay or time-out, bytes of a short report."""
+    count: int = 0
+    """How many accesses it still strikes; 0: until it is cleared."""
+    on: frozenset[str]
+    """The kinds of access that it strikes."""
+
+
+def failure(number: int) -> OSError:
+    """Return the exception of an errno."""
+    return OSError(number, os.strerror(number))
+
+
+class Faulty:
+    """Hardware that can be made to fail."""
+
+    FAULTS: ClassVar[dict[str, frozenset[str]]]
+    """The kinds of access that each known fault strikes."""
+
+    fault: Fault | None = None
+
+    def fail(
+        self,
+        name: str,
+        argument: float | None = None,
+        *,
+        count: int = 0,
+        on: str | None = None,
+    ) -> None:
+        """Fail from now on, the next count times, or only on one kind of access."""
+        kinds = self.FAULTS[name]
+        self.fault = Fault(
+            name=name,
+            argument=argument,
+            count=count,
+            on=kinds if on is None else frozenset({on}),
+        )
+
+    def clear(self) -> None:
+        """Work again."""
+        self.fault = None
+
+    def fail_as(self, spec: str | dict[str, Any] | None) -> None:
+        """Fail as the "fault" of a machine spec says: a name, or fail()'s arguments."""
+        if spec is None:
+            self.clear()
+        else:
+            self.fail(**({"name": spec} if isinstance(spec, str) else spec))
+
+    def strike(self, kind: str) -> Fault | None:
+        """Return the fault that an access of this kind meets, and use it up."""
+        fault = self.fault
+        if fault is None or kind not in fault.on:
+            return None
+        if fault.count:
+            fault.count -= 1
+            if not fault.count:
+                self.fault = None
+        return fault

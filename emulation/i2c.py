@@ -1,0 +1,224 @@
+"""I2C buses below Adafruit_PureIO: what open() and ioctl() of /dev/i2c-N do."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+import ctypes
+from dataclasses import dataclass
+import errno
+from pathlib import Path
+import threading
+import time
+from types import ModuleType
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+from .chips import Chip, spoil
+from .faults import Fault, Faulty, failure
+
+I2C_SLAVE, I2C_SLAVE_FORCE, I2C_RDWR = 0x0703, 0x0706, 0x0707
+I2C_M_RD = 0x0001
+BYTE_TIME = 90e-6
+"""Eight bits and the acknowledge at 100 kHz."""
+KERNEL_TIMEOUT = 1.0
+"""So long an adapter driver waits for a bus that is held low."""
+ERRORS = {
+    "gone": errno.EREMOTEIO,
+    "nack": errno.EREMOTEIO,
+    "arb": errno.EAGAIN,
+    "eio": errno.EIO,
+    "timeout": errno.ETIMEDOUT,
+}
+
+
+class I2cMsg(ctypes.Structure):
+    """The kernel's struct i2c_msg."""
+
+    _fields_ = (
+        ("addr", ctypes.c_uint16),
+        ("flags", ctypes.c_uint16),
+        ("len", ctypes.c_uint16),
+        ("buf", ctypes.c_void_p),
+    )
+
+
+class I2cRdwrIoctlData(ctypes.Structure):
+    """The kernel's struct i2c_rdwr_ioctl_data."""
+
+    _fields_ = (("msgs", ctypes.POINTER(I2cMsg)), ("nmsgs", ctypes.c_uint32))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a transfer, with the bytes that were written or read."""
+
+    address: int
+    data: bytes
+    read: bool = False
+    error: int = 0
+
+
+class Bus(Faulty):
+    """One adapter and the chips behind it."""
+
+    FAULTS: ClassVar = dict.fromkeys(ERRORS, frozenset({"transfer"}))
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Build the bus of one "i2c" entry of a machine spec."""
+        self.number: int = spec["bus"]
+        self.chips = Chip.all_of(spec.get("chips", []))
+        self.held = {int(address, 0) for address in spec.get("held", {})}
+        self.fail_as(spec.get("fault"))
+        self.plugged = True
+        self.log: deque[Message] = deque(maxlen=2048)
+        self._lock = threading.Lock()
+
+    def transfer(self, messages: list[Message]) -> list[Message]:
+        """Do one transfer; the answer holds the bytes that were read."""
+        with self._lock:
+            if not self.plugged:
+                raise failure(errno.ENODEV)
+            chip = self.chips.get(messages[0].address)
+            fault = self.strike("transfer")
+            if chip:
+                chip.counters["transfers"] += 1
+                fault = fault or chip.strike("transfer")
+            time.sleep(self._duration(fault, messages))
+            return [self._message(message, fault) for message in messages]
+
+    @staticmethod
+    def _duration(fault: Fault | None, messages: list[Message]) -> float:
+        """Return how long a transfer holds the bus."""
+        if fault and fault.name == "timeout":
+            return KERNEL_TIMEOUT if fault.argument is None else fault.argument
+        return BYTE_TIME * sum(1 + len(message.data) for message in messages)
+
+    def _message(self, message: Message, fault: Fault | None) -> Message:
+        """Do one message."""
+        chip, spoiler = self.chips.get(message.address), fault.name if fault else ""
+        number = ERRORS.get(spoiler, 0) if chip else errno.EREMOTEIO
+        data = message.data
+        if chip and not number and message.read:
+            data = spoil(spoiler, chip.read(len(data)))
+        elif chip and not number and data and spoiler not in {"ff", "zero"}:
+            chip.write(data)
+        done = Message(message.address, data, message.read, number)
+        self.log.append(done)
+        if number:
+            raise failure(number)
+        return done
+
+
+class I2cNode:
+    """An open /dev/i2c-N; the file below it gives the permissions and the number."""
+
+    def __init__(self, path: Path, buses: Buses) -> None:
+        """Open the node."""
+        self._file = path.open("r+b", buffering=0)
+        self._buses = buses
+        self._bus = buses.numbered[int(path.name.removeprefix("i2c-"))]
+        self._address = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the node."""
+        self._file.close()
+
+    def read(self, length: int) -> bytes | None:
+        """Read from the selected address."""
+        answer = self._plain(Message(self._address, bytes(length), read=True))
+        return None if answer is None else answer.data
+
+    def write(self, data: bytes) -> int | None:
+        """Write to the selected address."""
+        answer = self._plain(Message(self._address, bytes(data)))
+        return None if answer is None else len(data)
+
+    def select(self, address: int, *, force: bool) -> None:
+        """Select an address, as I2C_SLAVE does."""
+        if address in self._bus.held and not force:
+            raise failure(errno.EBUSY)
+        self._address = address
+
+    def transfer(self, data: I2cRdwrIoctlData) -> int:
+        """Do a combined transfer, as I2C_RDWR does."""
+        structures = data.msgs[: data.nmsgs]
+        messages = [
+            Message(
+                m.addr,
+                ctypes.string_at(m.buf, m.len) if m.len else b"",
+                read=bool(m.flags & I2C_M_RD),
+            )
+            for m in structures
+        ]
+        answers = self._transfer(messages)
+        for structure, answer in zip(structures, answers, strict=True):
+            if answer.read:
+                ctypes.memmove(structure.buf, answer.data, structure.len)
+        return len(answers)
+
+    def _plain(self, message: Message) -> Message | None:
+        """Do a transfer of one message; a raw file turns EAGAIN into None."""
+        try:
+            return self._transfer([message])[0]
+        except BlockingIOError:
+            return None
+
+    def _transfer(self, messages: list[Message]) -> list[Message]:
+        """Do a transfer."""
+        self._buses.refresh()
+        return self._bus.transfer(messages)
+
+
+class Buses:
+    """The buses of a machine, in the place of the kernel's."""
+
+    def __init__(
+        self,
+        specs: Iterable[Mapping[str, Any]],
+        dev: Path,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Build the buses of the "i2c" of a machine spec, with their nodes in dev."""
+        self.numbered = {bus.number: bus for bus in map(Bus, specs)}
+        self.refresh = refresh
+        """Called before each transfer."""
+        self._dev = dev
+        self._nodes: WeakValueDictionary[int, I2cNode] = WeakValueDictionary()
+
+    def chip(self, name: str) -> Chip:
+        """Return a chip by its name."""
+        chips = (c for bus in self.numbered.values() for c in bus.chips.values())
+        return next(chip for chip in chips if chip.name == name)
+
+    def open(self, file: str, *_: object, **__: object) -> I2cNode:
+        """Open /dev/i2c-N."""
+        node = I2cNode(self._dev / Path(file).name, self)
+        self._nodes[node.fileno()] = node
+        return node
+
+    def ioctl(self, descriptor: int, request: int, argument: Any = 0) -> int:  # noqa: ANN401 - a number or a structure
+        """Do an ioctl of i2c-dev."""
+        node = self._nodes[descriptor]
+        if request == I2C_RDWR:
+            # The structures of the caller's library, seen as the kernel sees them.
+            return node.transfer(I2cRdwrIoctlData.from_buffer(argument))
+        if request not in (I2C_SLAVE, I2C_SLAVE_FORCE):
+            raise failure(errno.ENOTTY)
+        node.select(argument, force=request == I2C_SLAVE_FORCE)
+        return 0
+
+    def install(self, module: ModuleType) -> Callable[[], None]:
+        """Put the buses below Adafruit_PureIO.smbus; return what undoes it."""
+        namespace = vars(module)
+        ioctl = namespace["ioctl"]
+        namespace.update(open=self.open, ioctl=self.ioctl)
+
+        def undo() -> None:
+            namespace["ioctl"] = ioctl
+            # Until then its open() is the built-in one.
+            del namespace["open"]
+
+        return undo

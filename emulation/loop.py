@@ -1,0 +1,70 @@
+"""One thread that serves every node of a machine."""
+
+from collections.abc import Callable
+from contextlib import suppress
+import heapq
+import itertools
+import os
+import select
+import threading
+
+from .values import now
+
+
+class Loop:
+    """Call handlers when descriptors are readable, and functions when they are due."""
+
+    def __init__(self) -> None:
+        """Prepare; nothing runs before start()."""
+        self.lock = threading.RLock()
+        """Held while the loop calls anything: take it to change what it serves."""
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="emulated hardware")
+        self._thread.daemon = True
+
+    def start(self) -> None:
+        """Start serving."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def add(self, descriptor: int, handler: Callable[[], None]) -> None:
+        """Call handler whenever descriptor is readable."""
+        self._handlers[descriptor] = handler
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def remove(self, descriptor: int) -> None:
+        """Forget a descriptor, before it is closed."""
+        self._epoll.unregister(descriptor)
+        del self._handlers[descriptor]
+
+    def later(self, delay: float, function: Callable[[], None]) -> None:
+        """Call function after delay seconds; for handlers, so it wakes nobody."""
+        heapq.heappush(self._due, (now() + delay, next(self._order), function))
+
+    def _run(self) -> None:
+        """Serve until stopped."""
+        while not self._stopped:
+            timeout = max(self._due[0][0] - now(), 0) if self._due else None
+            events = self._epoll.poll(timeout)
+            with self.lock:
+                for descriptor, _ in events:
+                    if handler := self._handlers.get(descriptor):
+                        # The number may by now be another descriptor's, which has
+                        # nothing to read.
+                        with suppress(BlockingIOError):
+                            handler()
+                while self._due and self._due[0][0] <= now():
+                    heapq.heappop(self._due)[2]()

@@ -1,0 +1,204 @@
+"""A machine with emulated sensors."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib import import_module
+import json
+import os
+from pathlib import Path
+import tempfile
+from types import TracebackType
+from typing import Any, Self
+
+from . import libusb
+from .chips import Chip
+from .i2c import Buses
+from .loop import Loop
+from .sticks import Stick, verbatim
+from .tree import Adapter, Place, Tree
+from .usbfs import Access, Device
+
+type Spec = Mapping[str, Any]
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for a machine, in memory where the system offers that.
+
+    A tree has thousands of small files; on a disk they take seconds.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a name of its own
+    folder = memory if os.access(memory, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="emulated-", dir=folder)
+
+
+def place_of(spec: Mapping[str, Any]) -> Place:
+    """Return where a "usb" entry of a machine spec is plugged in."""
+    return Place(**{k: spec[k] for k in ("controller", "bus", "ports") if k in spec})
+
+
+class SpecFile:
+    """A machine spec that may be changed while it is used."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the spec."""
+        self._path = path
+        self._changed = 0
+        self.spec: dict[str, Any] = {}
+        self.reread()
+
+    def reread(self) -> bool:
+        """Read the spec again if it has changed, and tell whether it has."""
+        changed = self._path.stat().st_mtime_ns
+        if changed == self._changed:
+            return False
+        try:
+            self.spec = json.loads(self._path.read_text())
+        except ValueError:
+            # Half written; the next look finds the rest.
+            return False
+        self._changed = changed
+        return True
+
+
+def reload_buses(buses: Buses, spec: Spec) -> None:
+    """Take over the values and faults of a spec's chips and buses."""
+    for entry in spec.get("i2c", []):
+        buses.numbered[entry["bus"]].fail_as(entry.get("fault"))
+        for chip_spec in entry.get("chips", []):
+            chip, fresh = buses.chip(chip_spec["name"]), Chip(chip_spec)
+            chip.values, chip.chip_id = fresh.values, fresh.chip_id
+            chip.calibration, chip.fault = fresh.calibration, fresh.fault
+
+
+class Machine:
+    """The hardware of a machine spec, with its sysfs tree and nodes below root.
+
+    As a context manager it stands from entering to leaving.
+    """
+
+    def __init__(self, spec: Spec, root: Path) -> None:
+        """Build the hardware; nothing is plugged in before entering."""
+        self.root, self.sys, self.dev = root, root / "sys", root / "dev"
+        self.buses = Buses(spec.get("i2c", []), self.dev)
+        self._spec = spec
+        self._usb = {entry["name"]: entry for entry in spec.get("usb", [])}
+        self._sticks = {name: Stick(entry) for name, entry in self._usb.items()}
+        self._devices: dict[str, Device] = {}
+        self._adapters = {
+            entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
+        }
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Plug everything in."""
+        self._tree, self._loop = Tree(self.root), Loop()
+        for name, entry in self._usb.items():
+            if entry.get("plugged", True):
+                self.plug(name)
+        for number in self._adapters:
+            self.plug_bus(number)
+        self._loop.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unplug everything, and remove the tree."""
+        self._undo.close()
+        with self._loop.lock:
+            for device in self._devices.values():
+                device.unplug()
+        self._devices.clear()
+        self._loop.stop()
+        self._tree.remove()
+
+    def install(self) -> None:
+        """Put the machine below Adafruit_PureIO and pyusb of this process."""
+        smbus = import_module("Adafruit_PureIO.smbus")
+        self._undo.callback(self.buses.install(smbus))
+        libusb1 = import_module("usb.backend.libusb1")
+        self._undo.callback(libusb.install(libusb1, self.root))
+
+    def stick(self, name: str) -> Stick:
+        """Return a USB device's values, faults and counters."""
+        return self._sticks[name]
+
+    def chip(self, name: str) -> Chip:
+        """Return a chip's values, faults and counters."""
+        return self.buses.chip(name)
+
+    def device(self, name: str) -> Device:
+        """Return what the kernel keeps about a USB device that is plugged in."""
+        return self._devices[name]
+
+    def plug(self, name: str, **place: Any) -> Device:  # noqa: ANN401 - fields of Place
+        """Plug a USB device in, at its own place or another one."""
+        entry = self._usb[name] = {**self._usb[name], **place}
+        with self._loop.lock:
+            self._devices[name] = Device(
+                self._sticks[name],
+                place_of(entry),
+                Access.from_spec(entry),
+                tree=self._tree,
+                loop=self._loop,
+            )
+        return self._devices[name]
+
+    def unplug(self, name: str) -> None:
+        """Unplug a USB device."""
+        with self._loop.lock:
+            self._devices.pop(name).unplug()
+
+    def replug(self, name: str, **place: Any) -> Device:  # noqa: ANN401 - fields of Place
+        """Unplug a USB device and plug it in, at its own place or another one."""
+        self.unplug(name)
+        return self.plug(name, **place)
+
+    def permit(self, name: str, **modes: int) -> None:
+        """Change the permissions of a USB device's hidraw or usbfs nodes."""
+        with self._loop.lock:
+            self._devices[name].permit(**modes)
+
+    def bind(self, name: str, number: int = 1) -> None:
+        """Give an interface of a USB device to its kernel driver."""
+        with self._loop.lock:
+            self._devices[name].bind(number)
+
+    def unbind(self, name: str, number: int = 1) -> None:
+        """Take an interface of a USB device from its kernel driver."""
+        with self._loop.lock:
+            self._devices[name].unbind(number)
+
+    def send(self, name: str, *reports: str) -> None:
+        """Let a stick send reports (hexadecimal) that nobody asked for."""
+        with self._loop.lock:
+            for report in verbatim(reports):
+                self._devices[name].deliver(report)
+
+    def plug_bus(self, number: int) -> None:
+        """Plug an I2C adapter in."""
+        self._tree.add_adapter(self._adapters[number])
+        self.buses.numbered[number].plugged = True
+
+    def unplug_bus(self, number: int) -> None:
+        """Unplug an I2C adapter."""
+        self.buses.numbered[number].plugged = False
+        self._tree.remove_adapter(number)
+
+    def reload(self, spec: Spec) -> None:
+        """Take over a spec's values and faults, and what is plugged in where."""
+        reload_buses(self.buses, spec)
+        for entry in spec.get("usb", []):
+            name, stick = entry["name"], Stick(entry)
+            self._sticks[name].values = stick.values
+            self._sticks[name].fault = stick.fault
+            moved = place_of(entry) != place_of(self._usb[name])
+            plugged = entry.get("plugged", True)
+            self._usb[name] = entry
+            if name in self._devices and (moved or not plugged):
+                self.unplug(name)
+            if name not in self._devices and plugged:
+                self.plug(name)

@@ -1,0 +1,349 @@
+"""A plugged-in device: its kernel drivers, and its usbfs node for programs.
+
+The node is a Unix socket, so that other processes can use the device, its permissions
+count, and the end of a program is noticed. A request is one JSON object, and so is
+its answer.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+import errno
+from functools import partial
+import json
+from pathlib import Path
+import socket
+from typing import Any
+
+from .faults import failure
+from .hidraw import HidrawNode
+from .loop import Loop
+from .sticks import Stick
+from .tree import Place, Tree, short_path
+
+DATA, DATA_IN = 1, 0x82
+CONFIGURATION = 1
+GET_DESCRIPTOR, SET_REPORT, STRING = (0x80, 6), (0x21, 9), 3
+QUEUED = 63
+"""So many reports wait for a reader at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """How a device can be reached."""
+
+    hidraw_mode: int = 0o600
+    usbfs_mode: int = 0o664
+    hidraw_nodes: bool = True
+    """Whether hidraw nodes appear in /dev; sysfs shows them all the same."""
+    bound: bool = True
+    """Whether the data interface has its driver when it is plugged in."""
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Access:
+        """Return the access of one "usb" entry of a machine spec."""
+        values = {key: spec[key] for key in cls.__dataclass_fields__ if key in spec}
+        for key in ("hidraw_mode", "usbfs_mode"):
+            if key in values:
+                values[key] = int(values[key], 8)
+        return cls(**values)
+
+
+class Device:
+    """What the kernel keeps about a device while it is plugged in."""
+
+    def __init__(
+        self, stick: Stick, place: Place, access: Access, *, tree: Tree, loop: Loop
+    ) -> None:
+        """Plug the stick in."""
+        self.stick, self.access = stick, access
+        self.bound: dict[int, HidrawNode | None] = {}
+        """The interfaces with a kernel driver, and their hidraw nodes."""
+        self.claims: dict[int, Connection] = {}
+        """The interfaces that a program has claimed."""
+        self.calls: Counter[str] = Counter()
+        """How often programs asked usbfs for what."""
+        self._loop, self._tree = loop, tree
+        self._connections: set[Connection] = set()
+        self._reports: deque[bytes] = deque(maxlen=QUEUED)
+        self._readers: deque[Connection] = deque()
+        self._plugged = tree.add_usb(stick.model.gadget, place)
+        self.node = tree.usbfs(self._plugged)
+        self._listener = self._listen()
+        for number in range(len(stick.model.gadget.interfaces)):
+            tree.add_interface(self._plugged, number)
+            if access.bound or number != DATA:
+                self.bind(number)
+
+    @property
+    def hidraw(self) -> Path | None:
+        """Return the hidraw node of the data interface."""
+        node = self.bound.get(DATA)
+        return node.path if node else None
+
+    def unplug(self) -> None:
+        """Remove the device."""
+        for number in list(self.bound):
+            self.unbind(number)
+        self._loop.remove(self._listener.fileno())
+        self._listener.close()
+        for connection in list(self._connections):
+            self.forget(connection)
+        self._tree.remove_usb(self._plugged)
+
+    def permit(self, *, hidraw: int | None = None, usbfs: int | None = None) -> None:
+        """Change the permissions of the nodes."""
+        for node in self.bound.values():
+            if node and hidraw is not None:
+                node.permit(hidraw)
+        if usbfs is not None:
+            self.node.chmod(usbfs)
+
+    def bind(self, number: int) -> None:
+        """Give an interface to its kernel driver."""
+        self._tree.bind(self._plugged, number)
+        self.bound[number] = None
+        if self.stick.model.gadget.interfaces[number].report is None:
+            return
+        take = self.command if number == DATA else self.stray_command
+        node = HidrawNode(self._loop, take, self.access.hidraw_mode)
+        # usbhid reads, and drops, what the stick still had to say.
+        self._reports.clear()
+        node.path = self._tree.add_hid(self._plugged, number, node.rdev)
+        self.bound[number] = node
+        if self.access.hidraw_nodes:
+            node.appear()
+
+    def unbind(self, number: int) -> None:
+        """Take an interface away from its kernel driver."""
+        if node := self.bound.pop(number):
+            node.close()
+        self._tree.unbind(self._plugged, number)
+
+    def command(self, data: bytes) -> None:
+        """Take a command over hidraw, where a failed transfer shows as silence."""
+        with suppress(BrokenPipeError, TimeoutError):
+            self.transmit(data)
+        # usbhid clears a halted endpoint by itself.
+        self.stick.halted.clear()
+
+    def stray_command(self, data: bytes) -> None:
+        """Count a command that reached an interface that takes none."""
+        self.stick.commands["wrong interface"] += 1
+        self.stick.log.append(data)
+
+    def transmit(self, data: bytes) -> None:
+        """Pass a command on to the stick, and its reports to who reads them."""
+        for delay, report in self.stick.command(data):
+            self._loop.later(delay, partial(self.deliver, report))
+
+    def deliver(self, report: bytes) -> None:
+        """Deliver a report that is ready."""
+        if node := self.bound.get(DATA):
+            node.send(report)
+        else:
+            self._reports.append(report)
+            self.serve()
+
+    def read(self, connection: Connection) -> None:
+        """Let a program wait for a report."""
+        self._readers.append(connection)
+        self.serve()
+
+    def serve(self) -> None:
+        """Answer programs that wait for a report."""
+        while self._readers and (DATA_IN in self.stick.halted or self._reports):
+            reader = self._readers.popleft()
+            if DATA_IN in self.stick.halted:
+                reader.answer(error=errno.EPIPE)
+            else:
+                reader.answer(self._reports.popleft())
+
+    def stop_reading(self, connection: Connection) -> None:
+        """Let a program wait no longer."""
+        if connection in self._readers:
+            self._readers.remove(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """End a connection; what it claimed is free, but stays without a driver."""
+        self._connections.remove(connection)
+        self.stop_reading(connection)
+        for number in [n for n, owner in self.claims.items() if owner is connection]:
+            del self.claims[number]
+        connection.close()
+
+    def _listen(self) -> socket.socket:
+        """Make the usbfs node."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with short_path(self.node) as path:
+            listener.bind(path)
+        self.node.chmod(self.access.usbfs_mode)
+        listener.settimeout(0)
+        listener.listen()
+        self._loop.add(listener.fileno(), self._accept)
+        return listener
+
+    def _accept(self) -> None:
+        """Let a program in."""
+        self.calls["open"] += 1
+        self._connections.add(Connection(self, self._listener.accept()[0], self._loop))
+
+
+class Connection:
+    """One program that has the usbfs node open."""
+
+    def __init__(self, device: Device, program: socket.socket, loop: Loop) -> None:
+        """Serve the program."""
+        self._device, self._program, self._loop = device, program, loop
+        self._requests = 0
+        self._waiting = False
+        program.settimeout(0)
+        loop.add(program.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._loop.remove(self._program.fileno())
+        self._program.close()
+
+    def answer(self, data: bytes = b"", error: int = 0) -> None:
+        """Answer the request."""
+        self._waiting = False
+        with suppress(OSError):
+            self._program.send(
+                json.dumps({"error": error, "data": data.hex()}).encode()
+            )
+
+    def _readable(self) -> None:
+        """Do what the program asks for."""
+        try:
+            message = self._program.recv(4096)
+        except ConnectionError:
+            message = b""
+        if not message:
+            self._device.forget(self)
+            return
+        self._requests += 1
+        self._waiting = True
+        request = json.loads(message)
+        operation = request.pop("operation")
+        self._device.calls[operation] += 1
+        try:
+            data = getattr(self, operation)(**request)
+        except OSError as error:
+            self.answer(error=error.errno or errno.EIO)
+        else:
+            if data is not None:
+                self.answer(data)
+
+    def _own(self, number: int) -> None:
+        """Claim an interface where that has not been done: usbfs does so by itself."""
+        owner = self._device.claims.get(number)
+        if number in self._device.bound or owner not in (None, self):
+            raise failure(errno.EBUSY)
+        self._device.claims[number] = self
+
+    def _own_endpoint(self, address: int) -> int:
+        """Claim the interface of an endpoint, and return its number."""
+        for number, interface in enumerate(self._device.stick.model.gadget.interfaces):
+            if any(endpoint[0] == address for endpoint in interface.endpoints):
+                self._own(number)
+                return number
+        raise failure(errno.ENOENT)
+
+    def _expire(self, request: int) -> None:
+        """Answer a request that has waited long enough."""
+        if self._waiting and self._requests == request:
+            self._device.stop_reading(self)
+            self.answer(error=errno.ETIMEDOUT)
+
+    def _expire_later(self, timeout: int) -> None:
+        """Let the request wait, for ever if timeout is 0."""
+        if timeout:
+            self._loop.later(timeout / 1000, partial(self._expire, self._requests))
+
+    # The operations. Each returns the data of its answer, or None to answer later.
+
+    def claim_interface(self, number: int) -> bytes:
+        """Claim an interface."""
+        self._own(number)
+        return b""
+
+    def release_interface(self, number: int) -> bytes:
+        """Release an interface."""
+        if self._device.claims.get(number) is not self:
+            raise failure(errno.EINVAL)
+        del self._device.claims[number]
+        return b""
+
+    def kernel_driver(self, number: int) -> bytes:
+        """Tell whether an interface has a kernel driver."""
+        return bytes((number in self._device.bound,))
+
+    def detach_kernel_driver(self, number: int) -> bytes:
+        """Take an interface from its kernel driver."""
+        if number not in self._device.bound:
+            raise failure(errno.ENOENT)
+        self._device.unbind(number)
+        return b""
+
+    def attach_kernel_driver(self, number: int) -> bytes:
+        """Give an interface back to its kernel driver."""
+        if number in self._device.bound or number in self._device.claims:
+            raise failure(errno.EBUSY)
+        self._device.bind(number)
+        return b""
+
+    def set_configuration(self, value: int) -> bytes:
+        """Refuse to configure a device that is in use."""
+        if self._device.bound or self._device.claims or value != CONFIGURATION:
+            raise failure(errno.EBUSY)
+        return b""
+
+    def clear_halt(self, endpoint: int) -> bytes:
+        """Clear a stalled endpoint."""
+        self._device.stick.halted.discard(endpoint)
+        return b""
+
+    def reset(self) -> bytes:
+        """Reset the device."""
+        self._device.stick.halted.clear()
+        return b""
+
+    def control(
+        self, setup: list[int], data: str, length: int, timeout: int
+    ) -> bytes | None:
+        """Do a control transfer; setup: request type, request, value, index."""
+        request_type, request, value, index = setup
+        if (request_type, request) == GET_DESCRIPTOR and value >> 8 == STRING:
+            text = self._device.stick.model.gadget.string_descriptor(value & 0xFF)
+            if text is None:
+                raise failure(errno.EPIPE)
+            return text[:length]
+        if (request_type, request) != SET_REPORT:
+            raise failure(errno.EPIPE)
+        self._own(index)
+        try:
+            self._command(index, bytes.fromhex(data))
+        except TimeoutError:
+            self._expire_later(timeout)
+            return None
+        return b""
+
+    def interrupt_out(self, endpoint: int, data: str) -> bytes:
+        """Write to an interrupt endpoint."""
+        self._command(self._own_endpoint(endpoint), bytes.fromhex(data))
+        return b""
+
+    def interrupt_in(self, endpoint: int, timeout: int) -> None:
+        """Wait for a report."""
+        if self._own_endpoint(endpoint) == DATA:
+            self._device.read(self)
+        self._expire_later(timeout)
+
+    def _command(self, number: int, data: bytes) -> None:
+        """Pass a command on to an interface."""
+        if number == DATA:
+            self._device.transmit(data)
+        else:
+            self._device.stray_command(data)
