@@ -4,6 +4,7 @@ from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .repairs import async_update_issue
 
 PLATFORMS = [Platform.SENSOR]
 
@@ -24,3 +25,10 @@ async def async_unload_entry(
 ) -> bool:
     """Unload one device; the coordinator gives it back as it shuts down."""
     return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+
+
+async def async_remove_entry(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+) -> None:
+    """Take a device's repair away with it."""
+    async_update_issue(hass, entry, None)

@@ -48,7 +48,7 @@ from .const import (
     MIN_INTERVAL,
 )
 from .coordinator import read_within_deadline
-from .discovery import Found, Problem, async_search
+from .discovery import Found, Hint, Problem, async_search
 from .drivers import DriverError, Fault, bme280, i2c_place
 from .kinds import async_make_driver, place
 
@@ -160,16 +160,15 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return ""
         details = {"place": i2c_place(key, *bme280.ADDRESSES)}
         return await self._async_text(
-            Problem(fault=Fault.CHIP_NOT_FOUND, details=details)
+            Problem(key=Fault.CHIP_NOT_FOUND, details=details)
         )
 
     async def _async_move(self, data: dict[str, Any]) -> ConfigFlowResult | str:
         """Let the entry follow its device."""
         entry = self._get_reconfigure_entry()
         if data[CONF_QUANTITIES] != entry.data[CONF_QUANTITIES]:
-            fault = Fault.OTHER_MODEL
             return await self._async_text(
-                Problem(fault=fault, details={"place": place(data)})
+                Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
         return self.async_update_reload_and_abort(
             entry, unique_id=self.unique_id, data=data
@@ -221,7 +220,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         texts = await async_get_translations(
             self.hass, self.hass.config.language, "exceptions", {DOMAIN}
         )
-        text = texts[f"component.{DOMAIN}.exceptions.{problem.fault}.message"]
+        text = texts[f"component.{DOMAIN}.exceptions.{problem.key}.message"]
         return text.format(**problem.details)
 
 

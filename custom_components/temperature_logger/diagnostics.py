@@ -25,7 +25,7 @@ async def async_get_config_entry_diagnostics(
             "title": entry.title,
         },
         "identity": asdict(coordinator.driver.identity),
-        "last_error": repr(coordinator.last_exception),
+        "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,
         "reading": asdict(coordinator.data),

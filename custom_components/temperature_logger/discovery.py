@@ -1,8 +1,10 @@
 """What is wired to the machine now, and which step is missing to what is not seen."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant
@@ -28,6 +30,13 @@ type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
+# Faults that the next address of the bus has, too.
+BUS_FAULTS: Final = {
+    Fault.BUS_NO_NODE,
+    Fault.BUS_NOT_FOUND,
+    Fault.HANGING,
+    Fault.NO_PERMISSION,
+}
 DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
 
 
@@ -50,17 +59,27 @@ class Candidate:
         return f"{self.model}, {place(self.data)}"
 
 
+class Hint(StrEnum):
+    """What a search says besides the faults of devices."""
+
+    ALL_SET_UP = "all_set_up"
+    NO_BUS = "no_bus"
+    NO_STICK = "no_stick"
+    OTHER_MODEL = "other_model"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something that was seen and cannot be set up."""
+    """Something that cannot be set up."""
 
-    fault: Fault
+    key: Fault | Hint
+    """The key of the text that names the remedy."""
     details: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, err: DriverError, where: str) -> Problem:
         """Return what went wrong at a place."""
-        return cls(fault=err.fault, details=err.details | {"place": where})
+        return cls(key=err.fault, details=err.details | {"place": where})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,6 +89,8 @@ class Found:
     adapters: list[I2cAdapter] = field(default_factory=list)
     """Buses that are not searched unasked."""
     candidates: list[Candidate] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    """The places on searched buses where no chip answers."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -87,12 +108,26 @@ async def async_search(hass: HomeAssistant, owned: set[str], chosen: set[str]) -
         *(_async_probe(hass, adapter, owned, chosen, found) for adapter in adapters),
     )
     if not found.candidates and not found.adapters:
-        if not devices:
-            found.problems.append(Problem(fault=Fault.NO_STICK))
-        if not adapters:
-            found.problems.append(Problem(fault=Fault.NO_BUS))
+        found.problems += _reasons(devices, adapters, owned, found.empty)
     found.candidates.sort(key=lambda candidate: candidate.label)
     return found
+
+
+def _reasons(
+    devices: list[UsbDevice],
+    adapters: list[I2cAdapter],
+    owned: set[str],
+    empty: list[str],
+) -> Iterator[Problem]:
+    """Yield why there is nothing to pick, so that there is always a next step."""
+    if owned:
+        yield Problem(key=Hint.ALL_SET_UP)
+    if not devices:
+        yield Problem(key=Hint.NO_STICK)
+    if not any(adapter.has_node for adapter in adapters):
+        yield Problem(key=Hint.NO_BUS)
+    for where in empty:
+        yield Problem(key=Fault.CHIP_NOT_FOUND, details={"place": where})
 
 
 async def _async_ask(
@@ -171,8 +206,12 @@ async def _async_probe(
         try:
             chip = await _async_chip(lane, adapter, address)
         except DriverError as err:
-            if err.fault is not Fault.CHIP_NOT_FOUND:
-                found.problems.append(Problem.of(err, place(data)))
+            if err.fault is Fault.CHIP_NOT_FOUND:
+                found.empty.append(place(data))
+                continue
+            found.problems.append(Problem.of(err, place(data)))
+            if err.fault in BUS_FAULTS:
+                return
         else:
             found.candidates.append(Candidate(data=data, model=chip.model))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
-from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.core import Event, HomeAssistant
 from homeassistant.util.hass_dict import HassKey
 
 from .const import (
@@ -106,9 +106,8 @@ def async_lane(hass: HomeAssistant) -> Lane:
     if (workers := hass.data.get(DATA_WORKERS)) is None:
         hass.data[DATA_WORKERS] = workers = Workers()
 
-        @callback
-        def close(_: Event) -> None:
-            workers.close()
+        async def close(_: Event) -> None:
+            await hass.async_add_executor_job(workers.close)
 
         hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
     return Lane(workers)

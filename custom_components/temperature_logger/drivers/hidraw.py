@@ -114,16 +114,15 @@ class HidrawTransport:
         except BlockingIOError:
             return
         except DriverError as err:
-            self._lose(err)
+            self._lose(self._fd, err)
             return
         self._reports.append(report)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _lose(self, err: DriverError) -> None:
+    def _lose(self, fd: int, err: DriverError) -> None:
         """Stop watching a node that is gone."""
-        if self._fd is not None:
-            asyncio.get_running_loop().remove_reader(self._fd)
+        asyncio.get_running_loop().remove_reader(fd)
         if self._waiter is None:
             self._on_gone()
         elif not self._waiter.done():

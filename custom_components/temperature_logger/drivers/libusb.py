@@ -44,21 +44,21 @@ class Handle:
         self._node = str(device.usbfs)
 
     def open(self) -> None:
-        """Take interface 1 from the kernel, claim it and drop what it holds."""
+        """Take interface 1 from the kernel and claim it."""
         try:
             if self._device.is_kernel_driver_active(INTERFACE):
                 self._device.detach_kernel_driver(INTERFACE)
                 self._detached = True
             usb.util.claim_interface(self._device, INTERFACE)
-            self._drain()
         except usb.core.USBError as err:
             self.close()
             raise _translated(err, self._node) from err
 
     def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds."""
+        """Drop what waits, send 8 bytes and return up to one report per limit."""
         reports: list[bytes] = []
         try:
+            self._drain()
             self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
             with suppress(usb.core.USBTimeoutError):
                 for limit in limits:

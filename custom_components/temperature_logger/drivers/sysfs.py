@@ -218,7 +218,8 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
     parts = path.relative_to((SYS / "devices").resolve()).parts[:-1]
     usb = next((i for i, p in enumerate(parts) if USB_ROOT.fullmatch(p)), None)
     firmware_node = path / "of_node"
-    if firmware_node.exists():
+    # Where the link points to may be hidden from a container.
+    if firmware_node.is_symlink():
         base = (SYS / "firmware/devicetree/base").resolve()
         key = firmware_node.resolve().relative_to(base).as_posix()
     elif usb is not None:
@@ -233,7 +234,7 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
         key=key,
         name=name,
         number=number,
-        expected=firmware_node.exists() or usb is not None,
+        expected=firmware_node.is_symlink() or usb is not None,
         multiplexed=any(I2C_ADAPTER.fullmatch(part) for part in parts),
         has_node=(DEV / f"i2c-{number}").exists(),
         held=frozenset(

@@ -246,6 +246,7 @@ def _text(answer: bytes) -> str:
     buffer before.
     """
     text = answer.rstrip(b" \0").decode("ascii", errors="replace")
-    if not text.startswith(FIRMWARE_PREFIX) or not text.isprintable():
+    readable = text.isascii() and text.isprintable()
+    if not readable or not text.startswith(FIRMWARE_PREFIX):
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return text

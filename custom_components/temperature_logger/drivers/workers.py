@@ -26,9 +26,9 @@ class Workers:
         self.healthy = ThreadPoolExecutor(SIZE - SIZE // 4, "temperature_logger")
 
     def close(self) -> None:
-        """Let the threads end; a job that hangs is left to end by itself."""
-        self.failing.shutdown(wait=False, cancel_futures=True)
-        self.healthy.shutdown(wait=False, cancel_futures=True)
+        """Wait for the threads to end; jobs that did not begin are dropped."""
+        self.failing.shutdown(cancel_futures=True)
+        self.healthy.shutdown(cancel_futures=True)
 
 
 class Lane:

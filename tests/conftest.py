@@ -1,0 +1,124 @@
+"""Home Assistant on emulated hardware."""
+
+from collections.abc import Awaitable, Callable, Generator
+from datetime import timedelta
+import logging
+from typing import Any, Literal
+
+from homeassistant.config_entries import SOURCE_USER
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+)
+from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
+from syrupy.assertion import SnapshotAssertion
+
+from custom_components.temperature_logger.const import DOMAIN
+from emulation.machine import Machine
+
+from .drivers.conftest import Build, as_nobody_fixture, build_fixture
+
+__all__ = ["as_nobody_fixture", "build_fixture"]
+
+CONTROLLER = "pci0000:00/0000:00:14.0"
+GOLD = {
+    "name": "gold",
+    "model": "TEMPerGold_V3.4",
+    "ports": "1.4",
+    "temperature": 19.87,
+}
+GOLD_PLACE = f"usb-{CONTROLLER}-1.4"
+TWO = {
+    "name": "two",
+    "model": "TEMPer2_V3.9",
+    "ports": "2",
+    "temperature": 29.0,
+    "external_temperature": 25.06,
+}
+TWO_PLACE = f"usb-{CONTROLLER}-2"
+CHIP: dict[str, Any] = {
+    "name": "bme",
+    "address": "0x76",
+    "temperature": 21.5,
+    "pressure": 1013.25,
+    "humidity": 45.0,
+}
+PINS: dict[str, Any] = {
+    "bus": 1,
+    "adapter": "bcm2835 (i2c@7e804000)",
+    "of_node": "soc/i2c@7e804000",
+    "chips": [CHIP],
+}
+BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
+
+PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
+
+type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
+
+
+async def pass_time(hass: HomeAssistant, seconds: float) -> None:
+    """Do what is due in so many seconds; the hardware's clock runs on as it is."""
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+
+@pytest.fixture(autouse=True)
+def custom_integrations(enable_custom_integrations: None) -> None:
+    """Let Home Assistant find the integration."""
+
+
+@pytest.fixture(autouse=True)
+def no_unannounced_warning(
+    caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> Generator[None]:
+    """Fail a test in which the integration warned of what the test did not announce.
+
+    A test announces with @pytest.mark.warns("part of the message").
+    """
+    yield
+    announced = [mark.args[0] for mark in request.node.iter_markers("warns")]
+    unannounced = [
+        record.getMessage()
+        for phase in PHASES
+        for record in caplog.get_records(phase)
+        if record.levelno >= logging.WARNING
+        and "temperature_logger" in f"{record.name} {record.getMessage()}"
+        and "has not been tested by Home Assistant" not in record.getMessage()
+        and not any(text in record.getMessage() for text in announced)
+    ]
+    assert not unannounced
+
+
+@pytest.fixture(name="snapshot")
+def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """Return snapshots that leave out what Home Assistant makes up, such as ids."""
+    return snapshot.use_extension(HomeAssistantSnapshotExtension)
+
+
+@pytest.fixture(name="machine")
+def machine_fixture(build: Build) -> Machine:
+    """Plug in a stick with one sensor, one with two, and a BME280."""
+    return build(GOLD, TWO, i2c=[PINS])
+
+
+@pytest.fixture(name="set_up")
+def set_up_fixture(hass: HomeAssistant) -> SetUp:
+    """Return what sets a device up as an owner does: through the form."""
+
+    async def set_up(place: str) -> MockConfigEntry:
+        form = await hass.config_entries.flow.async_init(
+            DOMAIN, context={"source": SOURCE_USER}
+        )
+        result: Any = await hass.config_entries.flow.async_configure(
+            form["flow_id"], {"device": place}
+        )
+        assert result["type"] is FlowResultType.CREATE_ENTRY
+        await hass.async_block_till_done()
+        entry: MockConfigEntry = result["result"]
+        return entry
+
+    return set_up

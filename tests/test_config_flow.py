@@ -1,0 +1,480 @@
+"""The forms: pick a device, move it, change how it is read."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from homeassistant.config_entries import (
+    SOURCE_RECONFIGURE,
+    SOURCE_USER,
+    ConfigEntryState,
+    ConfigFlowContext,
+)
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import entity_registry as er
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.temperature_logger.const import DOMAIN
+from emulation.machine import Machine
+
+from .conftest import (
+    BME_PLACE,
+    CHIP,
+    CONTROLLER,
+    GOLD,
+    GOLD_PLACE,
+    PINS,
+    TWO,
+    TWO_PLACE,
+    SetUp,
+    pass_time,
+)
+from .drivers.conftest import Build
+
+MAINBOARD = {
+    "bus": 4,
+    "adapter": "SMBus I801 adapter",
+    "path": "pci0000:00/0000:00:1f.4",
+}
+MAINBOARD_KEY = "pci0000:00/0000:00:1f.4/SMBus I801 adapter"
+
+
+async def begin(
+    hass: HomeAssistant, entry: MockConfigEntry | None = None
+) -> dict[str, Any]:
+    """Open the form: to set a device up, or to say where one is now."""
+    context = ConfigFlowContext(source=SOURCE_USER)
+    if entry is not None:
+        context = ConfigFlowContext(source=SOURCE_RECONFIGURE, entry_id=entry.entry_id)
+    form: Any = await hass.config_entries.flow.async_init(DOMAIN, context=context)
+    return dict(form)
+
+
+async def submit(
+    hass: HomeAssistant, form: dict[str, Any], **fields: str
+) -> dict[str, Any]:
+    """Submit the form."""
+    result: Any = await hass.config_entries.flow.async_configure(
+        form["flow_id"], fields
+    )
+    await hass.async_block_till_done()
+    return dict(result)
+
+
+def choices(form: dict[str, Any]) -> dict[str, str]:
+    """Return what can be picked: values and labels."""
+    selector = form["data_schema"].schema["device"]
+    return {o["value"]: o["label"] for o in selector.config["options"]}
+
+
+def hints(form: dict[str, Any]) -> str:
+    """Return what the form says is missing."""
+    return str(form["description_placeholders"]["hints"])
+
+
+def problem(form: dict[str, Any]) -> str:
+    """Return what the form says went wrong."""
+    assert form["errors"] == {"base": "not_readable"}
+    return str(form["description_placeholders"]["problem"])
+
+
+async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
+    """What is plugged in is listed; the one picked becomes an entry."""
+    form = await begin(hass)
+    assert form["step_id"] == "user"
+    assert choices(form) == {
+        BME_PLACE: "BME280, I2C address 0x76 (soc/i2c@7e804000)",
+        TWO_PLACE: "TEMPer2, USB port 2 (0000:00:14.0)",
+        GOLD_PLACE: "TEMPerGold, USB port 1.4 (0000:00:14.0)",
+    }
+    assert hints(form) == ""
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["title"] == "TEMPerGold"
+    assert result["result"].unique_id == GOLD_PLACE
+    assert result["data"] == {
+        "kind": "usb",
+        "controller": CONTROLLER,
+        "ports": "1.4",
+        "firmware": "TEMPerGold_V3.4",
+        "model": "TEMPerGold",
+        "quantities": ["temperature"],
+    }
+
+
+async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
+    """A chip's entry knows which chip it was."""
+    form = await begin(hass)
+    result = await submit(hass, form, device=BME_PLACE)
+    assert result["title"] == "BME280"
+    data = result["data"]
+    assert len(data.pop("trimming_hash")) == 16
+    assert data == {
+        "kind": "bme280",
+        "adapter": "soc/i2c@7e804000",
+        "address": 0x76,
+        "chip": "BME280",
+        "quantities": ["temperature", "humidity", "pressure"],
+    }
+
+
+async def test_second_of_a_kind_is_numbered(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Two sticks of one model have two names."""
+    build(GOLD, GOLD | {"name": "other", "ports": "3"})
+    assert (await set_up(GOLD_PLACE)).title == "TEMPerGold"
+    assert (await set_up(f"usb-{CONTROLLER}-3")).title == "TEMPerGold 2"
+
+
+async def test_what_is_set_up_is_not_listed(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A device can be set up once; its bus and node are not touched again."""
+    for place in (GOLD_PLACE, TWO_PLACE, BME_PLACE):
+        await set_up(place)
+    asked = machine.stick("gold").commands.copy()
+    form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert "set up already" in hints(form)
+    assert machine.stick("gold").commands == asked
+
+
+async def test_same_device_in_two_forms(hass: HomeAssistant, machine: Machine) -> None:
+    """Two open forms do not make two entries of one device."""
+    first, second = await begin(hass), await begin(hass)
+    await submit(hass, first, device=GOLD_PLACE)
+    result = await submit(hass, second, device=GOLD_PLACE)
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "already_configured"
+
+
+async def test_nothing_is_there(hass: HomeAssistant, build: Build) -> None:
+    """The form says what to plug in or enable, and looks again."""
+    build()
+    form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert "No USB device" in hints(form)
+    assert "no I2C bus" in hints(form)
+    build(GOLD)
+    form = await submit(hass, form)
+    assert form["step_id"] == "user"
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+@pytest.mark.parametrize(
+    ("usb", "bus", "text"),
+    [
+        ({"model": "pedal 413d"}, None, "does not answer"),
+        ({"firmware": "TEMPerNew_V9.9"}, None, "not known yet: TEMPerNew_V9.9"),
+        (None, PINS | {"node": False}, "i2c-dev"),
+        (None, PINS | {"held": {"0x76": "bmp280"}}, "driver of the kernel"),
+        (None, PINS | {"chips": []}, "No chip answers"),
+        (None, PINS | {"chips": [CHIP | {"chip_id": "0x61"}]}, "BME680"),
+        (None, PINS | {"chips": [CHIP | {"chip_id": "0xff"}]}, "Check the wiring"),
+        (None, PINS | {"fault": "timeout"}, "pull-up"),
+    ],
+)
+async def test_missing_step_is_named(
+    hass: HomeAssistant,
+    build: Build,
+    usb: dict[str, Any] | None,
+    bus: dict[str, Any] | None,
+    text: str,
+) -> None:
+    """What is seen and cannot be set up is listed with its remedy."""
+    build(*([GOLD | usb] if usb else []), i2c=[bus] if bus else [])
+    form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert text in hints(form)
+
+
+async def test_missing_permission_is_named(
+    hass: HomeAssistant,
+    build: Build,
+    as_nobody: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Each node that may not be opened is named once, with the rule that is missing.
+
+    It is asked again once it may be opened, with nothing replugged.
+    """
+    machine = build(GOLD | {"usbfs_mode": "600"}, i2c=[PINS])
+    with as_nobody():
+        form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert hints(form).count("may not use") == 2
+    assert "udev rule" in hints(form)
+    assert not machine.stick("gold").commands
+    form = await submit(hass, form)
+    assert list(choices(form)) == [BME_PLACE, GOLD_PLACE]
+
+
+async def test_foot_pedal_is_asked_once(hass: HomeAssistant, build: Build) -> None:
+    """What shares a stick's id and did not answer is left alone until replugged."""
+    machine = build(GOLD | {"model": "pedal 413d"}, TWO)
+    for _ in range(3):
+        await begin(hass)
+    assert machine.stick("gold").commands == {"firmware": 1}
+    machine.replug("gold")
+    await begin(hass)
+    assert machine.stick("gold").commands == {"firmware": 2}
+
+
+async def test_stick_that_hangs_does_not_hold_the_form(
+    hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are listed, and the one that hangs is named."""
+    machine = build(GOLD, TWO)
+    machine.stick("two").fail("timeout")
+    monkeypatch.setattr("custom_components.temperature_logger.discovery.DEADLINE", 0.2)
+    form = await begin(hass)
+    assert list(choices(form)) == [GOLD_PLACE]
+    assert "hangs" in hints(form)
+
+
+async def test_bus_that_hangs_does_not_hold_the_form(
+    hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bus that is held low costs its own sensors."""
+    build(GOLD, i2c=[PINS | {"fault": {"name": "timeout", "argument": 0.5}}])
+    monkeypatch.setattr("custom_components.temperature_logger.discovery.DEADLINE", 0.2)
+    form = await begin(hass)
+    assert list(choices(form)) == [GOLD_PLACE]
+    assert "hangs" in hints(form)
+
+
+async def test_mainboard_bus_is_searched_when_picked(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """Nothing is sent to a bus of the mainboard before its owner picks it."""
+    machine = build(i2c=[MAINBOARD | {"chips": [CHIP]}])
+    form = await begin(hass)
+    assert choices(form) == {MAINBOARD_KEY: "I2C 4: SMBus I801 adapter"}
+    assert not machine.buses.numbered[4].log
+    form = await submit(hass, form, device=MAINBOARD_KEY)
+    place = f"i2c-{MAINBOARD_KEY}-0x76"
+    assert list(choices(form)) == [place]
+    result = await submit(hass, form, device=place)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_mainboard_bus_without_a_sensor(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A picked bus where nothing answers says what to check."""
+    build(GOLD, i2c=[MAINBOARD])
+    form = await begin(hass)
+    form = await submit(hass, form, device=MAINBOARD_KEY)
+    assert "No chip answers at I2C address 0x76, 0x77" in problem(form)
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_channels_of_a_multiplexer_are_left_alone(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """To the multiplexer, the number of a register would be a channel mask."""
+    mux = {"bus": 1, "address": "0x70"}
+    machine = build(GOLD, i2c=[PINS, PINS | {"bus": 7, "mux": mux, "of_node": ""}])
+    form = await begin(hass)
+    assert list(choices(form)) == [BME_PLACE, GOLD_PLACE]
+    assert not machine.buses.numbered[7].log
+
+
+async def test_stick_without_a_driver_is_asked_when_picked(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A stick that a killed program left without a driver is given back, and read."""
+    machine = build(GOLD | {"bound": False})
+    form = await begin(hass)
+    label = "TEMPer (1a86:e025), USB port 1.4 (0000:00:14.0)"
+    assert choices(form) == {GOLD_PLACE: label}
+    assert not machine.stick("gold").commands
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["title"] == "TEMPerGold"
+    assert set(machine.device("gold").bound) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("timeout", "does not answer"),
+        ("garbage", "is no reading"),
+        ("noprobe", "its own sensor is missing"),
+    ],
+)
+async def test_stick_that_cannot_be_read(
+    hass: HomeAssistant, machine: Machine, fault: str, text: str
+) -> None:
+    """No entry without a reading; once it can be read, the same form makes it."""
+    form = await begin(hass)
+    machine.stick("gold").fail(fault, on="values")
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert text in problem(form)
+    machine.stick("gold").clear()
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_stick_pulled_out_while_the_form_is_open(
+    hass: HomeAssistant, machine: Machine
+) -> None:
+    """A device that is gone is said to be gone, and is off the list."""
+    form = await begin(hass)
+    machine.unplug("gold")
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert "Plug it back in" in problem(form)
+    assert GOLD_PLACE not in choices(form)
+    result = await submit(hass, form, device=TWO_PLACE)
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_move_a_stick(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    entity_registry: er.EntityRegistry,
+) -> None:
+    """A stick at another port keeps its entry and its entities."""
+    entry = await set_up(GOLD_PLACE)
+    entities = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.replug("gold", ports="3.1")
+    form = await begin(hass, entry)
+    assert form["description_placeholders"]["device"] == "TEMPerGold"
+    assert BME_PLACE not in choices(form)
+    result = await submit(hass, form, device=f"usb-{CONTROLLER}-3.1")
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.unique_id == f"usb-{CONTROLLER}-3.1"
+    assert entry.data["ports"] == "3.1"
+    assert entry.state is ConfigEntryState.LOADED
+    now = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
+    assert [e.unique_id for e in now] == [e.unique_id for e in entities]
+
+
+async def test_move_to_another_model_is_refused(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A stick that measures something else is no place the device moved to."""
+    entry = await set_up(GOLD_PLACE)
+    form = await begin(hass, entry)
+    assert list(choices(form)) == [TWO_PLACE]
+    form = await submit(hass, form, device=TWO_PLACE)
+    assert "does not measure the same" in problem(form)
+    assert entry.unique_id == GOLD_PLACE
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_nowhere_to_move(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """While the device is read where it is, there is nothing to pick; look again."""
+    machine = build(GOLD)
+    entry = await set_up(GOLD_PLACE)
+    form = await begin(hass, entry)
+    assert form["step_id"] == "nothing_found"
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.replug("gold", ports="2")
+    form = await submit(hass, form)
+    assert form["step_id"] == "reconfigure"
+    result = await submit(hass, form, device=f"usb-{CONTROLLER}-2")
+    assert result["reason"] == "reconfigure_successful"
+
+
+@pytest.mark.warns("Error fetching BME280 data")
+async def test_accept_another_chip(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """The owner who replaced a chip says so, and its readings go on."""
+    entry = await set_up(BME_PLACE)
+    old = entry.data["trimming_hash"]
+    chip = machine.chip("bme")
+    chip.calibration = type(chip)({"name": "other", "calibration": 1}).calibration
+    chip.power_cycle()
+    await pass_time(hass, 305)
+    assert not entry.runtime_data.last_update_success
+    form = await begin(hass, entry)
+    result = await submit(hass, form, device=BME_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.data["trimming_hash"] != old
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def options(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
+    """Open the options."""
+    form: Any = await hass.config_entries.options.async_init(entry.entry_id)
+    return dict(form)
+
+
+async def test_options(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """Interval and calibration are kept, and applied at once."""
+    entry = await set_up(TWO_PLACE)
+    form = await options(hass, entry)
+    assert {str(key): key.description for key in form["data_schema"].schema} == {
+        "interval": {"suggested_value": 300},
+        "internal_temperature_offset": {"suggested_value": 0.0},
+        "internal_temperature_factor": {"suggested_value": 1.0},
+        "external_temperature_offset": {"suggested_value": 0.0},
+        "external_temperature_factor": {"suggested_value": 1.0},
+    }
+    await hass.config_entries.options.async_configure(
+        form["flow_id"],
+        {
+            "interval": 10,
+            "internal_temperature_offset": -1.5,
+            "internal_temperature_factor": 1.0,
+            "external_temperature_offset": 0.0,
+            "external_temperature_factor": 1.0,
+        },
+    )
+    await hass.async_block_till_done()
+    correction = {"offset": -1.5, "factor": 1.0}
+    assert entry.options == {
+        "interval": 10,
+        "calibration": {"internal_temperature": correction},
+    }
+    assert entry.runtime_data.update_interval.total_seconds() == 10
+    assert hass.states.is_state("sensor.temper2_internal_temperature", "27.5")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("interval", 9, "interval_out_of_range"),
+        ("interval", 3601, "interval_out_of_range"),
+        ("temperature_factor", 0, "factor_out_of_range"),
+        ("temperature_offset", 51, "temperature_offset_out_of_range"),
+        ("humidity_offset", -51, "humidity_offset_out_of_range"),
+        ("pressure_offset", 201, "pressure_offset_out_of_range"),
+    ],
+)
+async def test_options_out_of_range(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    field: str,
+    value: float,
+    error: str,
+) -> None:
+    """A value that makes no sense is named at its field; what was typed stays."""
+    entry = await set_up(BME_PLACE)
+    form = await options(hass, entry)
+    typed = {
+        str(key): key.description["suggested_value"]
+        for key in form["data_schema"].schema
+    } | {"humidity_offset": 1.25, field: value}
+    again: Any = await hass.config_entries.options.async_configure(
+        form["flow_id"], typed
+    )
+    assert again["errors"] == {field: error}
+    shown = {
+        str(key): key.description["suggested_value"]
+        for key in again["data_schema"].schema
+    }
+    assert shown == typed
+    typed |= {"humidity_offset": 1.25, field: 10 if field == "interval" else 1.0}
+    result = await hass.config_entries.options.async_configure(form["flow_id"], typed)
+    assert result["type"] is FlowResultType.CREATE_ENTRY

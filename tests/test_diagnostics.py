@@ -1,0 +1,51 @@
+"""What a report of a problem needs is in the diagnostics."""
+
+from typing import Any
+
+from homeassistant.core import HomeAssistant
+from homeassistant.setup import async_setup_component
+import pytest
+from pytest_homeassistant_custom_component.components.diagnostics import (
+    get_diagnostics_for_config_entry,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+from syrupy.assertion import SnapshotAssertion
+from syrupy.filters import props
+
+from emulation.machine import Machine
+
+from .conftest import BME_PLACE, GOLD_PLACE, SetUp, pass_time
+
+
+@pytest.mark.parametrize("place", [GOLD_PLACE, BME_PLACE])
+async def test_diagnostics(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    machine: Machine,
+    set_up: SetUp,
+    snapshot: SnapshotAssertion,
+    place: str,
+) -> None:
+    """The raw frames and registers are there, and what was made of them."""
+    assert await async_setup_component(hass, "diagnostics", {})
+    entry = await set_up(place)
+    found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found == snapshot(exclude=props("entry_id"))
+
+
+@pytest.mark.warns("Error fetching TEMPerGold data")
+async def test_diagnostics_of_a_failing_stick(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    machine: Machine,
+    set_up: SetUp,
+) -> None:
+    """The frame that was refused is there, and why it was."""
+    assert await async_setup_component(hass, "diagnostics", {})
+    entry = await set_up(GOLD_PLACE)
+    machine.stick("gold").fail("zero", on="values")
+    await pass_time(hass, 305)
+    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found["raw"] == {"reports": "00 00 00 00 00 00 00 00"}
+    assert not found["last_poll_succeeded"]
+    assert "is no reading" in found["last_error"]

@@ -1,0 +1,390 @@
+"""The emulated hardware is what data sheets, captures and the kernel say it is."""
+
+from collections.abc import Generator
+import errno
+import itertools
+import json
+import os
+from pathlib import Path
+import select
+import stat
+import struct
+from typing import Any
+
+import pytest
+import usb.backend.libusb1
+import usb.core
+import usb.util
+
+from emulation.chips import CALIBRATIONS, DATA, Calibration, Chip, codes
+from emulation.i2c import Message
+from emulation.machine import Machine, scratch
+from emulation.sticks import MODELS, Stick
+from emulation.values import now, value_at
+
+FIRMWARE = bytes.fromhex("0186ff0100000000")
+VALUES = bytes.fromhex("0180330100000000")
+SET_REPORT = (0x21, 9, 0x0200, 1)
+MACHINES = Path(__file__).parent.parent / "emulation/machines"
+
+
+@pytest.fixture(name="machine")
+def machine_fixture() -> Generator[Machine]:
+    """Let the machine with every model stand, below this process too."""
+    spec = json.loads((MACHINES / "all.json").read_text())
+    with scratch() as root, Machine(spec, Path(root)) as machine:
+        machine.install()
+        yield machine
+
+
+def stick(model: str, **spec: object) -> Stick:
+    """Return a stick that is not plugged in."""
+    return Stick({"name": model, "model": model, **spec})
+
+
+def answer(stick: Stick, command: bytes) -> list[str]:
+    """Return what a stick answers, in hexadecimal."""
+    return [report.hex() for _, report in stick.command(command)]
+
+
+def ask(command: bytes, *nodes: Path | None) -> list[list[bytes]]:
+    """Write a command to hidraw nodes; return the reports of each until silence."""
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
+    reports: dict[int, list[bytes]] = {
+        os.open(node, flags): [] for node in nodes if node
+    }
+    for descriptor in reports:
+        os.write(descriptor, b"\0" + command)
+    while readable := select.select(reports, [], [], 0.2)[0]:
+        for descriptor in readable:
+            reports[descriptor].append(os.read(descriptor, 8))
+    for descriptor in reports:
+        os.close(descriptor)
+    return list(reports.values())
+
+
+def registers(chip: Chip, register: int, length: int) -> bytes:
+    """Read registers."""
+    chip.write(bytes((register,)))
+    return chip.read(length)
+
+
+def convert(chip: Chip) -> tuple[int, int, int]:
+    """Do one forced conversion; return its codes."""
+    chip.write(bytes((0xF2, 0x01, 0xF4, 0x25)))
+    limit = now() + 1
+    while registers(chip, 0xF3, 1)[0] & 0x08:
+        assert now() < limit
+    p, t, h = struct.unpack(">3s3sH", registers(chip, DATA, 8))
+    return int.from_bytes(t) >> 4, int.from_bytes(p) >> 4, h
+
+
+def test_value_at() -> None:
+    """A value is constant, or follows the sun, the same each time."""
+    assert value_at(None, 0) is None
+    assert value_at(21.5, 0) == 21.5
+    moving = {"mean": 20.0, "daily": 2.0}
+    assert value_at(moving, 15 * 3600) == pytest.approx(22, abs=0.11)
+    assert value_at(moving, 3 * 3600) == pytest.approx(18, abs=0.11)
+    assert value_at(moving, 1e9) == value_at(moving, 1e9)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("dropped", [(0, 0), (4, 4)])
+def test_codes(calibration: Calibration, dropped: tuple[int, int]) -> None:
+    """The data sheet's formulas turn the codes into what was set."""
+    sweep = itertools.product((-30.5, 0.0, 21.37, 60.25), (870.4, 1013.25), (5.5, 95.1))
+    for temperature, pressure, humidity in sweep:
+        t, p, h = codes(calibration, dropped, temperature, pressure, humidity)
+        assert calibration.temperature(t) == pytest.approx(temperature, abs=0.005)
+        t_fine = calibration.t_fine(t)
+        assert calibration.pressure(p, t_fine) == pytest.approx(pressure, abs=0.02)
+        assert calibration.humidity(h, t_fine) == pytest.approx(humidity, abs=0.02)
+
+
+def test_forced_conversion() -> None:
+    """A conversion takes its time, resolves 16 bits, and falls back to sleep."""
+    chip = Chip({"name": "chip", "temperature": 21.5})
+    trimming = registers(chip, 0x88, 24)
+    if registers(chip, 0xF3, 1)[0]:
+        assert trimming == bytes(24)
+    assert registers(chip, 0xF7, 8) == bytes.fromhex("8000008000008000")
+    assert registers(chip, 0xD0, 1) == b"\x60"
+    started = now()
+    t, p, _ = convert(chip)
+    assert now() - started >= 0.0093
+    assert chip.calibration.temperature(t) == pytest.approx(21.5, abs=0.005)
+    assert not (t | p) & 0x0F
+    assert registers(chip, 0xF4, 1) == b"\x24"
+    assert chip.counters["conversions"] == 1
+
+
+def test_humidity_is_skipped_after_a_brown_out() -> None:
+    """What was written is lost."""
+    chip = Chip({"name": "chip"})
+    convert(chip)
+    chip.power_cycle()
+    chip.write(bytes((0xF4, 0x25)))
+    while registers(chip, 0xF3, 1)[0] & 0x08:
+        pass
+    assert registers(chip, 0xFD, 2) == b"\x80\x00"
+
+
+@pytest.mark.parametrize("fault", ["stuck", "lost-trigger", "nodata"])
+def test_conversion_faults(fault: str) -> None:
+    """A conversion that does not end, does not begin, or gives nothing."""
+    chip = Chip({"name": "chip"})
+    chip.fail(fault, count=1)
+    chip.write(bytes((0xF2, 0x01, 0xF4, 0x25)))
+    status, control = registers(chip, 0xF3, 2)
+    assert (status & 0x08, control) == ((0, 0) if fault == "lost-trigger" else (8, 37))
+    end = now() + 0.012
+    while now() < end:
+        status = registers(chip, 0xF3, 1)[0]
+    assert status & 0x08 == (8 if fault == "stuck" else 0)
+    assert registers(chip, DATA, 8) == bytes.fromhex("8000008000008000")
+    assert convert(chip) != (0x80000, 0x80000, 0x8000)
+
+
+@pytest.mark.parametrize(
+    ("fault", "number"),
+    [
+        ("gone", errno.EREMOTEIO),
+        ("timeout", errno.ETIMEDOUT),
+        ("arb", errno.EAGAIN),
+        ("eio", errno.EIO),
+    ],
+)
+def test_transfer_faults(machine: Machine, fault: str, number: int) -> None:
+    """A transfer that fails says so, once."""
+    read_id = [Message(0x76, b"\xd0"), Message(0x76, b"\0", read=True)]
+    bus = machine.buses.numbered[1]
+    machine.chip("bme280 0").fail(fault, 0.01, count=1)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        bus.transfer(read_id)
+    assert caught.value.errno == number
+    assert bus.transfer(read_id)[1].data == b"\x60"
+
+
+def test_kernel_driver_holds_an_address(machine: Machine) -> None:
+    """An address that a kernel driver holds cannot be selected."""
+    node = machine.buses.open("/dev/i2c-5")
+    with pytest.raises(OSError, match="busy"):
+        machine.buses.ioctl(node.fileno(), 0x0703, 0x76)
+    node.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "reports"),
+    [
+        ("TEMPerF1.4", {"temperature": 21.5}, ["8002158065724631"]),
+        ("TEMPerF1.4", {"temperature": -0.0625}, ["8002fff065724631"]),
+        ("TEMPer1F_V1.3", {}, ["8004ffffffff0000"]),
+        (
+            "TEMPerHumM12V1.2",
+            {"temperature": 26.94, "humidity": 26.81},
+            ["80046b8043322e32"],
+        ),
+        (
+            "TEMPer1F_H1V1.4F",
+            {"temperature": 22.09, "humidity": 40.08},
+            ["8004191c05e6"],
+        ),
+        ("TEMPerGold_V3.1", {"temperature": 23.37}, ["808009214e200000"]),
+        (
+            "TEMPerX_V3.2",
+            {"temperature": 26.43, "external_temperature": 25.25},
+            ["80800a534e200000", "800109dd4e200000"],
+        ),
+        (
+            "TEMPerHUM_V3.8",
+            {"temperature": 23.05, "humidity": 44.99},
+            ["8020090111930000"],
+        ),
+        (
+            "TEMPer2_V4.1",
+            {"temperature": 29.0, "external_temperature": 25.06},
+            ["80800b544e200000", "800109ca4e200000"],
+        ),
+        ("TEMPer2_V4.1", {"temperature": 29.0}, ["80800b544e200000"]),
+        ("TEMPer1F_V4.1", {}, []),
+        (
+            "TEMPer2V1.3",
+            {"reports": ["80 04 0b60 1450 1d15"]},
+            ["80040b6014501d15"],
+        ),
+    ],
+)
+def test_captures(model: str, spec: dict[str, Any], reports: list[str]) -> None:
+    """A stick reports what real ones were seen to report."""
+    answers = answer(stick(model, **spec), VALUES)
+    assert len(answers) == len(reports)
+    for one, expected in zip(answers, reports, strict=True):
+        assert one.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("TEMPerF1.4", b"TEMPerF1.4MPerF1"),
+        ("TEMPer1F1.1", b"TEMPer1F1.1Per1F"),
+        ("TEMPer1F_V1.3", b"TEMPer1F_V1.3r1F"),
+        ("TEMPerHumV1.0", b"TEMPerHumV1.0rHu"),
+        ("TEMPer1F_H1V1.4F", b"TEMPer1F_H1V1.4F"),
+        ("TEMPerGold_V3.1", b"TEMPerGold_V3.1 "),
+        ("TEMPer2_V4.1", b"TEMPer2_V4.1\0\0\0\0"),
+    ],
+)
+def test_firmware(model: str, text: bytes) -> None:
+    """Each generation pads its firmware string its own way."""
+    assert "".join(answer(stick(model), FIRMWARE)) == text.hex()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reports"),
+    [
+        ("timeout", []),
+        ("zero", ["00" * 8, "00" * 8]),
+        ("ff", ["ff" * 8, "ff" * 8]),
+        ("short", ["8080", "8001"]),
+        ("partial", ["808007d04e200000"]),
+        ("drop-first", ["800103e84e200000"]),
+        ("noprobe", ["80804e204e200000", "80014e204e200000"]),
+        ("extra", ["808000074e200000", "808007d04e200000", "800103e84e200000"]),
+        ("wrong-tag", ["908007d04e200000", "900103e84e200000"]),
+        ("swap", [b"TEMPer2_".hex(), b"V3.9    ".hex()]),
+    ],
+)
+def test_stick_faults(fault: str, reports: list[str]) -> None:
+    """A fault spoils the next answer, and no more."""
+    two = stick("TEMPer2_V3.9", temperature=20, external_temperature=10)
+    healthy = answer(two, VALUES)
+    two.fail(fault, count=1, on="values")
+    assert len(answer(two, FIRMWARE)) == 2
+    assert answer(two, VALUES) == reports
+    assert answer(two, VALUES) == healthy
+    assert two.commands == {"values": 3, "firmware": 1}
+
+
+def test_tree(machine: Machine) -> None:
+    """Every symbolic link in sysfs leads somewhere, and every attribute is there."""
+    links = [path for path in machine.sys.rglob("*") if path.is_symlink()]
+    assert len(links) > 500
+    assert all(path.exists() and not path.readlink().is_absolute() for path in links)
+    device = machine.sys / "bus/usb/devices/1-5.4"
+    assert (device.resolve().parent.name, device.resolve().parents[1].name) == (
+        "1-5",
+        "usb1",
+    )
+    assert (device / "idVendor").read_text() == "3553\n"
+    interface = machine.sys / "bus/usb/devices/1-5.4:1.1"
+    assert (interface / "driver").resolve().name == "usbhid"
+    (hid,) = interface.glob("0003:3553:A001.*")
+    assert b"\x75\x08\x95\x08" in (hid / "report_descriptor").read_bytes()
+    (hidraw,) = (hid / "hidraw").iterdir()
+    assert machine.dev / hidraw.name == machine.device("TEMPer2_V4.1").hidraw
+    adapter = machine.sys / "bus/i2c/devices/i2c-1"
+    assert (adapter / "of_node").resolve().name == "i2c@7e804000"
+    assert (adapter.parent / "5-0076/driver").resolve().name == "bmp280"
+
+
+def test_machine_leaves_nothing(tmp_path: Path) -> None:
+    """The tree goes with the machine."""
+    spec = {"usb": [{"name": "a", "model": "mouse"}], "i2c": [{"bus": 1}]}
+    with Machine(spec, tmp_path):
+        assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_model_answers_through_hidraw(machine: Machine) -> None:
+    """Every thermometer, and nothing else, answers the firmware query."""
+    nodes = {name: machine.device(name).hidraw for name in MODELS}
+    hid = [name for name, node in nodes.items() if node]
+    for name, reports in zip(hid, ask(FIRMWARE, *nodes.values()), strict=True):
+        firmware = MODELS[name].firmware
+        assert b"".join(reports)[: len(firmware)].decode() == firmware
+        assert machine.stick(name).commands == {"firmware": 1}
+
+
+def test_replug(machine: Machine) -> None:
+    """Who has the node open is hung up on; node and device number are new."""
+    device = machine.device("TEMPer2_V4.1")
+    node, usbfs = device.hidraw, device.node
+    assert node
+    descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+    machine.replug("TEMPer2_V4.1", ports="6.7")
+    assert os.read(descriptor, 8) == b""
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(descriptor, bytes(9))
+    os.close(descriptor)
+    assert not node.exists()
+    again = machine.device("TEMPer2_V4.1")
+    assert (again.hidraw, again.node) != (node, usbfs)
+    assert len(ask(VALUES, again.hidraw)[0]) == 2
+
+
+def test_buses_swap(machine: Machine) -> None:
+    """Two controllers can be bound in the other order."""
+    for name in MODELS:
+        machine.unplug(name)
+    other = "pci0000:00/0000:00:1a.0"
+    machine.plug("TEMPerF1.4", controller=other, bus=1)
+    machine.plug("TEMPerGold_V3.1", bus=2)
+    usb1 = (machine.sys / "bus/usb/devices/usb1").resolve()
+    assert str(usb1).endswith(f"sys/devices/{other}/usb1")
+    with pytest.raises(ValueError, match="Bus 1 is"):
+        machine.plug("mouse", bus=1)
+
+
+def test_pyusb(machine: Machine) -> None:
+    """The same stick answers through pyusb, and the kernel gets it back."""
+    stick, device = machine.stick("TEMPer2_V4.1"), machine.device("TEMPer2_V4.1")
+    bus, address = (int(part) for part in device.node.parts[-2:])
+    backend = usb.backend.libusb1.get_backend()
+    found = usb.core.find(backend=backend, bus=bus, address=address)
+    assert isinstance(found, usb.core.Device)
+    assert found.product == "TEMPer2"
+    with pytest.raises(usb.core.USBError, match="busy"):
+        found.ctrl_transfer(*SET_REPORT, VALUES)
+    found.detach_kernel_driver(1)
+    assert device.hidraw is None
+    found.ctrl_transfer(*SET_REPORT, VALUES)
+    assert found.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x80"
+    assert found.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x01"
+    with pytest.raises(usb.core.USBTimeoutError):
+        found.read(0x82, 8, 10)
+    stick.fail("stall", count=1)
+    with pytest.raises(usb.core.USBError) as stalled:
+        found.ctrl_transfer(*SET_REPORT, VALUES)
+    assert stalled.value.errno == errno.EPIPE
+    usb.util.release_interface(found, 1)
+    found.attach_kernel_driver(1)
+    assert len(ask(VALUES, device.hidraw)[0]) == 2
+    machine.unplug("TEMPer2_V4.1")
+    with pytest.raises(usb.core.USBError) as gone:
+        found.is_kernel_driver_active(1)
+    assert gone.value.errno == errno.ENODEV
+    usb.util.dispose_resources(found)
+
+
+def test_permissions(machine: Machine) -> None:
+    """The nodes have the permissions that they are given."""
+    device = machine.device("TEMPerF1.4")
+    machine.permit("TEMPerF1.4", hidraw=0o660, usbfs=0o600)
+    assert device.hidraw
+    assert stat.S_IMODE(device.hidraw.stat().st_mode) == 0o660
+    assert stat.S_IMODE(device.node.stat().st_mode) == 0o600
+
+
+def test_reload(machine: Machine) -> None:
+    """A changed spec changes values, faults and what is plugged in."""
+    spec = json.loads((MACHINES / "all.json").read_text())
+    for entry in spec["usb"]:
+        entry["temperature"] = 1.0
+    spec["usb"][0]["plugged"] = False
+    spec["i2c"][0]["chips"][0] |= {"temperature": 3.0, "fault": "gone"}
+    machine.reload(spec)
+    assert not (machine.sys / "bus/usb/devices/1-1.1").exists()
+    assert answer(machine.stick("TEMPerGold_V3.1"), VALUES) == ["808000644e200000"]
+    assert machine.chip("bme280 0").values["temperature"] == 3.0
+    assert machine.chip("bme280 0").fault

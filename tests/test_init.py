@@ -1,0 +1,57 @@
+"""Setting up and unloading a device."""
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
+from homeassistant.core import HomeAssistant
+import pytest
+
+from emulation.machine import Machine
+
+from .conftest import BME_PLACE, GOLD, GOLD_PLACE, SetUp, pass_time
+from .drivers.conftest import Build
+
+
+@pytest.mark.parametrize("place", [GOLD_PLACE, BME_PLACE])
+async def test_load_and_unload(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, place: str
+) -> None:
+    """A device can be unloaded and loaded again."""
+    entry = await set_up(place)
+    assert entry.state is ConfigEntryState.LOADED
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    assert entry.state is ConfigEntryState.NOT_LOADED
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.LOADED
+
+
+@pytest.mark.parametrize("way", ["unload", "stop"])
+async def test_kernel_gets_its_driver_back(
+    hass: HomeAssistant, build: Build, set_up: SetUp, way: str
+) -> None:
+    """A stick that was taken from the kernel is given back."""
+    machine = build(GOLD | {"hidraw_nodes": False})
+    entry = await set_up(GOLD_PLACE)
+    assert set(machine.device("gold").bound) == {0}
+    if way == "unload":
+        await hass.config_entries.async_unload(entry.entry_id)
+    else:
+        hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+        await hass.async_block_till_done(wait_background_tasks=True)
+    assert set(machine.device("gold").bound) == {0, 1}
+
+
+async def test_missing_device_is_retried(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+) -> None:
+    """A device that is not there at the start says why, and comes once it is back."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    assert entry.error_reason_translation_key == "stick_not_found"
+    machine.plug("gold")
+    await pass_time(hass, 30)
+    assert entry.state is ConfigEntryState.LOADED

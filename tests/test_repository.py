@@ -1,0 +1,138 @@
+"""The files of the repository agree with each other."""
+
+import ast
+import json
+from pathlib import Path
+import re
+from string import Formatter
+from typing import Any
+
+from homeassistant.util.yaml import load_yaml_dict
+import pytest
+
+from custom_components.temperature_logger import const
+from custom_components.temperature_logger.config_flow import FACTORS, OFFSETS
+from custom_components.temperature_logger.discovery import Hint
+from custom_components.temperature_logger.drivers import QUANTITIES, Fault
+from custom_components.temperature_logger.repairs import REPAIRABLE
+from custom_components.temperature_logger.sensor import SENSORS
+
+ROOT = Path(__file__).parent.parent
+COMPONENT = ROOT / "custom_components/temperature_logger"
+ALWAYS = {"place"}
+"""The placeholders that every text of a fault gets."""
+
+
+@pytest.fixture(name="texts")
+def texts_fixture() -> dict[str, Any]:
+    """Return the translations."""
+    texts: dict[str, Any] = json.loads((COMPONENT / "translations/en.json").read_text())
+    return texts
+
+
+def leaves(tree: dict[str, Any] | str) -> list[str]:
+    """Return all texts."""
+    if isinstance(tree, str):
+        return [tree]
+    return [text for branch in tree.values() for text in leaves(branch)]
+
+
+def placeholders(text: str) -> set[str]:
+    """Return the names in braces."""
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def details() -> dict[str, set[str]]:
+    """Return which details the drivers give with each fault."""
+    given: dict[str, set[str]] = {}
+    for path in COMPONENT.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            fault = call.args[0]
+            if isinstance(fault, ast.Attribute) and fault.attr in Fault.__members__:
+                names = {keyword.arg for keyword in call.keywords if keyword.arg}
+                given.setdefault(Fault[fault.attr], names).intersection_update(names)
+    return given
+
+
+def test_drivers_know_nothing_of_home_assistant() -> None:
+    """The drivers could be published on their own."""
+    for path in (COMPONENT / "drivers").glob("*.py"):
+        assert not re.search(
+            r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
+        )
+
+
+def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
+    """What can go wrong is said in words, and no text is left over."""
+    assert set(texts["exceptions"]) == {*Fault, *Hint}
+    assert set(texts["issues"]) == REPAIRABLE
+
+
+def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
+    """A text quotes only what is given with each fault of its kind."""
+    given = details()
+    for fault in Fault:
+        message = texts["exceptions"][fault]["message"]
+        assert placeholders(message) <= given.get(fault, set()) | ALWAYS, fault
+    for fault in REPAIRABLE:
+        for text in leaves(texts["issues"][fault]):
+            assert placeholders(text) <= given[fault] | ALWAYS | {"device"}, fault
+
+
+def test_no_text_is_blank(texts: dict[str, Any]) -> None:
+    """Every text says something."""
+    assert all(text.strip() for text in leaves(texts))
+
+
+def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
+    """Sensors and options know the fields of a reading."""
+    assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
+    keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
+    assert set(texts["entity"]["sensor"]) == keys
+    fields = {const.CONF_INTERVAL}
+    for quantity in QUANTITIES:
+        fields.add(f"{quantity}_offset")
+        if quantity.endswith("temperature"):
+            fields.add(f"{quantity}_factor")
+    step = texts["options"]["step"]["init"]
+    assert set(step["data"]) == set(step["data_description"]) == fields
+
+
+def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
+    """The limits in the texts are those that are checked."""
+    errors = texts["options"]["error"]
+    for quantity, limit in OFFSETS.items():
+        text = errors[f"{quantity}_offset_out_of_range"]
+        assert f"between -{limit:g} and {limit:g}" in text
+    given = {"min_factor", "max_factor", "min_interval", "max_interval"}
+    assert all(placeholders(text) <= given for text in leaves(texts["options"]))
+    assert FACTORS[0] < 1 < FACTORS[1]
+
+
+def test_readme_tells_the_numbers() -> None:
+    """The README says what the code does."""
+    readme = (ROOT / "README.md").read_text()
+    for number in (const.MIN_INTERVAL, const.DEFAULT_INTERVAL, const.MAX_INTERVAL):
+        assert re.search(rf"\b{number}\b", readme), number
+
+
+def test_readme_has_every_message(texts: dict[str, Any]) -> None:
+    """The troubleshooting has each message, by its first sentence."""
+    readme = (ROOT / "README.md").read_text()
+    for key, text in texts["exceptions"].items():
+        sentence = re.split(r"(?<=\.)\s", re.sub(r"{\w+}", "…", text["message"]))[0]
+        assert sentence in readme, key
+
+
+def test_manifest_is_ordered_and_true() -> None:
+    """Domain and name come first, the rest in order; the scale's tier is reached."""
+    manifest = json.loads((COMPONENT / "manifest.json").read_text())
+    keys = list(manifest)
+    assert keys == ["domain", "name", *sorted(set(keys) - {"domain", "name"})]
+    assert manifest["domain"] == const.DOMAIN
+    rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
+    todo = [name for name, rule in rules.items() if "todo" in str(rule)]
+    assert todo == ["discovery", "discovery-update-info"]
+    assert manifest["quality_scale"] == "silver"
