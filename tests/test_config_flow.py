@@ -171,6 +171,7 @@ async def test_nothing_is_there(hass: HomeAssistant, build: Build) -> None:
         ({"model": "pedal 413d"}, None, "does not answer"),
         ({"firmware": "TEMPerNew_V9.9"}, None, "not known yet: TEMPerNew_V9.9"),
         (None, PINS | {"node": False}, "i2c-dev"),
+        (None, MAINBOARD | {"node": False}, "no I2C bus"),
         (None, PINS | {"held": {"0x76": "bmp280"}}, "driver of the kernel"),
         (None, PINS | {"chips": []}, "No chip answers"),
         (None, PINS | {"chips": [CHIP | {"chip_id": "0x61"}]}, "BME680"),
@@ -368,14 +369,28 @@ async def test_move_to_another_model_is_refused(
     assert entry.state is ConfigEntryState.LOADED
 
 
+async def test_move_to_a_place_that_was_taken_meanwhile(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Two entries of one device would read each other's."""
+    build(GOLD, GOLD | {"name": "other", "ports": "3"})
+    entry = await set_up(GOLD_PLACE)
+    form = await begin(hass, entry)
+    other = f"usb-{CONTROLLER}-3"
+    await set_up(other)
+    result = await submit(hass, form, device=other)
+    assert result["reason"] == "already_configured"
+
+
 async def test_nowhere_to_move(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
     """While the device is read where it is, there is nothing to pick; look again."""
-    machine = build(GOLD)
+    machine = build(GOLD, i2c=[PINS])
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
     assert form["step_id"] == "nothing_found"
+    assert "set up already" in hints(form)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.replug("gold", ports="2")
     form = await submit(hass, form)

@@ -47,7 +47,7 @@ from .const import (
     MAX_INTERVAL,
     MIN_INTERVAL,
 )
-from .coordinator import read_within_deadline
+from .coordinator import TemperatureLoggerConfigEntry, read_within_deadline
 from .discovery import Found, Hint, Problem, async_search
 from .drivers import DriverError, Fault, bme280, i2c_place
 from .kinds import async_make_driver, place
@@ -80,6 +80,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Return the flow that changes how a device is read."""
         return OptionsFlow()
 
+    @property
+    def _entry(self) -> TemperatureLoggerConfigEntry | None:
+        """The entry whose device was moved, unless a device is set up."""
+        if self.source != SOURCE_RECONFIGURE:
+            return None
+        return self._get_reconfigure_entry()
+
     async def async_step_user(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
@@ -96,8 +103,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self, _: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Look again."""
-        reconfigure = self.source == SOURCE_RECONFIGURE
-        return await self._async_step_pick("reconfigure" if reconfigure else "user")
+        return await self._async_step_pick("reconfigure" if self._entry else "user")
 
     async def _async_step_pick(
         self, step_id: str, user_input: dict[str, Any] | None = None
@@ -115,16 +121,18 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._found = await async_search(self.hass, self._owned(), self._chosen)
         if picked in self._chosen:
             problem = await self._async_missing_chip(picked)
-        hints = [await self._async_text(p) for p in self._found.problems]
         options = self._options()
+        problems = self._found.problems
         if not options:
             step_id = "nothing_found"
+            problems = problems or [Problem(key=Hint.ALL_SET_UP)]
+        hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
             data_schema=_pick_schema(options),
             errors={"base": "not_readable"} if problem else {},
             description_placeholders={
-                "device": self._entry_title(),
+                "device": self._entry.title if self._entry else "",
                 "hints": "\n".join(f"- {hint}" for hint in hints),
                 "problem": problem,
             },
@@ -132,13 +140,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
 
     async def _async_take(self, picked: str) -> ConfigFlowResult | str:
         """Read the picked device once; return the text of what went wrong, if so."""
-        candidate = next(
-            (c for c in self._found.candidates if c.attachment == picked), None
-        )
-        if candidate is None:  # Another search is shown than the one picked from.
-            return ""
+        candidate = next(c for c in self._found.candidates if c.attachment == picked)
         await self.async_set_unique_id(candidate.attachment)
-        if self.source != SOURCE_RECONFIGURE:
+        if self._entry is None or self._entry.unique_id != candidate.attachment:
             self._abort_if_unique_id_configured()
         driver = async_make_driver(self.hass, candidate.data)
         try:
@@ -150,8 +154,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return await self._async_text(Problem.of(err, place(candidate.data)))
         finally:
             await driver.close()
-        if self.source == SOURCE_RECONFIGURE:
-            return await self._async_move(data)
+        if self._entry is not None:
+            return await self._async_move(self._entry, data)
         return self.async_create_entry(title=self._title(model), data=data)
 
     async def _async_missing_chip(self, key: str) -> str:
@@ -163,9 +167,10 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             Problem(key=Fault.CHIP_NOT_FOUND, details=details)
         )
 
-    async def _async_move(self, data: dict[str, Any]) -> ConfigFlowResult | str:
+    async def _async_move(
+        self, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
+    ) -> ConfigFlowResult | str:
         """Let the entry follow its device."""
-        entry = self._get_reconfigure_entry()
         if data[CONF_QUANTITIES] != entry.data[CONF_QUANTITIES]:
             return await self._async_text(
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
@@ -177,8 +182,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     def _owned(self) -> set[str]:
         """Return the places that are not looked at: another entry reads there."""
         owned = {entry.unique_id or "" for entry in self._async_current_entries()}
-        if self.source == SOURCE_RECONFIGURE:
-            entry = self._get_reconfigure_entry()
+        if (entry := self._entry) is not None:
             loaded = entry.state is ConfigEntryState.LOADED
             if not loaded or not entry.runtime_data.last_update_success:
                 owned.discard(entry.unique_id or "")
@@ -187,8 +191,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     def _options(self) -> list[SelectOptionDict]:
         """Return what can be picked."""
         kinds = {KIND_BME280, KIND_USB}
-        if self.source == SOURCE_RECONFIGURE:
-            kinds = {self._get_reconfigure_entry().data[CONF_KIND]}
+        if self._entry is not None:
+            kinds = {self._entry.data[CONF_KIND]}
         options = [
             SelectOptionDict(value=candidate.attachment, label=candidate.label)
             for candidate in self._found.candidates
@@ -208,12 +212,6 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         titles = {entry.title for entry in self._async_current_entries()}
         names = chain([model], (f"{model} {number}" for number in count(2)))
         return next(name for name in names if name not in titles)
-
-    def _entry_title(self) -> str:
-        """Return the name of the device that is reconfigured."""
-        if self.source != SOURCE_RECONFIGURE:
-            return ""
-        return self._get_reconfigure_entry().title
 
     async def _async_text(self, problem: Problem) -> str:
         """Return what is wrong and what to do, in the language of the system."""

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import override
 
-from homeassistant.config_entries import ConfigEntry, ConfigEntryState
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
@@ -88,10 +88,9 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     @callback
     def _gone(self) -> None:
         """Find out at once, not at the next poll, that the device was pulled out."""
-        if self.config_entry.state is ConfigEntryState.LOADED:
-            self.config_entry.async_create_background_task(
-                self.hass, self.async_refresh(), f"{self.name} - device gone"
-            )
+        self.config_entry.async_create_background_task(
+            self.hass, self.async_refresh(), f"{self.name} - device gone"
+        )
 
     async def _stop(self, _: Event) -> None:
         """Give the device back before Home Assistant ends."""

@@ -171,8 +171,9 @@ class Sensor:
         if status & MEASURING or control & MODE == FORCED_X1 & MODE:
             return started
         self.registers.write(CTRL_MEAS, SLEEP)
+        cleared = self.registers.read(CTRL_MEAS, 1)[0] == SLEEP
         started, _, control = self._force()
-        if control & ~MODE == SLEEP_X1:
+        if cleared and control & ~MODE == SLEEP_X1:
             return started
         raise BadFrameError(Fault.CONVERSION_LOST)
 

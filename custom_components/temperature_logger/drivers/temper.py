@@ -63,7 +63,6 @@ class Temper:
         """The last reports as they came, in hexadecimal."""
         self._closing: asyncio.Future[None] | None = None
         self._controller = controller
-        self._device: UsbDevice | None = None
         self._firmware = firmware
         self._lane = lane
         self._layout: Layout | None = None
@@ -118,7 +117,7 @@ class Temper:
         Raises DriverError if there is none.
         """
         try:
-            return await self._connect()
+            return (await self._connect())[0]
         finally:
             await self.close()
 
@@ -139,10 +138,10 @@ class Temper:
             await asyncio.shield(self._closing)
             self._closing = None
 
-    async def _connect(self) -> str:
-        """Open the stick and return its firmware's text."""
+    async def _connect(self) -> tuple[str, str]:
+        """Open the stick and return its firmware's text and its product string."""
         await self._closed()
-        self._device = device = await self._lane.run(
+        device = await self._lane.run(
             usb_device, self._controller, self._ports, USB_IDS
         )
         self._transport = transport = await connect(self._lane, device, self._on_gone)
@@ -150,17 +149,16 @@ class Temper:
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) < len(FIRMWARE_LIMITS):
             raise BadFrameError(Fault.NO_ANSWER)
-        return _text(b"".join(halves))
+        return _text(b"".join(halves)), device.product
 
     async def _open(self) -> None:
         """Open the stick and settle which layout it has."""
-        found = await self._connect()
-        if self._firmware is not None and found != self._firmware:
-            raise DeviceNotFoundError(
-                Fault.STICK_CHANGED, found=found, expected=self._firmware
-            )
-        product = self._device.product if self._device else ""
+        found, product = await self._connect()
         layouts = layouts_of(found, product)
+        # The texts may differ in what stood in the stick's buffer before.
+        known = self._firmware
+        if known is not None and layouts != layouts_of(known, product):
+            raise DeviceNotFoundError(Fault.STICK_CHANGED, found=found, expected=known)
         if self._model is not None:
             layouts = tuple(row for row in layouts if row.model == self._model)
         if not layouts:
