@@ -1,0 +1,2 @@
+# Home Assistant answers this import with probatio, so that is what the types are.
+from probatio import *
