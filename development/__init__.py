@@ -1,0 +1,1 @@
+"""What scripts/develop and the maintainers' scripts run."""

@@ -1,0 +1,134 @@
+"""Start a Home Assistant to try the integration with."""
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+import errno
+import fcntl
+import json
+import os
+from pathlib import Path
+import socket
+import sys
+
+from homeassistant.runner import LOCK_FILE_NAME
+
+from custom_components.temperature_logger.const import MAX_INTERVAL, MIN_INTERVAL
+
+from . import client, configuration, devices, owner
+from .errors import DevelopError
+from .server import Server
+
+EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not bound.
+FOLDER = devices.ROOT / "config"
+
+
+def main() -> int:
+    """Run until Ctrl-C; return the exit status."""
+    arguments = parse()
+    try:
+        with locked(FOLDER) as lock:
+            develop(arguments, lock)
+    except DevelopError as err:
+        print(f"scripts/develop: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped before Home Assistant was started.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="scripts/develop", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument("--port", default=8123, type=int, help="port to listen at")
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=interval,
+        help="seconds between two readings, from now on",
+    )
+    return parser.parse_args()
+
+
+def interval(text: str) -> int:
+    """Return an interval that the integration accepts."""
+    if not MIN_INTERVAL <= (seconds := int(text)) <= MAX_INTERVAL:
+        raise argparse.ArgumentTypeError(f"not from {MIN_INTERVAL} to {MAX_INTERVAL}")
+    return seconds
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Keep the folder to this process and the Home Assistant that it starts."""
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder, os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise DevelopError(f"{running(folder)} already: stop that first.") from err
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def running(folder: Path) -> str:
+    """Return what runs from a folder."""
+    try:
+        text = (folder / LOCK_FILE_NAME).read_text(encoding="utf-8")
+        return f"Home Assistant (process {json.loads(text)['pid']}) runs from {folder}"
+    except OSError, ValueError:
+        return f"Another scripts/develop prepares {folder}"
+
+
+def develop(arguments: argparse.Namespace, lock: int) -> None:
+    """Prepare what is missing and run Home Assistant."""
+    check_address(arguments.host, arguments.port)
+    if not configuration.is_prepared(FOLDER):
+        print("Preparing config/: devices, past readings.")
+        configuration.prepare(FOLDER, devices.find())
+    configuration.set_address(FOLDER, arguments.host, arguments.port)
+    if arguments.interval is not None:
+        configuration.set_interval(FOLDER, arguments.interval)
+    here = "localhost" if arguments.host in EVERYWHERE else arguments.host
+    url = f"http://{here}:{arguments.port}"
+    environment = devices.environment(configuration.machine(FOLDER))
+    print("Starting Home Assistant.")
+    asyncio.run(Server(FOLDER, environment, lock).run(lambda: greet(url)))
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse an address that Home Assistant could not listen at."""
+    reasons = {
+        errno.EACCES: f"Port {port} is for root only: choose another with --port.",
+        errno.EADDRINUSE: f"Port {port} is in use: choose another with --port.",
+    }
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as err:
+        reason = f"This machine cannot listen at {host}:{port}: {err.strerror}."
+        raise DevelopError(reasons.get(err.errno or 0, reason)) from err
+    except OverflowError as err:
+        raise DevelopError(f"There is no port {port}.") from err
+
+
+async def greet(url: str) -> None:
+    """Wait for Home Assistant, see to its owner, and say where it is."""
+    while not await client.is_answering(url):
+        await asyncio.sleep(0.2)
+    await owner.provide(FOLDER, url)
+    machine = configuration.machine(FOLDER)
+    print(f"""
+Home Assistant   {url}
+Owner            {client.USERNAME}, password {client.PASSWORD}
+Token            config/token.txt
+Sensors          {"emulated, as config/machine.json says" if machine else "real"}
+Stop it with Ctrl-C.
+""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Make and adjust the configuration folder of the Home Assistant that is tried."""
+
+from collections.abc import Iterable
+import json
+from pathlib import Path
+import shutil
+import time
+from types import MappingProxyType
+from typing import Any
+
+from homeassistant import config_entries
+from homeassistant.components.http import config as http
+from homeassistant.components.onboarding import STORAGE_VERSION as ONBOARDING_VERSION
+from homeassistant.components.onboarding.const import STEP_USER, STEPS
+from homeassistant.components.recorder import DEFAULT_DB_FILE
+from homeassistant.util import dt as dt_util
+
+from custom_components.temperature_logger.const import CONF_INTERVAL, DOMAIN
+
+from . import past
+from .devices import MACHINE, ROOT, EntrySpec
+
+CONFIGURATION = """\
+# Made by scripts/develop, which makes the folder anew where this file is missing.
+homeassistant:
+  name: Temperature Logger
+  country: US
+  unit_system: metric
+history:
+logbook:
+my:
+recorder:
+  purge_keep_days: 15
+logger:
+  default: warning
+  logs:
+    custom_components.temperature_logger: info
+    # What pictures and voices would need is not installed, and not missed.
+    haffmpeg: critical
+    homeassistant.components.camera.img_util: critical
+    # Every break of more than ten minutes between two starts would be a warning.
+    homeassistant.components.recorder.util: error
+"""
+
+
+def is_prepared(folder: Path) -> bool:
+    """Return whether the folder was made to the end."""
+    return (folder / "configuration.yaml").exists()
+
+
+def machine(folder: Path) -> Path | None:
+    """Return the machine to emulate, unless the sensors are real."""
+    path = folder / "machine.json"
+    return path if path.exists() else None
+
+
+def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:
+    """Make the folder's content anew; configuration.yaml, its mark, comes last."""
+    _empty(folder)
+    custom_components = folder / "custom_components"
+    custom_components.mkdir()
+    (custom_components / DOMAIN).symlink_to(ROOT / "custom_components" / DOMAIN)
+    # The steps after the owner would start integrations that want the internet.
+    done = [step for step in STEPS if step != STEP_USER]
+    _store(folder, "onboarding", {"done": done}, ONBOARDING_VERSION)
+    _store_entries(folder, [_entry(spec).as_dict() for spec in entries])
+    if any(spec.emulated for spec in entries):
+        shutil.copyfile(MACHINE, folder / "machine.json")
+        series = [one for spec in entries for one in spec.readings.values()]
+        past.write(folder / DEFAULT_DB_FILE, series, time.time())
+    (folder / "configuration.yaml").write_text(CONFIGURATION, encoding="utf-8")
+
+
+def set_address(folder: Path, host: str, port: int) -> None:
+    """Choose where Home Assistant listens.
+
+    In configuration.yaml it would be on trial for five minutes.
+    """
+    stable = http.HTTP_STORAGE_SCHEMA({"server_host": [host], "server_port": port})
+    meta = {"created_at": dt_util.utcnow().isoformat()}
+    none = {"error": None, "error_message": None}
+    _store(
+        folder,
+        http.STORAGE_KEY,
+        {
+            http.KEY_STABLE: stable | meta | none,
+            http.KEY_PENDING: None,
+            http.KEY_YAML_MIGRATION_DONE: True,
+        },
+        http.STORAGE_VERSION,
+        http.STORAGE_MINOR_VERSION,
+    )
+
+
+def set_interval(folder: Path, seconds: int) -> None:
+    """Choose how often the devices are read."""
+    path = _storage(folder, config_entries.STORAGE_KEY)
+    entries = json.loads(path.read_text(encoding="utf-8"))["data"]["entries"]
+    for entry in entries:
+        if entry["domain"] == DOMAIN:
+            entry["options"][CONF_INTERVAL] = seconds
+    _store_entries(folder, entries)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier attempt left behind."""
+    for leftover in folder.iterdir():
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+def _entry(spec: EntrySpec) -> config_entries.ConfigEntry:
+    """Return the config entry of a device."""
+    return config_entries.ConfigEntry(
+        data=spec.data,
+        discovery_keys=MappingProxyType({}),
+        domain=DOMAIN,
+        entry_id=spec.entry_id,
+        minor_version=1,
+        options=spec.options,
+        source=config_entries.SOURCE_USER,
+        subentries_data=(),
+        title=spec.title,
+        unique_id=spec.unique_id,
+        version=1,
+    )
+
+
+def _store_entries(folder: Path, entries: list[dict[str, Any]]) -> None:
+    """Write the config entries as Home Assistant stores them."""
+    _store(
+        folder,
+        config_entries.STORAGE_KEY,
+        {"entries": entries},
+        config_entries.STORAGE_VERSION,
+        config_entries.STORAGE_VERSION_MINOR,
+    )
+
+
+def _storage(folder: Path, key: str) -> Path:
+    """Return the file behind a key of Home Assistant's storage."""
+    return folder / ".storage" / key
+
+
+def _store(
+    folder: Path, key: str, data: dict[str, Any], version: int, minor_version: int = 1
+) -> None:
+    """Write what Home Assistant finds in its storage."""
+    path = _storage(folder, key)
+    path.parent.mkdir(exist_ok=True)
+    content = {
+        "version": version,
+        "minor_version": minor_version,
+        "key": key,
+        "data": data,
+    }
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    temporary.replace(path)

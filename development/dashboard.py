@@ -1,0 +1,105 @@
+"""The dashboard that the owner sees first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TITLE = "Thermometers"
+URL_PATH = "temperature-logger"
+
+# As many columns of cards as a wide screen shows.
+WIDE = 4
+
+type Card = dict[str, Any]
+
+# The ends of a gauge's scale, by device class: what rooms and weather have.
+SCALES: Mapping[str, tuple[float, float]] = {
+    "atmospheric_pressure": (960, 1060),
+    "humidity": (0, 100),
+    "temperature": (-10, 40),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Value:
+    """An entity to show."""
+
+    entity_id: str
+    name: str
+    device: str
+    device_class: str
+
+
+def config(values: list[Value]) -> dict[str, Any]:
+    """Return the dashboard: now, the last day, and all that is recorded."""
+    devices: dict[str, list[Value]] = {}
+    classes: dict[str, list[Value]] = {}
+    for value in values:
+        devices.setdefault(value.device, []).append(value)
+        classes.setdefault(value.device_class, []).append(value)
+    return {
+        "views": [
+            {
+                "title": "Now",
+                "path": "now",
+                "type": "sections",
+                "max_columns": WIDE,
+                "sections": [_device(name, own) for name, own in devices.items()],
+            },
+            {
+                "title": "14 days",
+                "path": "days",
+                "type": "sections",
+                "max_columns": WIDE,
+                "sections": [_class(own) for own in classes.values()],
+            },
+        ]
+    }
+
+
+def _device(name: str, values: list[Value]) -> Card:
+    """Return a device's gauges over the curves of its last day."""
+    gauges = [value for value in values if value.device_class in SCALES]
+    columns = 12 // max(2, min(len(gauges), 3))
+    curves = _history({value.entity_id: value.name for value in values}, hours=24)
+    return _section(name, [*(_gauge(value, columns) for value in gauges), curves])
+
+
+def _class(values: list[Value]) -> Card:
+    """Return the curves of one physical quantity, those of all devices together."""
+    title = values[0].device_class.replace("_", " ").capitalize()
+    names = {value.entity_id: f"{value.device} {value.name}" for value in values}
+    return _section(title, [_history(names, hours=14 * 24)], columns=WIDE)
+
+
+def _section(title: str, cards: list[Card], columns: int = 1) -> Card:
+    """Return cards below a heading."""
+    heading = {"type": "heading", "heading": title, "icon": "mdi:thermometer"}
+    return {"type": "grid", "column_span": columns, "cards": [heading, *cards]}
+
+
+def _gauge(value: Value, columns: int) -> Card:
+    """Return a gauge."""
+    least, most = SCALES[value.device_class]
+    return {
+        "type": "gauge",
+        "entity": value.entity_id,
+        # The longest name would not fit.
+        "name": value.name.replace("Atmospheric pressure", "Pressure"),
+        "min": least,
+        "max": most,
+        "needle": True,
+        "grid_options": {"columns": columns, "rows": "auto"},
+    }
+
+
+def _history(names: Mapping[str, str], *, hours: int) -> Card:
+    """Return named curves; those of one unit share a chart."""
+    return {
+        "type": "history-graph",
+        "hours_to_show": hours,
+        "entities": [
+            {"entity": entity_id, "name": name} for entity_id, name in names.items()
+        ],
+        "grid_options": {"columns": "full"},
+    }

@@ -1,0 +1,62 @@
+"""List the packages that a Home Assistant without `default_config` needs to start.
+
+Runs in an environment that has homeassistant and nothing else of this project's:
+`python packages.py MANIFEST` prints one requirement per line.
+"""
+
+from collections.abc import Iterable, Iterator
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+from homeassistant import bootstrap, components
+
+# What scripts/develop adds to the integrations that Home Assistant always sets up.
+# isal is what its web server compresses with.
+ADDED = ("diagnostics", "history", "isal", "logbook", "my", "recorder", "usb")
+
+
+def manifest(domain: str) -> dict[str, Any]:
+    """Read the manifest of an integration of Home Assistant's own."""
+    path = Path(components.__path__[0], domain, "manifest.json")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
+    """Yield the domains and everything they depend on, each once."""
+    waiting = list(domains)
+    seen: set[str] = set()
+    while waiting:
+        domain = waiting.pop()
+        if domain in seen:
+            continue
+        seen.add(domain)
+        yield domain
+        waiting += manifest(domain).get("dependencies", [])
+
+
+def requirements(own: dict[str, Any]) -> set[str]:
+    """Return the requirements of an integration and of all that starts beside it."""
+    domains = {
+        *ADDED,
+        *bootstrap.CORE_INTEGRATIONS,
+        *bootstrap.DEFAULT_INTEGRATIONS,
+        *own.get("dependencies", []),
+        *own.get("after_dependencies", []),
+    }
+    found = set(own.get("requirements", []))
+    for domain in with_dependencies(domains):
+        found.update(manifest(domain).get("requirements", []))
+    return found
+
+
+def main() -> None:
+    """Print the requirements of the manifest named on the command line."""
+    own = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.stdout.writelines(f"{line}\n" for line in sorted(requirements(own)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Write the requirements files: exact versions, with the hashes of their files.
+
+Home Assistant's version stands in pyproject.toml; its own constraints bind the rest, so
+that the environment is the one its releases are tested with.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = ROOT / "custom_components/temperature_logger/manifest.json"
+HEADER = "# Written by scripts/update-requirements.\n"
+PYTHON = "3.14.2"
+
+# A Raspberry Pi is where the sensors are, a PC where most of the work is done.
+MACHINES = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
+
+# Home Assistant pins releases of these from before Python 3.14, which would need a
+# compiler. Nothing here listens to voices; later ones have wheels and start as well.
+UNPINNED = {"pymicro-vad": "pymicro-vad>=2", "pyspeex-noise": "pyspeex-noise>=2"}
+# Plain Python without a wheel; all others must have one, as a compiler may be missing.
+SOURCE_ONLY = ("mock-open", "pyric", "pyturbojpeg")
+
+
+def uv(*arguments: str | Path, lines: Iterable[str] = ()) -> str:
+    """Run uv with lines as its standard input; return what it prints."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("uv"), *arguments],
+        input="\n".join(lines),
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+
+
+def name(requirement: str) -> str:
+    """Return the normalised name of a requirement's package."""
+    match = re.match(r"[\w.-]+", requirement)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
+
+
+def resolve(requirements: Iterable[str], machine: str, *options: str | Path) -> str:
+    """Return exact versions for one kind of machine, with the hashes of all files."""
+    return uv(
+        *("pip", "compile", "--quiet", "--generate-hashes", "--no-header"),
+        *("--no-annotate", "--python-version", PYTHON, "--python-platform", machine),
+        *("--only-binary", ":all:"),
+        *(option for package in SOURCE_ONLY for option in ("--no-binary", package)),
+        *options,
+        "-",
+        lines=requirements,
+    )
+
+
+def compile_file(
+    path: Path, requirements: Iterable[str], *options: str | Path
+) -> list[str]:
+    """Resolve requirements into a file that serves every machine; return its lines."""
+    wanted = list(requirements)
+    texts = {resolve(wanted, machine, *options) for machine in MACHINES}
+    if len(texts) > 1:
+        sys.exit(f"{path.name} would differ between {' and '.join(MACHINES)}")
+    (text,) = texts
+    path.write_text(HEADER + text, encoding="utf-8")
+    return text.splitlines()
+
+
+def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[str]]:
+    """Install Home Assistant into a folder; return what it starts with and binds."""
+    uv("venv", "--quiet", "--python", sys.executable, folder)
+    python = folder / "bin/python"
+    uv("pip", "install", "--quiet", "--python", python, homeassistant)
+    listed = subprocess.run(
+        [python, Path(__file__).with_name("packages.py"), MANIFEST],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.splitlines()
+    (constraints,) = folder.glob("lib/*/*/homeassistant/package_constraints.txt")
+    return listed, constraints.read_text(encoding="utf-8").splitlines()
+
+
+def main() -> None:
+    """Write requirements.txt and the files of what installs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    (homeassistant,) = groups["home-assistant"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        listed, bound = started_packages(homeassistant, folder / "venv")
+        wanted = [UNPINNED.get(name(line), line) for line in listed]
+        constraints = folder / "constraints.txt"
+        constraints.write_text(
+            "\n".join(line for line in bound if name(line) not in UNPINNED),
+            encoding="utf-8",
+        )
+        lines = compile_file(
+            ROOT / "requirements.txt",
+            [homeassistant, *groups["checks"], *wanted],
+            "--constraints",
+            constraints,
+        )
+    (pinned,) = (line for line in lines if name(line) == "uv")
+    compile_file(ROOT / "requirements-uv.txt", [pinned.removesuffix(" \\")])
+    compile_file(ROOT / "requirements-build.txt", ["setuptools"])
+
+
+if __name__ == "__main__":
+    main()
