@@ -1,0 +1,1 @@
+"""The drivers, on emulated hardware and without Home Assistant."""

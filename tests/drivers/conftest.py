@@ -1,0 +1,97 @@
+"""Emulated hardware below the unmodified drivers."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from custom_components.temperature_logger.drivers import Lane, Workers, sysfs
+from emulation.machine import Machine, scratch
+
+NOBODY = 65534
+
+type AsNobody = Callable[[], AbstractContextManager[None]]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the emulated hardware, which has a thread of its own."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def silence(machine: Machine) -> None:
+    """Wait until the sticks have sent what they had to say."""
+
+    def silent() -> bool:
+        with machine._loop.lock:
+            return not machine._loop._due
+
+    await until(silent)
+
+
+class Build(Protocol):
+    """Build a machine and put it below the drivers, in the place of the last one."""
+
+    def __call__(
+        self, *usb: dict[str, Any], i2c: list[dict[str, Any]] | None = None
+    ) -> Machine:
+        """Plug in these sticks and buses, given as in a machine spec."""
+
+
+@pytest.fixture(name="build")
+def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
+    """Return what builds the machine of a test."""
+    with ExitStack() as undo:
+
+        def build(
+            *usb: dict[str, Any], i2c: list[dict[str, Any]] | None = None
+        ) -> Machine:
+            undo.close()
+            root = Path(undo.enter_context(scratch()))
+            root.chmod(0o755)  # Nobody may look into it, too.
+            machine = undo.enter_context(Machine({"usb": usb, "i2c": i2c or []}, root))
+            monkeypatch.setattr(sysfs, "SYS", machine.sys)
+            monkeypatch.setattr(sysfs, "DEV", machine.dev)
+            machine.install()
+            return machine
+
+        yield build
+
+
+@pytest.fixture(name="workers")
+def workers_fixture() -> Generator[Workers]:
+    """Return workers, whose threads end with the test."""
+    workers = Workers()
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(name="lane")
+def lane_fixture(workers: Workers) -> Lane:
+    """Return one device's way to the workers."""
+    return Lane(workers)
+
+
+@pytest.fixture(name="as_nobody")
+def as_nobody_fixture() -> AsNobody:
+    """Return what takes root's rights away where the tests have them.
+
+    The kernel then judges permissions as it does for anybody. The right to become root
+    again is kept, and taken back.
+    """
+
+    @contextmanager
+    def as_nobody() -> Generator[None]:
+        before = os.getresuid()
+        if os.geteuid() == 0:
+            os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(*before)
+
+    return as_nobody

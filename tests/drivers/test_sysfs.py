@@ -1,0 +1,288 @@
+"""Devices are found where they are attached, whatever numbers the kernel gives them."""
+
+import shutil
+from typing import Any
+
+import pytest
+
+from custom_components.temperature_logger.drivers import (
+    DeviceNotFoundError,
+    Fault,
+    i2c_attachment,
+    i2c_place,
+    sysfs,
+    usb_place,
+)
+from custom_components.temperature_logger.drivers.sysfs import UsbDevice
+from custom_components.temperature_logger.drivers.temper import USB_IDS
+from emulation.descriptors import VENDOR_REPORT
+
+from .conftest import Build
+
+FIRST = "pci0000:00/0000:00:14.0"
+SECOND = "pci0000:00/0000:00:1a.0"
+PI = "platform/scb/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0"
+
+
+def gold(**spec: object) -> dict[str, Any]:
+    """Return the spec of a stick."""
+    return {"name": "gold", "model": "TEMPerGold_V3.5", **spec}
+
+
+def sticks() -> list[UsbDevice]:
+    """Return the sticks that are plugged in."""
+    return list(sysfs.usb_devices(USB_IDS))
+
+
+def test_stick(build: Build) -> None:
+    """All that the kernel knows of a stick is told."""
+    machine = build(gold(controller=PI, ports="1.4.2"))
+    (device,) = sticks()
+    assert (device.controller, device.ports) == (PI, "1.4.2")
+    assert (device.vendor_id, device.product_id) == (0x3553, 0xA001)
+    assert device.product == "TEMPerGold"
+    assert device.attachment == f"usb-{PI}-1.4.2"
+    assert device.place == "USB port 1.4.2 (0000:01:00.0)"
+    assert device.place == usb_place(PI, "1.4.2")
+    assert device.usbfs == machine.device("gold").node
+    keyboard, data = device.interfaces
+    assert (keyboard.number, keyboard.usb_class) == (0, 3)
+    assert (data.number, data.usb_class, data.driver) == (1, 3, "usbhid")
+    assert data.report_descriptor == VENDOR_REPORT
+    node = machine.device("gold").hidraw
+    assert node is not None
+    assert data.hidraw == node.name
+    assert device.interface(1) == data
+    assert device.interface(2) is None
+
+
+def test_hubs_interfaces_and_strangers_are_no_sticks(build: Build) -> None:
+    """Behind two hubs and beside a mouse, one device is a stick."""
+    build(
+        gold(ports="1.4.2"),
+        {"name": "mouse", "model": "mouse", "ports": "2"},
+        {"name": "ch340", "model": "ch340", "ports": "1.1"},
+    )
+    assert [device.ports for device in sticks()] == ["1.4.2"]
+
+
+def test_no_usb(build: Build) -> None:
+    """A machine without USB has no sticks."""
+    machine = build()
+    machine.sys.joinpath("bus/usb/devices").rmdir()
+    assert not sticks()
+
+
+def test_controllers_bound_in_the_other_order(build: Build) -> None:
+    """Bus numbers are swapped, and the attachments stay."""
+    machine = build(
+        gold(name="one", controller=FIRST, bus=1, ports="4"),
+        gold(name="two", controller=SECOND, bus=2, ports="4"),
+    )
+    before = {device.attachment: device for device in sticks()}
+    machine.unplug("one")
+    machine.unplug("two")
+    machine.plug("one", bus=2)
+    machine.plug("two", bus=1)
+    after = {device.attachment: device for device in sticks()}
+    assert {a: d.bus for a, d in before.items()} == {
+        f"usb-{FIRST}-4": 1,
+        f"usb-{SECOND}-4": 2,
+    }
+    assert {a: d.bus for a, d in after.items()} == {
+        f"usb-{FIRST}-4": 2,
+        f"usb-{SECOND}-4": 1,
+    }
+    assert sysfs.usb_device(FIRST, "4", USB_IDS).bus == 2
+
+
+def test_same_port_of_two_controllers(build: Build) -> None:
+    """The same port number is another place on another controller."""
+    build(
+        gold(name="one", controller=FIRST, bus=1, ports="4"),
+        gold(name="two", controller=SECOND, bus=2, ports="4"),
+    )
+    assert sysfs.usb_device(SECOND, "4", USB_IDS).controller == SECOND
+
+
+def test_replugged(build: Build) -> None:
+    """A stick that was replugged is the same one under another number."""
+    machine = build(gold())
+    (before,) = sticks()
+    machine.replug("gold")
+    after = sysfs.reread(before)
+    assert after.attachment == before.attachment
+    assert after.address != before.address
+
+
+def test_unplugged(build: Build) -> None:
+    """Where nothing is plugged in any more, nothing is found."""
+    machine = build(gold())
+    (device,) = sticks()
+    machine.unplug("gold")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        sysfs.reread(device)
+
+
+def test_another_device_at_the_place(build: Build) -> None:
+    """A mouse in the stick's port is not the stick."""
+    build({"name": "mouse", "model": "mouse", "ports": "1.2"})
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        sysfs.usb_device(FIRST, "1.2", USB_IDS)
+
+
+@pytest.mark.parametrize("attribute", ["idVendor", "busnum", "devnum"])
+def test_unplugged_while_it_is_read(build: Build, attribute: str) -> None:
+    """A device whose files vanish is left out, and the others are found."""
+    build(gold(name="one", ports="1"), gold(name="two", ports="2"))
+    (one, _) = sticks()
+    (one.path / attribute).unlink()
+    assert [device.ports for device in sticks()] == ["2"]
+
+
+def test_unplugged_while_its_interfaces_are_read(build: Build) -> None:
+    """The same for a device that goes when it is half read."""
+    build(gold())
+    (device,) = sticks()
+    (device.path / f"{device.path.name}:1.1/bInterfaceClass").write_text("")
+    assert not sticks()
+
+
+def test_stick_without_strings(build: Build) -> None:
+    """Sticks of 2017 say nothing of themselves."""
+    build({"name": "x", "model": "TEMPerGold_V3.1"})
+    (device,) = sticks()
+    assert not device.product
+
+
+def test_stick_that_a_program_took(build: Build) -> None:
+    """An interface without a driver has no node and tells nothing of its reports."""
+    build(gold(bound=False))
+    (device,) = sticks()
+    data = device.interface(1)
+    assert data is not None
+    assert (data.driver, data.hidraw, data.report_descriptor) == (None, None, b"")
+
+
+def adapter(bus: int = 1, **spec: object) -> dict[str, Any]:
+    """Return the spec of an I2C adapter."""
+    return {"bus": bus, **spec}
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "expected"),
+    [
+        (
+            {"of_node": "soc/i2c@7e804000"},
+            "soc/i2c@7e804000",
+            True,
+        ),
+        (
+            {"path": f"{FIRST}/usb1/1-1/1-1.3/1-1.3:1.0", "adapter": "MCP2221"},
+            f"{FIRST}-1.3",
+            True,
+        ),
+        (
+            {"path": f"{FIRST}/0000:02:00.0", "adapter": "NVIDIA i2c adapter 1"},
+            f"{FIRST}/0000:02:00.0/NVIDIA i2c adapter 1",
+            False,
+        ),
+        ({"path": "", "adapter": "SMBus stub driver"}, "SMBus stub driver", False),
+    ],
+    ids=["device tree", "usb", "mainboard", "no parent"],
+)
+def test_adapter_key(
+    build: Build, spec: dict[str, Any], key: str, *, expected: bool
+) -> None:
+    """An adapter is known by where it is, not by its number."""
+    machine = build(i2c=[adapter(7, **spec)])
+    (found,) = sysfs.i2c_adapters()
+    assert (found.key, found.number) == (key, 7)
+    assert found.expected is expected
+    assert found.node == machine.dev / "i2c-7"
+    assert found.has_node
+    assert not found.multiplexed
+    assert not found.held
+    assert sysfs.i2c_adapter(key) == found
+
+
+def test_device_tree_hidden_from_a_container(build: Build) -> None:
+    """A container may see the link to the board's node, and not the node."""
+    machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
+    shutil.rmtree(machine.sys / "firmware")
+    found = sysfs.i2c_adapter("soc/i2c@7e804000")
+    assert found.expected
+
+
+def test_adapter_under_another_number(build: Build) -> None:
+    """The same adapter is found after it was bound later than another one."""
+    pins, other = {"of_node": "soc/i2c@7e804000"}, {"of_node": "soc/i2c@7e205000"}
+    build(i2c=[adapter(1, **pins), adapter(2, **other)])
+    before = {found.key: found.number for found in sysfs.i2c_adapters()}
+    build(i2c=[adapter(1, **other), adapter(2, **pins)])
+    after = {found.key: found.number for found in sysfs.i2c_adapters()}
+    assert before == {"soc/i2c@7e804000": 1, "soc/i2c@7e205000": 2}
+    assert after == {"soc/i2c@7e804000": 2, "soc/i2c@7e205000": 1}
+
+
+def test_adapters_of_one_parent(build: Build) -> None:
+    """The connectors of a graphics card are told apart."""
+    card = f"{FIRST}/0000:01:00.0"
+    build(i2c=[adapter(n, path=card, adapter=f"card {n}") for n in (1, 2)])
+    assert len({found.key for found in sysfs.i2c_adapters()}) == 2
+
+
+def test_multiplexer(build: Build) -> None:
+    """A channel of a multiplexer says so, and the multiplexer's address is held."""
+    pins = adapter(1, of_node="soc/i2c@7e804000", held={"0x77": "pca954x"})
+    build(i2c=[pins, adapter(4, mux={"bus": 1, "address": "0x77"})])
+    found = {one.number: one for one in sysfs.i2c_adapters()}
+    assert found[1].held == {0x77}
+    assert not found[1].multiplexed
+    assert found[4].multiplexed
+
+
+def test_held_addresses(build: Build) -> None:
+    """An address is held if a driver is bound to it, not if it is only declared."""
+    machine = build(i2c=[adapter(3, held={"0x76": "bmp280", "0x68": "rtc-ds1307"})])
+    devices = machine.sys / "bus/i2c/devices"
+    (devices / "3-0068").resolve().joinpath("driver").unlink()
+    (found,) = sysfs.i2c_adapters()
+    assert found.held == {0x76}
+
+
+def test_clients_are_no_adapters(build: Build) -> None:
+    """A chip that ACPI declares has a name that begins like an adapter's."""
+    machine = build(i2c=[adapter(1)])
+    devices = machine.sys / "bus/i2c/devices"
+    (devices / "i2c-BOSC0200:00").symlink_to((devices / "i2c-1").readlink())
+    assert len(list(sysfs.i2c_adapters())) == 1
+
+
+def test_adapter_without_node(build: Build) -> None:
+    """Where i2c-dev is not loaded, an adapter is there without a node."""
+    build(i2c=[adapter(1, node=False)])
+    (found,) = sysfs.i2c_adapters()
+    assert not found.has_node
+
+
+def test_adapter_removed_while_it_is_read(build: Build) -> None:
+    """An adapter whose files vanish is left out, and the others are found."""
+    machine = build(i2c=[adapter(1), adapter(2)])
+    (machine.sys / "bus/i2c/devices/i2c-1/name").unlink()
+    assert [found.number for found in sysfs.i2c_adapters()] == [2]
+
+
+def test_adapter_removed(build: Build) -> None:
+    """An adapter that is gone is not found."""
+    machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
+    machine.unplug_bus(1)
+    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
+        sysfs.i2c_adapter("soc/i2c@7e804000")
+
+
+def test_i2c_names() -> None:
+    """A place on a bus has one name for the machine and one for people."""
+    assert i2c_attachment("soc/i2c@7e804000", 0x76) == "i2c-soc/i2c@7e804000-0x76"
+    assert i2c_place("soc/i2c@7e804000", 0x76) == "I2C address 0x76 (soc/i2c@7e804000)"
+    assert i2c_place("x", 0x76, 0x77) == "I2C address 0x76, 0x77 (x)"

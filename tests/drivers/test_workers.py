@@ -1,0 +1,207 @@
+"""What blocks has threads of its own, and one device has one of them at a time."""
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Event, Semaphore
+
+import pytest
+
+from custom_components.temperature_logger.drivers import (
+    DeviceAccessError,
+    Fault,
+    Lane,
+    Workers,
+)
+from custom_components.temperature_logger.drivers.workers import SIZE
+
+
+@pytest.fixture(name="kernel")
+def kernel_fixture(workers: Workers) -> Generator[Event]:
+    """Return what a job waits for that hangs in the kernel."""
+    released = Event()
+    yield released
+    released.set()  # Or the workers would never end.
+
+
+async def abandoned[T](task: asyncio.Task[T]) -> None:
+    """Let a task get going, then give it up."""
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+async def test_result_and_error(lane: Lane) -> None:
+    """A job's result is returned, and its error raised."""
+    assert await lane.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await lane.run(divmod, 7, 0)
+    assert not lane.busy
+
+
+async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
+    """While a job hangs, no other is started for its device."""
+    hanging = asyncio.create_task(lane.run(kernel.wait))
+    await asyncio.sleep(0)
+    with pytest.raises(DeviceAccessError, match=Fault.HANGING):
+        await lane.run(divmod, 7, 2)
+    kernel.set()
+    assert await hanging
+    assert await lane.run(divmod, 7, 2) == (3, 1)
+
+
+async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
+    """A job that was given up occupies its device until it ends."""
+    await abandoned(asyncio.create_task(lane.run(kernel.wait)))
+    assert lane.busy
+    with pytest.raises(DeviceAccessError, match=Fault.HANGING):
+        await lane.run(divmod, 7, 2)
+    done = lane.finish(nothing)
+    kernel.set()
+    await asyncio.wrap_future(done)
+    assert await lane.run(divmod, 7, 2) == (3, 1)
+
+
+async def test_failing_devices_leave_threads_to_others(
+    lane: Lane, workers: Workers, kernel: Event
+) -> None:
+    """However many devices hang, those that answered get their threads."""
+    started = Semaphore(0)
+
+    def hang() -> None:
+        started.release()
+        kernel.wait()
+
+    tasks = []
+    for _ in range(2 * SIZE):
+        failing = Lane(workers)
+        failing.failing = True
+        tasks.append(asyncio.create_task(failing.run(hang)))
+    await asyncio.sleep(0)
+    for _ in range(SIZE // 4):
+        assert await lane.run(started.acquire)
+    assert not started.acquire(blocking=False)
+    kernel.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
+    """What a job got after it was given up is given back."""
+    undone: Future[bool] = Future()
+    opening = lane.run(kernel.wait, undo=undone.set_result)
+    await abandoned(asyncio.create_task(opening))
+    assert not undone.done()
+    kernel.set()
+    assert await asyncio.wrap_future(undone)
+
+
+async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
+    """A job that was given up and failed has got nothing."""
+    undone: list[object] = []
+
+    def fail() -> None:
+        kernel.wait()
+        raise OSError
+
+    await abandoned(asyncio.create_task(lane.run(fail, undo=undone.append)))
+    done = lane.finish(nothing)
+    kernel.set()
+    await asyncio.wrap_future(done)
+    assert not undone
+
+
+async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
+    """A job that was given up before a thread was free is never done."""
+    lanes = [Lane(workers) for _ in range(SIZE // 4 + 1)]
+    for lane in lanes:
+        lane.failing = True
+    hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes[1:]]
+    await asyncio.sleep(0)
+    done: list[object] = []
+    queued = lanes[0].run(done.append, "done", undo=done.append)
+    await abandoned(asyncio.create_task(queued))
+    assert not lanes[0].busy
+    kernel.set()
+    await asyncio.gather(*hanging)
+    await lanes[0].run(nothing)
+    assert not done
+
+
+async def test_finish_waits_for_what_hangs(lane: Lane, kernel: Event) -> None:
+    """The last job begins when the one before it has ended."""
+    order: list[str] = []
+
+    def hang() -> None:
+        kernel.wait()
+        order.append("job")
+
+    hanging = asyncio.create_task(lane.run(hang))
+    await asyncio.sleep(0)
+    done = lane.finish(lambda: order.append("last job"))
+    kernel.set()
+    await asyncio.wrap_future(done)
+    await hanging
+    assert order == ["job", "last job"]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_finish_occupies_the_device(
+    lane: Lane, workers: Workers, kernel: Event, *, busy: bool
+) -> None:
+    """The device is occupied until its last job has ended, and then free at once."""
+    first, begun = Event(), Event()
+    if busy:
+        await abandoned(asyncio.create_task(lane.run(first.wait)))
+
+    def last() -> None:
+        begun.set()
+        kernel.wait()
+
+    done = lane.finish(last)
+    first.set()
+    await Lane(workers).run(begun.wait)
+    states: list[bool] = []
+    done.add_done_callback(lambda _: states.append(lane.busy))
+    with pytest.raises(DeviceAccessError, match=Fault.HANGING):
+        await lane.run(divmod, 7, 2)
+    kernel.set()
+    await asyncio.wrap_future(done)
+    assert states == [False]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_finish_is_not_given_up(
+    lane: Lane, kernel: Event, caplog: pytest.LogCaptureFixture, *, busy: bool
+) -> None:
+    """A last job is done even if nobody waits for it any longer."""
+    if busy:
+        await abandoned(asyncio.create_task(lane.run(kernel.wait)))
+    ended: list[bool] = []
+    done = lane.finish(lambda: ended.append(kernel.wait()))
+    waiting = asyncio.ensure_future(asyncio.wrap_future(done))
+    waiting.cancel()
+    await asyncio.sleep(0)
+    kernel.set()
+    await asyncio.wrap_future(done)
+    assert ended == [True]
+    assert not caplog.records
+
+
+async def test_close(workers: Workers, kernel: Event) -> None:
+    """The workers end with the jobs that they have begun, and drop the others."""
+    lanes = [Lane(workers) for _ in range(SIZE)]
+    tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(asyncio.to_thread(workers.close))
+    dropped, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert all(task.cancelled() for task in dropped)
+    kernel.set()
+    await closing
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results.count(True) == SIZE - SIZE // 4
