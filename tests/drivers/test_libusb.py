@@ -19,7 +19,11 @@ from custom_components.temperature_logger.drivers import (
     sysfs,
 )
 from custom_components.temperature_logger.drivers.hidraw import DRAIN_LIMIT
-from custom_components.temperature_logger.drivers.libusb import Handle, give_back
+from custom_components.temperature_logger.drivers.libusb import (
+    WATCHED_COMMANDS,
+    Handle,
+    give_back,
+)
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.temper import USB_IDS
 from emulation.machine import Machine
@@ -120,6 +124,25 @@ def test_stale_before_a_command(handle: Handle, machine: Machine) -> None:
     stick.values |= {"temperature": 10.0, "external_temperature": 20.0}
     changed = [bytes.fromhex("808003e84e200000"), bytes.fromhex("800107d04e200000")]
     assert handle.exchange(READ_VALUES, LIMITS) == changed
+
+
+def test_stick_that_sends_too_much(handle: Handle, machine: Machine) -> None:
+    """What is sent beyond the answer is never taken for the next one."""
+    stick = machine.stick("two")
+    stick.fail("extra")
+    for hundredths in range(1000, 1600, 100):
+        stick.values["temperature"] = hundredths / 100
+        report = bytes.fromhex("8080") + hundredths.to_bytes(2) + REPORTS[0][4:]
+        assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), report]
+
+
+def test_quiet_stick_is_not_waited_for(handle: Handle, machine: Machine) -> None:
+    """Once it has shown that it sends what it is asked for, nothing is read before."""
+    for _ in range(WATCHED_COMMANDS):
+        handle.exchange(READ_VALUES, LIMITS)
+    machine.device("two").calls.clear()
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+    assert machine.device("two").calls["interrupt_in"] == len(REPORTS)
 
 
 def test_flooded(handle: Handle, machine: Machine) -> None:

@@ -247,14 +247,16 @@ def _fm75(
     )
 
 
-def _decimal(quantity: str, absent: frozenset[int] = frozenset()) -> Channel:
+def _decimal(
+    quantity: str, absent: frozenset[int] = frozenset(), high: float = 125
+) -> Channel:
     """Return a temperature in 1/100 °C."""
     return Channel(
         quantity=quantity,
         offset=2,
         formula=_hundredth,
         low=-40,
-        high=125,
+        high=high,
         absent=absent,
     )
 
@@ -313,6 +315,9 @@ _SI7021: Final = _chip(_si7021_temperature, _si7021_humidity, 125)
 _SHT20: Final = _chip(_sht20_temperature, _sht20_humidity, 125)
 _GOLD: Final = (_internal(_decimal("temperature"), ending=EMPTY_SLOT),)
 _HUM: Final = (_internal(_decimal("temperature"), _humidity(), ending=FILL),)
+_HUM_85: Final = (
+    _internal(_decimal("temperature", high=85), _humidity(), ending=FILL),
+)
 _PROBE: Final = (_external(_decimal("temperature", UNPLUGGED)),)
 _OPTIONAL_PROBE: Final = (_external(_decimal("temperature", UNPLUGGED), optional=True),)
 _TWO: Final = (
@@ -407,7 +412,7 @@ LAYOUTS: Final = (
     _row("TEMPerGold_V3.5", "TEMPerGold", _GOLD),
     _row("TEMPer1F_V4.1", "TEMPer1F", _OPTIONAL_PROBE),
     _row("TEMPer2_V4.1", "TEMPer2", _TWO_OPTIONAL),
-    _row("TEMPerHUM_V4.1", "TEMPerHUM", _HUM),
+    _row("TEMPerHUM_V4.1", "TEMPerHUM", _HUM_85),
 )
 
 

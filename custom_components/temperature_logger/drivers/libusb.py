@@ -29,6 +29,9 @@ from .sysfs import UsbDevice
 CONTROL_LIMIT_MS: Final = 500
 # An endpoint of a low-speed device is asked every 10 ms.
 DRAIN_LIMIT_MS: Final = 25
+# To find that nothing waits costs a time-out, which a reading has no time for. The
+# first commands after opening show whether the stick sends more than it is asked for.
+WATCHED_COMMANDS: Final = 3
 INTERFACE: Final = 1
 REPORTS_IN: Final = 0x82
 SET_REPORT: Final = (0x21, 0x09, 0x0200, INTERFACE)
@@ -42,6 +45,7 @@ class Handle:
         self._device = _find(device)
         self._detached = False
         self._node = str(device.usbfs)
+        self._watched = WATCHED_COMMANDS
 
     def open(self) -> None:
         """Take interface 1 from the kernel and claim it."""
@@ -55,10 +59,15 @@ class Handle:
             raise _translated(err, self._node) from err
 
     def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Drop what waits, send 8 bytes and return up to one report per limit."""
+        """Send 8 bytes and return up to one report per limit, each in seconds.
+
+        What waits is dropped before, while the stick is watched: for its first
+        commands, and as long as there is something.
+        """
         reports: list[bytes] = []
         try:
-            self._drain()
+            if self._watched:
+                self._watched = WATCHED_COMMANDS if self._drain() else self._watched - 1
             self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
             with suppress(usb.core.USBTimeoutError):
                 for limit in limits:
@@ -77,12 +86,14 @@ class Handle:
                 self._device.attach_kernel_driver(INTERFACE)
         usb.util.dispose_resources(self._device)
 
-    def _drain(self) -> None:
-        """Read until nothing comes."""
-        with suppress(usb.core.USBTimeoutError):
-            for _ in range(DRAIN_LIMIT):
+    def _drain(self) -> int:
+        """Read until nothing comes; return how many reports there were."""
+        for count in range(DRAIN_LIMIT):
+            try:
                 self._read(DRAIN_LIMIT_MS)
-            raise BadFrameError(Fault.FLOODED)
+            except usb.core.USBTimeoutError:
+                return count
+        raise BadFrameError(Fault.FLOODED)
 
     def _read(self, limit_ms: int) -> bytes:
         """Read one report, clearing a stalled endpoint once."""
