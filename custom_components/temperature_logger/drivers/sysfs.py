@@ -19,6 +19,7 @@ from .errors import DeviceNotFoundError, Fault
 DEV = Path("/dev")
 SYS = Path("/sys")
 
+HID_DEVICE: Final = re.compile(r"[0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4}\.[0-9A-F]{4}")
 I2C_ADAPTER: Final = re.compile(r"i2c-(\d+)")
 USB_DEVICE: Final = re.compile(r"\d+-(\d+(?:\.\d+)*)")
 USB_ROOT: Final = re.compile(r"usb\d+")
@@ -125,7 +126,10 @@ def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
     for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
         if USB_DEVICE.fullmatch(link.name):
             with suppress(OSError, ValueError):  # It was unplugged while we looked.
-                if device := _usb_device(link.resolve(strict=True), ids):
+                path = link.resolve(strict=True)
+                parts = path.relative_to((SYS / "devices").resolve()).parts
+                root = next(i for i, p in enumerate(parts) if USB_ROOT.fullmatch(p))
+                if device := _usb_device(path, "/".join(parts[:root]), ids):
                     yield device
 
 
@@ -139,7 +143,7 @@ def usb_device(
         bus = root.name.removeprefix("usb")
         path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
         with suppress(OSError, ValueError):  # Nothing, or unplugged while we looked.
-            if device := _usb_device(path.resolve(strict=True), ids):
+            if device := _usb_device(path, controller, ids):
                 return device
     raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
 
@@ -150,15 +154,15 @@ def reread(device: UsbDevice) -> UsbDevice:
     return usb_device(device.controller, device.ports, ids)
 
 
-def _usb_device(path: Path, ids: frozenset[tuple[int, int]]) -> UsbDevice | None:
+def _usb_device(
+    path: Path, controller: str, ids: frozenset[tuple[int, int]]
+) -> UsbDevice | None:
     """Read one device's directory."""
     found = int(_text(path / "idVendor"), 16), int(_text(path / "idProduct"), 16)
     if found not in ids:
         return None
-    parts = path.relative_to((SYS / "devices").resolve()).parts
-    root = next(i for i, part in enumerate(parts) if USB_ROOT.fullmatch(part))
     return UsbDevice(
-        controller="/".join(parts[:root]),
+        controller=controller,
         ports=path.name.partition("-")[2],
         vendor_id=found[0],
         product_id=found[1],
@@ -175,15 +179,15 @@ def _usb_device(path: Path, ids: frozenset[tuple[int, int]]) -> UsbDevice | None
 
 def _usb_interface(path: Path) -> UsbInterface:
     """Read one interface's directory."""
-    descriptor = next(path.glob("*/report_descriptor"), None)
-    hidraw = next(path.glob("*/hidraw/hidraw*"), None)
-    driver = path / "driver"
+    inside = {child.name: child for child in path.iterdir()}
+    hid = next((inside[name] for name in inside if HID_DEVICE.fullmatch(name)), None)
+    nodes = hid.glob("hidraw/hidraw*") if hid else iter(())
     return UsbInterface(
         number=int(_text(path / "bInterfaceNumber"), 16),
         usb_class=int(_text(path / "bInterfaceClass"), 16),
-        driver=driver.resolve().name if driver.exists() else None,
-        hidraw=hidraw.name if hidraw else None,
-        report_descriptor=descriptor.read_bytes() if descriptor else b"",
+        driver=inside["driver"].readlink().name if "driver" in inside else None,
+        hidraw=next((node.name for node in nodes), None),
+        report_descriptor=(hid / "report_descriptor").read_bytes() if hid else b"",
     )
 
 

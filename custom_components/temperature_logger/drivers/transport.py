@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sysfs
@@ -67,9 +66,12 @@ async def connect(
 
     Raises DeviceAccessError where neither may be used.
     """
-    node = await lane.run(_hidraw_node, device)
-    if node is not None:
-        hidraw = HidrawTransport(lane, node, on_gone)
+    interface = device.interface(INTERFACE)
+    if interface is not None and interface.driver is None:
+        device = await lane.run(_given_back, device)
+        interface = device.interface(INTERFACE)
+    if interface is not None and interface.hidraw is not None:
+        hidraw = HidrawTransport(lane, sysfs.DEV / interface.hidraw, on_gone)
         try:
             await hidraw.open()
         except DeviceAccessError as err:
@@ -83,23 +85,13 @@ async def connect(
     return libusb
 
 
-def _hidraw_node(device: UsbDevice) -> Path | None:
-    """Return the stick's hidraw node.
+def _given_back(device: UsbDevice) -> UsbDevice:
+    """Give the kernel an interface that a killed program left without a driver."""
+    if os.access(device.usbfs, os.W_OK):
+        from .libusb import give_back
 
-    An interface without a driver, left so by a program that was killed, is given
-    back to the kernel first.
-    """
-    interface = device.interface(INTERFACE)
-    if interface is not None and interface.driver is None:
-        if os.access(device.usbfs, os.W_OK):
-            from .libusb import give_back
-
-            give_back(device)
-        device = sysfs.reread(device)
-        interface = device.interface(INTERFACE)
-    if interface is None or interface.hidraw is None:
-        return None
-    return sysfs.DEV / interface.hidraw
+        give_back(device)
+    return sysfs.reread(device)
 
 
 def _claim(device: UsbDevice) -> Handle:

@@ -12,9 +12,10 @@ from typing import Any
 
 from .errors import DeviceAccessError, Fault
 
-# Idle threads are not started. Twelve keep a poll of 333 sticks, whose writes take
-# 3 ms of bus time each, within a tenth of a second.
-SIZE = 16
+# Threads start when there is work. Nine that are not set apart keep a poll of 333
+# sticks, whose writes take 3 ms of bus time each, near a tenth of a second; more would
+# only fight for the interpreter.
+SIZE = 12
 
 
 class Workers:
