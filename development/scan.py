@@ -12,9 +12,10 @@ from homeassistant.const import EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import HomeAssistant
 
 from custom_components.temperature_logger import discovery, kinds
+from custom_components.temperature_logger.const import KIND_BME280, KIND_USB
 from custom_components.temperature_logger.coordinator import read_within_deadline
 from custom_components.temperature_logger.discovery import Candidate
-from custom_components.temperature_logger.drivers import DriverError, temper
+from custom_components.temperature_logger.drivers import DriverError
 
 
 async def device(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | None:
@@ -39,15 +40,11 @@ async def device(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | 
 async def scan() -> list[dict[str, Any]]:
     """Return the devices that may be read without asking their owner."""
     hass = HomeAssistant("")
-    # A stick that has no hidraw node would have to be taken from the kernel.
-    unasked = {
-        stick.attachment
-        for stick in temper.candidates()
-        if not any(interface.hidraw for interface in stick.interfaces)
-    }
-    found = await discovery.async_search(hass, owned=unasked, chosen=set())
+    both = {KIND_BME280, KIND_USB}
+    found = await discovery.async_search(hass, both, owned=set(), chosen=set())
     devices: dict[str, dict[str, Any]] = {}
-    for candidate in found.candidates:
+    # One that was not asked would have to be taken from the kernel.
+    for candidate in (one for one in found.candidates if one.asked):
         if one := await device(hass, candidate):
             if one["title"] in devices:
                 one["title"] += f" {kinds.place(candidate.data)}"

@@ -1,5 +1,6 @@
 """The forms: pick a device, move it, change how it is read."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -254,6 +255,7 @@ async def test_mainboard_bus_is_searched_when_picked(
     machine = build(i2c=[MAINBOARD | {"chips": [CHIP]}])
     form = await begin(hass)
     assert choices(form) == {MAINBOARD_KEY: "I2C 4: SMBus I801 adapter"}
+    assert "No USB device" in hints(form)
     assert not machine.buses.numbered[4].log
     form = await submit(hass, form, device=MAINBOARD_KEY)
     place = f"i2c-{MAINBOARD_KEY}-0x76"
@@ -356,6 +358,41 @@ async def test_move_a_stick(
     assert [e.unique_id for e in now] == [e.unique_id for e in entities]
 
 
+async def test_move_while_the_stick_is_out(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A chip is no place for a stick: the form says to plug the stick in."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    machine.unplug("two")
+    form = await begin(hass, entry)
+    assert form["step_id"] == "nothing_found"
+    assert "No USB device" in hints(form)
+    assert "I2C" not in hints(form)
+
+
+async def test_stick_that_only_libusb_may_open_is_not_taken_unasked(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """Opening the form takes nothing from the kernel; picking the stick does."""
+    machine = build(GOLD | {"hidraw_nodes": False})
+    form = await begin(hass)
+    label = "TEMPer (1a86:e025), USB port 1.4 (0000:00:14.0)"
+    assert choices(form) == {GOLD_PLACE: label}
+    assert not machine.stick("gold").commands
+    assert set(machine.device("gold").bound) == {0, 1}
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["title"] == "TEMPerGold"
+
+
+async def test_two_forms_at_once(hass: HomeAssistant, machine: Machine) -> None:
+    """Two searches do not find each other in the way."""
+    first, second = await asyncio.gather(begin(hass), begin(hass))
+    assert choices(first) == choices(second)
+    assert len(choices(first)) == 3
+
+
 async def test_move_to_another_model_is_refused(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -390,7 +427,7 @@ async def test_nowhere_to_move(
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
     assert form["step_id"] == "nothing_found"
-    assert "set up already" in hints(form)
+    assert "Move it first" in hints(form)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.replug("gold", ports="2")
     form = await submit(hass, form)
@@ -464,6 +501,7 @@ async def test_options(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> 
         ("temperature_offset", 51, "temperature_offset_out_of_range"),
         ("humidity_offset", -51, "humidity_offset_out_of_range"),
         ("pressure_offset", 201, "pressure_offset_out_of_range"),
+        ("pressure_offset", float("nan"), "pressure_offset_out_of_range"),
     ],
 )
 async def test_options_out_of_range(

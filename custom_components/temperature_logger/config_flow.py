@@ -87,6 +87,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return None
         return self._get_reconfigure_entry()
 
+    @property
+    def _kinds(self) -> set[str]:
+        """The kinds of devices that can be picked."""
+        if self._entry is None:
+            return {KIND_BME280, KIND_USB}
+        return {self._entry.data[CONF_KIND]}
+
     async def async_step_user(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
@@ -118,14 +125,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                 if not isinstance(result, str):
                     return result
                 problem = result
-        self._found = await async_search(self.hass, self._owned(), self._chosen)
+        self._found = await async_search(
+            self.hass, self._kinds, self._owned(), self._chosen
+        )
         if picked in self._chosen:
             problem = await self._async_missing_chip(picked)
-        options = self._options()
         problems = self._found.problems
+        options = self._options()
         if not options:
             step_id = "nothing_found"
-            problems = problems or [Problem(key=Hint.ALL_SET_UP)]
+            if self._entry is not None and self._entry.unique_id in self._owned():
+                problems = [Problem(key=Hint.NOT_MOVED)]
         hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
@@ -190,22 +200,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
 
     def _options(self) -> list[SelectOptionDict]:
         """Return what can be picked."""
-        kinds = {KIND_BME280, KIND_USB}
-        if self._entry is not None:
-            kinds = {self._entry.data[CONF_KIND]}
-        options = [
+        devices = [
             SelectOptionDict(value=candidate.attachment, label=candidate.label)
             for candidate in self._found.candidates
-            if candidate.data[CONF_KIND] in kinds
         ]
-        if KIND_BME280 in kinds:
-            options += [
-                SelectOptionDict(
-                    value=adapter.key, label=f"I2C {adapter.number}: {adapter.name}"
-                )
-                for adapter in self._found.adapters
-            ]
-        return options
+        buses = [
+            SelectOptionDict(
+                value=adapter.key, label=f"I2C {adapter.number}: {adapter.name}"
+            )
+            for adapter in self._found.adapters
+        ]
+        return devices + buses
 
     def _title(self, model: str) -> str:
         """Return the name of a new device: its model, numbered from the second on."""
@@ -329,6 +334,6 @@ def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
         elif part == CONF_FACTOR:
             if not FACTORS[0] <= value <= FACTORS[1]:
                 errors[name] = "factor_out_of_range"
-        elif abs(value) > OFFSETS[_base(quantity)]:
+        elif not abs(value) <= OFFSETS[_base(quantity)]:  # Not a number is not, too.
             errors[name] = f"{_base(quantity)}_offset_out_of_range"
     return errors

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+import os
 from typing import Any, Final
 
 from homeassistant.const import CONF_ADDRESS
@@ -30,6 +31,10 @@ type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
+DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
+
+# Faults of hidraw where libusb may do.
+NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
 BUS_FAULTS: Final = {
     Fault.BUS_NO_NODE,
@@ -47,6 +52,8 @@ class Candidate:
     data: dict[str, Any]
     """The part of its entry's data that says where it is."""
     model: str
+    asked: bool = True
+    """Whether it said itself what it is."""
 
     @property
     def attachment(self) -> str:
@@ -65,7 +72,9 @@ class Hint(StrEnum):
     ALL_SET_UP = "all_set_up"
     NO_BUS = "no_bus"
     NO_STICK = "no_stick"
+    NOT_MOVED = "not_moved"
     OTHER_MODEL = "other_model"
+    PICK_BUS = "pick_bus"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,43 +100,68 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     """The places on searched buses where no chip answers."""
+    owned: bool = False
+    """Whether something is where a device was set up."""
     problems: list[Problem] = field(default_factory=list)
 
 
-async def async_search(hass: HomeAssistant, owned: set[str], chosen: set[str]) -> Found:
-    """Look at everything but the places owned; on the buses chosen, too.
+async def async_search(
+    hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
+) -> Found:
+    """Look for devices of some kinds at all places but those owned.
 
-    A device behind a bus or port that hangs costs the deadline and nothing more.
+    The buses chosen are searched, too. A device behind a bus or port that hangs costs
+    the deadline and nothing more.
     """
-    lane = async_lane(hass)
-    devices = await lane.run(temper.candidates)
-    adapters = await lane.run(lambda: list(i2c_adapters()))
+    async with hass.data.setdefault(DATA_SEARCHING, asyncio.Lock()):
+        return await _async_search(hass, kinds, owned, chosen)
+
+
+async def _async_search(
+    hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
+) -> Found:
+    """Look, while nobody else does: a node can be open once."""
+    lane = _async_lane(hass)
+    devices: list[UsbDevice] = []
+    adapters: list[I2cAdapter] = []
+    if KIND_USB in kinds:
+        devices = await lane.run(temper.candidates)
+    if KIND_BME280 in kinds:
+        adapters = await lane.run(lambda: list(i2c_adapters()))
     found = Found()
     await asyncio.gather(
         *(_async_ask(hass, device, owned, found) for device in devices),
         *(_async_probe(hass, adapter, owned, chosen, found) for adapter in adapters),
     )
-    if not found.candidates and not found.adapters:
-        found.problems += _reasons(devices, adapters, owned, found.empty)
+    if found.adapters:
+        found.problems.append(Problem(key=Hint.PICK_BUS))
+    if not found.candidates:
+        found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
     return found
 
 
 def _reasons(
-    devices: list[UsbDevice],
-    adapters: list[I2cAdapter],
-    owned: set[str],
-    empty: list[str],
+    kinds: set[str], devices: list[UsbDevice], adapters: list[I2cAdapter], found: Found
 ) -> Iterator[Problem]:
-    """Yield why there is nothing to pick, so that there is always a next step."""
-    if owned:
+    """Yield why there is no device to pick, so that there is always a next step."""
+    if found.owned:
         yield Problem(key=Hint.ALL_SET_UP)
-    if not devices:
+        return
+    if KIND_USB in kinds and not devices:
         yield Problem(key=Hint.NO_STICK)
-    if not any(adapter.has_node for adapter in adapters):
-        yield Problem(key=Hint.NO_BUS)
-    for where in empty:
-        yield Problem(key=Fault.CHIP_NOT_FOUND, details={"place": where})
+    if KIND_BME280 in kinds:
+        if not any(adapter.has_node for adapter in adapters):
+            yield Problem(key=Hint.NO_BUS)
+        for where in found.empty:
+            yield Problem(key=Fault.CHIP_NOT_FOUND, details={"place": where})
+
+
+def _async_lane(hass: HomeAssistant) -> Lane:
+    """Return a way to the workers that leaves most of them to the readings."""
+    lane = async_lane(hass)
+    lane.failing = True
+    return lane
 
 
 async def _async_ask(
@@ -135,20 +169,24 @@ async def _async_ask(
 ) -> None:
     """Find out what a stick is."""
     if device.attachment in owned:
+        found.owned = True
         return
     data = {
         CONF_KIND: KIND_USB,
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
-    interface = device.interface(INTERFACE)
-    if interface is None or interface.hidraw is None:
-        # It would have to be taken from the kernel: only if the owner picks it.
-        ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
-        found.candidates.append(Candidate(data=data, model=f"TEMPer ({ids})"))
-        return
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
+        if answer.fault in NEEDS_LIBUSB and await _async_lane(hass).run(
+            os.access, device.usbfs, os.W_OK
+        ):
+            # It has to be taken from the kernel: only if the owner picks it.
+            ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
+            found.candidates.append(
+                Candidate(data=data, model=f"TEMPer ({ids})", asked=False)
+            )
+            return
         found.problems.append(Problem.of(answer, device.place))
     elif layouts := layouts_of(answer, device.product):
         models = " / ".join(row.model for row in layouts)
@@ -160,17 +198,20 @@ async def _async_ask(
 
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
     """Return the firmware's text, asked for once per plug-in."""
+    interface = device.interface(INTERFACE)
+    if interface is None or interface.hidraw is None:
+        return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
     asked = hass.data.setdefault(DATA_ASKED, {})
     plug = (str(device.path), device.address)
     if plug not in asked:
-        stick = Temper(async_lane(hass), device.controller, device.ports)
+        stick = Temper(_async_lane(hass), device.controller, device.ports)
         try:
             async with asyncio.timeout(DEADLINE):
                 asked[plug] = await stick.identify()
         except DeviceAccessError as err:
             return err  # It was not asked.
         except DriverError as err:
-            asked[plug] = err
+            asked[plug] = DriverError(err.fault, **err.details)
         except TimeoutError:
             asked[plug] = DeviceAccessError(Fault.HANGING)
     return asked[plug]
@@ -194,7 +235,7 @@ async def _async_probe(
         if adapter.has_node:
             found.adapters.append(adapter)
         return
-    lane = async_lane(hass)
+    lane = _async_lane(hass)
     for address in bme280.ADDRESSES:
         data = {
             CONF_KIND: KIND_BME280,
@@ -202,6 +243,7 @@ async def _async_probe(
             CONF_ADDRESS: address,
         }
         if attachment(data) in owned:
+            found.owned = True
             continue
         try:
             chip = await _async_chip(lane, adapter, address)

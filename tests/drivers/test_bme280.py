@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 import errno
 import itertools
+import os
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from custom_components.temperature_logger.drivers import (
     Identity,
     Lane,
     Reading,
+    blinka,
     bme280,
     sysfs,
 )
@@ -445,9 +447,10 @@ async def test_bus_error(
     with pytest.raises(kind, match=fault):
         await chip.read()
     assert counters["transfers"] == before + transfers
-    # Nothing is left open of a chip or a bus that is gone; until its next round, the
-    # event loop remembers the error.
-    await asyncio.sleep(0)
+    # Nothing is left open of a chip or a bus that is gone, as soon as the event loop
+    # and the worker have forgotten the error.
+    while kind is not BadFrameError and machine.buses._nodes:
+        await asyncio.sleep(0)
     assert bool(machine.buses._nodes) == (kind is BadFrameError)
     machine.chip("chip").clear()
     machine.chip("chip").values |= OTHERS
@@ -552,6 +555,57 @@ async def test_address_held_later(build: Build, lane: Lane) -> None:
     with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD):
         await chip.read()
     await chip.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        (errno.ENXIO, Fault.BUS_NOT_FOUND),
+        (errno.ENODEV, Fault.BUS_NOT_FOUND),
+        (errno.EIO, Fault.BUS_ERROR),
+    ],
+)
+async def test_node_that_cannot_be_opened(
+    build: Build,
+    lane: Lane,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    fault: Fault,
+) -> None:
+    """Whatever the system says, it is said in words."""
+    machine = wire(build)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(blinka.import_blinka().bus, "__init__", refuse)
+    with pytest.raises(DriverError, match=fault):
+        await driver(lane).read()
+    assert not machine.buses._nodes
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_chip_that_another_program_keeps_busy(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A write that a running conversion made the chip ignore is written once more."""
+    chip = wire(build).chip("chip")
+    ignored = times * [bme280.CONFIG]
+    write = chip._set
+
+    def busy(register: int, value: int) -> None:
+        if register in ignored:
+            ignored.remove(register)
+        else:
+            write(register, value)
+
+    monkeypatch.setattr(chip, "_set", busy)
+    sensor = driver(lane)
+    if times > 1:
+        with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+            await sensor.read()
+    assert_values(await sensor.read(), VALUES)
+    assert not ignored
 
 
 async def test_no_node(build: Build, lane: Lane) -> None:

@@ -19,11 +19,7 @@ from custom_components.temperature_logger.drivers import (
     sysfs,
 )
 from custom_components.temperature_logger.drivers.hidraw import DRAIN_LIMIT
-from custom_components.temperature_logger.drivers.libusb import (
-    WATCHED_COMMANDS,
-    Handle,
-    give_back,
-)
+from custom_components.temperature_logger.drivers.libusb import Handle, give_back
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.temper import USB_IDS
 from emulation.machine import Machine
@@ -116,29 +112,20 @@ def test_stale_before_opening(build: Build) -> None:
     assert report.hex() != STALE
 
 
-def test_stale_before_a_command(handle: Handle, machine: Machine) -> None:
-    """A report too many is no answer to the next command."""
+def test_drain(handle: Handle, machine: Machine) -> None:
+    """What came beyond an answer is dropped, and is no answer to the next command."""
     stick = machine.stick("two")
     stick.fail("extra", count=1)
     assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), REPORTS[0]]
+    handle.drain()
     stick.values |= {"temperature": 10.0, "external_temperature": 20.0}
     changed = [bytes.fromhex("808003e84e200000"), bytes.fromhex("800107d04e200000")]
     assert handle.exchange(READ_VALUES, LIMITS) == changed
 
 
-def test_stick_that_sends_too_much(handle: Handle, machine: Machine) -> None:
-    """What is sent beyond the answer is never taken for the next one."""
-    stick = machine.stick("two")
-    stick.fail("extra")
-    for hundredths in range(1000, 1600, 100):
-        stick.values["temperature"] = hundredths / 100
-        report = bytes.fromhex("8080") + hundredths.to_bytes(2) + REPORTS[0][4:]
-        assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), report]
-
-
-def test_quiet_stick_is_not_waited_for(handle: Handle, machine: Machine) -> None:
-    """Once it has shown that it sends what it is asked for, nothing is read before."""
-    for _ in range(WATCHED_COMMANDS):
+def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> None:
+    """But for the first commands, a reading takes its reports and no time-out."""
+    for _ in range(2):
         handle.exchange(READ_VALUES, LIMITS)
     machine.device("two").calls.clear()
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
@@ -152,6 +139,13 @@ def test_flooded(handle: Handle, machine: Machine) -> None:
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands
+
+
+def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
+    """An unplug shows wherever it happens."""
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.drain()
 
 
 def test_stalled_input(handle: Handle, machine: Machine) -> None:

@@ -19,6 +19,7 @@ from custom_components.temperature_logger.drivers import (
     Temper,
     layouts,
     temper,
+    transport,
 )
 from custom_components.temperature_logger.drivers.temper import candidates
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
@@ -431,8 +432,11 @@ async def test_fault(build: Build, lane: Lane, fault: str, expected: Fault) -> N
 
 
 @pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
-async def test_late_answer(build: Build, lane: Lane, way: dict[str, Any]) -> None:
+async def test_late_answer(
+    build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An answer that came too late is never taken for the next one."""
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
     stick = driver(lane)
     await stick.read()
@@ -443,8 +447,22 @@ async def test_late_answer(build: Build, lane: Lane, way: dict[str, Any]) -> Non
     machine.stick("stick").values["temperature"] = 30.0
     assert await stick.read() == Reading(temperature=30.0)
     machine.send("stick", "808007d04e200000")
+    await asyncio.sleep(0.2)  # What is too much is dropped after the reading.
     assert await stick.read() == Reading(temperature=30.0)
     await stick.close()
+
+
+async def test_no_stick_at_a_known_place(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What took the place of a stick and is not built like one is not even opened."""
+    pedal = MODELS["pedal 413d"]
+    gadget = replace(pedal.gadget, interfaces=(KEYBOARD, KEYBOARD))
+    monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
+    machine = plug(build, "pedal 413d")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await driver(lane).read()
+    assert not machine.stick("stick").commands
 
 
 async def test_given_up(build: Build, lane: Lane) -> None:

@@ -16,6 +16,7 @@ from custom_components.temperature_logger.drivers import (
     Lane,
     Workers,
     sysfs,
+    transport,
 )
 from custom_components.temperature_logger.drivers.hidraw import HidrawTransport
 from custom_components.temperature_logger.drivers.libusb import Handle
@@ -84,6 +85,39 @@ async def test_libusb_without_a_node(build: Build, lane: Lane) -> None:
     assert stick.bound == [0]
     await transport.close()
     await transport.close()
+    assert stick.bound == [0, 1]
+
+
+@pytest.mark.parametrize("unplugged", [False, True])
+async def test_drained_after_an_answer(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch, *, unplugged: bool
+) -> None:
+    """What comes beyond an answer is dropped; what goes wrong there shows later."""
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.05)
+    stick = plug(build, hidraw_nodes=False)
+    opened_stick = await opened(lane, stick.device)
+    stick.machine.send("gold", "808000074e200000")
+    if unplugged:
+        stick.machine.unplug("gold")
+    await asyncio.sleep(0.2)
+    if not unplugged:
+        assert await opened_stick.exchange(READ_VALUES, (1.0,)) == [REPORT]
+    await opened_stick.close()
+    await asyncio.sleep(0.1)
+
+
+async def test_closed_before_the_drain(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick that was given back is not touched any more."""
+    stick = plug(build, hidraw_nodes=False)
+    opened_stick = await opened(lane, stick.device)
+    assert isinstance(opened_stick, LibusbTransport)
+    calls = stick.usbfs_calls
+    opened_stick._drain_later()
+    await opened_stick.close()
+    await asyncio.sleep(0)
+    assert stick.usbfs_calls.get("interrupt_in") == calls["interrupt_in"]
     assert stick.bound == [0, 1]
 
 

@@ -40,6 +40,8 @@ FORCED_X1: Final = SLEEP_X1 | 0x01
 # the one after power-up, so a chip that lost its power shows.
 CONFIGURATION: Final = 0xA0
 
+# Seconds, with everything sixteen times.
+LONGEST_CONVERSION: Final = 0.113
 # The burst: STATUS, CTRL_MEAS, CONFIG, one reserved byte, three codes.
 BURST: Final = (STATUS, 12)
 BURST_WITHOUT_HUMIDITY: Final = (STATUS, 10)
@@ -151,14 +153,22 @@ class Sensor:
 
     def configure(self) -> None:
         """Write the settings that outlast a conversion, and read them back."""
+        if not self._configure():
+            # A conversion that another program began may have to end first.
+            time.sleep(LONGEST_CONVERSION)
+            if not self._configure():
+                raise BadFrameError(Fault.BAD_REGISTERS)
+
+    def _configure(self) -> bool:
+        """Write the settings once; return whether they arrived."""
         self.registers.write(CTRL_MEAS, SLEEP_X1)
         self.registers.write(CONFIG, CONFIGURATION)
         if self.chip.has_humidity:
             self.registers.write(CTRL_HUM, HUMIDITY_X1)
         humidity, _, _, config = self.registers.read(CTRL_HUM, 4)
-        wrong_humidity = self.chip.has_humidity and humidity != HUMIDITY_X1
-        if config != CONFIGURATION or wrong_humidity:
-            raise BadFrameError(Fault.BAD_REGISTERS)
+        return config == CONFIGURATION and (
+            humidity == HUMIDITY_X1 or not self.chip.has_humidity
+        )
 
     def trigger(self) -> float:
         """Start a conversion, prove that it began and return the time it started.

@@ -63,7 +63,8 @@ class HidrawTransport:
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds.
 
-        The reports end where a limit was not kept. Raises DeviceNotFoundError if the
+        The reports end where a limit was not kept; what comes beyond them is dropped,
+        by the loop or before the next command. Raises DeviceNotFoundError if the
         stick is gone and BadFrameError if it does not take the command.
         """
         loop = asyncio.get_running_loop()

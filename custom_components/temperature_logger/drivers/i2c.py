@@ -47,6 +47,10 @@ class Registers:
             ) from err
         except RuntimeError as err:  # Blinka's word for a node that is not there.
             raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
+        except OSError as err:
+            if err.errno == errno.ENXIO:  # The node is a leftover.
+                raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
+            raise self._translated(err) from err
 
     def read(self, register: int, length: int) -> bytes:
         """Read consecutive registers in one combined transaction."""

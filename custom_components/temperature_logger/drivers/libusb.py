@@ -29,9 +29,8 @@ from .sysfs import UsbDevice
 CONTROL_LIMIT_MS: Final = 500
 # An endpoint of a low-speed device is asked every 10 ms.
 DRAIN_LIMIT_MS: Final = 25
-# To find that nothing waits costs a time-out, which a reading has no time for. The
-# first commands after opening show whether the stick sends more than it is asked for.
-WATCHED_COMMANDS: Final = 3
+# An answer to who used the stick before may come until its first values are read.
+UNSETTLED_COMMANDS: Final = 2
 INTERFACE: Final = 1
 REPORTS_IN: Final = 0x82
 SET_REPORT: Final = (0x21, 0x09, 0x0200, INTERFACE)
@@ -45,7 +44,7 @@ class Handle:
         self._device = _find(device)
         self._detached = False
         self._node = str(device.usbfs)
-        self._watched = WATCHED_COMMANDS
+        self._unsettled = UNSETTLED_COMMANDS
 
     def open(self) -> None:
         """Take interface 1 from the kernel and claim it."""
@@ -61,13 +60,13 @@ class Handle:
     def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds.
 
-        What waits is dropped before, while the stick is watched: for its first
-        commands, and as long as there is something.
+        What waits is dropped before the first commands after opening.
         """
         reports: list[bytes] = []
+        if self._unsettled:
+            self.drain()
+            self._unsettled -= 1
         try:
-            if self._watched:
-                self._watched = WATCHED_COMMANDS if self._drain() else self._watched - 1
             self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
             with suppress(usb.core.USBTimeoutError):
                 for limit in limits:
@@ -86,13 +85,15 @@ class Handle:
                 self._device.attach_kernel_driver(INTERFACE)
         usb.util.dispose_resources(self._device)
 
-    def _drain(self) -> int:
-        """Read until nothing comes; return how many reports there were."""
-        for count in range(DRAIN_LIMIT):
-            try:
+    def drain(self) -> None:
+        """Read until nothing comes, which costs a time-out."""
+        try:
+            for _ in range(DRAIN_LIMIT):
                 self._read(DRAIN_LIMIT_MS)
-            except usb.core.USBTimeoutError:
-                return count
+        except usb.core.USBTimeoutError:
+            return
+        except usb.core.USBError as err:
+            raise _translated(err, self._node) from err
         raise BadFrameError(Fault.FLOODED)
 
     def _read(self, limit_ms: int) -> bytes:

@@ -11,18 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-import re
-from typing import Final
 
 from .errors import DeviceNotFoundError, Fault
 
 DEV = Path("/dev")
 SYS = Path("/sys")
-
-HID_DEVICE: Final = re.compile(r"[0-9A-F]{4}:[0-9A-F]{4}:[0-9A-F]{4}\.[0-9A-F]{4}")
-I2C_ADAPTER: Final = re.compile(r"i2c-(\d+)")
-USB_DEVICE: Final = re.compile(r"\d+-(\d+(?:\.\d+)*)")
-USB_ROOT: Final = re.compile(r"usb\d+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,11 +117,11 @@ def i2c_place(adapter: str, *addresses: int) -> str:
 def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
     """Yield the plugged-in devices with these vendor and product ids."""
     for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
-        if USB_DEVICE.fullmatch(link.name):
+        if _is_usb_device(link.name):
             with suppress(OSError, ValueError):  # It was unplugged while we looked.
                 path = link.resolve(strict=True)
                 parts = path.relative_to((SYS / "devices").resolve()).parts
-                root = next(i for i, p in enumerate(parts) if USB_ROOT.fullmatch(p))
+                root = next(i for i, p in enumerate(parts) if _is_root_hub(p))
                 if device := _usb_device(path, "/".join(parts[:root]), ids):
                     yield device
 
@@ -180,7 +173,8 @@ def _usb_device(
 def _usb_interface(path: Path) -> UsbInterface:
     """Read one interface's directory."""
     inside = {child.name: child for child in path.iterdir()}
-    hid = next((inside[name] for name in inside if HID_DEVICE.fullmatch(name)), None)
+    # A HID device is called 0003:0C45:7401.0001.
+    hid = next((inside[name] for name in inside if name.count(":") > 1), None)
     nodes = hid.glob("hidraw/hidraw*") if hid else iter(())
     return UsbInterface(
         number=int(_text(path / "bInterfaceNumber"), 16),
@@ -211,7 +205,7 @@ def i2c_adapter(key: str) -> I2cAdapter:
 def _i2c_adapters(directory: Path) -> Iterator[I2cAdapter]:
     """Yield the adapters in a directory."""
     for path in sorted(directory.glob("i2c-*")):
-        if I2C_ADAPTER.fullmatch(path.name):
+        if _is_i2c_adapter(path.name):
             with suppress(OSError, ValueError):  # It was removed while we looked.
                 yield _i2c_adapter(path.resolve(strict=True))
 
@@ -220,14 +214,15 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
     """Read one adapter's directory."""
     name = _text(path / "name")
     parts = path.relative_to((SYS / "devices").resolve()).parts[:-1]
-    usb = next((i for i, p in enumerate(parts) if USB_ROOT.fullmatch(p)), None)
+    usb = next((i for i, p in enumerate(parts) if _is_root_hub(p)), None)
     firmware_node = path / "of_node"
     # Where the link points to may be hidden from a container.
     if firmware_node.is_symlink():
         base = (SYS / "firmware/devicetree/base").resolve()
         key = firmware_node.resolve().relative_to(base).as_posix()
     elif usb is not None:
-        ports = [p for p in parts if USB_DEVICE.fullmatch(p)][-1].partition("-")[2]
+        devices = [part for part in parts[usb:] if _is_usb_device(part)]
+        ports = devices[-1].partition("-")[2]
         key = f"{'/'.join(parts[:usb])}-{ports}"
     else:
         # An adapter without a parent has nothing but its name; a parent with
@@ -239,13 +234,29 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
         name=name,
         number=number,
         expected=firmware_node.is_symlink() or usb is not None,
-        multiplexed=any(I2C_ADAPTER.fullmatch(part) for part in parts),
+        multiplexed=any(map(_is_i2c_adapter, parts)),
         has_node=(DEV / f"i2c-{number}").exists(),
         held=frozenset(
             int(driver.parent.name.partition("-")[2], 16)
             for driver in path.glob(f"{number}-*/driver")
         ),
     )
+
+
+def _is_root_hub(name: str) -> bool:
+    """Return whether a directory is called like usb1."""
+    return name.startswith("usb") and name[3:].isdigit()
+
+
+def _is_usb_device(name: str) -> bool:
+    """Return whether a directory is called like 1-1.4; an interface, 1-1.4:1.0."""
+    bus, _, ports = name.partition("-")
+    return bus.isdigit() and ports.replace(".", "").isdigit()
+
+
+def _is_i2c_adapter(name: str) -> bool:
+    """Return whether a directory is called like i2c-1."""
+    return name.startswith("i2c-") and name[4:].isdigit()
 
 
 def _text(path: Path, default: str | None = None) -> str:

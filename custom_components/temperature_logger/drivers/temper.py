@@ -7,7 +7,6 @@ and ccwienk/temper, both from the traffic of the manufacturer's own program.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from .errors import BadFrameError, DeviceNotFoundError, Fault
@@ -117,7 +116,7 @@ class Temper:
         Raises DriverError if there is none.
         """
         try:
-            return (await self._connect())[0]
+            return (await self._connect(unasked=True))[0]
         finally:
             await self.close()
 
@@ -138,13 +137,17 @@ class Temper:
             await asyncio.shield(self._closing)
             self._closing = None
 
-    async def _connect(self) -> tuple[str, str]:
+    async def _connect(self, *, unasked: bool = False) -> tuple[str, str]:
         """Open the stick and return its firmware's text and its product string."""
         await self._closed()
         device = await self._lane.run(
             usb_device, self._controller, self._ports, USB_IDS
         )
-        self._transport = transport = await connect(self._lane, device, self._on_gone)
+        if not _looks_like_a_stick(device):
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        self._transport = transport = await connect(
+            self._lane, device, self._on_gone, unasked=unasked
+        )
         await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) < len(FIRMWARE_LIMITS):
@@ -171,17 +174,20 @@ class Temper:
 
         The sticks that share a firmware's text differ in how many reports they send.
         """
-        most = max((row.limits for row in layouts), key=len)
+        widest = max(layouts, key=lambda row: len(row.reports))
         fitting: list[Layout] = []
+        error = BadFrameError(Fault.NO_ANSWER)
         for _ in range(SURE):
-            reports = await self._ask(most)
+            reports = await self._ask(widest.limits)
             for row in layouts:
-                with suppress(BadFrameError):
+                try:
                     decode(reports, row)
                     fitting.append(row)
+                except BadFrameError as err:
+                    error = err if row is widest else error
         if len(fitting) == SURE and len(set(fitting)) == 1:
             return fitting[0]
-        raise BadFrameError(Fault.NO_ANSWER)
+        raise error
 
     async def _read(self) -> Reading:
         """Ask for the values as the layout says."""

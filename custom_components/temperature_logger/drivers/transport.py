@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sysfs
-from .errors import DeviceAccessError, Fault
+from .errors import DeviceAccessError, DriverError, Fault
 from .hidraw import HidrawTransport
 from .sysfs import UsbDevice
 from .workers import Lane
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .libusb import Handle
 
 INTERFACE: Final = 1
+DRAIN_DELAY: Final = 0.5
+"""Seconds after an exchange; the latest report was seen after 0.15."""
 USBFS_DRIVER: Final = "usbfs"
 
 
@@ -30,11 +33,17 @@ class Transport(Protocol):
 
 
 class LibusbTransport:
-    """One stick claimed through libusb; an exchange holds a worker while it waits."""
+    """One stick claimed through libusb; an exchange holds a worker while it waits.
+
+    To find that no report waits costs a time-out, which a reading has no time for. So
+    what came beyond an answer is dropped after it, once nothing can come any more.
+    """
 
     def __init__(self, lane: Lane, device: UsbDevice) -> None:
         """Name the device."""
         self._device = device
+        self._drain: asyncio.Task[None] | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
         self._handle: Handle | None = None
         self._lane = lane
 
@@ -46,10 +55,17 @@ class LibusbTransport:
         """Send 8 bytes and return up to one report per limit, each in seconds."""
         if TYPE_CHECKING:
             assert self._handle is not None
-        return await self._lane.run(self._handle.exchange, command, limits)
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        reports = await self._lane.run(self._handle.exchange, command, limits)
+        loop = asyncio.get_running_loop()
+        self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
+        return reports
 
     def close(self) -> asyncio.Future[None]:
         """Give the interface back to the kernel; the result tells when."""
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
         handle, self._handle = self._handle, None
         done: Future[None] = Future()
         if handle is None:
@@ -58,16 +74,27 @@ class LibusbTransport:
             done = self._lane.finish(handle.close)
         return asyncio.wrap_future(done)
 
+    def _drain_later(self) -> None:
+        """Begin to drop what came beyond the answer."""
+        self._drain = asyncio.get_running_loop().create_task(self._drain_now())
+
+    async def _drain_now(self) -> None:
+        """Drop what came; an error shows at the next exchange."""
+        with suppress(DriverError):
+            if self._handle is not None:
+                await self._lane.run(self._handle.drain)
+
 
 async def connect(
-    lane: Lane, device: UsbDevice, on_gone: Callable[[], None]
+    lane: Lane, device: UsbDevice, on_gone: Callable[[], None], *, unasked: bool = False
 ) -> Transport:
     """Open a stick: hidraw whenever it has a node, else libusb.
 
-    Raises DeviceAccessError where neither may be used.
+    Unasked, nothing is taken from the kernel: hidraw or nothing. Raises
+    DeviceAccessError where it may not be opened.
     """
     interface = device.interface(INTERFACE)
-    if interface is not None and interface.driver is None:
+    if interface is not None and interface.driver is None and not unasked:
         device = await lane.run(_given_back, device)
         interface = device.interface(INTERFACE)
     if interface is not None and interface.hidraw is not None:
@@ -76,7 +103,7 @@ async def connect(
             await hidraw.open()
         except DeviceAccessError as err:
             barred = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
-            if not barred or not os.access(device.usbfs, os.W_OK):
+            if unasked or not barred or not os.access(device.usbfs, os.W_OK):
                 raise
         else:
             return hidraw
