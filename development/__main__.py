@@ -21,6 +21,7 @@ from .errors import DevelopError
 from .server import Server
 
 EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not bound.
+PORTS = 65536
 FOLDER = devices.ROOT / "config"
 
 
@@ -43,7 +44,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="scripts/develop", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", default=8123, type=int, help="port to listen at")
+    parser.add_argument("--port", default=8123, type=port, help="port to listen at")
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
@@ -51,6 +52,13 @@ def parse() -> argparse.Namespace:
         help="seconds between two readings, from now on",
     )
     return parser.parse_args()
+
+
+def port(text: str) -> int:
+    """Return a port that can be listened at."""
+    if not 0 < (number := int(text)) < PORTS:
+        raise argparse.ArgumentTypeError(f"not from 1 to {PORTS - 1}")
+    return number
 
 
 def interval(text: str) -> int:
@@ -111,8 +119,6 @@ def check_address(host: str, port: int) -> None:
     except OSError as err:
         reason = f"This machine cannot listen at {host}:{port}: {err.strerror}."
         raise DevelopError(reasons.get(err.errno or 0, reason)) from err
-    except OverflowError as err:
-        raise DevelopError(f"There is no port {port}.") from err
 
 
 async def greet(url: str) -> None:
