@@ -148,6 +148,13 @@ def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None
         handle.drain()
 
 
+def test_listen_to_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
+    """An unplug shows wherever it happens."""
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.listen(0.05)
+
+
 def test_stalled_input(handle: Handle, machine: Machine) -> None:
     """A stalled endpoint is cleared once."""
     machine.stick("two").halted.add(0x82)

@@ -452,6 +452,50 @@ async def test_late_answer(
     await stick.close()
 
 
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_old_report_before_the_answer(
+    build: Build, lane: Lane, way: dict[str, Any]
+) -> None:
+    """An old report that looks like an answer is refused when the answer follows."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
+    stick = driver(lane)
+    machine.stick("stick").fail("extra", on="values")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading(temperature=20.0)
+    machine.stick("stick").fail("extra", on="values")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    machine.stick("stick").values["temperature"] = 30.0
+    assert await stick.read() == Reading(temperature=30.0)
+    await stick.close()
+
+
+async def test_jump(build: Build, lane: Lane) -> None:
+    """A value that really jumped is a reading, and so is a probe that came or went."""
+    machine = plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=None)
+    stick = driver(lane)
+    for internal, external in ((20.0, None), (20.5, None), (35.0, None), (35.0, -5.0)):
+        values = {"temperature": internal, "external_temperature": external}
+        machine.stick("stick").values |= values
+        assert await stick.read() == Reading(
+            internal_temperature=internal, external_temperature=external
+        )
+    await stick.close()
+
+
+async def test_report_of_another_kind_beyond_the_answer(
+    build: Build, lane: Lane
+) -> None:
+    """Some sticks report an empty slot after the values; that casts no doubt."""
+    plug(build, "TEMPerX_V3.1", temperature=20.0, humidity=50.0, layout="both_x")
+    stick = driver(lane)
+    assert await stick.read() == Reading(temperature=20.0, humidity=50.0)
+    await stick.close()
+
+
 async def test_no_stick_at_a_known_place(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

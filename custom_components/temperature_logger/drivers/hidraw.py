@@ -85,6 +85,13 @@ class HidrawTransport:
                     reports.append(await self._next())
         return reports
 
+    async def listen(self, limit: float) -> bytes | None:
+        """Return a report beyond the answer, if one comes within the limit."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                return await self._next()
+        return None
+
     def close(self) -> asyncio.Future[None]:
         """Close the node as soon as no job uses it; the result tells when."""
         loop = asyncio.get_running_loop()

@@ -115,6 +115,11 @@ def decode(reports: list[bytes], layout: Layout) -> Reading:
     return Reading(**values)
 
 
+def belongs(report: bytes, layout: Layout) -> bool:
+    """Return whether a report has the head of one that the layout expects."""
+    return any(_belongs(report, expected) for expected in layout.reports)
+
+
 def _belongs(report: bytes, expected: Report) -> bool:
     """Return whether a report has the head that is expected."""
     return (

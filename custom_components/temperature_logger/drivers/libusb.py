@@ -76,6 +76,15 @@ class Handle:
             raise _translated(err, self._node) from err
         return reports
 
+    def listen(self, limit: float) -> bytes | None:
+        """Return a report beyond the answer, if one comes within the limit."""
+        try:
+            return self._read(round(limit * 1000))
+        except usb.core.USBTimeoutError:
+            return None
+        except usb.core.USBError as err:
+            raise _translated(err, self._node) from err
+
     def close(self) -> None:
         """Give interface 1 back to the kernel."""
         with suppress(usb.core.USBError):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from .errors import BadFrameError, DeviceNotFoundError, Fault
 from .hidraw import REPORT_SIZE, report_sizes
-from .layouts import Layout, decode, layouts_of
-from .readings import Identity, Reading
+from .layouts import Layout, belongs, decode, layouts_of
+from .readings import QUANTITIES, Identity, Reading
 from .sysfs import UsbDevice, usb_device, usb_devices, usb_place
 from .transport import INTERFACE, Transport, connect
 from .workers import Lane
@@ -37,6 +37,10 @@ READ_FIRMWARE: Final = bytes.fromhex("0186ff0100000000")
 FIRMWARE_LIMITS: Final = (1.0, 1.0)
 # How often a stick has to answer alike where its model is told by its answers.
 SURE: Final = 2
+# What is more than this between two readings is looked at twice: °C, %, hPa.
+JUMP: Final = {"temperature": 1.0, "humidity": 5.0, "pressure": 5.0}
+# Seconds; the gap measured between two reports is 0.02.
+SURPLUS_LIMIT: Final = 0.04
 FIRMWARE_PREFIX: Final = "TEMPer"
 HID_CLASS: Final = 0x03
 
@@ -64,6 +68,7 @@ class Temper:
         self._controller = controller
         self._firmware = firmware
         self._lane = lane
+        self._last: Reading | None = None
         self._layout: Layout | None = None
         self._model = model
         self._on_gone = on_gone
@@ -127,6 +132,7 @@ class Temper:
 
     def _close(self) -> None:
         """Begin to close; a job that hangs has to end first."""
+        self._last = None
         transport, self._transport = self._transport, None
         if transport is not None:
             self._closing = transport.close()
@@ -209,7 +215,23 @@ class Temper:
             if len(halves) < len(FIRMWARE_LIMITS):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
+        await self._doubt(reading, layout)
         return reading
+
+    async def _doubt(self, reading: Reading, layout: Layout) -> None:
+        """Refuse a reading that jumped if there was one report too many.
+
+        An old report has the right tag, too: one that came between the drain and the
+        answer shows only by the answer that follows it. To wait for that at each
+        reading would double its time.
+        """
+        if TYPE_CHECKING:
+            assert self._transport is not None
+        if self._last is None or _jumped(self._last, reading):
+            surplus = await self._transport.listen(SURPLUS_LIMIT)
+            if surplus is not None and belongs(surplus, layout):
+                raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
+        self._last = reading
 
     async def _ask(self, limits: tuple[float, ...]) -> list[bytes]:
         """Send the value command and keep what comes for diagnostics."""
@@ -241,6 +263,17 @@ def _looks_like_a_stick(device: UsbDevice) -> bool:
             or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
         )
     )
+
+
+def _jumped(last: Reading, reading: Reading) -> bool:
+    """Return whether a value differs from the last one by more than a room's would."""
+    for quantity in QUANTITIES:
+        old, new = getattr(last, quantity), getattr(reading, quantity)
+        if (old is None) != (new is None):
+            return True
+        if old is not None and abs(new - old) > JUMP[quantity.rpartition("_")[2]]:
+            return True
+    return False
 
 
 def _text(answer: bytes) -> str:

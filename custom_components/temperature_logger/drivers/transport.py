@@ -28,6 +28,9 @@ class Transport(Protocol):
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds."""
 
+    async def listen(self, limit: float) -> bytes | None:
+        """Return a report beyond the answer, if one comes within the limit."""
+
     def close(self) -> asyncio.Future[None]:
         """Give the device back; the result tells when that is done."""
 
@@ -61,6 +64,12 @@ class LibusbTransport:
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
         return reports
+
+    async def listen(self, limit: float) -> bytes | None:
+        """Return a report beyond the answer, if one comes within the limit."""
+        if TYPE_CHECKING:
+            assert self._handle is not None
+        return await self._lane.run(self._handle.listen, limit)
 
     def close(self) -> asyncio.Future[None]:
         """Give the interface back to the kernel; the result tells when."""
