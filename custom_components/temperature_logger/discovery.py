@@ -31,8 +31,6 @@ type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
-DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
-
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
@@ -43,6 +41,7 @@ BUS_FAULTS: Final = {
     Fault.NO_PERMISSION,
 }
 DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
+DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

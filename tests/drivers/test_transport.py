@@ -29,7 +29,7 @@ from custom_components.temperature_logger.drivers.transport import (
 )
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build
+from .conftest import AsNobody, Build, until
 
 READ_VALUES = bytes.fromhex("0180330100000000")
 REPORT = bytes.fromhex("808007d04e200000")
@@ -106,9 +106,18 @@ async def test_drained_after_an_answer(
     await asyncio.sleep(0.1)
 
 
-async def test_closed_before_the_drain(
-    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
+    """A reading that falls into the drain is a reading, not a device that hangs."""
+    stick = plug(build, hidraw_nodes=False)
+    opened_stick = await opened(lane, stick.device)
+    assert isinstance(opened_stick, LibusbTransport)
+    opened_stick._drain_later()
+    await until(lambda: lane.busy)
+    assert await opened_stick.exchange(READ_VALUES, (1.0,)) == [REPORT]
+    await opened_stick.close()
+
+
+async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
     """A stick that was given back is not touched any more."""
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.device)

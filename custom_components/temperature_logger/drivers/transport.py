@@ -60,6 +60,8 @@ class LibusbTransport:
             assert self._handle is not None
         if self._drain_timer is not None:
             self._drain_timer.cancel()
+        if self._drain is not None:
+            await self._drain  # It has the worker; that is not a device that hangs.
         reports = await self._lane.run(self._handle.exchange, command, limits)
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
