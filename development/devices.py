@@ -11,15 +11,13 @@ from typing import Any
 import uuid
 
 from homeassistant.components import sensor
+from homeassistant.components.sensor import SensorEntityDescription
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
 from custom_components.temperature_logger.const import KIND_BME280
 from custom_components.temperature_logger.drivers import usb_attachment
-from custom_components.temperature_logger.sensor import (
-    SENSORS,
-    ReadingSensorDescription,
-)
+from custom_components.temperature_logger.sensor import SENSORS
 from emulation.machine import place_of
 from emulation.values import Value
 
@@ -121,7 +119,7 @@ def _values(device: dict[str, Any], machine: dict[str, Any]) -> dict[str, Value]
     raise LookupError(device["unique_id"])
 
 
-def _name(description: ReadingSensorDescription) -> str:
+def _name(description: SensorEntityDescription) -> str:
     """Return the English name that Home Assistant builds the entity's id from."""
     if key := description.translation_key:
         path = ROOT / "custom_components/temperature_logger/translations/en.json"

@@ -13,16 +13,15 @@ from homeassistant.core import HomeAssistant
 
 from custom_components.temperature_logger import discovery, kinds
 from custom_components.temperature_logger.const import KIND_BME280, KIND_USB
-from custom_components.temperature_logger.coordinator import read_within_deadline
 from custom_components.temperature_logger.discovery import Candidate
-from custom_components.temperature_logger.drivers import DriverError
+from custom_components.temperature_logger.drivers import DriverError, within_deadline
 
 
 async def device(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | None:
     """Read a device once; return what its config entry would hold."""
     driver = kinds.async_make_driver(hass, candidate.data)
     try:
-        await read_within_deadline(driver)
+        await within_deadline(driver.read())
         return {
             "title": driver.identity.model,
             "unique_id": candidate.attachment,

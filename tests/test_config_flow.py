@@ -231,7 +231,9 @@ async def test_stick_that_hangs_does_not_hold_the_form(
     """The others are listed, and the one that hangs is named."""
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
-    monkeypatch.setattr("custom_components.temperature_logger.discovery.DEADLINE", 0.2)
+    monkeypatch.setattr(
+        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.2
+    )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
     assert "hangs" in hints(form)
@@ -242,7 +244,9 @@ async def test_bus_that_hangs_does_not_hold_the_form(
 ) -> None:
     """A bus that is held low costs its own sensors."""
     build(GOLD, i2c=[PINS | {"fault": {"name": "timeout", "argument": 0.5}}])
-    monkeypatch.setattr("custom_components.temperature_logger.discovery.DEADLINE", 0.2)
+    monkeypatch.setattr(
+        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.2
+    )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
     assert "hangs" in hints(form)

@@ -3,7 +3,9 @@
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 
+from .const import CONF_KIND
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .kinds import async_import_drivers
 from .repairs import async_update_issue
 
 PLATFORMS = [Platform.SENSOR]
@@ -13,6 +15,7 @@ async def async_setup_entry(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> bool:
     """Set up one device."""
+    await async_import_drivers(hass, {entry.data[CONF_KIND]})
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator

@@ -47,9 +47,9 @@ from .const import (
     MAX_INTERVAL,
     MIN_INTERVAL,
 )
-from .coordinator import TemperatureLoggerConfigEntry, read_within_deadline
-from .discovery import Found, Hint, Problem, async_search
-from .drivers import DriverError, Fault, bme280, i2c_place
+from .coordinator import TemperatureLoggerConfigEntry
+from .discovery import ADDRESSES, Found, Hint, Problem, async_search
+from .drivers import DriverError, Fault, i2c_place, within_deadline
 from .kinds import async_make_driver, place
 
 # What an owner may correct: beyond it the sensor is broken, not off.
@@ -156,7 +156,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             self._abort_if_unique_id_configured()
         driver = async_make_driver(self.hass, candidate.data)
         try:
-            await read_within_deadline(driver)
+            await within_deadline(driver.read())
             data = candidate.data | driver.facts
             data[CONF_QUANTITIES] = list(driver.quantities)
             model = driver.identity.model
@@ -172,7 +172,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Return the text for a bus that was picked and has no sensor."""
         if any(c.data.get(CONF_ADAPTER) == key for c in self._found.candidates):
             return ""
-        details = {"place": i2c_place(key, *bme280.ADDRESSES)}
+        details = {"place": i2c_place(key, *ADDRESSES)}
         return await self._async_text(
             Problem(key=Fault.CHIP_NOT_FOUND, details=details)
         )

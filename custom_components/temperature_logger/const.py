@@ -22,9 +22,6 @@ CONF_TRIMMING_HASH: Final = "trimming_hash"
 KIND_BME280: Final = "bme280"
 KIND_USB: Final = "usb"
 
-# A poll takes 0.1 s at most and a fresh opening 1.2 s. Six leave a write that hangs in
-# the kernel, for 5 s, the time to end before the next one is tried.
-DEADLINE: Final = 6
 # Fine enough for a curve of a room, coarse enough for years of history.
 DEFAULT_INTERVAL: Final = 300
 # A logger's own choice, so it is an option: below 10 s a stick warms itself, above an

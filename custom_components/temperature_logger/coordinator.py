@@ -1,6 +1,5 @@
 """One coordinator per device: polls it, calibrates, tells what is wrong."""
 
-import asyncio
 from datetime import timedelta
 from typing import override
 
@@ -13,13 +12,12 @@ from .calibration import calibrated
 from .const import (
     CONF_CALIBRATION,
     CONF_INTERVAL,
-    DEADLINE,
     DEFAULT_INTERVAL,
     DOMAIN,
     LOGGER,
     RETRY,
 )
-from .drivers import DeviceAccessError, Driver, DriverError, Fault, Reading
+from .drivers import DriverError, Reading, within_deadline
 from .kinds import async_make_driver, place
 from .repairs import async_update_issue
 
@@ -61,7 +59,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     async def _async_update_data(self) -> Reading:
         """Read the device once."""
         try:
-            self.raw_reading = await read_within_deadline(self.driver)
+            self.raw_reading = await within_deadline(self.driver.read())
         except DriverError as err:
             async_update_issue(self.hass, self.config_entry, err)
             raise self._failed(err) from err
@@ -95,12 +93,3 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     async def _stop(self, _: Event) -> None:
         """Give the device back before Home Assistant ends."""
         await self.async_shutdown()
-
-
-async def read_within_deadline(driver: Driver) -> Reading:
-    """Return one reading; raise DriverError, also for a device that hangs."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            return await driver.read()
-    except TimeoutError as err:
-        raise DeviceAccessError(Fault.HANGING) from err

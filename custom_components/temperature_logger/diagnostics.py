@@ -24,7 +24,7 @@ async def async_get_config_entry_diagnostics(
             "options": dict(entry.options),
             "title": entry.title,
         },
-        "identity": asdict(coordinator.driver.identity),
+        "identity": coordinator.driver.identity._asdict(),
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,

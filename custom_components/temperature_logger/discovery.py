@@ -1,11 +1,12 @@
 """What is wired to the machine now, and which step is missing to what is not seen."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 import os
-from typing import Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant
@@ -16,21 +17,23 @@ from .const import (
     CONF_CONTROLLER,
     CONF_KIND,
     CONF_PORTS,
-    DEADLINE,
     DOMAIN,
     KIND_BME280,
     KIND_USB,
 )
-from .drivers import DeviceAccessError, DriverError, Fault, Lane, Temper, bme280, temper
-from .drivers.layouts import layouts_of
+from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadline
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
-from .drivers.transport import INTERFACE
-from .kinds import async_lane, attachment, place
+from .kinds import async_import_drivers, async_lane, attachment, place
+
+if TYPE_CHECKING:
+    from .drivers.bme280 import Chip
 
 type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
+# The addresses of a BME280, and with it the only ones that are looked at.
+ADDRESSES: Final = (0x76, 0x77)
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
@@ -44,8 +47,7 @@ DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
 DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A device that can be set up."""
 
     data: dict[str, Any]
@@ -76,13 +78,12 @@ class Hint(StrEnum):
     PICK_BUS = "pick_bus"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something that cannot be set up."""
 
     key: Fault | Hint
     """The key of the text that names the remedy."""
-    details: dict[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(cls, err: DriverError, where: str) -> Problem:
@@ -90,7 +91,7 @@ class Problem:
         return cls(key=err.fault, details=err.details | {"place": where})
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True)
 class Found:
     """What a search came upon."""
 
@@ -120,11 +121,12 @@ async def _async_search(
     hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
 ) -> Found:
     """Look, while nobody else does: a node can be open once."""
+    await async_import_drivers(hass, kinds)
     lane = _async_lane(hass)
     devices: list[UsbDevice] = []
     adapters: list[I2cAdapter] = []
     if KIND_USB in kinds:
-        devices = await lane.run(temper.candidates)
+        devices = await lane.run(_stick_candidates)
     if KIND_BME280 in kinds:
         adapters = await lane.run(lambda: list(i2c_adapters()))
     found = Found()
@@ -167,6 +169,8 @@ async def _async_ask(
     hass: HomeAssistant, device: UsbDevice, owned: set[str], found: Found
 ) -> None:
     """Find out what a stick is."""
+    from .drivers.layouts import layouts_of
+
     if device.attachment in owned:
         found.owned = True
         return
@@ -197,6 +201,9 @@ async def _async_ask(
 
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
     """Return the firmware's text, asked for once per plug-in."""
+    from .drivers.temper import Temper
+    from .drivers.transport import INTERFACE
+
     interface = device.interface(INTERFACE)
     if interface is None or interface.hidraw is None:
         return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
@@ -205,14 +212,11 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
     if plug not in asked:
         stick = Temper(_async_lane(hass), device.controller, device.ports)
         try:
-            async with asyncio.timeout(DEADLINE):
-                asked[plug] = await stick.identify()
-        except DeviceAccessError as err:
-            return err  # It was not asked.
+            asked[plug] = await within_deadline(stick.identify())
         except DriverError as err:
+            if isinstance(err, DeviceAccessError) and err.fault is not Fault.HANGING:
+                return err  # It was not asked.
             asked[plug] = DriverError(err.fault, **err.details)
-        except TimeoutError:
-            asked[plug] = DeviceAccessError(Fault.HANGING)
     return asked[plug]
 
 
@@ -235,7 +239,7 @@ async def _async_probe(
             found.adapters.append(adapter)
         return
     lane = _async_lane(hass)
-    for address in bme280.ADDRESSES:
+    for address in ADDRESSES:
         data = {
             CONF_KIND: KIND_BME280,
             CONF_ADAPTER: adapter.key,
@@ -245,7 +249,7 @@ async def _async_probe(
             found.owned = True
             continue
         try:
-            chip = await _async_chip(lane, adapter, address)
+            chip = await within_deadline(lane.run(_chip, adapter, address))
         except DriverError as err:
             if err.fault is Fault.CHIP_NOT_FOUND:
                 found.empty.append(place(data))
@@ -257,10 +261,15 @@ async def _async_probe(
             found.candidates.append(Candidate(data=data, model=chip.model))
 
 
-async def _async_chip(lane: Lane, adapter: I2cAdapter, address: int) -> bme280.Chip:
-    """Read a chip's id."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            return await lane.run(bme280.probe, adapter, address)
-    except TimeoutError as err:
-        raise DeviceAccessError(Fault.HANGING) from err
+def _stick_candidates() -> list[UsbDevice]:
+    """Return what may be a stick; blocks."""
+    from .drivers.temper import candidates
+
+    return candidates()
+
+
+def _chip(adapter: I2cAdapter, address: int) -> Chip:
+    """Read a chip's id; blocks."""
+    from .drivers.bme280 import probe
+
+    return probe(adapter, address)

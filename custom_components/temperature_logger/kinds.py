@@ -1,11 +1,11 @@
-"""The kinds of devices and what sets each up: nothing else asks for the kind."""
+"""The kinds of devices and what sets each up."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import Event, HomeAssistant
+from homeassistant.helpers.importlib import async_import_module
 from homeassistant.util.hass_dict import HassKey
 
 from .const import (
@@ -20,10 +20,8 @@ from .const import (
     KIND_USB,
 )
 from .drivers import (
-    Bme280,
     Driver,
     Lane,
-    Temper,
     Workers,
     i2c_attachment,
     i2c_place,
@@ -37,19 +35,22 @@ type OnGone = Callable[[], None]
 DATA_WORKERS: HassKey[Workers] = HassKey(f"{DOMAIN}_workers")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What differs between the kinds; each function takes an entry's data."""
 
     attachment: Callable[[EntryData], str]
     """What identifies the place: the entry's unique id."""
     make: Callable[[Lane, EntryData, OnGone], Driver]
+    module: str
+    """The module of its driver, which only this kind needs."""
     place: Callable[[EntryData], str]
     """The place for people."""
 
 
 def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick."""
+    from .drivers.temper import Temper
+
     return Temper(
         lane,
         data[CONF_CONTROLLER],
@@ -62,6 +63,8 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
 
 def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    from .drivers.bme280 import Bme280
+
     return Bme280(
         lane,
         data[CONF_ADAPTER],
@@ -74,11 +77,13 @@ _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
         make=_make_bme280,
+        module="bme280",
         place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
         make=_make_temper,
+        module="temper",
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
 }
@@ -92,6 +97,13 @@ def attachment(data: EntryData) -> str:
 def place(data: EntryData) -> str:
     """Return the place of a device for people."""
     return _KINDS[data[CONF_KIND]].place(data)
+
+
+async def async_import_drivers(hass: HomeAssistant, kinds: Iterable[str]) -> None:
+    """Import the drivers of some kinds, before anything else is asked of them."""
+    for kind in kinds:
+        name = f"{__package__}.drivers.{_KINDS[kind].module}"
+        await async_import_module(hass, name)
 
 
 def async_make_driver(

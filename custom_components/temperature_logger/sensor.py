@@ -1,7 +1,5 @@
 """The values of a reading as sensors."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, override
 
 from homeassistant.components.sensor import (
@@ -16,70 +14,57 @@ from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .const import DOMAIN
-from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .drivers import Reading
+from .coordinator import TemperatureLoggerConfigEntry
 from .entity import TemperatureLoggerEntity
 
 PARALLEL_UPDATES = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadingSensorDescription(SensorEntityDescription):
-    """Describes one value of a reading; the key is the name of its field."""
-
-    state_class: SensorStateClass = SensorStateClass.MEASUREMENT
-    value_fn: Callable[[Reading], float | None]
-    waits_for_value: bool = False
-    """Whether the entity is made only once there is a value: some sticks have a slot
-    for a humidity that most probes do not measure."""
+# Made only once there is a value: some sticks have a slot for a humidity that most
+# probes do not measure.
+WAIT_FOR_VALUE: Final = {"external_humidity", "internal_humidity"}
 
 
-def _temperature(
-    key: str, value_fn: Callable[[Reading], float | None]
-) -> ReadingSensorDescription:
+def _temperature(key: str) -> SensorEntityDescription:
     """Describe a temperature."""
-    return ReadingSensorDescription(
+    return SensorEntityDescription(
         key=key,
         translation_key=None if key == "temperature" else key,
         device_class=SensorDeviceClass.TEMPERATURE,
         native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+        state_class=SensorStateClass.MEASUREMENT,
         suggested_display_precision=1,
-        value_fn=value_fn,
     )
 
 
-def _humidity(
-    key: str, value_fn: Callable[[Reading], float | None]
-) -> ReadingSensorDescription:
+def _humidity(key: str) -> SensorEntityDescription:
     """Describe a relative humidity."""
-    return ReadingSensorDescription(
+    return SensorEntityDescription(
         key=key,
         translation_key=None if key == "humidity" else key,
         device_class=SensorDeviceClass.HUMIDITY,
         native_unit_of_measurement=UnitOfRatio.PERCENTAGE,
+        state_class=SensorStateClass.MEASUREMENT,
         suggested_display_precision=1,
-        value_fn=value_fn,
-        waits_for_value=key != "humidity",
     )
 
 
+# Each key is the name of a reading's field.
 SENSORS: Final = (
-    _temperature("temperature", lambda reading: reading.temperature),
-    _humidity("humidity", lambda reading: reading.humidity),
-    ReadingSensorDescription(
+    _temperature("temperature"),
+    _humidity("humidity"),
+    SensorEntityDescription(
         key="pressure",
         device_class=SensorDeviceClass.ATMOSPHERIC_PRESSURE,
         native_unit_of_measurement=UnitOfPressure.HPA,
+        state_class=SensorStateClass.MEASUREMENT,
         suggested_display_precision=1,
-        value_fn=lambda reading: reading.pressure,
     ),
-    _temperature("internal_temperature", lambda reading: reading.internal_temperature),
-    _humidity("internal_humidity", lambda reading: reading.internal_humidity),
-    _temperature("external_temperature", lambda reading: reading.external_temperature),
-    _humidity("external_humidity", lambda reading: reading.external_humidity),
-    _temperature(
-        "thermistor_temperature", lambda reading: reading.thermistor_temperature
-    ),
+    _temperature("internal_temperature"),
+    _humidity("internal_humidity"),
+    _temperature("external_temperature"),
+    _humidity("external_humidity"),
+    _temperature("thermistor_temperature"),
 )
 
 
@@ -97,11 +82,11 @@ async def async_setup_entry(
         if description.key in coordinator.driver.quantities
     }
 
-    def is_due(description: ReadingSensorDescription) -> bool:
+    def is_due(description: SensorEntityDescription) -> bool:
         """Return whether a sensor has, or once had, a value or needs none."""
         return (
-            not description.waits_for_value
-            or description.value_fn(coordinator.data) is not None
+            description.key not in WAIT_FOR_VALUE
+            or getattr(coordinator.data, description.key) is not None
             or registry.async_get_entity_id(
                 Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{description.key}"
             )
@@ -126,19 +111,14 @@ async def async_setup_entry(
 class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
     """One value of a reading."""
 
-    entity_description: ReadingSensorDescription
-
-    def __init__(
-        self, coordinator: ReadingCoordinator, description: ReadingSensorDescription
-    ) -> None:
-        """Describe the sensor."""
-        super().__init__(coordinator, description)
-
     @property
     @override
     def native_value(self) -> float | None:
         """Return the value of the last reading."""
-        return self.entity_description.value_fn(self.coordinator.data)
+        value: float | None = getattr(
+            self.coordinator.data, self.entity_description.key
+        )
+        return value
 
     @property
     @override

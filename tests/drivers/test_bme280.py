@@ -11,7 +11,6 @@ import pytest
 
 from custom_components.temperature_logger.drivers import (
     BadFrameError,
-    Bme280,
     DeviceAccessError,
     DeviceNotFoundError,
     DriverError,
@@ -23,6 +22,7 @@ from custom_components.temperature_logger.drivers import (
     bme280,
     sysfs,
 )
+from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.i2c import Registers
 from emulation import i2c
 from emulation.chips import CALIBRATIONS, Calibration, Chip

@@ -1,6 +1,6 @@
 """Frames become the values that the stick meant, or an error."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 import tomllib
 from typing import Any
@@ -65,7 +65,7 @@ def test_captures(capture: dict[str, Any]) -> None:
     """What real sticks sent is read as their owners read it."""
     layout = captured_layout(capture)
     if capture.get("first"):
-        layout = replace(layout, reports=layout.reports[:1])
+        layout = layout._replace(reports=layout.reports[:1])
     reading = decode([bytes.fromhex(r) for r in capture["reports"]], layout)
     expected = Reading(**capture["reading"])
     assert asdict(reading) == pytest.approx(asdict(expected), abs=0.005)

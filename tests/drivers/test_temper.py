@@ -16,12 +16,11 @@ from custom_components.temperature_logger.drivers import (
     Identity,
     Lane,
     Reading,
-    Temper,
     layouts,
     temper,
     transport,
 )
-from custom_components.temperature_logger.drivers.temper import candidates
+from custom_components.temperature_logger.drivers.temper import Temper, candidates
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 from emulation.machine import Machine
 from emulation.sticks import MODELS

@@ -1,7 +1,6 @@
 """Of the two ways to a stick the gentler one is taken, and both are left as found."""
 
 import asyncio
-from dataclasses import replace
 import fcntl
 import os
 from threading import Event
@@ -240,7 +239,7 @@ async def test_no_node_at_all(build: Build, lane: Lane) -> None:
 async def test_not_configured_yet(build: Build, lane: Lane) -> None:
     """A stick that shows no interfaces yet has no hidraw node."""
     stick = plug(build)
-    transport = await opened(lane, replace(stick.device, interfaces=()))
+    transport = await opened(lane, stick.device._replace(interfaces=()))
     assert isinstance(transport, LibusbTransport)
     await transport.close()
     assert stick.bound == [0, 1]

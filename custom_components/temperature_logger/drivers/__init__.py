@@ -1,6 +1,8 @@
-"""Thermometers wired to this machine, in plain asyncio Python."""
+"""Thermometers wired to this machine, in plain asyncio Python.
 
-from .bme280 import Bme280
+Each driver has a module of its own, which is imported when there is such a device.
+"""
+
 from .errors import (
     BadFrameError,
     DeviceAccessError,
@@ -10,13 +12,11 @@ from .errors import (
 )
 from .readings import QUANTITIES, Driver, Identity, Reading
 from .sysfs import i2c_attachment, i2c_place, usb_attachment, usb_place
-from .temper import Temper
-from .workers import Lane, Workers
+from .workers import Lane, Workers, within_deadline
 
 __all__ = [
     "QUANTITIES",
     "BadFrameError",
-    "Bme280",
     "DeviceAccessError",
     "DeviceNotFoundError",
     "Driver",
@@ -25,10 +25,10 @@ __all__ = [
     "Identity",
     "Lane",
     "Reading",
-    "Temper",
     "Workers",
     "i2c_attachment",
     "i2c_place",
     "usb_attachment",
     "usb_place",
+    "within_deadline",
 ]

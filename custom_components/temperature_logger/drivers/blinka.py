@@ -8,11 +8,10 @@ loads none. Nothing ever imports board, which may ask on standard input or run p
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 import os
 import sys
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
@@ -25,8 +24,7 @@ NO_BOARD: Final = {
 _ONE_AT_A_TIME: Final = Lock()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Blinka:
+class Blinka(NamedTuple):
     """What is used of the libraries."""
 
     bme280: type[Adafruit_BME280]

@@ -7,10 +7,9 @@ turns codes that mean "nothing was measured" into plausible values.
 """
 
 import asyncio
-from dataclasses import dataclass
 import hashlib
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from .blinka import import_blinka
 from .errors import BadFrameError, DeviceNotFoundError, Fault
@@ -18,8 +17,6 @@ from .i2c import Registers
 from .readings import Identity, Reading
 from .sysfs import I2cAdapter, i2c_adapter, i2c_place
 from .workers import Lane
-
-ADDRESSES: Final = (0x76, 0x77)
 
 CHIP_ID: Final = 0xD0
 TRIMMING: Final = (0x88, 26)
@@ -58,8 +55,7 @@ PRESSURE_RANGE: Final = (300.0, 1100.0)
 NEUTRAL_HUMIDITY: Final = bytes(7)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chip:
+class Chip(NamedTuple):
     """A chip that is served."""
 
     chip_id: int

@@ -11,8 +11,7 @@ public: temper-python, TEMPered, ccwienk/temper, charlieh0tel/temper, ugold(4).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import BadFrameError, Fault
 from .hidraw import REPORT_SIZE
@@ -33,8 +32,7 @@ OPTIONAL_LIMIT: Final = 0.15
 """Seconds; the gap measured between two reports of one reading is 0.02."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Channel:
+class Channel(NamedTuple):
     """One value in a report."""
 
     quantity: str
@@ -48,8 +46,7 @@ class Channel:
     """Codes that say nothing is plugged in there; the value is then None."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One report of a reading."""
 
     tags: frozenset[int]
@@ -60,8 +57,7 @@ class Report:
     """Bytes the report always ends in."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """What one firmware answers."""
 
     firmware: str
@@ -72,12 +68,11 @@ class Layout:
     """The USB product string, where the firmware's text is shared or unknown."""
     asks: int = 1
     """How often the value command is sent; the last answer counts."""
-    quantities: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Collect the quantities."""
-        quantities = (c.quantity for report in self.reports for c in report.channels)
-        object.__setattr__(self, "quantities", tuple(quantities))
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The fields of a Reading that the reports give."""
+        return tuple(c.quantity for report in self.reports for c in report.channels)
 
     @property
     def limits(self) -> tuple[float, ...]:

@@ -1,10 +1,10 @@
 """What one poll of one device gives."""
 
 from dataclasses import dataclass, fields
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """One value per quantity; None is a quantity that is not there, never a failure.
 
@@ -33,15 +33,14 @@ class Reading:
 QUANTITIES: Final = tuple(quantity.name for quantity in fields(Reading))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What a device says it is."""
 
     manufacturer: str
     model: str
-    firmware: str | None = None
     place: str
     """Where it is attached, for people."""
+    firmware: str | None = None
 
 
 class Driver(Protocol):

@@ -8,9 +8,9 @@ identified by them: an attachment is the path of the controller or adapter below
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
 
@@ -18,8 +18,7 @@ DEV = Path("/dev")
 SYS = Path("/sys")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UsbInterface:
+class UsbInterface(NamedTuple):
     """One interface of a device, as it is now."""
 
     number: int
@@ -32,8 +31,7 @@ class UsbInterface:
     """What a HID interface says of its reports; empty without the HID driver."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UsbDevice:
+class UsbDevice(NamedTuple):
     """One plugged-in USB device, as it is now."""
 
     controller: str
@@ -70,8 +68,7 @@ class UsbDevice:
         return next((i for i in self.interfaces if i.number == number), None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class I2cAdapter:
+class I2cAdapter(NamedTuple):
     """One I2C bus of the machine, as it is now."""
 
     key: str

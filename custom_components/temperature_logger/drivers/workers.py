@@ -6,16 +6,19 @@ even on a node opened non-blocking.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from .errors import DeviceAccessError, Fault
 
+# A poll takes 0.1 s at most and a fresh opening 1.2 s. Six leave a write that hangs in
+# the kernel, for 5 s, the time to end before the next one is tried.
+DEADLINE: Final = 6
 # Threads start when there is work. Nine that are not set apart keep a poll of 333
 # sticks, whose writes take 3 ms of bus time each, near a tenth of a second; more would
 # only fight for the interpreter.
-SIZE = 12
+SIZE: Final = 12
 
 
 class Workers:
@@ -91,6 +94,15 @@ class Lane:
             self._workers.healthy.submit(run_last)
         self._job = last
         return last
+
+
+async def within_deadline[T](work: Awaitable[T]) -> T:
+    """Return what comes of it; raise DeviceAccessError for a device that hangs."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await work
+    except TimeoutError as err:
+        raise DeviceAccessError(Fault.HANGING) from err
 
 
 def _undo[T](ended: Future[T], undo: Callable[[T], object]) -> None:
