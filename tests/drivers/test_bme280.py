@@ -29,7 +29,7 @@ from emulation.chips import CALIBRATIONS, Calibration, Chip
 from emulation.i2c import Bus, Message
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build
+from .conftest import AsNobody, Build, until
 
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
@@ -449,14 +449,13 @@ async def test_bus_error(
     assert counters["transfers"] == before + transfers
     # Nothing is left open of a chip or a bus that is gone, as soon as the event loop
     # and the worker have forgotten the error.
-    while kind is not BadFrameError and machine.buses._nodes:
-        await asyncio.sleep(0)
+    await until(lambda: kind is BadFrameError or not machine.buses._nodes)
     assert bool(machine.buses._nodes) == (kind is BadFrameError)
     machine.chip("chip").clear()
     machine.chip("chip").values |= OTHERS
     assert_values(await chip.read(), OTHERS)
     await chip.close()
-    assert not machine.buses._nodes
+    await until(lambda: not machine.buses._nodes)
 
 
 async def test_timeout_of_the_bus(build: Build, lane: Lane) -> None:
