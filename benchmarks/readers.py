@@ -26,7 +26,7 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers import bme280 as bme280_driver
 from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.temper import Temper
-from emulation.tree import write
+from emulation.tree import uevent, write
 
 type Read = Callable[[], tuple[float | None, ...]]
 
@@ -52,17 +52,15 @@ def temper() -> Read:
         raise FileNotFoundError(errno.ENOENT, "No modelled stick is plugged in")
     descriptor = device.backend.get_device_descriptor(device._ctx.dev)  # noqa: SLF001
     path = root / f"sys/devices/{CONTROLLER}/usb1/1-1"
-    write(
-        path,
-        busnum=device.bus,
-        devnum=device.address,
-        idProduct=f"{descriptor.idProduct:04x}",
-        idVendor=f"{descriptor.idVendor:04x}",
-        product=device.product or "",
+    told = uevent(
+        PRODUCT=f"{descriptor.idVendor:x}/{descriptor.idProduct:x}/0",
+        BUSNUM=f"{device.bus:03}",
+        DEVNUM=f"{device.address:03}",
     )
+    write(path, product=device.product or "", uevent=told)
     for number in range(2):
         interface = path / f"1-1:1.{number}"
-        write(interface, bInterfaceClass="03", bInterfaceNumber=f"{number:02}")
+        write(interface, uevent=uevent(INTERFACE="3/0/0"))
         _link(interface / "driver", root / "sys/bus/usb/drivers/modelled")
     _link(root / "sys/bus/usb/devices/1-1", path)
     write(root / f"dev/bus/usb/{device.bus:03}", **{f"{device.address:03}": ""})

@@ -22,6 +22,7 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers.hidraw import (
     DRAIN_LIMIT,
     HidrawTransport,
+    Node,
     report_sizes,
 )
 from emulation.descriptors import KEYBOARD_REPORT, VENDOR_REPORT
@@ -63,8 +64,7 @@ async def transport_fixture(
     lane: Lane, node: Path, gone: asyncio.Event
 ) -> AsyncGenerator[HidrawTransport]:
     """Return the opened node."""
-    transport = HidrawTransport(lane, node, gone.set)
-    await transport.open()
+    transport = HidrawTransport(lane, Node(node), gone.set)
     yield transport
     await transport.close()
 
@@ -216,21 +216,17 @@ async def test_unplugged_during_a_call(
         await transport.exchange(READ_VALUES, LIMITS)
 
 
-async def test_exclusive(
-    transport: HidrawTransport, node: Path, lane: Lane, gone: asyncio.Event
-) -> None:
+async def test_exclusive(transport: HidrawTransport, node: Path) -> None:
     """Another program that locks the node keeps off, until it is closed."""
     with pytest.raises(BlockingIOError):
         lock(node)
     await transport.close()
     other = lock(node)
-    late = HidrawTransport(lane, node, gone.set)
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE) as error:
-        await late.open()
+        Node(node)
     assert error.value.details == {"node": str(node)}
     os.close(other)
-    await late.open()
-    await late.close()
+    Node(node).close()
 
 
 async def test_closed(transport: HidrawTransport) -> None:
@@ -241,28 +237,24 @@ async def test_closed(transport: HidrawTransport) -> None:
         await transport.exchange(READ_VALUES, LIMITS)
 
 
-async def test_no_permission(
-    lane: Lane, machine: Machine, node: Path, as_nobody: AsNobody
-) -> None:
+def test_no_permission(machine: Machine, node: Path, as_nobody: AsNobody) -> None:
     """A node that is not ours to open is an error that names it."""
     machine.permit("two", hidraw=0)
-    transport = HidrawTransport(lane, node, lambda: None)
     with (
         as_nobody(),
         pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
     ):
-        await transport.open()
+        Node(node)
     assert error.value.details == {"node": str(node)}
 
 
-async def test_no_node(build: Build, lane: Lane) -> None:
+def test_no_node(build: Build) -> None:
     """A node that the container was not given is an error that names it."""
     spec = {"name": "two", "model": "TEMPer2_V3.9", "hidraw_nodes": False}
     node = build(spec).device("two").hidraw
     assert node is not None
-    transport = HidrawTransport(lane, node, lambda: None)
     with pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
-        await transport.open()
+        Node(node)
     assert error.value.details == {"node": str(node)}
 
 
@@ -277,19 +269,13 @@ async def test_no_node(build: Build, lane: Lane) -> None:
     ],
     ids=errno.errorcode.get,
 )
-async def test_open_fails(
-    lane: Lane,
-    node: Path,
-    kernel: Kernel,
-    *,
-    number: int,
-    kind: type[DriverError],
-    message: str,
+def test_open_fails(
+    node: Path, kernel: Kernel, *, number: int, kind: type[DriverError], message: str
 ) -> None:
     """What the kernel says when a node is opened has a name of ours."""
     kernel.fail("open", number)
     with pytest.raises(kind, match=message):
-        await HidrawTransport(lane, node, lambda: None).open()
+        Node(node)
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
@@ -316,22 +302,6 @@ async def test_exchange_fails(
     kernel.fail(call, number)
     with pytest.raises(kind, match=message):
         await transport.exchange(READ_VALUES, LIMITS)
-
-
-async def test_abandoned_open(
-    lane: Lane, workers: Workers, node: Path, kernel: Kernel
-) -> None:
-    """A node that opens after it was given up is closed again."""
-    kernel.hang("open")
-    opening = asyncio.create_task(HidrawTransport(lane, node, lambda: None).open())
-    await Lane(workers).run(kernel.hangs.wait)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    done = lane.finish(lambda: None)
-    kernel.ends.set()
-    await asyncio.wrap_future(done)
-    os.close(lock(node))
 
 
 async def test_closed_while_a_command_hangs(

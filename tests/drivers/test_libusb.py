@@ -150,6 +150,7 @@ def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None
 
 def test_listen_to_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
     """An unplug shows wherever it happens."""
+    handle.exchange(READ_VALUES, LIMITS)
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         handle.listen(0.05)

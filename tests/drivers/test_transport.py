@@ -1,6 +1,7 @@
 """Of the two ways to a stick the gentler one is taken, and both are left as found."""
 
 import asyncio
+from collections.abc import Callable
 import fcntl
 import os
 from threading import Event
@@ -40,7 +41,12 @@ class Stick:
     def __init__(self, machine: Machine) -> None:
         """Find the stick of a machine."""
         self.machine = machine
-        (self.device,) = sysfs.usb_devices(USB_IDS)
+        self.device = self.find()
+
+    def find(self) -> UsbDevice:
+        """Return the stick as it is now."""
+        (device,) = sysfs.usb_devices(USB_IDS)
+        return device
 
     @property
     def bound(self) -> list[int]:
@@ -59,9 +65,9 @@ def plug(build: Build, **spec: Any) -> Stick:  # noqa: ANN401 - as in a machine 
     return Stick(build(gold | spec))
 
 
-async def opened(lane: Lane, device: UsbDevice) -> Transport:
+async def opened(lane: Lane, find: Callable[[], UsbDevice]) -> Transport:
     """Open a stick and see that it answers."""
-    transport = await connect(lane, device, lambda: None)
+    _, transport = await connect(lane, find, lambda: None)
     assert await transport.exchange(READ_VALUES, (1.0,)) == [REPORT]
     return transport
 
@@ -69,7 +75,7 @@ async def opened(lane: Lane, device: UsbDevice) -> Transport:
 async def test_hidraw(build: Build, lane: Lane) -> None:
     """A stick with a hidraw node is not taken from the kernel."""
     stick = plug(build)
-    transport = await opened(lane, stick.device)
+    transport = await opened(lane, stick.find)
     assert isinstance(transport, HidrawTransport)
     await transport.close()
     assert not stick.usbfs_calls
@@ -79,7 +85,7 @@ async def test_hidraw(build: Build, lane: Lane) -> None:
 async def test_libusb_without_a_node(build: Build, lane: Lane) -> None:
     """Where the hidraw node is missing, the stick is claimed and given back."""
     stick = plug(build, hidraw_nodes=False)
-    transport = await opened(lane, stick.device)
+    transport = await opened(lane, stick.find)
     assert isinstance(transport, LibusbTransport)
     assert stick.bound == [0]
     await transport.close()
@@ -94,7 +100,7 @@ async def test_drained_after_an_answer(
     """What comes beyond an answer is dropped; what goes wrong there shows later."""
     monkeypatch.setattr(transport, "DRAIN_DELAY", 0.05)
     stick = plug(build, hidraw_nodes=False)
-    opened_stick = await opened(lane, stick.device)
+    opened_stick = await opened(lane, stick.find)
     stick.machine.send("gold", "808000074e200000")
     if unplugged:
         stick.machine.unplug("gold")
@@ -108,7 +114,7 @@ async def test_drained_after_an_answer(
 async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
     """A reading that falls into the drain is a reading, not a device that hangs."""
     stick = plug(build, hidraw_nodes=False)
-    opened_stick = await opened(lane, stick.device)
+    opened_stick = await opened(lane, stick.find)
     assert isinstance(opened_stick, LibusbTransport)
     opened_stick._drain_later()
     await until(lambda: lane.busy)
@@ -119,7 +125,7 @@ async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
 async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
     """A stick that was given back is not touched any more."""
     stick = plug(build, hidraw_nodes=False)
-    opened_stick = await opened(lane, stick.device)
+    opened_stick = await opened(lane, stick.find)
     assert isinstance(opened_stick, LibusbTransport)
     calls = stick.usbfs_calls
     opened_stick._drain_later()
@@ -135,7 +141,7 @@ async def test_libusb_without_permission(
     """Where only the usbfs node may be used, it is."""
     with as_nobody():
         stick = plug(build, hidraw_mode="000")
-        transport = await opened(lane, stick.device)
+        transport = await opened(lane, stick.find)
     assert isinstance(transport, LibusbTransport)
     await transport.close()
     assert stick.bound == [0, 1]
@@ -148,7 +154,7 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
         as_nobody(),
         pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
     ):
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     node = stick.machine.device("gold").hidraw
     assert error.value.details == {"node": str(node)}
     assert stick.bound == [0, 1]
@@ -160,7 +166,7 @@ async def test_no_node_in_the_container(
     """Where there is no hidraw node and no way around it, the error names it."""
     stick = plug(build, hidraw_nodes=False, usbfs_mode="000")
     with as_nobody(), pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     node = stick.machine.device("gold").hidraw
     assert error.value.details == {"node": str(node)}
 
@@ -173,7 +179,7 @@ async def test_in_use_over_hidraw(build: Build, lane: Lane) -> None:
     other = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
     fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE):
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     os.close(other)
     assert not stick.usbfs_calls
 
@@ -183,9 +189,8 @@ async def test_in_use_over_libusb(build: Build, lane: Lane) -> None:
     stick = plug(build)
     other = Handle(stick.device)
     other.open()
-    device = sysfs.reread(stick.device)
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE):
-        await connect(lane, device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     assert stick.bound == [0]
     other.close()
     assert stick.bound == [0, 1]
@@ -198,7 +203,7 @@ async def test_in_use_as_the_kernel_says(build: Build, lane: Lane) -> None:
     drivers.mkdir()
     (stick.device.path / "1-1:1.1/driver").symlink_to(drivers)
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE) as error:
-        await connect(lane, sysfs.reread(stick.device), lambda: None)
+        await connect(lane, stick.find, lambda: None)
     assert error.value.details == {"node": str(stick.device.usbfs)}
     assert not stick.usbfs_calls
 
@@ -206,7 +211,7 @@ async def test_in_use_as_the_kernel_says(build: Build, lane: Lane) -> None:
 async def test_left_without_a_driver(build: Build, lane: Lane) -> None:
     """What a killed program left behind is given back, and then read gently."""
     stick = plug(build, bound=False)
-    transport = await opened(lane, stick.device)
+    transport = await opened(lane, stick.find)
     assert isinstance(transport, HidrawTransport)
     assert stick.bound == [0, 1]
     await transport.close()
@@ -222,7 +227,7 @@ async def test_left_without_a_driver_and_not_ours(
         as_nobody(),
         pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
     ):
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     assert error.value.details == {"node": str(stick.device.usbfs)}
     assert stick.bound == [0]
 
@@ -232,14 +237,14 @@ async def test_no_node_at_all(build: Build, lane: Lane) -> None:
     stick = plug(build, bound=False)
     stick.device.usbfs.unlink()
     with pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
     assert error.value.details == {"node": str(stick.device.usbfs)}
 
 
 async def test_not_configured_yet(build: Build, lane: Lane) -> None:
     """A stick that shows no interfaces yet has no hidraw node."""
     stick = plug(build)
-    transport = await opened(lane, stick.device._replace(interfaces=()))
+    transport = await opened(lane, lambda: stick.device._replace(interfaces=()))
     assert isinstance(transport, LibusbTransport)
     await transport.close()
     assert stick.bound == [0, 1]
@@ -252,7 +257,15 @@ async def test_no_libusb(
     stick = plug(build, hidraw_nodes=False)
     monkeypatch.setattr(libusb1, "get_backend", lambda **_: None)
     with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
-        await connect(lane, stick.device, lambda: None)
+        await connect(lane, stick.find, lambda: None)
+
+
+async def test_closed_unused(build: Build, lane: Lane) -> None:
+    """A stick that nobody asked anything is given back as any other."""
+    stick = plug(build, hidraw_nodes=False)
+    _, transport = await connect(lane, stick.find, lambda: None)
+    await transport.close()
+    assert stick.bound == [0, 1]
 
 
 async def test_abandoned_claim(
@@ -269,7 +282,7 @@ async def test_abandoned_claim(
         return get_backend(**options)
 
     monkeypatch.setattr(libusb1, "get_backend", hang)
-    claiming = asyncio.create_task(connect(lane, stick.device, lambda: None))
+    claiming = asyncio.create_task(connect(lane, stick.find, lambda: None))
     await Lane(workers).run(hangs.wait)
     claiming.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -281,8 +294,27 @@ async def test_abandoned_claim(
     assert stick.bound == [0, 1]
 
 
-async def test_never_opened(build: Build, lane: Lane) -> None:
-    """There is nothing to give back of a stick that was not opened."""
+async def test_abandoned_node(
+    build: Build, lane: Lane, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is opened after it was given up is closed again."""
     stick = plug(build)
-    await LibusbTransport(lane, stick.device).close()
-    assert not stick.usbfs_calls
+    hangs, ends = Event(), Event()
+    flock = fcntl.flock
+
+    def hang(fd: int, operation: int) -> None:
+        hangs.set()
+        ends.wait()
+        flock(fd, operation)
+
+    with monkeypatch.context() as kernel:
+        kernel.setattr(fcntl, "flock", hang)
+        opening = asyncio.create_task(connect(lane, stick.find, lambda: None))
+        await Lane(workers).run(hangs.wait)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    done = lane.finish(lambda: None)
+    ends.set()
+    await asyncio.wrap_future(done)
+    await (await opened(lane, stick.find)).close()

@@ -40,25 +40,74 @@ REPORT_COUNT_ITEM: Final = 0x94
 LONG_ITEM: Final = 0xFE
 
 
-class HidrawTransport:
-    """One opened hidraw node."""
+class Node:
+    """One opened hidraw node; only opening it and sending block."""
 
-    def __init__(self, lane: Lane, node: Path, on_gone: Callable[[], None]) -> None:
-        """Name the node; on_gone is called once if it goes while nobody reads."""
-        self._fd: int | None = None
-        self._lane = lane
-        self._node = node
-        self._on_gone = on_gone
-        self._reports: deque[bytes] = deque(maxlen=DRAIN_LIMIT)
-        self._waiter: asyncio.Future[None] | None = None
-
-    async def open(self) -> None:
-        """Open the node for us alone.
+    def __init__(self, path: Path) -> None:
+        """Open the node for us alone; 50 ms in the kernel for its first opener.
 
         Raises DeviceAccessError without permission and if another program has it.
         """
-        self._fd = await self._lane.run(_open, self._node, undo=os.close)
-        asyncio.get_running_loop().add_reader(self._fd, self._receive)
+        self._path = path
+        try:
+            # A node is never to become this process's terminal.
+            flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+            self._fd = os.open(path, flags)
+        except OSError as err:
+            raise _translated(err, path) from err
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            os.close(self._fd)
+            raise DeviceAccessError(Fault.IN_USE, node=str(path)) from err
+
+    def fileno(self) -> int:
+        """Return the descriptor, for the event loop."""
+        return self._fd
+
+    def send(self, command: bytes) -> None:
+        """Drop what is queued, then write the command as report 0."""
+        for _ in range(DRAIN_LIMIT):
+            try:
+                self.read()
+            except BlockingIOError:
+                break
+        else:
+            raise BadFrameError(Fault.FLOODED)
+        try:
+            os.write(self._fd, b"\0" + command)
+        except OSError as err:
+            raise _translated(err, self._path, self._fd) from err
+
+    def read(self) -> bytes:
+        """Read one report; raise BlockingIOError where there is none."""
+        try:
+            report = os.read(self._fd, REPORT_SIZE)
+        except BlockingIOError:
+            raise
+        except OSError as err:
+            raise _translated(err, self._path, self._fd) from err
+        if not report:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return report
+
+    def close(self) -> None:
+        """Close the node."""
+        os.close(self._fd)
+
+
+class HidrawTransport:
+    """One opened node, watched by the event loop."""
+
+    def __init__(self, lane: Lane, node: Node, on_gone: Callable[[], None]) -> None:
+        """Watch the node; on_gone is called if it goes while nobody reads."""
+        self._lane = lane
+        self._node: Node | None = node
+        self._on_gone = on_gone
+        self._reports: deque[bytes] = deque(maxlen=DRAIN_LIMIT)
+        self._sent = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        asyncio.get_running_loop().add_reader(node, self._receive)
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds.
@@ -68,16 +117,18 @@ class HidrawTransport:
         stick is gone and BadFrameError if it does not take the command.
         """
         loop = asyncio.get_running_loop()
-        if self._fd is None:
+        node = self._node
+        if node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         # What comes between the last stale report and the command stays in the
         # kernel's queue, in order, until the loop watches again.
-        loop.remove_reader(self._fd)
-        await self._lane.run(_send, self._fd, self._node, command)
-        if self._fd is None:
+        loop.remove_reader(node)
+        await self._lane.run(node.send, command)
+        self._sent = loop.time()
+        if self._node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         self._reports.clear()
-        loop.add_reader(self._fd, self._receive)
+        loop.add_reader(node, self._receive)
         reports: list[bytes] = []
         with suppress(TimeoutError):
             for limit in limits:
@@ -86,22 +137,22 @@ class HidrawTransport:
         return reports
 
     async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, if one comes within the limit."""
+        """Return a report beyond the answer, so many seconds after the command."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout_at(self._sent + limit):
                 return await self._next()
         return None
 
     def close(self) -> asyncio.Future[None]:
         """Close the node as soon as no job uses it; the result tells when."""
         loop = asyncio.get_running_loop()
-        if self._fd is None:
+        node, self._node = self._node, None
+        if node is None:
             done = loop.create_future()
             done.set_result(None)
             return done
-        fd, self._fd = self._fd, None
-        loop.remove_reader(fd)
-        return asyncio.wrap_future(self._lane.finish(lambda: os.close(fd)))
+        loop.remove_reader(node)
+        return asyncio.wrap_future(self._lane.finish(node.close))
 
     async def _next(self) -> bytes:
         """Wait for the next report."""
@@ -115,79 +166,34 @@ class HidrawTransport:
 
     def _receive(self) -> None:
         """Take one report from the kernel, for whoever waits or for nobody."""
-        if self._fd is None:
+        if self._node is None:
             return
         try:
-            report = _read(self._fd, self._node)
+            report = self._node.read()
         except BlockingIOError:
             return
         except DriverError as err:
-            self._lose(self._fd, err)
+            self._lose(self._node, err)
             return
         self._reports.append(report)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _lose(self, fd: int, err: DriverError) -> None:
+    def _lose(self, node: Node, err: DriverError) -> None:
         """Stop watching a node that is gone."""
-        asyncio.get_running_loop().remove_reader(fd)
+        asyncio.get_running_loop().remove_reader(node)
         if self._waiter is None:
             self._on_gone()
         elif not self._waiter.done():
             self._waiter.set_exception(err)
 
 
-def _open(node: Path) -> int:
-    """Open and lock a node; 50 ms in the kernel for its first opener."""
-    try:
-        # A node is never to become this process's terminal.
-        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        fd = os.open(node, flags)
-    except OSError as err:
-        raise _translated(err, node) from err
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        os.close(fd)
-        raise DeviceAccessError(Fault.IN_USE, node=str(node)) from err
-    return fd
-
-
-def _send(fd: int, node: Path, command: bytes) -> None:
-    """Drop what is queued, then write the command as report 0."""
-    for _ in range(DRAIN_LIMIT):
-        try:
-            _read(fd, node)
-        except BlockingIOError:
-            break
-    else:
-        raise BadFrameError(Fault.FLOODED)
-    try:
-        os.write(fd, b"\0" + command)
-    except OSError as err:
-        raise _translated(err, node, fd) from err
-
-
-def _read(fd: int, node: Path) -> bytes:
-    """Read one report; raise BlockingIOError where there is none."""
-    try:
-        report = os.read(fd, REPORT_SIZE)
-    except BlockingIOError:
-        raise
-    except OSError as err:
-        raise _translated(err, node, fd) from err
-    if not report:
-        raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-    return report
-
-
-def _translated(err: OSError, node: Path, fd: int | None = None) -> DriverError:
+def _translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
     """Return what an error of the system means for the owner."""
-    name = str(node)
     if err.errno in {errno.EACCES, errno.EPERM}:
-        return DeviceAccessError(Fault.NO_PERMISSION, node=name)
+        return DeviceAccessError(Fault.NO_PERMISSION, node=str(path))
     if err.errno == errno.ENOENT:
-        return DeviceAccessError(Fault.NO_NODE, node=name)
+        return DeviceAccessError(Fault.NO_NODE, node=str(path))
     if err.errno in {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN}:
         return DeviceNotFoundError(Fault.STICK_NOT_FOUND)
     if err.errno == errno.EIO and fd is not None and _hung_up(fd):

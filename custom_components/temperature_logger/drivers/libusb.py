@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 import ctypes.util
 import errno
+import time
 from typing import Final
 
 import libusb_package
@@ -44,6 +45,7 @@ class Handle:
         self._device = _find(device)
         self._detached = False
         self._node = str(device.usbfs)
+        self._sent = 0.0
         self._unsettled = UNSETTLED_COMMANDS
 
     def open(self) -> None:
@@ -68,6 +70,7 @@ class Handle:
             self._unsettled -= 1
         try:
             self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
+            self._sent = time.monotonic()
             with suppress(usb.core.USBTimeoutError):
                 for limit in limits:
                     report = self._read(round(limit * 1000))
@@ -77,9 +80,10 @@ class Handle:
         return reports
 
     def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, if one comes within the limit."""
+        """Return a report beyond the answer, so many seconds after the command."""
+        left = self._sent + limit - time.monotonic()
         try:
-            return self._read(round(limit * 1000))
+            return self._read(max(1, round(left * 1000)))  # Zero would be for ever.
         except usb.core.USBTimeoutError:
             return None
         except usb.core.USBError as err:

@@ -10,12 +10,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
 
+type Ids = frozenset[tuple[int, int]]
+"""Vendor and product ids."""
+
 DEV = Path("/dev")
 SYS = Path("/sys")
+# Sixty system calls that each take no time find one device. Threads that make them at
+# once only take the interpreter from each other, and all take five times as long.
+_ONE_AT_A_TIME = Lock()
+# What reading says of a device that goes, or comes, at the same time.
+_VANISHED = (LookupError, OSError, ValueError)
 
 
 class UsbInterface(NamedTuple):
@@ -111,11 +120,11 @@ def i2c_place(adapter: str, *addresses: int) -> str:
     return f"I2C address {', '.join(map(hex, addresses))} ({adapter})"
 
 
-def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
+def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
     """Yield the plugged-in devices with these vendor and product ids."""
     for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
         if _is_usb_device(link.name):
-            with suppress(OSError, ValueError):  # It was unplugged while we looked.
+            with suppress(*_VANISHED):
                 path = link.resolve(strict=True)
                 parts = path.relative_to((SYS / "devices").resolve()).parts
                 root = next(i for i, p in enumerate(parts) if _is_root_hub(p))
@@ -123,18 +132,17 @@ def usb_devices(ids: frozenset[tuple[int, int]]) -> Iterator[UsbDevice]:
                     yield device
 
 
-def usb_device(
-    controller: str, ports: str, ids: frozenset[tuple[int, int]]
-) -> UsbDevice:
+def usb_device(controller: str, ports: str, ids: Ids) -> UsbDevice:
     """Return what is plugged in at a place; raise DeviceNotFoundError if nothing is."""
     numbers = ports.split(".")
     hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
-    for root in (SYS / "devices" / controller).glob("usb*"):
-        bus = root.name.removeprefix("usb")
-        path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
-        with suppress(OSError, ValueError):  # Nothing, or unplugged while we looked.
-            if device := _usb_device(path, controller, ids):
-                return device
+    with _ONE_AT_A_TIME:
+        for root in (SYS / "devices" / controller).glob("usb*"):
+            bus = root.name.removeprefix("usb")
+            path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
+            with suppress(*_VANISHED):
+                if device := _usb_device(path, controller, ids):
+                    return device
     raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
 
 
@@ -144,21 +152,20 @@ def reread(device: UsbDevice) -> UsbDevice:
     return usb_device(device.controller, device.ports, ids)
 
 
-def _usb_device(
-    path: Path, controller: str, ids: frozenset[tuple[int, int]]
-) -> UsbDevice | None:
+def _usb_device(path: Path, controller: str, ids: Ids) -> UsbDevice | None:
     """Read one device's directory."""
-    found = int(_text(path / "idVendor"), 16), int(_text(path / "idProduct"), 16)
-    if found not in ids:
+    facts = _uevent(path)
+    vendor_id, product_id, _ = (int(n, 16) for n in facts["PRODUCT"].split("/"))
+    if (vendor_id, product_id) not in ids:
         return None
     return UsbDevice(
         controller=controller,
         ports=path.name.partition("-")[2],
-        vendor_id=found[0],
-        product_id=found[1],
+        vendor_id=vendor_id,
+        product_id=product_id,
         product=_text(path / "product", ""),
-        bus=int(_text(path / "busnum")),
-        address=int(_text(path / "devnum")),
+        bus=int(facts["BUSNUM"]),
+        address=int(facts["DEVNUM"]),
         path=path,
         interfaces=tuple(
             _usb_interface(interface)
@@ -169,14 +176,14 @@ def _usb_device(
 
 def _usb_interface(path: Path) -> UsbInterface:
     """Read one interface's directory."""
-    inside = {child.name: child for child in path.iterdir()}
+    facts = _uevent(path)
     # A HID device is called 0003:0C45:7401.0001.
-    hid = next((inside[name] for name in inside if name.count(":") > 1), None)
+    hid = next(path.glob("*:*:*.*"), None)
     nodes = hid.glob("hidraw/hidraw*") if hid else iter(())
     return UsbInterface(
-        number=int(_text(path / "bInterfaceNumber"), 16),
-        usb_class=int(_text(path / "bInterfaceClass"), 16),
-        driver=inside["driver"].readlink().name if "driver" in inside else None,
+        number=int(path.name.rpartition(".")[2]),
+        usb_class=int(facts["INTERFACE"].partition("/")[0]),
+        driver=_target(path / "driver"),
         hidraw=next((node.name for node in nodes), None),
         report_descriptor=(hid / "report_descriptor").read_bytes() if hid else b"",
     )
@@ -203,7 +210,7 @@ def _i2c_adapters(directory: Path) -> Iterator[I2cAdapter]:
     """Yield the adapters in a directory."""
     for path in sorted(directory.glob("i2c-*")):
         if _is_i2c_adapter(path.name):
-            with suppress(OSError, ValueError):  # It was removed while we looked.
+            with suppress(*_VANISHED):
                 yield _i2c_adapter(path.resolve(strict=True))
 
 
@@ -254,6 +261,20 @@ def _is_usb_device(name: str) -> bool:
 def _is_i2c_adapter(name: str) -> bool:
     """Return whether a directory is called like i2c-1."""
     return name.startswith("i2c-") and name[4:].isdigit()
+
+
+def _uevent(path: Path) -> dict[str, str]:
+    """Return what the kernel told of an object when it came."""
+    lines = _text(path / "uevent").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def _target(link: Path) -> str | None:
+    """Return the name of what a link leads to, if it is there."""
+    try:
+        return link.readlink().name
+    except FileNotFoundError:
+        return None
 
 
 def _text(path: Path, default: str | None = None) -> str:

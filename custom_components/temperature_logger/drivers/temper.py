@@ -39,8 +39,9 @@ FIRMWARE_LIMITS: Final = (1.0, 1.0)
 SURE: Final = 2
 # What is more than this between two readings is looked at twice: °C, %, hPa.
 JUMP: Final = {"temperature": 1.0, "humidity": 5.0, "pressure": 5.0}
-# Seconds; the gap measured between two reports is 0.02.
-SURPLUS_LIMIT: Final = 0.04
+# Seconds after the command; by then an answer of two reports is there, at 12 ms and
+# 20 ms more, each up to 10 ms late because an endpoint is asked that often.
+ANSWERED: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
 HID_CLASS: Final = 0x03
 
@@ -146,19 +147,22 @@ class Temper:
     async def _connect(self, *, unasked: bool = False) -> tuple[str, str]:
         """Open the stick and return its firmware's text and its product string."""
         await self._closed()
-        device = await self._lane.run(
-            usb_device, self._controller, self._ports, USB_IDS
+        device, transport = await connect(
+            self._lane, self._find, self._on_gone, unasked=unasked
         )
-        if not _looks_like_a_stick(device):
-            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        self._transport = transport = await connect(
-            self._lane, device, self._on_gone, unasked=unasked
-        )
+        self._transport = transport
         await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) < len(FIRMWARE_LIMITS):
             raise BadFrameError(Fault.NO_ANSWER)
         return _text(b"".join(halves)), device.product
+
+    def _find(self) -> UsbDevice:
+        """Return what is plugged in here if it may be a stick; blocks."""
+        device = usb_device(self._controller, self._ports, USB_IDS)
+        if not _looks_like_a_stick(device):
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return device
 
     async def _open(self) -> None:
         """Open the stick and settle which layout it has."""
@@ -228,7 +232,7 @@ class Temper:
         if TYPE_CHECKING:
             assert self._transport is not None
         if self._last is None or _jumped(self._last, reading):
-            surplus = await self._transport.listen(SURPLUS_LIMIT)
+            surplus = await self._transport.listen(ANSWERED)
             if surplus is not None and belongs(surplus, layout):
                 raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
         self._last = reading

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sysfs
 from .errors import DeviceAccessError, DriverError, Fault
-from .hidraw import HidrawTransport
+from .hidraw import HidrawTransport, Node
 from .sysfs import UsbDevice
 from .workers import Lane
 
 if TYPE_CHECKING:
     from .libusb import Handle
+
+type Opened = Node | Handle
 
 INTERFACE: Final = 1
 DRAIN_DELAY: Final = 0.5
@@ -29,7 +31,7 @@ class Transport(Protocol):
         """Send 8 bytes and return up to one report per limit, each in seconds."""
 
     async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, if one comes within the limit."""
+        """Return a report beyond the answer, so many seconds after the command."""
 
     def close(self) -> asyncio.Future[None]:
         """Give the device back; the result tells when that is done."""
@@ -42,17 +44,12 @@ class LibusbTransport:
     what came beyond an answer is dropped after it, once nothing can come any more.
     """
 
-    def __init__(self, lane: Lane, device: UsbDevice) -> None:
-        """Name the device."""
-        self._device = device
+    def __init__(self, lane: Lane, handle: Handle) -> None:
+        """Take the claimed stick over."""
         self._drain: asyncio.Task[None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
-        self._handle: Handle | None = None
+        self._handle: Handle | None = handle
         self._lane = lane
-
-    async def open(self) -> None:
-        """Claim the stick's second interface."""
-        self._handle = await self._lane.run(_claim, self._device, undo=_release)
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds."""
@@ -68,7 +65,7 @@ class LibusbTransport:
         return reports
 
     async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, if one comes within the limit."""
+        """Return a report beyond the answer, so many seconds after the command."""
         if TYPE_CHECKING:
             assert self._handle is not None
         return await self._lane.run(self._handle.listen, limit)
@@ -97,30 +94,43 @@ class LibusbTransport:
 
 
 async def connect(
-    lane: Lane, device: UsbDevice, on_gone: Callable[[], None], *, unasked: bool = False
-) -> Transport:
-    """Open a stick: hidraw whenever it has a node, else libusb.
+    lane: Lane,
+    find: Callable[[], UsbDevice],
+    on_gone: Callable[[], None],
+    *,
+    unasked: bool = False,
+) -> tuple[UsbDevice, Transport]:
+    """Find and open a stick: hidraw whenever it has a node, else libusb.
 
-    Unasked, nothing is taken from the kernel: hidraw or nothing. Raises
-    DeviceAccessError where it may not be opened.
+    Unasked, nothing is taken from the kernel: hidraw or nothing. Raises what find
+    does, and DeviceAccessError where the stick may not be opened.
     """
+    device, opened = await lane.run(lambda: _open(find, unasked=unasked), undo=_close)
+    if isinstance(opened, Node):
+        return device, HidrawTransport(lane, opened, on_gone)
+    return device, LibusbTransport(lane, opened)
+
+
+def _open(find: Callable[[], UsbDevice], *, unasked: bool) -> tuple[UsbDevice, Opened]:
+    """Find a stick and open it."""
+    device = find()
     interface = device.interface(INTERFACE)
     if interface is not None and interface.driver is None and not unasked:
-        device = await lane.run(_given_back, device)
+        device = _given_back(device)
         interface = device.interface(INTERFACE)
     if interface is not None and interface.hidraw is not None:
-        hidraw = HidrawTransport(lane, sysfs.DEV / interface.hidraw, on_gone)
         try:
-            await hidraw.open()
+            return device, Node(sysfs.DEV / interface.hidraw)
         except DeviceAccessError as err:
             barred = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
             if unasked or not barred or not os.access(device.usbfs, os.W_OK):
                 raise
-        else:
-            return hidraw
-    libusb = LibusbTransport(lane, device)
-    await libusb.open()
-    return libusb
+    return device, _claimed(device)
+
+
+def _close(opened: tuple[UsbDevice, Opened]) -> None:
+    """Give back what was opened for nobody."""
+    opened[1].close()
 
 
 def _given_back(device: UsbDevice) -> UsbDevice:
@@ -132,7 +142,7 @@ def _given_back(device: UsbDevice) -> UsbDevice:
     return sysfs.reread(device)
 
 
-def _claim(device: UsbDevice) -> Handle:
+def _claimed(device: UsbDevice) -> Handle:
     """Claim interface 1 through libusb."""
     node = str(device.usbfs)
     if not device.usbfs.exists():
@@ -145,8 +155,3 @@ def _claim(device: UsbDevice) -> Handle:
     handle = Handle(device)
     handle.open()
     return handle
-
-
-def _release(handle: Handle) -> None:
-    """Give interface 1 back to the kernel."""
-    handle.close()
