@@ -320,6 +320,19 @@ async def test_closed_while_a_command_hangs(
     os.close(lock(node))
 
 
+async def test_report_while_a_command_hangs(
+    transport: HidrawTransport, machine: Machine, workers: Workers, kernel: Kernel
+) -> None:
+    """It stays in the kernel's queue, in order: the driver sees that it is too many."""
+    kernel.hang("write")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
+    await Lane(workers).run(kernel.hangs.wait)
+    machine.send("two", STALE)
+    await until(lambda: not transport._watched)
+    kernel.ends.set()
+    assert await reading == [bytes.fromhex(STALE), REPORTS[0]]
+
+
 async def test_watch_that_comes_late(
     transport: HidrawTransport, gone: asyncio.Event
 ) -> None:

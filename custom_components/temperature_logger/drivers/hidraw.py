@@ -105,9 +105,11 @@ class HidrawTransport:
         self._node: Node | None = node
         self._on_gone = on_gone
         self._reports: deque[bytes] = deque(maxlen=DRAIN_LIMIT)
+        self._sending = False
         self._sent = 0.0
         self._waiter: asyncio.Future[None] | None = None
-        asyncio.get_running_loop().add_reader(node, self._receive)
+        self._watched = False
+        self._watch(node)
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds.
@@ -120,19 +122,21 @@ class HidrawTransport:
         node = self._node
         if node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        # What comes between the last stale report and the command stays in the
-        # kernel's queue, in order, until the loop watches again.
-        loop.remove_reader(node)
-        await self._lane.run(node.send, command)
+        self._sending = True
+        try:
+            await self._lane.run(node.send, command)
+        finally:
+            self._sending = False
         self._sent = loop.time()
         if self._node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         self._reports.clear()
-        loop.add_reader(node, self._receive)
+        self._watch(node)
         reports: list[bytes] = []
         with suppress(TimeoutError):
-            for limit in limits:
-                async with asyncio.timeout(limit):
+            async with asyncio.timeout(None) as timer:
+                for limit in limits:
+                    timer.reschedule(loop.time() + limit)
                     reports.append(await self._next())
         return reports
 
@@ -151,7 +155,7 @@ class HidrawTransport:
             done = loop.create_future()
             done.set_result(None)
             return done
-        loop.remove_reader(node)
+        self._unwatch(node)
         return asyncio.wrap_future(self._lane.finish(node.close))
 
     async def _next(self) -> bytes:
@@ -168,6 +172,11 @@ class HidrawTransport:
         """Take one report from the kernel, for whoever waits or for nobody."""
         if self._node is None:
             return
+        if self._sending:
+            # What comes between the last stale report and the command stays in the
+            # kernel's queue, in order, until the command is out.
+            self._unwatch(self._node)
+            return
         try:
             report = self._node.read()
         except BlockingIOError:
@@ -179,9 +188,20 @@ class HidrawTransport:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _watch(self, node: Node) -> None:
+        """Have the event loop call when there is something to read."""
+        if not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().add_reader(node, self._receive)
+
+    def _unwatch(self, node: Node) -> None:
+        """Have the event loop look away."""
+        self._watched = False
+        asyncio.get_running_loop().remove_reader(node)
+
     def _lose(self, node: Node, err: DriverError) -> None:
         """Stop watching a node that is gone."""
-        asyncio.get_running_loop().remove_reader(node)
+        self._unwatch(node)
         if self._waiter is None:
             self._on_gone()
         elif not self._waiter.done():
