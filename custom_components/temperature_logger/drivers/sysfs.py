@@ -200,7 +200,8 @@ def i2c_adapter(key: str) -> I2cAdapter:
     # other adapters a machine has.
     parent = (SYS / "devices" / key).parent
     found = chain(_i2c_adapters(parent), i2c_adapters())
-    adapter = next((adapter for adapter in found if adapter.key == key), None)
+    with _ONE_AT_A_TIME:
+        adapter = next((adapter for adapter in found if adapter.key == key), None)
     if adapter is None:
         raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
     return adapter
