@@ -103,7 +103,10 @@ def develop(arguments: argparse.Namespace, lock: int) -> None:
         configuration.set_interval(FOLDER, arguments.interval)
     here = "localhost" if arguments.host in EVERYWHERE else arguments.host
     url = f"http://{here}:{arguments.port}"
-    environment = devices.environment(configuration.machine(FOLDER))
+    machine = configuration.machine(FOLDER)
+    if machine is not None:
+        configuration.check_machine(machine)
+    environment = devices.environment(machine)
     print("Starting Home Assistant.")
     asyncio.run(Server(FOLDER, environment, lock).run(lambda: greet(url)))
 

@@ -16,9 +16,12 @@ from homeassistant.components.recorder import DEFAULT_DB_FILE
 from homeassistant.util import dt as dt_util
 
 from custom_components.temperature_logger.const import CONF_INTERVAL, DOMAIN
+from emulation.chips import Chip
+from emulation.sticks import Stick
 
 from . import past
 from .devices import MACHINE, ROOT, EntrySpec
+from .errors import DevelopError
 
 CONFIGURATION = """\
 # Made by scripts/develop, which makes the folder anew where this file is missing.
@@ -52,6 +55,21 @@ def machine(folder: Path) -> Path | None:
     """Return the machine to emulate, unless the sensors are real."""
     path = folder / "machine.json"
     return path if path.exists() else None
+
+
+def check_machine(path: Path) -> None:
+    """Refuse a machine that was edited into something that cannot be emulated."""
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        for stick in spec.get("usb", []):
+            Stick(stick)
+        for bus in spec.get("i2c", []):
+            Chip.all_of(bus.get("chips", []))
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        raise DevelopError(
+            f"{path} cannot be emulated ({type(err).__name__}: {err}). "
+            "Mend it, or delete the folder to start anew."
+        ) from err
 
 
 def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:

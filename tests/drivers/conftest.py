@@ -14,6 +14,14 @@ from emulation.machine import Machine, scratch
 
 NOBODY = 65534
 
+# A stick with two sensors, at 20 and 10 °C.
+READ_VALUES = bytes.fromhex("0180330100000000")
+INTERNAL, EXTERNAL = "808007d04e200000", "800103e84e200000"
+STALE = "808000074e200000"
+REPORTS = [bytes.fromhex(INTERNAL), bytes.fromhex(EXTERNAL)]
+LIMITS = (1.0, 1.0)
+SOON = (0.05, 0.05)
+
 type AsNobody = Callable[[], AbstractContextManager[None]]
 
 
@@ -60,6 +68,13 @@ def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
             return machine
 
         yield build
+
+
+@pytest.fixture(name="machine")
+def machine_fixture(build: Build) -> Machine:
+    """Return a machine with one stick."""
+    values = {"temperature": 20.0, "external_temperature": 10.0}
+    return build({"name": "two", "model": "TEMPer2_V3.9", **values})
 
 
 @pytest.fixture(name="workers")

@@ -28,21 +28,18 @@ from custom_components.temperature_logger.drivers.hidraw import (
 from emulation.descriptors import KEYBOARD_REPORT, VENDOR_REPORT
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build, until
-
-READ_VALUES = bytes.fromhex("0180330100000000")
-INTERNAL, EXTERNAL = "808007d04e200000", "800103e84e200000"
-STALE = "808000074e200000"
-REPORTS = [bytes.fromhex(INTERNAL), bytes.fromhex(EXTERNAL)]
-LIMITS = (1.0, 1.0)
-SOON = (0.05, 0.05)
-
-
-@pytest.fixture(name="machine")
-def machine_fixture(build: Build) -> Machine:
-    """Return a machine with one stick."""
-    values = {"temperature": 20.0, "external_temperature": 10.0}
-    return build({"name": "two", "model": "TEMPer2_V3.9", **values})
+from .conftest import (
+    EXTERNAL,
+    INTERNAL,
+    LIMITS,
+    READ_VALUES,
+    REPORTS,
+    SOON,
+    STALE,
+    AsNobody,
+    Build,
+    until,
+)
 
 
 @pytest.fixture(name="node")

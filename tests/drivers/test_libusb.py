@@ -24,20 +24,7 @@ from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.temper import USB_IDS
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build
-
-READ_VALUES = bytes.fromhex("0180330100000000")
-STALE = "808000074e200000"
-REPORTS = [bytes.fromhex("808007d04e200000"), bytes.fromhex("800103e84e200000")]
-LIMITS = (1.0, 1.0)
-SOON = (0.05, 0.05)
-
-
-@pytest.fixture(name="machine")
-def machine_fixture(build: Build) -> Machine:
-    """Return a machine with one stick."""
-    values = {"temperature": 20.0, "external_temperature": 10.0}
-    return build({"name": "two", "model": "TEMPer2_V3.9", **values})
+from .conftest import LIMITS, READ_VALUES, REPORTS, SOON, STALE, AsNobody, Build
 
 
 @pytest.fixture(name="device")

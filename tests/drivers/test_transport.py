@@ -29,10 +29,9 @@ from custom_components.temperature_logger.drivers.transport import (
 )
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build, until
+from .conftest import READ_VALUES, REPORTS, AsNobody, Build, until
 
-READ_VALUES = bytes.fromhex("0180330100000000")
-REPORT = bytes.fromhex("808007d04e200000")
+REPORT = REPORTS[0]
 
 
 class Stick:
