@@ -16,8 +16,7 @@ from homeassistant.components.recorder import DEFAULT_DB_FILE
 from homeassistant.util import dt as dt_util
 
 from custom_components.temperature_logger.const import CONF_INTERVAL, DOMAIN
-from emulation.chips import Chip
-from emulation.sticks import Stick
+from emulation.machine import Machine, scratch
 
 from . import past
 from .devices import MACHINE, ROOT, EntrySpec
@@ -61,10 +60,8 @@ def check_machine(path: Path) -> None:
     """Refuse a machine that was edited into something that cannot be emulated."""
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
-        for stick in spec.get("usb", []):
-            Stick(stick)
-        for bus in spec.get("i2c", []):
-            Chip.all_of(bus.get("chips", []))
+        with scratch() as root, Machine(spec, Path(root)):
+            pass
     except (AttributeError, LookupError, TypeError, ValueError) as err:
         raise DevelopError(
             f"{path} cannot be emulated ({type(err).__name__}: {err}). "

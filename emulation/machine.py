@@ -82,6 +82,8 @@ class Machine:
         self.buses = Buses(spec.get("i2c", []), self.dev)
         self._spec = spec
         self._usb = {entry["name"]: entry for entry in spec.get("usb", [])}
+        if len(self._usb) < len(spec.get("usb", [])):
+            raise ValueError("Two USB devices have the same name")
         self._sticks = {name: Stick(entry) for name, entry in self._usb.items()}
         self._devices: dict[str, Device] = {}
         self._adapters = {

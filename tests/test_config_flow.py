@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+import os
 from typing import Any
 
 from homeassistant.config_entries import (
@@ -237,6 +238,21 @@ async def test_stick_that_hangs_does_not_hold_the_form(
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
     assert "hangs" in hints(form)
+
+
+async def test_port_that_hangs_does_not_hold_the_form(
+    hass: HomeAssistant, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where sysfs itself waits for a stick, the chips are listed all the same."""
+    product = machine.sys / "bus/usb/devices/1-1.4/product"
+    os.mkfifo(product)
+    monkeypatch.setattr(
+        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+    )
+    form = await begin(hass)
+    assert list(choices(form)) == [BME_PLACE]
+    assert "The device at USB hangs" in hints(form)
+    product.write_text("TEMPerGold")
 
 
 async def test_bus_that_hangs_does_not_hold_the_form(

@@ -1,6 +1,7 @@
 """Pick a device from what is there; change where it is and how it is read."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, count
 from typing import Any, Final, override
 
@@ -163,7 +164,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         except DriverError as err:
             return await self._async_text(Problem.of(err, place(candidate.data)))
         finally:
-            await driver.close()
+            with suppress(DriverError):
+                await within_deadline(driver.close())
         if self._entry is not None:
             return await self._async_move(self._entry, data)
         return self.async_create_entry(title=self._title(model), data=data)

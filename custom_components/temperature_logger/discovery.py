@@ -1,7 +1,7 @@
 """What is wired to the machine now, and which step is missing to what is not seen."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 import os
@@ -122,14 +122,13 @@ async def _async_search(
 ) -> Found:
     """Look, while nobody else does: a node can be open once."""
     await async_import_drivers(hass, kinds)
-    lane = _async_lane(hass)
+    found = Found()
     devices: list[UsbDevice] = []
     adapters: list[I2cAdapter] = []
     if KIND_USB in kinds:
-        devices = await lane.run(_stick_candidates)
+        devices = await _async_listed(hass, _stick_candidates, "USB", found)
     if KIND_BME280 in kinds:
-        adapters = await lane.run(lambda: list(i2c_adapters()))
-    found = Found()
+        adapters = await _async_listed(hass, _adapters, "I2C", found)
     await asyncio.gather(
         *(_async_ask(hass, device, owned, found) for device in devices),
         *(_async_probe(hass, adapter, owned, chosen, found) for adapter in adapters),
@@ -140,6 +139,17 @@ async def _async_search(
         found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
     return found
+
+
+async def _async_listed[T](
+    hass: HomeAssistant, look: Callable[[], list[T]], where: str, found: Found
+) -> list[T]:
+    """Return what sysfs lists; nothing, and a problem, if a device holds that up."""
+    try:
+        return await within_deadline(_async_lane(hass).run(look))
+    except DriverError as err:
+        found.problems.append(Problem.of(err, where))
+        return []
 
 
 def _reasons(
@@ -266,6 +276,11 @@ def _stick_candidates() -> list[UsbDevice]:
     from .drivers.temper import candidates
 
     return candidates()
+
+
+def _adapters() -> list[I2cAdapter]:
+    """Return the I2C buses of the machine; blocks."""
+    return list(i2c_adapters())
 
 
 def _chip(adapter: I2cAdapter, address: int) -> Chip:

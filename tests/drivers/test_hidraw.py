@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+import select
 from threading import Event
 
 import pytest
@@ -353,6 +354,36 @@ async def test_reports_that_come_at_once(
     assert await reading == REPORTS
 
 
+async def test_listen_on_a_loop_that_comes_late(
+    transport: HidrawTransport, machine: Machine
+) -> None:
+    """A report that is there is found, however late the event loop looks."""
+    assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
+    machine.send("two", STALE)
+    assert transport._node is not None
+    select.select([transport._node], [], [])
+    assert await transport.listen(0) == bytes.fromhex(STALE)
+    assert await transport.listen(0.05) is None
+
+
+async def test_unplugged_between_two_reports(
+    transport: HidrawTransport, machine: Machine, gone: asyncio.Event
+) -> None:
+    """It is known at once, though one report is there to be taken first."""
+    machine.stick("two").fail("timeout")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0, 60.0)))
+    await until(lambda: transport._waiter is not None)
+    assert transport._node is not None
+    machine.send("two", INTERNAL)
+    select.select([transport._node], [], [])
+    transport._receive()
+    machine.unplug("two")
+    transport._receive()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await reading
+    assert gone.is_set()
+
+
 @pytest.mark.parametrize("unplugged", [False, True])
 async def test_report_that_comes_with_the_limit(
     transport: HidrawTransport,
@@ -369,11 +400,13 @@ async def test_report_that_comes_with_the_limit(
         machine.unplug("two")
     else:
         machine.send("two", STALE)
+    assert transport._node is not None
+    select.select([transport._node], [], [])
     reading.cancel()
     transport._receive()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert not gone.is_set()
+    assert gone.is_set() == unplugged
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,15 @@ def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> N
     assert machine.device("two").calls["interrupt_in"] == len(REPORTS)
 
 
+def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
+    """What a drain could not take is drained before the next command."""
+    handle._unsettled = 0
+    machine.device("two")._reports = deque([bytes.fromhex(STALE)] * (DRAIN_LIMIT + 1))
+    with pytest.raises(BadFrameError, match=Fault.FLOODED):
+        handle.drain()
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+
+
 def test_flooded(handle: Handle, machine: Machine) -> None:
     """A stick that reports without end is not asked at all."""
     device = machine.device("two")
@@ -133,6 +142,17 @@ def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         handle.drain()
+
+
+def test_listen_that_comes_late(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint is asked every 10 ms, so it is listened to for longer than that."""
+    limits: list[int] = []
+    handle.exchange(READ_VALUES, LIMITS)
+    monkeypatch.setattr(handle, "_read", limits.append)
+    handle.listen(0)
+    assert limits == [25]
 
 
 def test_listen_to_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:

@@ -1,6 +1,9 @@
 """Devices are found where they are attached, whatever numbers the kernel gives them."""
 
+import os
 import shutil
+from threading import Thread
+import time
 from typing import Any
 
 import pytest
@@ -149,6 +152,23 @@ def test_unplugged_while_its_interfaces_are_read(build: Build) -> None:
     (device,) = sticks()
     (device.path / f"{device.path.name}:1.1/uevent").write_text("")
     assert not sticks()
+
+
+def test_device_that_holds_up_its_reader(build: Build) -> None:
+    """A port that is being reset costs its own device, not the others."""
+    build(gold(name="one", ports="1"), gold(name="two", ports="2"))
+    (one, two) = sticks()
+    product = one.path / "product"
+    product.unlink()
+    os.mkfifo(product)
+    held = Thread(target=sysfs.reread, args=[one])
+    held.start()
+    while not sysfs._TURN.locked():
+        time.sleep(0.001)
+    assert sysfs.reread(two) == two
+    product.write_text("TEMPerGold")  # The reader, who waited for it, ends.
+    held.join()
+    assert not sysfs._TURN.locked()
 
 
 def test_stick_without_strings(build: Build) -> None:

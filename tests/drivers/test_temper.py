@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import asdict, replace
 import json
+import os
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from custom_components.temperature_logger.drivers import (
     BadFrameError,
     DeviceAccessError,
     DeviceNotFoundError,
+    DriverError,
     Fault,
     Identity,
     Lane,
@@ -19,6 +22,8 @@ from custom_components.temperature_logger.drivers import (
     layouts,
     temper,
     transport,
+    within_deadline,
+    workers,
 )
 from custom_components.temperature_logger.drivers.temper import Temper, candidates
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
@@ -332,9 +337,8 @@ async def test_unknown_model(build: Build, lane: Lane) -> None:
         (["54454d506572ffff", "ffffffffffffffff"], Fault.BAD_REPORT),
         (["0000000000000000", "0000000000000000"], Fault.BAD_REPORT),
         (["80800b544e200000", "54454d506572476f"], Fault.BAD_REPORT),
-        (["54454d506572476f"], Fault.NO_ANSWER),
     ],
-    ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed", "half"],
+    ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed"],
 )
 async def test_answer_that_is_no_firmware(
     build: Build, lane: Lane, answer: list[str], fault: Fault
@@ -345,6 +349,58 @@ async def test_answer_that_is_no_firmware(
     with pytest.raises(BadFrameError, match=fault):
         await stick.read()
     assert commands(machine) == (1, 0)
+    await stick.close()
+
+
+async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
+    """A stick that lost half of its text is asked once more, and not for ever."""
+    machine = plug(build, "TEMPerX_V3.3", temperature=20.0, external_temperature=10.0)
+    machine.stick("stick").fail("drop-first", on="firmware", count=1)
+    stick = driver(lane)
+    assert (await stick.read()).internal_temperature == 20.0
+    assert machine.stick("stick").commands["firmware"] == 2
+    await stick.close()
+    machine.stick("stick").fail("drop-first", on="firmware")
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    assert machine.stick("stick").commands["firmware"] == 4
+    await stick.close()
+
+
+async def test_closed_while_it_is_read(build: Build, lane: Lane) -> None:
+    """A reading ends in an error of ours when the stick is given back below it."""
+    machine = plug(build, "TEMPer1F1.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    before = machine.stick("stick").commands["values"]
+    reading = asyncio.create_task(stick.read())
+    await until(lambda: machine.stick("stick").commands["values"] > before)
+    stick._close()
+    with pytest.raises(DriverError):
+        await reading
+
+
+async def test_hang_does_not_hold_who_asks(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick that hangs when it is asked who it is costs the deadline, no more."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    node = machine.device("stick").hidraw
+    assert node is not None
+    number, ends, write = node.stat().st_rdev, Event(), os.write
+
+    def hang(fd: int, data: bytes) -> int:
+        if os.fstat(fd).st_rdev == number:
+            ends.wait()
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", hang)
+    monkeypatch.setattr(workers, "DEADLINE", 0.1)
+    stick = driver(lane)
+    with pytest.raises(DeviceAccessError, match=Fault.HANGING):
+        await within_deadline(stick.identify())
+    assert lane.busy
+    ends.set()
     await stick.close()
 
 

@@ -12,6 +12,7 @@ from usb.backend import libusb1
 
 from custom_components.temperature_logger.drivers import (
     DeviceAccessError,
+    DeviceNotFoundError,
     Fault,
     Lane,
     Workers,
@@ -104,7 +105,10 @@ async def test_drained_after_an_answer(
     if unplugged:
         stick.machine.unplug("gold")
     await asyncio.sleep(0.2)
-    if not unplugged:
+    if unplugged:
+        with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+            await opened_stick.exchange(READ_VALUES, (1.0,))
+    else:
         assert await opened_stick.exchange(READ_VALUES, (1.0,)) == [REPORT]
     await opened_stick.close()
     await asyncio.sleep(0.1)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Event, Semaphore
+from threading import Event, Semaphore, Thread, current_thread
 
 import pytest
 
@@ -195,10 +195,35 @@ async def test_finish_is_not_given_up(
     assert not caplog.records
 
 
+async def test_abandoned_as_the_job_ends(lane: Lane) -> None:
+    """What a job got is given back by a worker, never by the event loop."""
+    ends, undone = Event(), Event()
+    threads: list[Thread] = []
+
+    def undo(_: object) -> None:
+        threads.append(current_thread())
+        undone.set()
+
+    task = asyncio.create_task(lane.run(ends.wait, undo=undo))
+    await asyncio.sleep(0)
+    job = lane._job
+    assert job is not None
+    ends.set()
+    job.result()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(undone.is_set)
+    assert threads != [current_thread()]
+
+
 async def test_close(workers: Workers, kernel: Event) -> None:
     """The workers end with the jobs that they have begun, and drop the others."""
     lanes = [Lane(workers) for _ in range(SIZE)]
-    tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
+    undone: list[bool] = []
+    tasks = [
+        asyncio.create_task(lane.run(kernel.wait, undo=undone.append)) for lane in lanes
+    ]
     await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(workers.close))
     await until(lambda: sum(task.cancelled() for task in tasks) == SIZE // 4)
@@ -206,3 +231,4 @@ async def test_close(workers: Workers, kernel: Event) -> None:
     await closing
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results.count(True) == SIZE - SIZE // 4
+    assert not undone

@@ -1,6 +1,6 @@
 """Thermometers wired to this machine, in plain asyncio Python.
 
-Each driver has a module of its own, which is imported when there is such a device.
+Each driver has a module of its own, which is imported when one is made or looked for.
 """
 
 from .errors import (

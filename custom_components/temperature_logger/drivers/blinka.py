@@ -33,7 +33,7 @@ class Blinka(NamedTuple):
 
 
 def import_blinka() -> Blinka:
-    """Import the libraries; in a worker, for the first time takes 20 ms."""
+    """Import the libraries; in a worker, as the first time reads many files."""
     with _ONE_AT_A_TIME, _no_board():
         from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
         from adafruit_bme280 import basic

@@ -103,6 +103,7 @@ class HidrawTransport:
         """Watch the node; on_gone is called if it goes while nobody reads."""
         self._lane = lane
         self._node: Node | None = node
+        self._lost: DriverError | None = None
         self._on_gone = on_gone
         self._reports: deque[bytes] = deque(maxlen=DRAIN_LIMIT)
         self._sending = False
@@ -145,7 +146,8 @@ class HidrawTransport:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._sent + limit):
                 return await self._next()
-        return None
+        self._receive()  # The event loop may have come too late to look.
+        return self._reports.popleft() if self._reports else None
 
     def close(self) -> asyncio.Future[None]:
         """Close the node as soon as no job uses it; the result tells when."""
@@ -161,6 +163,8 @@ class HidrawTransport:
     async def _next(self) -> bytes:
         """Wait for the next report."""
         if not self._reports:
+            if self._lost is not None:
+                raise self._lost
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -202,9 +206,10 @@ class HidrawTransport:
     def _lose(self, node: Node, err: DriverError) -> None:
         """Stop watching a node that is gone."""
         self._unwatch(node)
-        if self._waiter is None:
+        self._lost = err
+        if self._waiter is None or self._waiter.done():
             self._on_gone()
-        elif not self._waiter.done():
+        else:
             self._waiter.set_exception(err)
 
 

@@ -1,7 +1,7 @@
 """Reports to and from a stick through libusb, where it has no usable hidraw node.
 
 This module is imported in the worker that first needs it: pyusb and libusb cost
-memory and 20 ms that a machine with hidraw never pays.
+memory and time that a machine with hidraw never pays.
 Source: HID 1.11, section 7.2.2 (SET_REPORT); libusb's errors as pyusb gives them.
 """
 
@@ -83,7 +83,7 @@ class Handle:
         """Return a report beyond the answer, so many seconds after the command."""
         left = self._sent + limit - time.monotonic()
         try:
-            return self._read(max(1, round(left * 1000)))  # Zero would be for ever.
+            return self._read(max(DRAIN_LIMIT_MS, round(left * 1000)))
         except usb.core.USBTimeoutError:
             return None
         except usb.core.USBError as err:
@@ -107,6 +107,7 @@ class Handle:
             return
         except usb.core.USBError as err:
             raise _translated(err, self._node) from err
+        self._unsettled = UNSETTLED_COMMANDS
         raise BadFrameError(Fault.FLOODED)
 
     def _read(self, limit_ms: int) -> bytes:

@@ -7,7 +7,7 @@ identified by them: an attachment is the path of the controller or adapter below
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -21,8 +21,11 @@ type Ids = frozenset[tuple[int, int]]
 DEV = Path("/dev")
 SYS = Path("/sys")
 # Sixty system calls that each take no time find one device. Threads that make them at
-# once only take the interpreter from each other, and all take five times as long.
-_ONE_AT_A_TIME = Lock()
+# once only take the interpreter from each other, and all take five times as long. But
+# a device whose port is being reset can hold up who reads its strings: nobody waits for
+# another longer than a hundred readers in turn would take.
+PATIENCE = 0.05
+_TURN = Lock()
 # What reading says of a device that goes, or comes, at the same time.
 _VANISHED = (LookupError, OSError, ValueError)
 
@@ -136,7 +139,7 @@ def usb_device(controller: str, ports: str, ids: Ids) -> UsbDevice:
     """Return what is plugged in at a place; raise DeviceNotFoundError if nothing is."""
     numbers = ports.split(".")
     hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
-    with _ONE_AT_A_TIME:
+    with _in_turn():
         for root in (SYS / "devices" / controller).glob("usb*"):
             bus = root.name.removeprefix("usb")
             path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
@@ -150,6 +153,17 @@ def reread(device: UsbDevice) -> UsbDevice:
     """Return a device as it is now."""
     ids = frozenset({(device.vendor_id, device.product_id)})
     return usb_device(device.controller, device.ports, ids)
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Let the threads read one after the other, as far as none of them hangs."""
+    taken = _TURN.acquire(timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        if taken:
+            _TURN.release()
 
 
 def _usb_device(path: Path, controller: str, ids: Ids) -> UsbDevice | None:
@@ -196,11 +210,11 @@ def i2c_adapters() -> Iterator[I2cAdapter]:
 
 def i2c_adapter(key: str) -> I2cAdapter:
     """Return the adapter with this key; raise DeviceNotFoundError if it is gone."""
-    # Most keys begin with the path of the adapter's parent, which saves reading what
-    # other adapters a machine has.
+    # Where there is no device tree a key begins with the path of the adapter's parent,
+    # which saves reading what other adapters a machine has.
     parent = (SYS / "devices" / key).parent
     found = chain(_i2c_adapters(parent), i2c_adapters())
-    with _ONE_AT_A_TIME:
+    with _in_turn():
         adapter = next((adapter for adapter in found if adapter.key == key), None)
     if adapter is None:
         raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)

@@ -99,6 +99,13 @@ class Temper:
         """The fields of a reading that this stick can have."""
         return self._layout.quantities if self._layout else ()
 
+    @property
+    def _opened(self) -> Transport:
+        """The opened stick; it may be closed while a reading waits."""
+        if self._transport is None:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return self._transport
+
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none.
 
@@ -122,9 +129,12 @@ class Temper:
         Raises DriverError if there is none.
         """
         try:
-            return (await self._connect(unasked=True))[0]
-        finally:
-            await self.close()
+            firmware, _ = await self._connect(unasked=True)
+        except BaseException:
+            self._close()
+            raise
+        await self.close()
+        return firmware
 
     async def close(self) -> None:
         """Close the node, and give the kernel back what was taken from it."""
@@ -153,6 +163,9 @@ class Temper:
         self._transport = transport
         await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+        if len(halves) == 1:
+            # TEMPerX_V3.3 is known to lose the first half; a pedal sends none.
+            halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) < len(FIRMWARE_LIMITS):
             raise BadFrameError(Fault.NO_ANSWER)
         return _text(b"".join(halves)), device.product
@@ -203,7 +216,6 @@ class Temper:
         """Ask for the values as the layout says."""
         if TYPE_CHECKING:
             assert self._layout is not None
-            assert self._transport is not None
         layout = self._layout
         reports: list[bytes] = []
         for _ in range(layout.asks):
@@ -215,7 +227,7 @@ class Temper:
             reading = decode(reports, layout)
         if not reports:
             # A stick without its probe is silent, but a dead one is, too.
-            halves = await self._transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+            halves = await self._opened.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
             if len(halves) < len(FIRMWARE_LIMITS):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
@@ -229,19 +241,15 @@ class Temper:
         answer shows only by the answer that follows it. To wait for that at each
         reading would double its time.
         """
-        if TYPE_CHECKING:
-            assert self._transport is not None
         if self._last is None or _jumped(self._last, reading):
-            surplus = await self._transport.listen(ANSWERED)
+            surplus = await self._opened.listen(ANSWERED)
             if surplus is not None and belongs(surplus, layout):
                 raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
         self._last = reading
 
     async def _ask(self, limits: tuple[float, ...]) -> list[bytes]:
         """Send the value command and keep what comes for diagnostics."""
-        if TYPE_CHECKING:
-            assert self._transport is not None
-        reports = await self._transport.exchange(READ_VALUES, limits)
+        reports = await self._opened.exchange(READ_VALUES, limits)
         self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
 

@@ -41,7 +41,8 @@ class LibusbTransport:
     """One stick claimed through libusb; an exchange holds a worker while it waits.
 
     To find that no report waits costs a time-out, which a reading has no time for. So
-    what came beyond an answer is dropped after it, once nothing can come any more.
+    what came beyond an answer is dropped after it, once a late report would be there.
+    Nobody else can ask a claimed stick, so nothing is known to come after that.
     """
 
     def __init__(self, lane: Lane, handle: Handle) -> None:
@@ -87,7 +88,7 @@ class LibusbTransport:
         self._drain = asyncio.get_running_loop().create_task(self._drain_now())
 
     async def _drain_now(self) -> None:
-        """Drop what came; an error shows at the next exchange."""
+        """Drop what came; an error shows at the next exchange, which drains again."""
         with suppress(DriverError):
             if self._handle is not None:
                 await self._lane.run(self._handle.drain)

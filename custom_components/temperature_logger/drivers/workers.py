@@ -8,11 +8,12 @@ even on a node opened non-blocking.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from .errors import DeviceAccessError, Fault
 
-# A poll takes 0.1 s at most and a fresh opening 1.2 s. Six leave a write that hangs in
+# A poll takes 0.3 s at most and a fresh opening 1.5 s. Six leave a write that hangs in
 # the kernel, for 5 s, the time to end before the next one is tried.
 DEADLINE: Final = 6
 # Threads start when there is work. Nine that are not set apart keep a poll of 333
@@ -67,8 +68,8 @@ class Lane:
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            if undo is not None:
-                future.add_done_callback(lambda ended: _undo(ended, undo))
+            if undo is not None and not future.cancelled():
+                self.finish(partial(_undo, future, undo))
             raise
         finally:
             # An error keeps this frame alive: were it to keep the error, too, what the
