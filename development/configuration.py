@@ -16,7 +16,7 @@ from homeassistant.components.recorder import DEFAULT_DB_FILE
 from homeassistant.util import dt as dt_util
 
 from custom_components.temperature_logger.const import CONF_INTERVAL, DOMAIN
-from emulation.machine import Machine, scratch
+from emulation.spec import SpecFile
 
 from . import past
 from .devices import MACHINE, ROOT, EntrySpec
@@ -59,12 +59,10 @@ def machine(folder: Path) -> Path | None:
 def check_machine(path: Path) -> None:
     """Refuse a machine that was edited into something that cannot be emulated."""
     try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-        with scratch() as root, Machine(spec, Path(root)):
-            pass
-    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        SpecFile(path)
+    except ValueError as err:
         raise DevelopError(
-            f"{path} cannot be emulated ({type(err).__name__}: {err}). "
+            f"{path} cannot be emulated: {err}. "
             "Mend it, or delete the folder to start anew."
         ) from err
 

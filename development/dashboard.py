@@ -10,13 +10,20 @@ URL_PATH = "temperature-logger"
 # As many columns of cards as a wide screen shows.
 WIDE = 4
 
+THERMOMETER = "mdi:thermometer"
+
 type Card = dict[str, Any]
 
-# The ends of a gauge's scale, by device class: what rooms and weather have.
+ICONS: Mapping[str, str] = {
+    "atmospheric_pressure": "mdi:gauge",
+    "humidity": "mdi:water-percent",
+}
+
+# The ends of a gauge's scale, by device class: what freezers, rooms and weather have.
 SCALES: Mapping[str, tuple[float, float]] = {
     "atmospheric_pressure": (960, 1060),
     "humidity": (0, 100),
-    "temperature": (-10, 40),
+    "temperature": (-30, 40),
 }
 
 
@@ -69,12 +76,15 @@ def _class(values: list[Value]) -> Card:
     """Return the curves of one physical quantity, those of all devices together."""
     title = values[0].device_class.replace("_", " ").capitalize()
     names = {value.entity_id: f"{value.device} {value.name}" for value in values}
-    return _section(title, [_history(names, hours=14 * 24)], columns=WIDE)
+    icon = ICONS.get(values[0].device_class, THERMOMETER)
+    return _section(title, [_history(names, hours=14 * 24)], columns=WIDE, icon=icon)
 
 
-def _section(title: str, cards: list[Card], columns: int = 1) -> Card:
+def _section(
+    title: str, cards: list[Card], columns: int = 1, icon: str = THERMOMETER
+) -> Card:
     """Return cards below a heading."""
-    heading = {"type": "heading", "heading": title, "icon": "mdi:thermometer"}
+    heading = {"type": "heading", "heading": title, "icon": icon}
     return {"type": "grid", "column_span": columns, "cards": [heading, *cards]}
 
 

@@ -12,7 +12,8 @@ import resource
 import select
 import sys
 
-from .machine import Machine, SpecFile
+from .machine import Machine
+from .spec import SpecFile
 
 FOLLOW = 0.2
 """Seconds between two looks at the spec."""
@@ -33,8 +34,13 @@ def main() -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         while not stdin_closed():
+            problem = file.problem
             if file.reread():
                 machine.reload(file.spec)
+            elif file.problem not in {problem, ""}:
+                sys.stderr.write(
+                    f"{arguments.spec}: {file.problem}. The machine stays as it was.\n"
+                )
     with suppress(OSError):
         arguments.root.rmdir()
 

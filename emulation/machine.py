@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import import_module
-import json
 import os
 from pathlib import Path
 import tempfile
@@ -36,35 +35,17 @@ def place_of(spec: Mapping[str, Any]) -> Place:
     return Place(**{k: spec[k] for k in ("controller", "bus", "ports") if k in spec})
 
 
-class SpecFile:
-    """A machine spec that may be changed while it is used."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the spec."""
-        self._path = path
-        self._changed = 0
-        self.spec: dict[str, Any] = {}
-        self.reread()
-
-    def reread(self) -> bool:
-        """Read the spec again if it has changed, and tell whether it has."""
-        changed = self._path.stat().st_mtime_ns
-        if changed == self._changed:
-            return False
-        try:
-            self.spec = json.loads(self._path.read_text())
-        except ValueError:
-            # Half written; the next look finds the rest.
-            return False
-        self._changed = changed
-        return True
-
-
 def reload_buses(buses: Buses, spec: Spec) -> None:
     """Take over the values and faults of a spec's chips and buses."""
     for entry in spec.get("i2c", []):
-        buses.numbered[entry["bus"]].fail_as(entry.get("fault"))
+        if entry["bus"] not in buses.numbered:
+            continue  # It comes with the next start.
+        bus = buses.numbered[entry["bus"]]
+        bus.fail_as(entry.get("fault"))
+        known = {chip.name for chip in bus.chips.values()}
         for chip_spec in entry.get("chips", []):
+            if chip_spec["name"] not in known:
+                continue
             chip, fresh = buses.chip(chip_spec["name"]), Chip(chip_spec)
             chip.values, chip.chip_id = fresh.values, fresh.chip_id
             chip.calibration, chip.fault = fresh.calibration, fresh.fault
@@ -195,6 +176,8 @@ class Machine:
         reload_buses(self.buses, spec)
         for entry in spec.get("usb", []):
             name, stick = entry["name"], Stick(entry)
+            if name not in self._sticks:
+                continue  # It comes with the next start.
             self._sticks[name].values = stick.values
             self._sticks[name].fault = stick.fault
             moved = place_of(entry) != place_of(self._usb[name])

@@ -18,7 +18,8 @@ from typing import override
 
 from . import libusb
 from .i2c import Buses
-from .machine import SpecFile, reload_buses, scratch
+from .machine import reload_buses, scratch
+from .spec import SpecFile
 
 SPEC, ROOT = "EMULATED_MACHINE", "EMULATED_MACHINE_ROOT"
 SYSFS = "custom_components.temperature_logger.drivers.sysfs"

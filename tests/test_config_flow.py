@@ -443,17 +443,52 @@ async def test_nowhere_to_move(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
     """While the device is read where it is, there is nothing to pick; look again."""
-    machine = build(GOLD, i2c=[PINS])
+    machine = build(GOLD, TWO, i2c=[PINS])
     entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
     form = await begin(hass, entry)
     assert form["step_id"] == "nothing_found"
-    assert "Move it first" in hints(form)
+    assert hints(form).startswith("- TEMPerGold still works where it was set up.")
     await hass.config_entries.async_unload(entry.entry_id)
-    machine.replug("gold", ports="2")
+    machine.unplug("gold")
+    form = await submit(hass, form)
+    assert hints(form).startswith("- TEMPerGold is not found anywhere.")
+    machine.plug("gold", ports="3")
     form = await submit(hass, form)
     assert form["step_id"] == "reconfigure"
-    result = await submit(hass, form, device=f"usb-{CONTROLLER}-2")
+    result = await submit(hass, form, device=f"usb-{CONTROLLER}-3")
     assert result["reason"] == "reconfigure_successful"
+
+
+async def test_chip_moved_nowhere(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """For a chip the addresses are named where none answers, and no sticks."""
+    entry = await set_up(BME_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.chip("bme").fail("gone")
+    form = await begin(hass, entry)
+    assert form["step_id"] == "nothing_found"
+    assert [hint.split(". ")[0] for hint in hints(form).split("\n")] == [
+        "- No chip answers at I2C address 0x76 (soc/i2c@7e804000)",
+        "- No chip answers at I2C address 0x77 (soc/i2c@7e804000)",
+    ]
+
+
+async def test_move_to_a_port_that_cannot_be_read(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """What is wrong with what is there is said, and nothing that it contradicts."""
+    machine = build(GOLD, TWO)
+    entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.stick("gold").fail("timeout")
+    machine.replug("gold", ports="3")
+    form = await begin(hass, entry)
+    assert form["step_id"] == "nothing_found"
+    assert "does not answer" in hints(form)
+    assert hints(form).count("\n") == 0
 
 
 @pytest.mark.warns("Error fetching BME280 data")

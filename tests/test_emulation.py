@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+import re
 import select
 import stat
 import struct
@@ -19,12 +20,18 @@ import usb.util
 from emulation.chips import CALIBRATIONS, DATA, Calibration, Chip, codes
 from emulation.i2c import Message
 from emulation.machine import Machine, scratch
+from emulation.spec import SpecFile
 from emulation.sticks import MODELS, Stick
 from emulation.values import now, value_at
 
 FIRMWARE = bytes.fromhex("0186ff0100000000")
 VALUES = bytes.fromhex("0180330100000000")
 SET_REPORT = (0x21, 9, 0x0200, 1)
+GOLD: dict[str, Any] = {
+    "name": "gold",
+    "model": "TEMPerGold_V3.4",
+    "temperature": 20.0,
+}
 MACHINES = Path(__file__).parent.parent / "emulation/machines"
 
 
@@ -388,3 +395,58 @@ def test_reload(machine: Machine) -> None:
     assert answer(machine.stick("TEMPerGold_V3.1"), VALUES) == ["808000644e200000"]
     assert machine.chip("bme280 0").values["temperature"] == 3.0
     assert machine.chip("bme280 0").fault
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ([], "the machine: 'list' object has no attribute 'get'"),
+        ({"usb": [{"name": "a"}]}, "a: 'model' is missing or not known"),
+        ({"usb": [GOLD | {"model": "X"}]}, "gold: 'X' is missing or not known"),
+        ({"usb": [GOLD | {"fault": "X"}]}, "gold: 'X' is missing or not known"),
+        ({"usb": [GOLD | {"ports": 1}]}, "gold: ports is a text, such as 1.4"),
+        ({"usb": [GOLD, GOLD]}, "two USB devices have the same name or port"),
+        (
+            {"usb": [GOLD | {"temperature": "warm"}]},
+            "gold: could not convert string to float: 'warm'",
+        ),
+        ({"i2c": [{"chips": []}]}, "an I2C bus: 'bus' is missing or not known"),
+        (
+            {"i2c": [{"bus": 1, "chips": [{"name": "b", "address": "zz"}]}]},
+            "b: invalid literal for int",
+        ),
+    ],
+)
+def test_machine_that_cannot_be_emulated(
+    tmp_path: Path, spec: object, problem: str
+) -> None:
+    """A file that was edited wrongly is refused in words, and what was before stays."""
+    path = tmp_path / "machine.json"
+    path.write_text(json.dumps(spec))
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        SpecFile(path)
+    good = {"usb": [GOLD]}
+    path.write_text(json.dumps(good))
+    file = SpecFile(path)
+    os.utime(path, ns=(0, 1))
+    path.write_text(json.dumps(spec))
+    assert not file.reread()
+    assert problem in file.problem
+    assert file.spec == good
+    path.unlink()
+    assert not file.reread()
+    path.write_text(json.dumps(good))
+    os.utime(path, ns=(0, 2))
+    assert file.reread()
+    assert not file.problem
+
+
+def test_what_comes_with_the_next_start(tmp_path: Path) -> None:
+    """A device more in the file is no reason to end."""
+    bus: dict[str, Any] = {"bus": 1, "chips": [{"name": "b", "address": "0x76"}]}
+    more = {"bus": 1, "chips": [*bus["chips"], {"name": "c", "address": "0x77"}]}
+    with Machine({"usb": [GOLD], "i2c": [bus]}, tmp_path) as machine:
+        machine.reload(
+            {"usb": [GOLD, GOLD | {"name": "more"}], "i2c": [more, more | {"bus": 2}]}
+        )
+        assert machine.stick("gold").values["temperature"] == GOLD["temperature"]

@@ -102,7 +102,7 @@ async def add_everything(session: ClientSession) -> None:
         picked = form["data_schema"][0]["default"]
         added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": picked})
         assert added["type"] == "create_entry"
-    assert "set up already" in form["description_placeholders"]["hints"]
+    assert "does not answer" in form["description_placeholders"]["hints"]
 
 
 def our(states: list[dict[str, Any]]) -> dict[str, float]:

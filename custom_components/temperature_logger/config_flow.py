@@ -135,8 +135,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         options = self._options()
         if not options:
             step_id = "nothing_found"
-            if self._entry is not None and self._entry.unique_id in self._owned():
-                problems = [Problem(key=Hint.NOT_MOVED)]
+            problems = self._problems_of_a_move()
         hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
@@ -190,6 +189,20 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_update_reload_and_abort(
             entry, unique_id=self.unique_id, data=data
         )
+
+    def _problems_of_a_move(self) -> list[Problem]:
+        """Return why there is no place to pick, said of the device that was moved."""
+        if self._entry is None:
+            return self._found.problems
+        details = {"device": self._entry.title}
+        if self._entry.unique_id in self._owned():
+            return [Problem(key=Hint.NOT_MOVED, details=details)]
+        return [
+            Problem(key=Hint.MOVED_NOWHERE, details=details)
+            if problem.key is Hint.ALL_SET_UP
+            else problem
+            for problem in self._found.problems
+        ]
 
     def _owned(self) -> set[str]:
         """Return the places that are not looked at: another entry reads there."""

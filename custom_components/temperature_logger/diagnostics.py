@@ -1,11 +1,12 @@
 """All that a report of a problem needs."""
 
-from dataclasses import asdict
 from typing import Any
 
 from homeassistant.core import HomeAssistant
 
+from .const import CONF_QUANTITIES
 from .coordinator import TemperatureLoggerConfigEntry
+from .drivers import Reading
 
 
 async def async_get_config_entry_diagnostics(
@@ -28,6 +29,15 @@ async def async_get_config_entry_diagnostics(
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,
-        "reading": asdict(coordinator.data),
-        "reading_before_calibration": asdict(raw) if raw else None,
+        "reading": _values(entry, coordinator.data),
+        "reading_before_calibration": _values(entry, raw) if raw else None,
+    }
+
+
+def _values(
+    entry: TemperatureLoggerConfigEntry, reading: Reading
+) -> dict[str, float | None]:
+    """Return the values of a reading that the device can have."""
+    return {
+        quantity: getattr(reading, quantity) for quantity in entry.data[CONF_QUANTITIES]
     }

@@ -71,6 +71,7 @@ class Hint(StrEnum):
     """What a search says besides the faults of devices."""
 
     ALL_SET_UP = "all_set_up"
+    MOVED_NOWHERE = "moved_nowhere"
     NO_BUS = "no_bus"
     NO_STICK = "no_stick"
     NOT_MOVED = "not_moved"
@@ -156,6 +157,8 @@ def _reasons(
     kinds: set[str], devices: list[UsbDevice], adapters: list[I2cAdapter], found: Found
 ) -> Iterator[Problem]:
     """Yield why there is no device to pick, so that there is always a next step."""
+    if any(isinstance(problem.key, Fault) for problem in found.problems):
+        return  # What is there, and why it cannot be picked, has been said.
     if found.owned:
         yield Problem(key=Hint.ALL_SET_UP)
         return

@@ -1,0 +1,91 @@
+"""The file that says what is emulated, and what of it cannot be."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+import json
+from pathlib import Path
+from typing import Any
+
+from .chips import Chip
+from .i2c import Bus
+from .machine import Spec, place_of
+from .sticks import QUANTITIES, Stick
+from .tree import Adapter
+from .values import value_at
+
+
+class SpecFile:
+    """A machine spec that may be changed while it is used."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the spec; raise ValueError if it cannot be emulated."""
+        self._path = path
+        self._changed = 0
+        self.problem = ""
+        """Why what the file says now is not taken over."""
+        self.spec: dict[str, Any] = {}
+        if not self.reread():
+            raise ValueError(self.problem)
+
+    def reread(self) -> bool:
+        """Read the spec again if it has changed, and tell whether it was taken over."""
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if changed == self._changed:
+                return False
+            text = self._path.read_text()
+        except OSError as err:  # Perhaps it is just being replaced.
+            self.problem = str(err)
+            return False
+        self._changed = changed
+        try:
+            spec = json.loads(text)
+            check(spec)
+        except ValueError as err:
+            self.problem = str(err)
+            return False
+        self.problem = ""
+        self.spec = spec
+        return True
+
+
+def check(spec: Spec) -> None:
+    """Raise ValueError, in words, for a machine that cannot be emulated."""
+    with _in_words("the machine"):
+        sticks, buses = spec.get("usb", []), spec.get("i2c", [])
+        names = [entry["name"] for entry in sticks]
+        places = [place_of(entry) for entry in sticks if entry.get("plugged", True)]
+        if len(set(names)) < len(names) or len(set(places)) < len(places):
+            raise ValueError("two USB devices have the same name or port")
+    for entry in sticks:
+        with _in_words(entry["name"]):
+            Stick(entry)
+            _check_values(entry)
+            if not isinstance(place_of(entry).ports, str):
+                raise TypeError("ports is a text, such as 1.4")
+    for bus in buses:
+        with _in_words("an I2C bus"):
+            Adapter.from_spec(bus)
+            Bus({**bus, "chips": []})
+        for entry in bus.get("chips", []):
+            with _in_words(entry.get("name", "a chip")):
+                Chip(entry)
+                _check_values(entry)
+
+
+def _check_values(entry: Mapping[str, Any]) -> None:
+    """Raise ValueError for a value that is neither a number nor one at each time."""
+    for quantity in (*QUANTITIES, "pressure"):
+        if (value := value_at(entry.get(quantity), 0)) is not None:
+            float(value)
+
+
+@contextmanager
+def _in_words(name: str) -> Generator[None]:
+    """Turn what goes wrong with a part of a spec into a ValueError that names it."""
+    try:
+        yield
+    except LookupError as err:
+        raise ValueError(f"{name}: {err} is missing or not known") from err
+    except (AttributeError, TypeError, ValueError) as err:
+        raise ValueError(f"{name}: {err}") from err
