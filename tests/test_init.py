@@ -3,8 +3,11 @@
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
 
 from .conftest import BME_PLACE, GOLD, GOLD_PLACE, SetUp, pass_time
@@ -55,3 +58,19 @@ async def test_missing_device_is_retried(
     machine.plug("gold")
     await pass_time(hass, 30)
     assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_history_without_a_recorder(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """The actions are there, and say what is missing."""
+    assert await async_setup_component(hass, DOMAIN, {})
+    await set_up(GOLD_PLACE)
+    with pytest.raises(HomeAssistantError, match="recorder is not set up"):
+        await hass.services.async_call(
+            DOMAIN,
+            "get_readings",
+            {"entity_id": "sensor.tempergold_temperature"},
+            blocking=True,
+            return_response=True,
+        )

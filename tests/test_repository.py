@@ -66,7 +66,7 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
-    assert set(texts["exceptions"]) == {*Fault, *Hint}
+    assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
     assert set(texts["issues"]) == REPAIRABLE
 
 

@@ -2,13 +2,28 @@
 
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.typing import ConfigType
 
-from .const import CONF_KIND
+from .actions import async_register_actions
+from .const import CONF_KIND, DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .kinds import async_import_drivers
 from .repairs import async_update_issue
+from .view import ReadingsView
 
 PLATFORMS = [Platform.SENSOR]
+CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
+
+
+async def async_setup(
+    hass: HomeAssistant,
+    config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
+) -> bool:
+    """Offer the history; it is there while no device is loaded, too."""
+    async_register_actions(hass)
+    hass.http.register_view(ReadingsView)
+    return True
 
 
 async def async_setup_entry(

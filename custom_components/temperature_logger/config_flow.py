@@ -13,13 +13,7 @@ from homeassistant.config_entries import (
     ConfigFlowResult,
     OptionsFlowWithReload,
 )
-from homeassistant.const import (
-    CONF_DEVICE,
-    UnitOfPressure,
-    UnitOfRatio,
-    UnitOfTemperature,
-    UnitOfTime,
-)
+from homeassistant.const import CONF_DEVICE, UnitOfTime
 from homeassistant.core import callback
 from homeassistant.helpers.selector import (
     NumberSelector,
@@ -52,16 +46,12 @@ from .coordinator import TemperatureLoggerConfigEntry
 from .discovery import ADDRESSES, Found, Hint, Problem, async_search
 from .drivers import DriverError, Fault, i2c_place, within_deadline
 from .kinds import async_make_driver, place
+from .units import UNITS, base
 
 # What an owner may correct: beyond it the sensor is broken, not off.
 FACTORS: Final = (0.5, 2.0)
 OFFSETS: Final = {"humidity": 50.0, "pressure": 200.0, "temperature": 50.0}
 NEUTRAL: Final = {CONF_FACTOR: 1.0, CONF_OFFSET: 0.0}
-UNITS: Final = {
-    "humidity": UnitOfRatio.PERCENTAGE,
-    "pressure": UnitOfPressure.HPA,
-    "temperature": UnitOfTemperature.CELSIUS,
-}
 
 
 class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -290,16 +280,11 @@ def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
     return NumberSelector(config)
 
 
-def _base(quantity: str) -> str:
-    """Return what a quantity is of: internal_temperature is a temperature."""
-    return quantity.rpartition("_")[2]
-
-
 def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
     """Yield name, quantity and part of each field of the calibration."""
     for quantity in quantities:
         yield f"{quantity}_{CONF_OFFSET}", quantity, CONF_OFFSET
-        if _base(quantity) == "temperature":
+        if base(quantity) == "temperature":
             yield f"{quantity}_{CONF_FACTOR}", quantity, CONF_FACTOR
 
 
@@ -309,7 +294,7 @@ def _options_schema(quantities: list[str]) -> vol.Schema:
         vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1)
     }
     for name, quantity, part in _fields(quantities):
-        unit = UNITS[_base(quantity)] if part == CONF_OFFSET else None
+        unit = UNITS[base(quantity)] if part == CONF_OFFSET else None
         fields[vol.Required(name)] = _number(unit, 0.001)
     return vol.Schema(fields)
 
@@ -349,6 +334,6 @@ def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
         elif part == CONF_FACTOR:
             if not FACTORS[0] <= value <= FACTORS[1]:
                 errors[name] = "factor_out_of_range"
-        elif not abs(value) <= OFFSETS[_base(quantity)]:  # Not a number is not, too.
-            errors[name] = f"{_base(quantity)}_offset_out_of_range"
+        elif not abs(value) <= OFFSETS[base(quantity)]:  # Not a number is not, too.
+            errors[name] = f"{base(quantity)}_offset_out_of_range"
     return errors

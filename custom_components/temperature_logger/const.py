@@ -1,6 +1,7 @@
 """Names and numbers shared by the rooms."""
 
 from datetime import timedelta
+from enum import StrEnum
 import logging
 from typing import Final
 
@@ -28,5 +29,18 @@ DEFAULT_INTERVAL: Final = 300
 # hour it is no curve.
 MIN_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 3600
+# Days of history that are promised.
+RETENTION: Final = 14
 # The first retry of a device that failed; each further one waits twice as long.
 RETRY: Final = timedelta(seconds=15)
+
+
+class Refusal(StrEnum):
+    """Why a question about the history gets no answer: the key of the text."""
+
+    NO_RECORDER = "no_recorder"
+    NO_STATISTICS = "no_statistics"
+    NOT_A_READING = "not_a_reading"
+    RECORDER_CHANGED = "recorder_changed"
+    START_AFTER_END = "start_after_end"
+    TARGET_NOT_FOUND = "target_not_found"

@@ -1,0 +1,165 @@
+"""Readings as an answer: rows, columns or CSV. Everything here blocks."""
+
+from collections.abc import Iterable
+import csv
+from datetime import UTC, datetime
+import io
+from itertools import repeat
+import sys
+from typing import Any
+
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers.json import json_bytes
+
+from . import history
+from .const import DOMAIN, Refusal
+from .drivers import QUANTITIES
+from .history import STATISTICS, Columns, SchemaError
+from .request import Request
+from .targets import Target
+
+TIME = "collected_at"
+
+
+def check(hass: HomeAssistant, request: Request) -> None:
+    """Raise HomeAssistantError where the recorder cannot answer."""
+    try:
+        history.check_schema(hass)
+    except SchemaError as err:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.RECORDER_CHANGED,
+            translation_placeholders={"missing": str(err)},
+        ) from err
+    entities = {e for target in request.targets for e in target.entities.values()}
+    if request.period != "raw" and not history.have_statistics(hass, entities):
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.NO_STATISTICS,
+            translation_placeholders={"period": request.period},
+        )
+
+
+def readings(
+    hass: HomeAssistant, request: Request, limit: int, *, as_rows: bool
+) -> dict[str, Any]:
+    """Return the answer of the action, with up to so many readings of all devices."""
+    check(hass, request)
+    devices: list[dict[str, Any]] = []
+    truncated = False
+    for target in request.targets:
+        found = _columns(hass, request, target, limit)
+        limit -= len(found.collected_at)
+        truncated |= found.truncated
+        content = _rows(found) if as_rows else _as_columns(found)
+        devices.append(_head(request, target) | {"readings": content})
+    return _frame(request) | {"truncated": truncated, "devices": devices}
+
+
+def json_start(hass: HomeAssistant, request: Request) -> bytes:
+    """Return what comes before the devices in the answer over HTTP."""
+    check(hass, request)
+    return json_bytes(_frame(request)).removesuffix(b"}") + b',"devices":['
+
+
+def json_device(hass: HomeAssistant, request: Request, number: int) -> bytes:
+    """Return one device of the answer over HTTP."""
+    target = request.targets[number]
+    found = _columns(hass, request, target, sys.maxsize)
+    answer = _head(request, target) | {"readings": _as_columns(found)}
+    return (b"," if number else b"") + json_bytes(answer)
+
+
+def csv_start(hass: HomeAssistant, request: Request) -> bytes:
+    """Return the line that says what each column is, and its unit."""
+    check(hass, request)
+    units = _units(request, list(request.units))
+    return _csv(
+        [["device", TIME, *(f"{name} [{unit}]" for name, unit in units.items())]]
+    )
+
+
+def csv_device(hass: HomeAssistant, request: Request, number: int) -> bytes:
+    """Return the lines of one device; columns that it does not have are empty."""
+    target = request.targets[number]
+    found = _columns(hass, request, target, sys.maxsize)
+    return _csv(
+        zip(
+            repeat(target.name, len(found.collected_at)),
+            map(iso, found.collected_at),
+            *(
+                found.values.get(name, repeat(None, len(found.collected_at)))
+                for name in _units(request, list(request.units))
+            ),
+            strict=True,
+        )
+    )
+
+
+def iso(time: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
+    return f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _columns(
+    hass: HomeAssistant, request: Request, target: Target, limit: int
+) -> Columns:
+    """Return the readings of one device."""
+    units = {quantity: request.units[quantity] for quantity in target.entities}
+    span = request.span(limit)
+    if request.period == "raw":
+        return history.raw(hass, target.entities, units, span)
+    return history.statistics(hass, target.entities, units, span, request.period)
+
+
+def _frame(request: Request) -> dict[str, Any]:
+    """Return what an answer says of itself."""
+    return {
+        "start": iso(request.start),
+        "end": iso(request.end),
+        "period": request.period,
+    }
+
+
+def _head(request: Request, target: Target) -> dict[str, Any]:
+    """Return what an answer says of a device."""
+    return {
+        "device_id": target.device_id,
+        "name": target.name,
+        "units": _units(request, list(target.entities)),
+    }
+
+
+def _units(request: Request, quantities: list[str]) -> dict[str, str]:
+    """Return the unit of each column."""
+    in_order = [quantity for quantity in QUANTITIES if quantity in quantities]
+    if request.period == "raw":
+        return {quantity: request.units[quantity] for quantity in in_order}
+    return {
+        f"{quantity}_{kind}": request.units[quantity]
+        for quantity in in_order
+        for kind in STATISTICS
+    }
+
+
+def _rows(found: Columns) -> list[dict[str, Any]]:
+    """Return one dictionary per reading."""
+    names = (TIME, *found.values)
+    times = map(iso, found.collected_at)
+    return [
+        dict(zip(names, row, strict=True))
+        for row in zip(times, *found.values.values(), strict=True)
+    ]
+
+
+def _as_columns(found: Columns) -> dict[str, Any]:
+    """Return one list per quantity, and the Unix times."""
+    return {TIME: found.collected_at, **found.values}
+
+
+def _csv(lines: Iterable[Iterable[object]]) -> bytes:
+    """Return lines of CSV (RFC 4180)."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(lines)
+    return text.getvalue().encode()

@@ -1,0 +1,296 @@
+"""Readings as the recorder keeps them: the only module that knows its tables.
+
+Everything here blocks and belongs into the recorder's executor. A row holds a value in
+the unit that was shown when it was written; only the row's own attributes tell which
+one that was. Rows whose unit is not known are left out, as are those without a value.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from heapq import merge
+from itertools import pairwise, repeat
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from homeassistant.components.recorder.statistics import (
+    get_metadata,
+    statistics_during_period,
+)
+from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.recorder import session_scope
+from homeassistant.util import dt as dt_util
+from homeassistant.util.json import json_loads_object
+from sqlalchemy import Connection, Select, column, inspect, select, table
+
+from .calibration import DIGITS
+from .request import Span
+from .units import CONVERTERS, base
+
+type Series = tuple[list[float], list[float]]
+"""Unix times and values, in the order asked for."""
+
+# Values of one device that are closer together, in seconds, are of one reading.
+TOGETHER: Final = 2
+# Rows at a time: as many objects at once as not to wake the garbage collector, which
+# stops everything while it looks at all that Home Assistant has.
+CHUNK: Final = 500
+STATISTICS: Final = ("min", "mean", "max")
+
+_STATES: Final = table(
+    "states",
+    column("attributes_id"),
+    column("last_updated_ts"),
+    column("metadata_id"),
+    column("state"),
+)
+_STATES_META: Final = table("states_meta", column("entity_id"), column("metadata_id"))
+_STATE_ATTRIBUTES: Final = table(
+    "state_attributes", column("attributes_id"), column("shared_attrs")
+)
+_TABLES: Final = (_STATES, _STATES_META, _STATE_ATTRIBUTES)
+
+
+class SchemaError(Exception):
+    """The recorder's tables are not as this module knows them."""
+
+
+class Columns(NamedTuple):
+    """The readings of one device, a list per quantity."""
+
+    collected_at: list[int]
+    """Unix times."""
+    values: dict[str, list[float | None]]
+    truncated: bool
+    """Whether there were more than the limit."""
+
+
+def check_schema(hass: HomeAssistant) -> None:
+    """Raise SchemaError if a column is missing that is needed here."""
+    with session_scope(hass=hass, read_only=True) as session:
+        inspector = inspect(session.connection())
+        for known in _TABLES:
+            found = {column["name"] for column in inspector.get_columns(known.name)}
+            if missing := {column.name for column in known.columns} - found:
+                raise SchemaError(f"{known.name}: {', '.join(sorted(missing))}")
+
+
+def raw(
+    hass: HomeAssistant,
+    entities: Mapping[str, str],
+    units: Mapping[str, str],
+    span: Span,
+) -> Columns:
+    """Return each reading of a device, given its entities and units by quantity."""
+    with session_scope(hass=hass, read_only=True) as session:
+        connection = session.connection()
+        ids = _metadata_ids(connection, entities)
+        series = {
+            quantity: _series(connection, ids[entity], quantity, units[quantity], span)
+            for quantity, entity in entities.items()
+            if entity in ids
+        }
+    return _merged(series, span)
+
+
+def statistics(
+    hass: HomeAssistant,
+    entities: Mapping[str, str],
+    units: Mapping[str, str],
+    span: Span,
+    period: Literal["5minute", "hour", "day"],
+) -> Columns:
+    """Return minimum, mean and maximum of each period, as <quantity>_<type>."""
+    found = statistics_during_period(
+        hass,
+        dt_util.utc_from_timestamp(span.start),
+        dt_util.utc_from_timestamp(span.end),
+        set(entities.values()),
+        period,
+        {
+            str(CONVERTERS[base(quantity)].UNIT_CLASS): unit
+            for quantity, unit in units.items()
+        },
+        set(STATISTICS),
+    )
+    rows: dict[int, dict[str, float | None]] = {}
+    for quantity, entity in entities.items():
+        for one in found.get(entity, []):
+            row: Mapping[str, Any] = one
+            values = rows.setdefault(int(row["start"]), {})
+            values |= {f"{quantity}_{kind}": row.get(kind) for kind in STATISTICS}
+    times = sorted(rows, reverse=span.newest_first)
+    kept = times[: span.limit]
+    names = [f"{quantity}_{kind}" for quantity in entities for kind in STATISTICS]
+    return Columns(
+        collected_at=kept,
+        values={name: [rows[time].get(name) for time in kept] for name in names},
+        truncated=len(times) > len(kept),
+    )
+
+
+def have_statistics(hass: HomeAssistant, entities: set[str]) -> bool:
+    """Return whether statistics are kept of any of these entities."""
+    return bool(get_metadata(hass, statistic_ids=entities))
+
+
+def _metadata_ids(
+    connection: Connection, entities: Mapping[str, str]
+) -> dict[str, int]:
+    """Return the recorder's numbers of the entities that it knows."""
+    meta = _STATES_META.columns
+    statement = select(meta.entity_id, meta.metadata_id).where(
+        meta.entity_id.in_(sorted(entities.values()))
+    )
+    return {row.entity_id: row.metadata_id for row in connection.execute(statement)}
+
+
+def _select(metadata_id: int, span: Span) -> Select[Any]:
+    """Return the statement for the rows of one entity."""
+    states = _STATES.columns
+    order = states.last_updated_ts
+    return (
+        select(states.last_updated_ts, states.state, states.attributes_id)
+        .where(
+            states.metadata_id == metadata_id,
+            states.last_updated_ts >= span.start,
+            states.last_updated_ts < span.end,
+        )
+        .order_by(order.desc() if span.newest_first else order)
+    )
+
+
+def _series(
+    connection: Connection, metadata_id: int, quantity: str, unit: str, span: Span
+) -> Series:
+    """Return the values of one entity; one more than the limit where there are."""
+    cursor = connection.execute(_select(metadata_id, span)).cursor
+    if TYPE_CHECKING:
+        assert cursor is not None
+    convert = _Conversion(connection, quantity, unit)
+    times: list[float] = []
+    values: list[float] = []
+    while len(times) <= span.limit and (rows := cursor.fetchmany(CHUNK)):
+        stamps, states, attributes = zip(*rows, strict=True)
+        if (found := convert.all(states, attributes)) is not None:
+            times += stamps
+            values += found
+            continue
+        for stamp, state, attributes_id in rows:
+            if (value := convert.one(state, attributes_id)) is not None:
+                times.append(stamp)
+                values.append(value)
+    cursor.close()
+    return times, values
+
+
+class _Conversion:
+    """States of one entity, each in the unit of its time, to values in one unit."""
+
+    def __init__(self, connection: Connection, quantity: str, unit: str) -> None:
+        """Choose the unit."""
+        self._connection = connection
+        self._converter = CONVERTERS[base(quantity)]
+        self._formulas: dict[int | None, Callable[[float], float] | None] = {None: None}
+        self._same: set[int | None] = set()
+        """The attributes that name the unit asked for."""
+        self._unit = unit
+
+    def all(
+        self, states: Sequence[Any], attributes: Sequence[int | None]
+    ) -> list[float] | None:
+        """Return the values if all are numbers in the unit asked for."""
+        for attributes_id in set(attributes):
+            self._formula(attributes_id)
+        if not self._same.issuperset(attributes):
+            return None
+        try:
+            return list(map(float, states))
+        except TypeError, ValueError:
+            return None
+
+    def one(self, state: str | None, attributes_id: int | None) -> float | None:
+        """Return the value, None for a gap and for a unit that is not known."""
+        formula = self._formula(attributes_id)
+        if formula is None or state is None:
+            return None
+        try:
+            return round(formula(float(state)), DIGITS)
+        except ValueError:
+            return None
+
+    def _formula(self, attributes_id: int | None) -> Callable[[float], float] | None:
+        """Return what makes of a number with these attributes a value."""
+        if attributes_id not in self._formulas:
+            unit = self._unit_of(attributes_id)
+            formula = None
+            if unit is not None and unit in self._converter.VALID_UNITS:
+                formula = self._converter.converter_factory(unit, self._unit)
+            if unit == self._unit:
+                self._same.add(attributes_id)
+            self._formulas[attributes_id] = formula
+        return self._formulas[attributes_id]
+
+    def _unit_of(self, attributes_id: int | None) -> str | None:
+        """Return the unit that was shown with these attributes."""
+        attributes = _STATE_ATTRIBUTES.columns
+        statement = select(attributes.shared_attrs).where(
+            attributes.attributes_id == attributes_id
+        )
+        shared = self._connection.execute(statement).scalar()
+        known = json_loads_object(shared) if shared else {}
+        unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
+        return unit if isinstance(unit, str) else None
+
+
+def _merged(series: Mapping[str, Series], span: Span) -> Columns:
+    """Return the readings of a device from the values of its entities."""
+    times = [stamps for stamps, _ in series.values()]
+    if _aligned(times):
+        collected_at = [int(min(stamps)) for stamps in zip(*times, strict=True)]
+        values: dict[str, list[float | None]] = {
+            quantity: [*found] for quantity, (_, found) in series.items()
+        }
+    else:
+        collected_at, values = _gathered(series, span)
+    return Columns(
+        collected_at=collected_at[: span.limit],
+        values={quantity: column[: span.limit] for quantity, column in values.items()},
+        truncated=len(collected_at) > span.limit,
+    )
+
+
+def _aligned(times: list[list[float]]) -> bool:
+    """Return whether each reading has all its values, as it is but for gaps."""
+    if not times:
+        return False
+    first, *others = times
+    return all(
+        len(other) == len(first)
+        and all(-TOGETHER < a - b < TOGETHER for a, b in zip(first, other, strict=True))
+        for other in others
+    ) and all(abs(a - b) >= TOGETHER for a, b in pairwise(first))
+
+
+def _gathered(
+    series: Mapping[str, Series], span: Span
+) -> tuple[list[int], dict[str, list[float | None]]]:
+    """Return times and columns where values are missing, None in their place."""
+    events = merge(
+        *(
+            zip(stamps, repeat(quantity, len(stamps)), found, strict=True)
+            for quantity, (stamps, found) in series.items()
+        ),
+        reverse=span.newest_first,
+    )
+    collected_at: list[float] = []
+    values: dict[str, list[float | None]] = {quantity: [] for quantity in series}
+    started = -math.inf
+    for stamp, quantity, value in events:
+        if abs(stamp - started) >= TOGETHER:
+            started = stamp
+            collected_at.append(stamp)
+            for column in values.values():
+                column.append(None)
+        collected_at[-1] = min(collected_at[-1], stamp)
+        values[quantity][-1] = value
+    return list(map(int, collected_at)), values

@@ -1,0 +1,123 @@
+"""What can be asked of the history, by an action or over HTTP alike."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+from homeassistant.auth.models import User
+from homeassistant.const import UnitOfPressure, UnitOfTemperature
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.recorder import DATA_INSTANCE
+from homeassistant.helpers.target import TargetSelection
+from homeassistant.util import dt as dt_util
+import voluptuous as vol
+
+from .const import DOMAIN, RETENTION, Refusal
+from .targets import Target, async_targets
+from .units import UNITS, base
+
+type Period = Literal["raw", "5minute", "hour", "day"]
+
+CONF_END: Final = "end"
+CONF_FORMAT: Final = "format"
+CONF_ORDER: Final = "order"
+CONF_PERIOD: Final = "period"
+CONF_PRESSURE_UNIT: Final = "pressure_unit"
+CONF_START: Final = "start"
+CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
+
+NEWEST: Final = "newest"
+PERIODS: Final = ("raw", "5minute", "hour", "day")
+ORDERS: Final = ("oldest", NEWEST)
+UNIT_FIELDS: Final = {
+    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
+    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
+}
+FIELDS: Final = {
+    vol.Optional(CONF_START): cv.datetime,
+    vol.Optional(CONF_END): cv.datetime,
+    vol.Optional(CONF_PERIOD, default="raw"): vol.In(PERIODS),
+    vol.Optional(CONF_ORDER, default="oldest"): vol.In(ORDERS),
+    **UNIT_FIELDS,
+}
+
+
+class Span(NamedTuple):
+    """Which readings of a device are meant."""
+
+    start: float
+    """Unix time of the first that counts."""
+    end: float
+    """Unix time of the first that does not count any more."""
+    newest_first: bool
+    limit: int
+
+
+class Request(NamedTuple):
+    """What somebody asks for."""
+
+    targets: list[Target]
+    period: Period
+    newest_first: bool
+    start: float
+    end: float
+    units: dict[str, str]
+    """The unit to answer in, per quantity."""
+
+    def span(self, limit: int) -> Span:
+        """Return which readings are meant, of one device."""
+        return Span(
+            start=self.start, end=self.end, newest_first=self.newest_first, limit=limit
+        )
+
+
+def async_request(
+    hass: HomeAssistant, data: Mapping[str, Any], user: User | None
+) -> Request:
+    """Return what is asked for; raise HomeAssistantError for what cannot be had."""
+    if DATA_INSTANCE not in hass.data:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
+        )
+    now = dt_util.utcnow()
+    end = _utc(data.get(CONF_END)) or now
+    start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
+    if start >= end:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.START_AFTER_END,
+            translation_placeholders={
+                "start": start.isoformat(),
+                "end": end.isoformat(),
+            },
+        )
+    targets = async_targets(hass, TargetSelection(dict(data)), user)
+    return Request(
+        targets=targets,
+        period=data[CONF_PERIOD],
+        newest_first=data[CONF_ORDER] == NEWEST,
+        start=start.timestamp(),
+        end=end.timestamp(),
+        units=units(data, targets),
+    )
+
+
+def units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
+    """Return the unit to answer in, per quantity."""
+    chosen = UNITS | {
+        quantity: data[field]
+        for quantity, field in (
+            ("pressure", CONF_PRESSURE_UNIT),
+            ("temperature", CONF_TEMPERATURE_UNIT),
+        )
+        if field in data
+    }
+    quantities = {quantity for target in targets for quantity in target.entities}
+    return {quantity: chosen[base(quantity)] for quantity in quantities}
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC; without a zone, it is local."""
+    return None if time is None else dt_util.as_utc(time)

@@ -1,0 +1,103 @@
+"""Which of our entities somebody means, and may read."""
+
+from typing import NamedTuple
+
+from homeassistant.auth.models import User
+from homeassistant.auth.permissions import filter_entity_ids_by_permission
+from homeassistant.auth.permissions.const import POLICY_READ
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import ServiceValidationError
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.target import (
+    SelectedEntities,
+    TargetSelection,
+    async_extract_referenced_entity_ids,
+)
+
+from .const import DOMAIN, Refusal
+from .drivers import QUANTITIES
+
+
+class Target(NamedTuple):
+    """One device, with those of its entities that are meant."""
+
+    device_id: str
+    name: str
+    entities: dict[str, str]
+    """The entity id of each quantity."""
+
+
+@callback
+def quantity_of(entry: er.RegistryEntry) -> str | None:
+    """Return the quantity that an entity shows, if it is a reading of ours."""
+    if entry.platform != DOMAIN or entry.config_entry_id is None:
+        return None
+    quantity = entry.unique_id.removeprefix(f"{entry.config_entry_id}_")
+    return quantity if quantity in QUANTITIES else None
+
+
+@callback
+def async_targets(
+    hass: HomeAssistant, selection: TargetSelection, user: User | None
+) -> list[Target]:
+    """Return the devices meant, without what the user may not read.
+
+    Raises ServiceValidationError for what was named and is not there or not ours.
+    """
+    selected = async_extract_referenced_entity_ids(
+        hass, selection, expand_group=False, primary_entities_only=False
+    )
+    _refuse_unknown(hass, selected)
+    entity_ids = selected.referenced | selected.indirectly_referenced
+    if user is not None:
+        entity_ids = set(filter_entity_ids_by_permission(user, entity_ids, POLICY_READ))
+    registry = er.async_get(hass)
+    entities: dict[str, dict[str, str]] = {}
+    for entity_id in entity_ids:
+        entry = registry.async_get(entity_id)
+        if entry is None or entry.device_id is None:
+            continue
+        if (quantity := quantity_of(entry)) is not None:
+            entities.setdefault(entry.device_id, {})[quantity] = entity_id
+    targets = [
+        Target(device_id, _name(hass, device_id), _in_order(found))
+        for device_id, found in entities.items()
+    ]
+    return sorted(targets, key=lambda target: (target.name, target.device_id))
+
+
+def _refuse_unknown(hass: HomeAssistant, selected: SelectedEntities) -> None:
+    """Raise ServiceValidationError for what is not there, or not ours."""
+    missing = (
+        selected.missing_areas
+        | selected.missing_devices
+        | selected.missing_floors
+        | selected.missing_labels
+    )
+    if missing:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.TARGET_NOT_FOUND,
+            translation_placeholders={"targets": ", ".join(sorted(missing))},
+        )
+    registry = er.async_get(hass)
+    for entity_id in sorted(selected.referenced):
+        entry = registry.async_get(entity_id)
+        if entry is None or quantity_of(entry) is None:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN,
+                translation_key=Refusal.NOT_A_READING,
+                translation_placeholders={"entity": entity_id},
+            )
+
+
+def _name(hass: HomeAssistant, device_id: str) -> str:
+    """Return what the owner calls a device."""
+    device = dr.async_get(hass).async_get(device_id)
+    return (device.name_by_user or device.name or "") if device else ""
+
+
+def _in_order(entities: dict[str, str]) -> dict[str, str]:
+    """Return the entities in the order of a reading's fields."""
+    return {q: entities[q] for q in QUANTITIES if q in entities}

@@ -1,0 +1,428 @@
+"""Every reading is kept, and comes back as it was measured."""
+
+from collections.abc import Iterable
+import csv
+import io
+import json
+from typing import Any
+from unittest.mock import patch
+
+from homeassistant.auth.models import Group
+from homeassistant.components.recorder.core import Recorder
+from homeassistant.components.recorder.db_schema import (
+    StateAttributes,
+    States,
+    StatesMeta,
+)
+from homeassistant.core import Context, HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import area_registry as ar
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.recorder import get_instance, session_scope
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.common import MockUser
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+    do_adhoc_statistics,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+from sqlalchemy import func, select, text
+
+from custom_components.temperature_logger import actions, history
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import Reading
+from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
+from emulation.machine import Machine
+
+from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
+
+GOLD = "sensor.tempergold_temperature"
+BME = ("temperature", "humidity", "atmospheric_pressure")
+NOON = 1_763_640_000.4
+"""2025-11-20, 12:00 UTC."""
+TIMES = {"start": "2025-11-20T12:00:00Z", "end": "2025-11-21T12:00:00Z"}
+
+type Row = tuple[float, str | None, str | None]
+"""Unix time, state and unit."""
+
+
+@pytest.fixture(autouse=True)
+def custom_integrations(
+    recorder_mock: Recorder, enable_custom_integrations: None
+) -> None:
+    """Record, and let Home Assistant find the integration."""
+
+
+async def record(hass: HomeAssistant, rows: dict[str, Iterable[Row]]) -> None:
+    """Put rows into the recorder's tables, as it would have written them."""
+
+    def write() -> None:
+        with session_scope(hass=hass) as session:
+            for entity_id, own in rows.items():
+                meta = session.scalars(
+                    select(StatesMeta).where(StatesMeta.entity_id == entity_id)
+                ).one()
+                for time, state, unit in own:
+                    shown = {"unit_of_measurement": unit} if unit else {}
+                    attributes = StateAttributes(shared_attrs=json.dumps(shown))
+                    row = States(
+                        metadata_id=meta.metadata_id, last_updated_ts=time, state=state
+                    )
+                    row.state_attributes = attributes
+                    session.add(row)
+
+    await async_wait_recording_done(hass)
+    await get_instance(hass).async_add_executor_job(write)
+
+
+async def execute(hass: HomeAssistant, statement: str) -> None:
+    """Change the recorder's database."""
+
+    def change() -> None:
+        with session_scope(hass=hass) as session:
+            session.execute(text(statement))
+
+    await get_instance(hass).async_add_executor_job(change)
+
+
+type Answer = Any
+"""What JSON can be."""
+
+
+async def ask(
+    hass: HomeAssistant, data: dict[str, Any], context: Context | None = None
+) -> Answer:
+    """Call the action."""
+    return await hass.services.async_call(
+        DOMAIN,
+        "get_readings",
+        data,
+        blocking=True,
+        return_response=True,
+        context=context,
+    )
+
+
+async def readings(hass: HomeAssistant, **data: str | list[str]) -> Answer:
+    """Return the readings of one device."""
+    (device,) = (await ask(hass, TIMES | data))["devices"]
+    return device["readings"]
+
+
+async def test_every_reading_is_a_row(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """One row per value, changed or not, none for an absent probe, no attributes."""
+    machine.stick("two").values["external_temperature"] = None
+    await set_up(TWO_PLACE)
+    for _ in range(4):
+        await pass_time(hass, 305)
+    await async_wait_recording_done(hass)
+
+    def count() -> tuple[dict[str, int], int]:
+        with session_scope(hass=hass, read_only=True) as session:
+            rows = session.execute(
+                select(StatesMeta.entity_id, func.count())
+                .join(States, States.metadata_id == StatesMeta.metadata_id)
+                .where(States.state != "unknown")
+                .group_by(StatesMeta.entity_id)
+            )
+            attributes = session.scalar(
+                select(func.count()).select_from(StateAttributes)
+            )
+            return {row[0]: row[1] for row in rows}, attributes or 0
+
+    rows, attributes = await get_instance(hass).async_add_executor_job(count)
+    assert rows == {"sensor.temper2_internal_temperature": 5}
+    assert attributes == 2
+
+
+async def test_as_they_were_read(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """The action returns what was read, device by device."""
+    await set_up(BME_PLACE)
+    entry = await set_up(GOLD_PLACE)
+    machine.stick("gold").values["temperature"] = -3.25
+    await entry.runtime_data.async_refresh()
+    await async_wait_recording_done(hass)
+    entities = [GOLD, *(f"sensor.bme280_{name}" for name in BME)]
+    answer = await ask(hass, {"entity_id": entities})
+    assert answer["period"] == "raw"
+    assert not answer["truncated"]
+    chip, gold = answer["devices"]
+    assert (chip["name"], gold["name"]) == ("BME280", "TEMPerGold")
+    assert chip["units"] == {"temperature": "°C", "humidity": "%", "pressure": "hPa"}
+    (reading,) = chip["readings"]
+    assert list(reading) == ["collected_at", "temperature", "humidity", "pressure"]
+    assert reading["pressure"] == pytest.approx(1013.25, abs=0.05)
+    # Less than 2 s apart, the two values of the stick are one reading, the later one.
+    assert [one["temperature"] for one in gold["readings"]] == [-3.25]
+
+
+async def test_whatever_unit_was_shown(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A row is in the unit of its time; a unit that is not known is a gap."""
+    await set_up(GOLD_PLACE)
+    rows = [
+        (NOON, "20.5", "°C"),
+        (NOON + 300, "72.32", "°F"),
+        (NOON + 600, "unavailable", None),
+        (NOON + 900, "70", None),
+        (NOON + 1200, "70", "hPa"),
+        (NOON + 1500, None, "°C"),
+        (NOON + 1800, "unknown", "°C"),
+        (NOON + 2100, "294.65", "K"),
+    ]
+    await record(hass, {GOLD: rows})
+    assert await readings(hass, entity_id=GOLD) == [
+        {"collected_at": "2025-11-20T12:00:00Z", "temperature": 20.5},
+        {"collected_at": "2025-11-20T12:05:00Z", "temperature": 22.4},
+        {"collected_at": "2025-11-20T12:35:00Z", "temperature": 21.5},
+    ]
+    fahrenheit = await readings(
+        hass, entity_id=GOLD, temperature_unit="°F", format="columns", order="newest"
+    )
+    assert fahrenheit == {
+        "collected_at": [int(NOON) + 2100, int(NOON) + 300, int(NOON)],
+        "temperature": [70.7, 72.32, 68.9],
+    }
+
+
+async def test_values_of_one_reading(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Rows less than 2 s apart are one reading; what is missing in it is null."""
+    await set_up(BME_PLACE)
+    temperature, humidity = "sensor.bme280_temperature", "sensor.bme280_humidity"
+    await record(
+        hass,
+        {
+            temperature: [(NOON + 1.5, "20", "°C"), (NOON + 300, "21", "°C")],
+            humidity: [(NOON, "40", "%"), (NOON + 600, "41", "%")],
+        },
+    )
+    both: dict[str, Any] = {
+        "entity_id": [temperature, humidity],
+        "format": "columns",
+    }
+    found = await readings(hass, **both)
+    assert found == {
+        "collected_at": [int(NOON), int(NOON) + 300, int(NOON) + 600],
+        "temperature": [20, 21, None],
+        "humidity": [40, None, 41],
+    }
+    newest = await readings(hass, **both, order="newest")
+    assert newest == {name: column[::-1] for name, column in found.items()}
+    with patch.object(actions, "LIMIT", 2):
+        answer = await ask(hass, TIMES | both)
+        assert answer["truncated"]
+        assert answer["devices"][0]["readings"]["temperature"] == [20, 21]
+
+
+async def test_start_counts_and_end_does_not(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A naive time is local."""
+    await hass.config.async_set_time_zone("Europe/Berlin")
+    await set_up(GOLD_PLACE)
+    rows = [(NOON - 0.4 + 60 * n, str(n), "°C") for n in range(3)]
+    await record(hass, {GOLD: rows})
+    times = {"start": "2025-11-20 13:00:00", "end": "2025-11-20 13:02:00"}
+    found = await readings(hass, entity_id=GOLD, **times, format="columns")
+    assert found["temperature"] == [0, 1]
+
+
+async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """They come in order, through several chunks, gaps left out."""
+    await set_up(GOLD_PLACE)
+    rows = [
+        (NOON + n * 10, "unavailable" if n == 600 else str(n), "°C")
+        for n in range(history.CHUNK * 3)
+    ]
+    await record(hass, {GOLD: rows})
+    found = await readings(hass, entity_id=GOLD, format="columns")
+    expected = [n for n in range(history.CHUNK * 3) if n != 600]
+    assert found["temperature"] == expected
+    assert found["collected_at"] == [int(NOON) + n * 10 for n in expected]
+
+
+async def test_statistics(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """Of a period there are minimum, mean and maximum."""
+    await async_setup_component(hass, "sensor", {})
+    await set_up(GOLD_PLACE)
+    target = {"entity_id": GOLD, "period": "5minute"}
+    with pytest.raises(HomeAssistantError, match="no statistics by 5minute"):
+        await readings(hass, **target)
+    rows = [(NOON + 10, "20", "°C"), (NOON + 160, "22", "°C")]
+    await record(hass, {GOLD: rows})
+    start = dt_util.utc_from_timestamp(int(NOON))
+    do_adhoc_statistics(hass, start=start)
+    await async_wait_recording_done(hass)
+    (row,) = await readings(hass, **target, temperature_unit="K")
+    assert row["collected_at"] == "2025-11-20T12:00:00Z"
+    assert row["temperature_min"] == pytest.approx(293.15)
+    assert row["temperature_max"] == pytest.approx(295.15)
+    assert row["temperature_min"] < row["temperature_mean"] < row["temperature_max"]
+
+
+async def test_targets(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """A device, an area: what is ours in it counts; what is named must be ours."""
+    await set_up(GOLD_PLACE)
+    entity = er.async_get(hass).async_get(GOLD)
+    assert entity is not None
+    area = ar.async_get(hass).async_create("Cellar")
+    dr.async_get(hass).async_update_device(entity.device_id or "", area_id=area.id)
+    other = er.async_get(hass).async_get_or_create(
+        "light", "other", "1", device_id=entity.device_id
+    )
+    lonely = er.async_get(hass).async_get_or_create("light", "other", "2")
+    er.async_get(hass).async_update_entity(lonely.entity_id, area_id=area.id)
+    await async_wait_recording_done(hass)
+    for target in ({"device_id": entity.device_id}, {"area_id": area.id}):
+        (device,) = (await ask(hass, target))["devices"]
+        assert device["device_id"] == entity.device_id
+        assert len(device["readings"]) == 1
+    with pytest.raises(ServiceValidationError, match=other.entity_id):
+        await ask(hass, {"entity_id": [GOLD, other.entity_id]})
+    with pytest.raises(ServiceValidationError, match=r"sensor\.none is no reading"):
+        await ask(hass, {"entity_id": "sensor.none"})
+    with pytest.raises(ServiceValidationError, match="nothing called attic"):
+        await ask(hass, {"area_id": "attic"})
+    with pytest.raises(ServiceValidationError, match="is not before the end"):
+        await ask(
+            hass, {"entity_id": GOLD, "start": TIMES["end"], "end": TIMES["start"]}
+        )
+
+
+async def test_never_recorded(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Of a sensor that the recorder does not know there are no readings."""
+    await set_up(GOLD_PLACE)
+    await async_wait_recording_done(hass)
+    await execute(hass, "DELETE FROM states")
+    await execute(hass, "DELETE FROM states_meta")
+    assert await readings(hass, entity_id=GOLD) == []
+
+
+async def test_recorder_that_changed(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Tables that are not as known give an error, never a wrong answer."""
+    await set_up(GOLD_PLACE)
+    await async_wait_recording_done(hass)
+    table = "ALTER TABLE state_attributes"
+    await execute(hass, f"{table} RENAME COLUMN shared_attrs TO shared")
+    with pytest.raises(HomeAssistantError, match="state_attributes: shared_attrs"):
+        await ask(hass, {"entity_id": GOLD})
+    await execute(hass, f"{table} RENAME COLUMN shared TO shared_attrs")
+
+
+async def test_who_may_read(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    hass_admin_user: MockUser,
+) -> None:
+    """Who may read one of two sensors gets exactly that one, by every road."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    await async_wait_recording_done(hass)
+    both = [GOLD, "sensor.bme280_temperature"]
+    user = hass_admin_user
+    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
+    user.groups = [Group(name="one sensor", policy=policy)]
+    user.invalidate_cache()
+    answer = await ask(hass, {"entity_id": both}, Context(user_id=user.id))
+    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
+    client = await hass_client()
+    path = f"/api/{DOMAIN}/readings?entity_id={','.join(both)}"
+    answer = await (await client.get(path)).json()
+    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
+    lines = await (await client.get(f"{path}&format=csv")).text()
+    assert "BME280" not in lines
+    assert "TEMPerGold" in lines
+
+
+async def test_bulk_road(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """JSON and CSV hold the same readings as the action."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    temperature, pressure = (f"sensor.bme280_{name}" for name in (BME[0], BME[2]))
+    await record(
+        hass,
+        {
+            GOLD: [(NOON, "20", "°C")],
+            temperature: [(NOON, "10", "°C"), (NOON + 300, "11", "°C")],
+            pressure: [(NOON, "1000", "hPa"), (NOON + 300, "1001", "hPa")],
+        },
+    )
+    client = await hass_client()
+    query = {**TIMES, "entity_id": f"{GOLD},{temperature}", "temperature_unit": "K"}
+    response = await client.get(
+        f"/api/{DOMAIN}/readings",
+        params=[*query.items(), ("entity_id", pressure)],
+    )
+    assert response.content_type == "application/json"
+    answer = await response.json()
+    chip, gold = answer["devices"]
+    assert (answer["start"], answer["end"]) == tuple(TIMES.values())
+    assert chip["readings"] == {
+        "collected_at": [int(NOON), int(NOON) + 300],
+        "temperature": [283.15, 284.15],
+        "pressure": [1000, 1001],
+    }
+    assert gold["readings"]["temperature"] == [293.15]
+    response = await client.get(
+        f"/api/{DOMAIN}/readings",
+        params=[*query.items(), ("entity_id", pressure), ("format", "csv")],
+    )
+    assert response.content_type == "text/csv"
+    assert list(csv.reader(io.StringIO(await response.text()))) == [
+        ["device", "collected_at", "temperature [K]", "pressure [hPa]"],
+        ["BME280", "2025-11-20T12:00:00Z", "283.15", "1000.0"],
+        ["BME280", "2025-11-20T12:05:00Z", "284.15", "1001.0"],
+        ["TEMPerGold", "2025-11-20T12:00:00Z", "293.15", ""],
+    ]
+
+
+@pytest.mark.warns("invalid authentication")
+async def test_bulk_road_refuses(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """What cannot be had is said in words; nobody without a token gets anything."""
+    await set_up(GOLD_PLACE)
+    client = await hass_client()
+    for query, said in (
+        ("", "is required"),
+        (f"entity_id={GOLD}&period=week", "'period'"),
+        ("entity_id=sensor.none", "sensor.none is no reading"),
+        (f"entity_id={GOLD}&period=hour", "no statistics by hour"),
+    ):
+        response = await client.get(f"/api/{DOMAIN}/readings?{query}")
+        assert response.status == 400
+        assert said in (await response.json())["message"]
+    client = await hass_client(None)
+    client.session._default_headers.clear()
+    assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401
+
+
+def test_every_quantity_has_a_unit() -> None:
+    """A quantity that is added later cannot be forgotten here."""
+    for quantity in Reading.__dataclass_fields__:
+        assert set(CONVERTERS) == set(UNITS)
+        assert base(quantity) in UNITS
