@@ -19,16 +19,19 @@ from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import session_scope
 from homeassistant.util import dt as dt_util
+from homeassistant.util.hass_dict import HassKey
 from homeassistant.util.json import json_loads_object
 from sqlalchemy import Connection, Select, column, inspect, select, table
 
 from .calibration import DIGITS
+from .const import DOMAIN
 from .request import Span
 from .units import CONVERTERS, base
 
 type Series = tuple[list[float], list[float]]
 """Unix times and values, in the order asked for."""
 
+DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
 # Values of one device that are closer together, in seconds, are of one reading.
 TOGETHER: Final = 2
 # Rows at a time: as many objects at once as not to wake the garbage collector, which
@@ -65,13 +68,19 @@ class Columns(NamedTuple):
 
 
 def check_schema(hass: HomeAssistant) -> None:
-    """Raise SchemaError if a column is missing that is needed here."""
+    """Raise SchemaError if a column is missing that is needed here.
+
+    The tables do not change while Home Assistant runs, so they are looked at once.
+    """
+    if hass.data.get(DATA_KNOWN):
+        return
     with session_scope(hass=hass, read_only=True) as session:
         inspector = inspect(session.connection())
         for known in _TABLES:
             found = {column["name"] for column in inspector.get_columns(known.name)}
             if missing := {column.name for column in known.columns} - found:
                 raise SchemaError(f"{known.name}: {', '.join(sorted(missing))}")
+    hass.data[DATA_KNOWN] = True
 
 
 def raw(
