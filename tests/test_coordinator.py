@@ -207,6 +207,7 @@ async def test_issue_goes_with_its_entry(
     await hass.config_entries.async_unload(entry.entry_id)
     build(GOLD | {"model": "TEMPerGold_V3.3"})
     await hass.config_entries.async_setup(entry.entry_id)
-    assert issue_registry.issues
+    issue = (DOMAIN, f"device_changed_{entry.entry_id}")
+    assert issue in issue_registry.issues
     await hass.config_entries.async_remove(entry.entry_id)
-    assert not issue_registry.issues
+    assert issue not in issue_registry.issues

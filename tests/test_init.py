@@ -4,6 +4,7 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
@@ -66,6 +67,9 @@ async def test_history_without_a_recorder(
     """The actions are there, and say what is missing."""
     assert await async_setup_component(hass, DOMAIN, {})
     await set_up(GOLD_PLACE)
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, "retention")
+    assert issue is not None
+    assert issue.translation_key == "recorder_missing"
     with pytest.raises(HomeAssistantError, match="recorder is not set up"):
         await hass.services.async_call(
             DOMAIN,

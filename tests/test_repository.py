@@ -15,6 +15,7 @@ from custom_components.temperature_logger.config_flow import FACTORS, OFFSETS
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
 from custom_components.temperature_logger.repairs import REPAIRABLE
+from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import SENSORS
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +68,7 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
-    assert set(texts["issues"]) == REPAIRABLE
+    assert set(texts["issues"]) == {*REPAIRABLE, *Shortfall}
 
 
 def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Temperature Logger: thermometers wired to this machine, as sensors."""
 
 from homeassistant.const import Platform
-from homeassistant.core import HomeAssistant
+from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
 from .actions import async_register_actions
@@ -10,6 +11,7 @@ from .const import CONF_KIND, DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .kinds import async_import_drivers
 from .repairs import async_update_issue
+from .retention import async_check_retention
 from .view import ReadingsView
 
 PLATFORMS = [Platform.SENSOR]
@@ -23,6 +25,7 @@ async def async_setup(
     """Offer the history; it is there while no device is loaded, too."""
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
+    async_at_started(hass, async_check_retention)
     return True
 
 
@@ -35,6 +38,8 @@ async def async_setup_entry(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    if hass.state is CoreState.running:
+        async_check_retention(hass)
     return True
 
 

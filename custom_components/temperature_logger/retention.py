@@ -1,0 +1,62 @@
+"""Whether the recorder keeps what is promised; said once where it does not."""
+
+from enum import StrEnum
+from typing import Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.recorder import DATA_INSTANCE
+
+from .const import DOMAIN, RETENTION
+from .targets import quantity_of
+
+ISSUE: Final = "retention"
+
+
+class Shortfall(StrEnum):
+    """What is missing: the key of the text that names the line to add."""
+
+    HISTORY_TOO_SHORT = "history_too_short"
+    NOT_RECORDED = "not_recorded"
+    RECORDER_MISSING = "recorder_missing"
+
+
+@callback
+def async_check_retention(hass: HomeAssistant) -> None:
+    """Raise the issue that names what is missing, or clear it."""
+    if (shortfall := _shortfall(hass)) is None:
+        ir.async_delete_issue(hass, DOMAIN, ISSUE)
+        return
+    key, placeholders = shortfall
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        ISSUE,
+        is_fixable=False,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=key,
+        translation_placeholders={"days": str(RETENTION), **placeholders},
+    )
+
+
+def _shortfall(hass: HomeAssistant) -> tuple[Shortfall, dict[str, str]] | None:
+    """Return the key of the issue and what it quotes, if something is missing."""
+    recorder = hass.data.get(DATA_INSTANCE)
+    if recorder is None:
+        return Shortfall.RECORDER_MISSING, {}
+    if recorder.auto_purge and recorder.keep_days < RETENTION:
+        return Shortfall.HISTORY_TOO_SHORT, {"kept": str(recorder.keep_days)}
+    # Not by the recorder's own function: its package is not there without a recorder.
+    if (is_recorded := recorder.entity_filter) is None:
+        return None
+    left_out = sorted(
+        entry.entity_id
+        for entry in er.async_get(hass).entities.values()
+        if quantity_of(entry) is not None
+        and entry.disabled_by is None
+        and not is_recorded(entry.entity_id)
+    )
+    if left_out:
+        return Shortfall.NOT_RECORDED, {"entities": ", ".join(left_out)}
+    return None
