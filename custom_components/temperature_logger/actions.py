@@ -18,7 +18,6 @@ import voluptuous as vol
 from .const import DOMAIN
 from .request import CONF_FORMAT, FIELDS, async_request
 
-ACTION_GET_LATEST: Final = "get_latest"
 ACTION_GET_READINGS: Final = "get_readings"
 FORMAT_ROWS: Final = "rows"
 FORMATS: Final = (FORMAT_ROWS, "columns")

@@ -1,12 +1,12 @@
 """Readings as an answer: rows, columns or CSV. Everything here blocks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import csv
 from datetime import UTC, datetime
 import io
 from itertools import repeat
 import sys
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
@@ -19,7 +19,7 @@ from .history import STATISTICS, Columns, SchemaError
 from .request import Request
 from .targets import Target
 
-TIME = "collected_at"
+TIME: Final = "collected_at"
 
 
 def check(hass: HomeAssistant, request: Request) -> None:
@@ -95,6 +95,20 @@ def csv_device(hass: HomeAssistant, request: Request, number: int) -> bytes:
             strict=True,
         )
     )
+
+
+class Pieces(NamedTuple):
+    """What an answer over HTTP is made of."""
+
+    start: Callable[[HomeAssistant, Request], bytes]
+    device: Callable[[HomeAssistant, Request, int], bytes]
+    end: bytes
+
+
+PIECES: Final = {
+    "columns": Pieces(json_start, json_device, b"]}"),
+    "csv": Pieces(csv_start, csv_device, b""),
+}
 
 
 def iso(time: float) -> str:

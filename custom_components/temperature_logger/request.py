@@ -31,16 +31,13 @@ CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
 NEWEST: Final = "newest"
 PERIODS: Final = ("raw", "5minute", "hour", "day")
 ORDERS: Final = ("oldest", NEWEST)
-UNIT_FIELDS: Final = {
-    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
-    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
-}
 FIELDS: Final = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
     vol.Optional(CONF_PERIOD, default="raw"): vol.In(PERIODS),
     vol.Optional(CONF_ORDER, default="oldest"): vol.In(ORDERS),
-    **UNIT_FIELDS,
+    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
+    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
 }
 
 
@@ -100,11 +97,11 @@ def async_request(
         newest_first=data[CONF_ORDER] == NEWEST,
         start=start.timestamp(),
         end=end.timestamp(),
-        units=units(data, targets),
+        units=_units(data, targets),
     )
 
 
-def units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
+def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
     """Return the unit to answer in, per quantity."""
     chosen = UNITS | {
         quantity: data[field]

@@ -8,8 +8,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+from homeassistant.components.http.auth import SIGN_QUERY_PARAM
 from homeassistant.components.http.const import KEY_HASS_USER
-from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
@@ -18,10 +18,9 @@ from homeassistant.helpers.recorder import get_instance
 import voluptuous as vol
 
 from .const import DOMAIN
-from .request import CONF_FORMAT, FIELDS, Request, async_request
+from .request import CONF_FORMAT, FIELDS, async_request
 
-FORMAT_CSV: Final = "csv"
-TYPES: Final = {"columns": "application/json", FORMAT_CSV: "text/csv"}
+TYPES: Final = {"columns": "application/json", "csv": "text/csv"}
 TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
 
 QUERY: Final = cv.make_entity_service_schema(
@@ -41,58 +40,30 @@ class ReadingsView(HomeAssistantView):
         try:
             query = QUERY(_data(request))
             asked = async_request(hass, query, request[KEY_HASS_USER])
-            answer = await _Answer.of(hass, asked, query[CONF_FORMAT])
+            await async_import_module(hass, f"{__package__}.answers")
+            from .answers import PIECES
+
+            start, device, end = PIECES[query[CONF_FORMAT]]
+            make = get_instance(hass).async_add_executor_job
+            first = await make(start, hass, asked)
         except (HomeAssistantError, vol.Invalid) as err:
             return self.json_message(str(err), HTTPStatus.BAD_REQUEST)
         response = web.StreamResponse(
             headers={"Content-Type": f"{TYPES[query[CONF_FORMAT]]}; charset=utf-8"}
         )
         await response.prepare(request)
-        await answer.send(response)
+        await response.write(first)
+        for number in range(len(asked.targets)):
+            await response.write(await make(device, hass, asked, number))
+        await response.write_eof(end)
         return response
 
 
 def _data(request: web.Request) -> dict[str, Any]:
     """Return a query as an action's data; targets may be several, with commas."""
     data: dict[str, Any] = dict(request.query)
-    data.pop("authSig", None)  # What a signed link is signed with.
+    data.pop(SIGN_QUERY_PARAM, None)
     for target in TARGETS:
         if values := request.query.getall(target, []):
             data[target] = [one for value in values for one in value.split(",")]
     return data
-
-
-class _Answer:
-    """An answer in pieces, each made in the recorder's executor."""
-
-    def __init__(self, hass: HomeAssistant, asked: Request, *, is_csv: bool) -> None:
-        """Choose the format."""
-        from . import answers
-
-        self._asked = asked
-        self._hass = hass
-        self._start = answers.csv_start if is_csv else answers.json_start
-        self._device = answers.csv_device if is_csv else answers.json_device
-        self._end = b"" if is_csv else b"]}"
-        self._head = b""
-
-    @classmethod
-    async def of(cls, hass: HomeAssistant, asked: Request, form: str) -> _Answer:
-        """Make the beginning; raise HomeAssistantError where there is no answer."""
-        await async_import_module(hass, f"{__package__}.answers")
-        answer = cls(hass, asked, is_csv=form == FORMAT_CSV)
-        answer._head = await get_instance(hass).async_add_executor_job(
-            answer._start, hass, asked
-        )
-        return answer
-
-    async def send(self, response: web.StreamResponse) -> None:
-        """Send the pieces."""
-        await response.write(self._head)
-        for number in range(len(self._asked.targets)):
-            await response.write(
-                await get_instance(self._hass).async_add_executor_job(
-                    self._device, self._hass, self._asked, number
-                )
-            )
-        await response.write_eof(self._end)

@@ -72,6 +72,16 @@ async def opened(lane: Lane, find: Callable[[], UsbDevice]) -> Transport:
     return transport
 
 
+async def abandon(lane: Lane, opening: asyncio.Task[Any], ends: Event) -> None:
+    """Give an opening up while it hangs, and wait until it has ended."""
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    done = lane.finish(lambda: None)
+    ends.set()
+    await asyncio.wrap_future(done)
+
+
 async def test_hidraw(build: Build, lane: Lane) -> None:
     """A stick with a hidraw node is not taken from the kernel."""
     stick = plug(build)
@@ -287,12 +297,7 @@ async def test_abandoned_claim(
     monkeypatch.setattr(libusb1, "get_backend", hang)
     claiming = asyncio.create_task(connect(lane, stick.find, lambda: None))
     await Lane(workers).run(hangs.wait)
-    claiming.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await claiming
-    done = lane.finish(lambda: None)
-    ends.set()
-    await asyncio.wrap_future(done)
+    await abandon(lane, claiming, ends)
     assert stick.usbfs_calls["claim_interface"] == 1
     assert stick.bound == [0, 1]
 
@@ -314,10 +319,5 @@ async def test_abandoned_node(
         kernel.setattr(fcntl, "flock", hang)
         opening = asyncio.create_task(connect(lane, stick.find, lambda: None))
         await Lane(workers).run(hangs.wait)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    done = lane.finish(lambda: None)
-    ends.set()
-    await asyncio.wrap_future(done)
+    await abandon(lane, opening, ends)
     await (await opened(lane, stick.find)).close()
