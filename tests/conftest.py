@@ -68,8 +68,9 @@ async def pass_time(hass: HomeAssistant, seconds: float) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_database() -> None:
-    """Leave each statement to the database out of the log of a test."""
+    """Leave each statement to the database, and each event, out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
+    logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
 
 
 @pytest.fixture(autouse=True)

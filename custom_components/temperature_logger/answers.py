@@ -1,22 +1,26 @@
 """Readings as an answer: rows, columns or CSV. Everything here blocks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import csv
 from datetime import UTC, datetime
 import io
 from itertools import repeat
+import os
+from pathlib import Path
 import sys
 from typing import Any, Final, NamedTuple
 
+from atomicwrites import AtomicWriter
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers.json import json_bytes
 
 from . import history
+from .columns import Columns, Series, merged
 from .const import DOMAIN, Refusal
 from .drivers import QUANTITIES
-from .history import STATISTICS, Columns, SchemaError
-from .request import Request
+from .history import STATISTICS, SchemaError
+from .request import Request, Span
 from .targets import Target
 
 TIME: Final = "collected_at"
@@ -55,6 +59,61 @@ def readings(
         content = _rows(found) if as_rows else _as_columns(found)
         devices.append(_head(request, target) | {"readings": content})
     return _frame(request) | {"truncated": truncated, "devices": devices}
+
+
+def latest(
+    hass: HomeAssistant,
+    request: Request,
+    shown: Sequence[Mapping[str, Series]],
+    now: float,
+) -> dict[str, Any]:
+    """Return the latest reading of each device, and its age in seconds.
+
+    A device that shows nothing now is looked up.
+    """
+    check(hass, request)
+    span = Span(start=0, end=now, newest_first=True, limit=1)
+    devices: list[dict[str, Any]] = []
+    for target, series in zip(request.targets, shown, strict=True):
+        found = (
+            merged(series, span)
+            if series
+            else history.raw(hass, target.entities, request.units, span)
+        )
+        reading = next(iter(_rows(found)), None)
+        age = round(now - found.collected_at[0]) if reading else None
+        devices.append(_head(request, target) | {"age": age, "reading": reading})
+    return {"devices": devices}
+
+
+def write_csv(hass: HomeAssistant, request: Request, path: Path) -> None:
+    """Write CSV to a file; what was there before stays until all is written."""
+    if not hass.config.is_allowed_path(str(path)):
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.PATH_NOT_ALLOWED,
+            translation_placeholders={
+                "path": str(path),
+                "allowed": ", ".join(sorted(hass.config.allowlist_external_dirs)),
+            },
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with AtomicWriter(path, mode="wb", overwrite=True).open() as file:
+            # Not for the eyes of Home Assistant alone, as temporary files are.
+            os.fchmod(file.fileno(), 0o644)
+            file.write(csv_start(hass, request))
+            for number in range(len(request.targets)):
+                file.write(csv_device(hass, request, number))
+    except OSError as err:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.NOT_WRITTEN,
+            translation_placeholders={
+                "path": str(path),
+                "error": err.strerror or str(err),
+            },
+        ) from err
 
 
 def json_start(hass: HomeAssistant, request: Request) -> bytes:

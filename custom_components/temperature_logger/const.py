@@ -38,9 +38,12 @@ RETRY: Final = timedelta(seconds=15)
 class Refusal(StrEnum):
     """Why a question about the history gets no answer: the key of the text."""
 
+    NO_LOGIN = "no_login"
     NO_RECORDER = "no_recorder"
     NO_STATISTICS = "no_statistics"
     NOT_A_READING = "not_a_reading"
+    NOT_WRITTEN = "not_written"
+    PATH_NOT_ALLOWED = "path_not_allowed"
     RECORDER_CHANGED = "recorder_changed"
     START_AFTER_END = "start_after_end"
     TARGET_NOT_FOUND = "target_not_found"

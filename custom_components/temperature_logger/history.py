@@ -5,11 +5,9 @@ the unit that was shown when it was written; only the row's own attributes tell 
 one that was. Rows whose unit is not known are left out, as are those without a value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from heapq import merge
-from itertools import pairwise, repeat
-import math
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from homeassistant.components.recorder.statistics import (
     get_metadata,
@@ -21,19 +19,14 @@ from homeassistant.helpers.recorder import session_scope
 from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 from homeassistant.util.json import json_loads_object
-from sqlalchemy import Connection, Select, column, inspect, select, table
+from sqlalchemy import Connection, Select, column, func, inspect, select, table
 
-from .calibration import DIGITS
+from .columns import Columns, Series, merged
 from .const import DOMAIN
 from .request import Span
-from .units import CONVERTERS, base
-
-type Series = tuple[list[float], list[float]]
-"""Unix times and values, in the order asked for."""
+from .units import CONVERTERS, base, conversion, number
 
 DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
-# Values of one device that are closer together, in seconds, are of one reading.
-TOGETHER: Final = 2
 # Rows at a time: as many objects at once as not to wake the garbage collector, which
 # stops everything while it looks at all that Home Assistant has.
 CHUNK: Final = 500
@@ -55,16 +48,6 @@ _TABLES: Final = (_STATES, _STATES_META, _STATE_ATTRIBUTES)
 
 class SchemaError(Exception):
     """The recorder's tables are not as this module knows them."""
-
-
-class Columns(NamedTuple):
-    """The readings of one device, a list per quantity."""
-
-    collected_at: list[int]
-    """Unix times."""
-    values: dict[str, list[float | None]]
-    truncated: bool
-    """Whether there were more than the limit."""
 
 
 def check_schema(hass: HomeAssistant) -> None:
@@ -92,13 +75,13 @@ def raw(
     """Return each reading of a device, given its entities and units by quantity."""
     with session_scope(hass=hass, read_only=True) as session:
         connection = session.connection()
-        ids = _metadata_ids(connection, entities)
+        ids = _metadata_ids(connection, entities.values())
         series = {
             quantity: _series(connection, ids[entity], quantity, units[quantity], span)
             for quantity, entity in entities.items()
             if entity in ids
         }
-    return _merged(series, span)
+    return merged(series, span)
 
 
 def statistics(
@@ -142,13 +125,26 @@ def have_statistics(hass: HomeAssistant, entities: set[str]) -> bool:
     return bool(get_metadata(hass, statistic_ids=entities))
 
 
-def _metadata_ids(
-    connection: Connection, entities: Mapping[str, str]
-) -> dict[str, int]:
+def count(
+    hass: HomeAssistant, entity_ids: Iterable[str]
+) -> tuple[int, datetime | None]:
+    """Return how many rows there are of these entities, and the time of the oldest."""
+    states = _STATES.columns
+    with session_scope(hass=hass, read_only=True) as session:
+        connection = session.connection()
+        ids = _metadata_ids(connection, entity_ids)
+        statement = select(func.count(), func.min(states.last_updated_ts)).where(
+            states.metadata_id.in_(ids.values())
+        )
+        rows, oldest = connection.execute(statement).one()
+    return rows, None if oldest is None else dt_util.utc_from_timestamp(oldest)
+
+
+def _metadata_ids(connection: Connection, entity_ids: Iterable[str]) -> dict[str, int]:
     """Return the recorder's numbers of the entities that it knows."""
     meta = _STATES_META.columns
     statement = select(meta.entity_id, meta.metadata_id).where(
-        meta.entity_id.in_(sorted(entities.values()))
+        meta.entity_id.in_(sorted(entity_ids))
     )
     return {row.entity_id: row.metadata_id for row in connection.execute(statement)}
 
@@ -198,10 +194,10 @@ class _Conversion:
     def __init__(self, connection: Connection, quantity: str, unit: str) -> None:
         """Choose the unit."""
         self._connection = connection
-        self._converter = CONVERTERS[base(quantity)]
         self._formulas: dict[int | None, Callable[[float], float] | None] = {None: None}
         self._same: set[int | None] = set()
         """The attributes that name the unit asked for."""
+        self._quantity = quantity
         self._unit = unit
 
     def all(
@@ -219,24 +215,15 @@ class _Conversion:
 
     def one(self, state: str | None, attributes_id: int | None) -> float | None:
         """Return the value, None for a gap and for a unit that is not known."""
-        formula = self._formula(attributes_id)
-        if formula is None or state is None:
-            return None
-        try:
-            return round(formula(float(state)), DIGITS)
-        except ValueError:
-            return None
+        return number(state, self._formula(attributes_id))
 
     def _formula(self, attributes_id: int | None) -> Callable[[float], float] | None:
         """Return what makes of a number with these attributes a value."""
         if attributes_id not in self._formulas:
             unit = self._unit_of(attributes_id)
-            formula = None
-            if unit is not None and unit in self._converter.VALID_UNITS:
-                formula = self._converter.converter_factory(unit, self._unit)
             if unit == self._unit:
                 self._same.add(attributes_id)
-            self._formulas[attributes_id] = formula
+            self._formulas[attributes_id] = conversion(self._quantity, unit, self._unit)
         return self._formulas[attributes_id]
 
     def _unit_of(self, attributes_id: int | None) -> str | None:
@@ -249,57 +236,3 @@ class _Conversion:
         known = json_loads_object(shared) if shared else {}
         unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
         return unit if isinstance(unit, str) else None
-
-
-def _merged(series: Mapping[str, Series], span: Span) -> Columns:
-    """Return the readings of a device from the values of its entities."""
-    times = [stamps for stamps, _ in series.values()]
-    if _aligned(times):
-        collected_at = [int(min(stamps)) for stamps in zip(*times, strict=True)]
-        values: dict[str, list[float | None]] = {
-            quantity: [*found] for quantity, (_, found) in series.items()
-        }
-    else:
-        collected_at, values = _gathered(series, span)
-    return Columns(
-        collected_at=collected_at[: span.limit],
-        values={quantity: column[: span.limit] for quantity, column in values.items()},
-        truncated=len(collected_at) > span.limit,
-    )
-
-
-def _aligned(times: list[list[float]]) -> bool:
-    """Return whether each reading has all its values, as it is but for gaps."""
-    if not times:
-        return False
-    first, *others = times
-    return all(
-        len(other) == len(first)
-        and all(-TOGETHER < a - b < TOGETHER for a, b in zip(first, other, strict=True))
-        for other in others
-    ) and all(abs(a - b) >= TOGETHER for a, b in pairwise(first))
-
-
-def _gathered(
-    series: Mapping[str, Series], span: Span
-) -> tuple[list[int], dict[str, list[float | None]]]:
-    """Return times and columns where values are missing, None in their place."""
-    events = merge(
-        *(
-            zip(stamps, repeat(quantity, len(stamps)), found, strict=True)
-            for quantity, (stamps, found) in series.items()
-        ),
-        reverse=span.newest_first,
-    )
-    collected_at: list[float] = []
-    values: dict[str, list[float | None]] = {quantity: [] for quantity in series}
-    started = -math.inf
-    for stamp, quantity, value in events:
-        if abs(stamp - started) >= TOGETHER:
-            started = stamp
-            collected_at.append(stamp)
-            for column in values.values():
-                column.append(None)
-        collected_at[-1] = min(collected_at[-1], stamp)
-        values[quantity][-1] = value
-    return list(map(int, collected_at)), values

@@ -31,13 +31,17 @@ CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
 NEWEST: Final = "newest"
 PERIODS: Final = ("raw", "5minute", "hour", "day")
 ORDERS: Final = ("oldest", NEWEST)
+RAW: Final = "raw"
+UNIT_FIELDS: Final = {
+    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
+    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
+}
 FIELDS: Final = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
-    vol.Optional(CONF_PERIOD, default="raw"): vol.In(PERIODS),
-    vol.Optional(CONF_ORDER, default="oldest"): vol.In(ORDERS),
-    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
-    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
+    vol.Optional(CONF_PERIOD, default=RAW): vol.In(PERIODS),
+    vol.Optional(CONF_ORDER, default=ORDERS[0]): vol.In(ORDERS),
+    **UNIT_FIELDS,
 }
 
 
@@ -93,8 +97,8 @@ def async_request(
     targets = async_targets(hass, TargetSelection(dict(data)), user)
     return Request(
         targets=targets,
-        period=data[CONF_PERIOD],
-        newest_first=data[CONF_ORDER] == NEWEST,
+        period=data.get(CONF_PERIOD, RAW),
+        newest_first=data.get(CONF_ORDER) == NEWEST,
         start=start.timestamp(),
         end=end.timestamp(),
         units=_units(data, targets),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from homeassistant.auth.models import User
 from homeassistant.auth.permissions import filter_entity_ids_by_permission
 from homeassistant.auth.permissions.const import POLICY_READ
+from homeassistant.const import ENTITY_MATCH_ALL
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import device_registry as dr
@@ -38,6 +39,16 @@ def quantity_of(entry: er.RegistryEntry) -> str | None:
 
 
 @callback
+def async_reading_ids(hass: HomeAssistant) -> list[str]:
+    """Return all entities that show a reading of ours."""
+    return [
+        entry.entity_id
+        for entry in er.async_get(hass).entities.values()
+        if quantity_of(entry) is not None
+    ]
+
+
+@callback
 def async_targets(
     hass: HomeAssistant, selection: TargetSelection, user: User | None
 ) -> list[Target]:
@@ -45,14 +56,10 @@ def async_targets(
 
     Raises ServiceValidationError for what was named and is not there or not ours.
     """
-    selected = async_extract_referenced_entity_ids(
-        hass, selection, expand_group=False, primary_entities_only=False
-    )
-    _refuse_unknown(hass, selected)
-    entity_ids = selected.referenced | selected.indirectly_referenced
+    registry = er.async_get(hass)
+    entity_ids = _selected(hass, registry, selection)
     if user is not None:
         entity_ids = set(filter_entity_ids_by_permission(user, entity_ids, POLICY_READ))
-    registry = er.async_get(hass)
     entities: dict[str, dict[str, str]] = {}
     for entity_id in entity_ids:
         entry = registry.async_get(entity_id)
@@ -67,7 +74,20 @@ def async_targets(
     return sorted(targets, key=lambda target: (target.name, target.device_id))
 
 
-def _refuse_unknown(hass: HomeAssistant, selected: SelectedEntities) -> None:
+def _selected(
+    hass: HomeAssistant, registry: er.EntityRegistry, selection: TargetSelection
+) -> set[str]:
+    """Return the entities that a selection stands for."""
+    if ENTITY_MATCH_ALL in selection.entity_ids:
+        return set(async_reading_ids(hass))
+    selected = async_extract_referenced_entity_ids(
+        hass, selection, expand_group=False, primary_entities_only=False
+    )
+    _refuse_unknown(registry, selected)
+    return selected.referenced | selected.indirectly_referenced
+
+
+def _refuse_unknown(registry: er.EntityRegistry, selected: SelectedEntities) -> None:
     """Raise ServiceValidationError for what is not there, or not ours."""
     missing = (
         selected.missing_areas
@@ -81,7 +101,6 @@ def _refuse_unknown(hass: HomeAssistant, selected: SelectedEntities) -> None:
             translation_key=Refusal.TARGET_NOT_FOUND,
             translation_placeholders={"targets": ", ".join(sorted(missing))},
         )
-    registry = er.async_get(hass)
     for entity_id in sorted(selected.referenced):
         entry = registry.async_get(entity_id)
         if entry is None or quantity_of(entry) is None:

@@ -1,5 +1,6 @@
 """What each quantity is measured in, and how a unit becomes another one."""
 
+from collections.abc import Callable
 from typing import Final
 
 from homeassistant.const import UnitOfPressure, UnitOfRatio, UnitOfTemperature
@@ -9,6 +10,8 @@ from homeassistant.util.unit_conversion import (
     TemperatureConverter,
     UnitlessRatioConverter,
 )
+
+from .calibration import DIGITS
 
 CONVERTERS: Final[dict[str, type[BaseUnitConverter]]] = {
     "humidity": UnitlessRatioConverter,
@@ -25,3 +28,23 @@ UNITS: Final[dict[str, str]] = {
 def base(quantity: str) -> str:
     """Return what a quantity is of: internal_temperature is a temperature."""
     return quantity.rpartition("_")[2]
+
+
+def conversion(
+    quantity: str, shown: str | None, wanted: str
+) -> Callable[[float], float] | None:
+    """Return what makes a shown value one in another unit; None if that is unknown."""
+    converter = CONVERTERS[base(quantity)]
+    if shown is None or shown not in converter.VALID_UNITS:
+        return None
+    return converter.converter_factory(shown, wanted)
+
+
+def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:
+    """Return the value of a state; None for a gap and for a unit that is not known."""
+    if state is None or formula is None:
+        return None
+    try:
+        return round(formula(float(state)), DIGITS)
+    except ValueError:
+        return None

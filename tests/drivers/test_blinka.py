@@ -83,7 +83,7 @@ def run_on(
 ) -> subprocess.CompletedProcess[str]:
     """Import the libraries in a process that takes itself for one on a board."""
     argument = json.dumps((str(Path(blinka.__file__)), BOARDS[board], plain))
-    return subprocess.run(  # noqa: S603 - this very interpreter
+    return subprocess.run(
         [sys.executable, "-c", SCRIPT, argument],
         capture_output=True,
         check=False,

@@ -1,20 +1,14 @@
 """Every reading is kept, and comes back as it was measured."""
 
-from collections.abc import Iterable
-import csv
-import io
-import json
 from typing import Any
 from unittest.mock import patch
 
-from homeassistant.auth.models import Group
-from homeassistant.components.recorder.core import Recorder
 from homeassistant.components.recorder.db_schema import (
     StateAttributes,
     States,
     StatesMeta,
 )
-from homeassistant.core import Context, HomeAssistant
+from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
@@ -23,93 +17,19 @@ from homeassistant.helpers.recorder import get_instance, session_scope
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
-from pytest_homeassistant_custom_component.common import MockUser
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     do_adhoc_statistics,
 )
-from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from custom_components.temperature_logger import actions, history
-from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import Reading
 from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
+from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
-from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
-
-GOLD = "sensor.tempergold_temperature"
-BME = ("temperature", "humidity", "atmospheric_pressure")
-NOON = 1_763_640_000.4
-"""2025-11-20, 12:00 UTC."""
-TIMES = {"start": "2025-11-20T12:00:00Z", "end": "2025-11-21T12:00:00Z"}
-
-type Row = tuple[float, str | None, str | None]
-"""Unix time, state and unit."""
-
-
-@pytest.fixture(autouse=True)
-def custom_integrations(
-    recorder_mock: Recorder, enable_custom_integrations: None
-) -> None:
-    """Record, and let Home Assistant find the integration."""
-
-
-async def record(hass: HomeAssistant, rows: dict[str, Iterable[Row]]) -> None:
-    """Put rows into the recorder's tables, as it would have written them."""
-
-    def write() -> None:
-        with session_scope(hass=hass) as session:
-            for entity_id, own in rows.items():
-                meta = session.scalars(
-                    select(StatesMeta).where(StatesMeta.entity_id == entity_id)
-                ).one()
-                for time, state, unit in own:
-                    shown = {"unit_of_measurement": unit} if unit else {}
-                    attributes = StateAttributes(shared_attrs=json.dumps(shown))
-                    row = States(
-                        metadata_id=meta.metadata_id, last_updated_ts=time, state=state
-                    )
-                    row.state_attributes = attributes
-                    session.add(row)
-
-    await async_wait_recording_done(hass)
-    await get_instance(hass).async_add_executor_job(write)
-
-
-async def execute(hass: HomeAssistant, statement: str) -> None:
-    """Change the recorder's database."""
-
-    def change() -> None:
-        with session_scope(hass=hass) as session:
-            session.execute(text(statement))
-
-    await get_instance(hass).async_add_executor_job(change)
-
-
-type Answer = Any
-"""What JSON can be."""
-
-
-async def ask(
-    hass: HomeAssistant, data: dict[str, Any], context: Context | None = None
-) -> Answer:
-    """Call the action."""
-    return await hass.services.async_call(
-        DOMAIN,
-        "get_readings",
-        data,
-        blocking=True,
-        return_response=True,
-        context=context,
-    )
-
-
-async def readings(hass: HomeAssistant, **data: str | list[str]) -> Answer:
-    """Return the readings of one device."""
-    (device,) = (await ask(hass, TIMES | data))["devices"]
-    return device["readings"]
+from .conftest import BME, GOLD, NOON, TIMES, ask, execute, readings, record
 
 
 async def test_every_reading_is_a_row(
@@ -149,7 +69,7 @@ async def test_as_they_were_read(
     machine.stick("gold").values["temperature"] = -3.25
     await entry.runtime_data.async_refresh()
     await async_wait_recording_done(hass)
-    entities = [GOLD, *(f"sensor.bme280_{name}" for name in BME)]
+    entities = [GOLD, *BME]
     answer = await ask(hass, {"entity_id": entities})
     assert answer["period"] == "raw"
     assert not answer["truncated"]
@@ -299,6 +219,15 @@ async def test_targets(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> 
         )
 
 
+async def test_everything(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """All entities are all that show a reading, and no others."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    er.async_get(hass).async_get_or_create("light", "other", "1")
+    answer = await ask(hass, {"entity_id": "all"})
+    assert [device["name"] for device in answer["devices"]] == ["BME280", "TEMPerGold"]
+
+
 async def test_never_recorded(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -321,104 +250,6 @@ async def test_recorder_that_changed(
     with pytest.raises(HomeAssistantError, match="state_attributes: shared_attrs"):
         await ask(hass, {"entity_id": GOLD})
     await execute(hass, f"{table} RENAME COLUMN shared TO shared_attrs")
-
-
-async def test_who_may_read(
-    hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-    hass_admin_user: MockUser,
-) -> None:
-    """Who may read one of two sensors gets exactly that one, by every road."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
-    await async_wait_recording_done(hass)
-    both = [GOLD, "sensor.bme280_temperature"]
-    user = hass_admin_user
-    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
-    user.groups = [Group(name="one sensor", policy=policy)]
-    user.invalidate_cache()
-    answer = await ask(hass, {"entity_id": both}, Context(user_id=user.id))
-    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
-    client = await hass_client()
-    path = f"/api/{DOMAIN}/readings?entity_id={','.join(both)}"
-    answer = await (await client.get(path)).json()
-    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
-    lines = await (await client.get(f"{path}&format=csv")).text()
-    assert "BME280" not in lines
-    assert "TEMPerGold" in lines
-
-
-async def test_bulk_road(
-    hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-) -> None:
-    """JSON and CSV hold the same readings as the action."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
-    temperature, pressure = (f"sensor.bme280_{name}" for name in (BME[0], BME[2]))
-    await record(
-        hass,
-        {
-            GOLD: [(NOON, "20", "°C")],
-            temperature: [(NOON, "10", "°C"), (NOON + 300, "11", "°C")],
-            pressure: [(NOON, "1000", "hPa"), (NOON + 300, "1001", "hPa")],
-        },
-    )
-    client = await hass_client()
-    query = {**TIMES, "entity_id": f"{GOLD},{temperature}", "temperature_unit": "K"}
-    response = await client.get(
-        f"/api/{DOMAIN}/readings",
-        params=[*query.items(), ("entity_id", pressure)],
-    )
-    assert response.content_type == "application/json"
-    answer = await response.json()
-    chip, gold = answer["devices"]
-    assert (answer["start"], answer["end"]) == tuple(TIMES.values())
-    assert chip["readings"] == {
-        "collected_at": [int(NOON), int(NOON) + 300],
-        "temperature": [283.15, 284.15],
-        "pressure": [1000, 1001],
-    }
-    assert gold["readings"]["temperature"] == [293.15]
-    response = await client.get(
-        f"/api/{DOMAIN}/readings",
-        params=[*query.items(), ("entity_id", pressure), ("format", "csv")],
-    )
-    assert response.content_type == "text/csv"
-    assert list(csv.reader(io.StringIO(await response.text()))) == [
-        ["device", "collected_at", "temperature [K]", "pressure [hPa]"],
-        ["BME280", "2025-11-20T12:00:00Z", "283.15", "1000.0"],
-        ["BME280", "2025-11-20T12:05:00Z", "284.15", "1001.0"],
-        ["TEMPerGold", "2025-11-20T12:00:00Z", "293.15", ""],
-    ]
-
-
-@pytest.mark.warns("invalid authentication")
-async def test_bulk_road_refuses(
-    hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-) -> None:
-    """What cannot be had is said in words; nobody without a token gets anything."""
-    await set_up(GOLD_PLACE)
-    client = await hass_client()
-    for query, said in (
-        ("", "is required"),
-        (f"entity_id={GOLD}&period=week", "'period'"),
-        ("entity_id=sensor.none", "sensor.none is no reading"),
-        (f"entity_id={GOLD}&period=hour", "no statistics by hour"),
-    ):
-        response = await client.get(f"/api/{DOMAIN}/readings?{query}")
-        assert response.status == 400
-        assert said in (await response.json())["message"]
-    client = await hass_client(None)
-    client.session._default_headers.clear()
-    assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401
 
 
 def test_every_quantity_has_a_unit() -> None:

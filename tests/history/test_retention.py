@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from homeassistant.components.recorder.core import Recorder
 from homeassistant.const import EVENT_HOMEASSISTANT_STARTED
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.helpers import entity_registry as er
@@ -13,17 +12,9 @@ import pytest
 from custom_components.temperature_logger import retention
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
+from tests.conftest import GOLD_PLACE, SetUp
 
-from .conftest import GOLD_PLACE, SetUp
-
-GOLD = "sensor.tempergold_temperature"
-
-
-@pytest.fixture(autouse=True)
-def custom_integrations(
-    recorder_mock: Recorder, enable_custom_integrations: None
-) -> None:
-    """Record, and let Home Assistant find the integration."""
+from .conftest import GOLD
 
 
 def issue(hass: HomeAssistant) -> ir.IssueEntry | None:

@@ -1,0 +1,50 @@
+"""What the page of the system's information says of the history."""
+
+import time
+from typing import Any, Final
+
+from homeassistant.components.system_health import SystemHealthRegistration
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.importlib import async_import_module
+from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
+from homeassistant.util.hass_dict import HassKey
+
+from .const import DOMAIN
+from .targets import async_reading_ids
+
+DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
+# To count all rows takes a moment; a page that is opened again need not wait for it.
+SECONDS_KEPT: Final = 600
+FOR_EVER: Final = "∞"
+
+
+@callback
+def async_register(
+    hass: HomeAssistant,  # noqa: ARG001 - Home Assistant's own signature.
+    register: SystemHealthRegistration,
+) -> None:
+    """Offer the facts."""
+    register.async_register_info(_async_info)
+
+
+async def _async_info(hass: HomeAssistant) -> dict[str, Any]:
+    """Return for how many days readings are kept, how many, and since when."""
+    if (recorder := hass.data.get(DATA_INSTANCE)) is None:
+        return {"days_kept": 0}
+    days = recorder.keep_days if recorder.auto_purge else FOR_EVER
+    return {"days_kept": days, **await _async_counted(hass)}
+
+
+async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
+    """Return the number of rows and the oldest, counted some minutes ago at most."""
+    counted = hass.data.get(DATA_COUNTED)
+    if counted is None or time.monotonic() - counted[0] > SECONDS_KEPT:
+        await async_import_module(hass, f"{__package__}.history")
+        from .history import count
+
+        rows, oldest = await get_instance(hass).async_add_executor_job(
+            count, hass, async_reading_ids(hass)
+        )
+        found = {"rows": rows, "oldest_reading": oldest}
+        counted = hass.data[DATA_COUNTED] = (time.monotonic(), found)
+    return counted[1]

@@ -1,0 +1,207 @@
+"""What actions give besides all readings in a span."""
+
+import csv
+from datetime import UTC, datetime, timedelta
+import io
+from pathlib import Path
+import stat
+from typing import Any
+from unittest.mock import patch
+
+from aiohttp.test_utils import TestClient
+from homeassistant.auth.models import Group
+from homeassistant.core import Context, HomeAssistant
+from homeassistant.exceptions import (
+    HomeAssistantError,
+    ServiceValidationError,
+    Unauthorized,
+)
+from homeassistant.util import dt as dt_util
+from jwt import api_jwt
+import pytest
+from pytest_homeassistant_custom_component.common import MockUser
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from emulation.machine import Machine
+from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
+
+from .conftest import GOLD, NOON, TIMES, ask, execute, record
+
+ADDRESS = "http://10.10.10.10:8123"
+"""Where a Home Assistant of the tests is found."""
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """It is what is shown now, at once; of what shows nothing, the last row."""
+    gold = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    machine.stick("two").values["external_temperature"] = None
+    await pass_time(hass, 305)
+    await async_wait_recording_done(hass)
+    targets = {"entity_id": "all", "temperature_unit": "K"}
+    two, stick = (await ask(hass, targets, action="get_latest"))["devices"]
+    # Only what belongs to the latest reading is in it, not the probe of the one before.
+    assert two["reading"]["internal_temperature"] == 302.15
+    assert two["reading"].get("external_temperature") is None
+    assert 0 <= two["age"] < 60
+    assert stick["units"] == {"temperature": "K"}
+    assert stick["reading"]["temperature"] == 293.02
+    machine.unplug("gold")
+    await gold.runtime_data.async_refresh()
+    assert hass.states.is_state(GOLD, "unavailable")
+    _, stick = (await ask(hass, targets, action="get_latest"))["devices"]
+    assert stick["reading"]["temperature"] == 293.02
+    assert 0 <= stick["age"] < 60
+    hass.states.async_remove(GOLD)  # As of an entity that was disabled.
+    _, stick = (await ask(hass, targets, action="get_latest"))["devices"]
+    assert stick["reading"]["temperature"] == 293.02
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_latest_of_nothing(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Where no row is left either, there is no reading and no age."""
+    gold = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await gold.runtime_data.async_refresh()
+    await async_wait_recording_done(hass)
+    await execute(hass, "UPDATE states SET state = 'unknown'")
+    (stick,) = (await ask(hass, {"entity_id": GOLD}, action="get_latest"))["devices"]
+    assert (stick["reading"], stick["age"]) == (None, None)
+
+
+async def lines_of(client: TestClient[Any, Any], url: str) -> list[list[str]]:
+    """Download CSV."""
+    response = await client.get(url.removeprefix(ADDRESS))
+    assert response.status == 200, await response.text()
+    assert "readings.csv" in response.headers["Content-Disposition"]
+    return list(csv.reader(io.StringIO(await response.text())))
+
+
+@pytest.mark.warns("invalid authentication")
+async def test_link(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    hass_client_no_auth: ClientSessionGenerator,
+    hass_admin_user: MockUser,
+) -> None:
+    """A link gives a browser what its maker may read, and nobody more."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    await record(hass, {GOLD: [(NOON, "20", "°C")]})
+    await hass_client()  # The user logs in.
+    browser = await hass_client_no_auth()
+    asked = {
+        "entity_id": [GOLD, "sensor.bme280_humidity"],
+        "temperature_unit": "°F",
+        **TIMES,
+    }
+    own = Context(user_id=hass_admin_user.id)
+    answer = await ask(hass, asked, own, action="get_csv_link")
+    assert datetime.fromisoformat(answer["valid_until"]) > dt_util.utcnow()
+    assert answer["url"].startswith(f"{ADDRESS}/api/")
+    header, gold = await lines_of(browser, answer["url"])
+    assert header == ["device", "collected_at", "temperature [°F]", "humidity [%]"]
+    assert gold == ["TEMPerGold", "2025-11-20T12:00:00Z", "68.0", ""]
+    # Another question than the one that was signed is nobody's.
+    other = answer["url"].replace("sensor.bme280_humidity", "all")
+    assert (await browser.get(other.removeprefix(ADDRESS))).status == 401
+
+    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
+    hass_admin_user.groups = [Group(name="one sensor", policy=policy)]
+    hass_admin_user.invalidate_cache()
+    everything = {"entity_id": "all"}
+    url = (await ask(hass, everything, own, action="get_csv_link"))["url"]
+    assert {line[0] for line in await lines_of(browser, url)} == {
+        "device",
+        "TEMPerGold",
+    }
+    # Home Assistant itself, in an automation, may read everything.
+    url = (await ask(hass, everything, action="get_csv_link"))["url"]
+    assert len({line[0] for line in await lines_of(browser, url)}) == 3
+
+
+@pytest.mark.warns("invalid authentication")
+async def test_link_runs_out(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client_no_auth: ClientSessionGenerator,
+) -> None:
+    """After its time a link opens nothing; without an address it begins below it."""
+    await set_up(GOLD_PLACE)
+    hass.config.api = None
+    asked = {"entity_id": GOLD, "valid_for": {"seconds": 1}}
+    path = (await ask(hass, asked, action="get_csv_link"))["url"]
+    assert path.startswith("/api/")
+    browser = await hass_client_no_auth()
+    assert (await browser.get(path)).status == 200
+    with patch.object(api_jwt, "datetime", wraps=datetime) as clock:
+        clock.now.return_value = datetime.now(UTC) + timedelta(seconds=2)
+        assert (await browser.get(path)).status == 401
+
+
+async def test_link_needs_somebody(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A link counts for a login; a user who has none is told so."""
+    await set_up(GOLD_PLACE)
+    user = MockUser(is_owner=True).add_to_hass(hass)
+    with pytest.raises(HomeAssistantError, match="this user has none"):
+        await ask(hass, {"entity_id": GOLD}, Context(user_id=user.id), "get_csv_link")
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the files in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_file(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, tmp_path: Path
+) -> None:
+    """The file is whole or not there, and only where Home Assistant may write."""
+    await set_up(GOLD_PLACE)
+    await record(hass, {GOLD: [(NOON, "20", "°C")]})
+    path = tmp_path / "www" / "readings.csv"
+    asked = {"entity_id": GOLD, "path": str(path), **TIMES}
+    with pytest.raises(ServiceValidationError, match="allowlist_external_dirs"):
+        await ask(hass, asked, action="write_csv")
+    hass.config.allowlist_external_dirs = {str(tmp_path)}
+    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    path.write_text("yesterday's")
+    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    assert path.read_text().splitlines() == [
+        "device,collected_at,temperature [°C]",
+        "TEMPerGold,2025-11-20T12:00:00Z,20.0",
+    ]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    with pytest.raises(HomeAssistantError, match="no statistics by day"):
+        await ask(hass, asked | {"period": "day"}, action="write_csv")
+    with pytest.raises(HomeAssistantError, match="could not be written"):
+        await ask(hass, asked | {"path": str(path.parent)}, action="write_csv")
+    assert names(path.parent) == ["readings.csv"]
+
+
+async def test_file_is_for_administrators(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    tmp_path: Path,
+    hass_read_only_user: MockUser,
+) -> None:
+    """Others may read, but not write to the machine."""
+    await set_up(GOLD_PLACE)
+    hass.config.allowlist_external_dirs = {str(tmp_path)}
+    asked = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}
+    with pytest.raises(Unauthorized):
+        await ask(
+            hass, asked, Context(user_id=hass_read_only_user.id), action="write_csv"
+        )
+    assert not names(tmp_path)

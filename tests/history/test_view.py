@@ -1,0 +1,117 @@
+"""All readings at once, over HTTP."""
+
+import csv
+import io
+
+from homeassistant.auth.models import Group
+from homeassistant.core import Context, HomeAssistant
+import pytest
+from pytest_homeassistant_custom_component.common import MockUser
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from custom_components.temperature_logger.const import DOMAIN
+from emulation.machine import Machine
+from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
+
+from .conftest import BME, GOLD, NOON, TIMES, ask, record
+
+
+async def test_who_may_read(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    hass_admin_user: MockUser,
+) -> None:
+    """Who may read one of two sensors gets exactly that one, by every road."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    await async_wait_recording_done(hass)
+    both = [GOLD, "sensor.bme280_temperature"]
+    user = hass_admin_user
+    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
+    user.groups = [Group(name="one sensor", policy=policy)]
+    user.invalidate_cache()
+    answer = await ask(hass, {"entity_id": both}, Context(user_id=user.id))
+    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
+    client = await hass_client()
+    path = f"/api/{DOMAIN}/readings?entity_id={','.join(both)}"
+    answer = await (await client.get(path)).json()
+    assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
+    lines = await (await client.get(f"{path}&format=csv")).text()
+    assert "BME280" not in lines
+    assert "TEMPerGold" in lines
+
+
+async def test_bulk_road(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """JSON and CSV hold the same readings as the action."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    temperature, pressure = BME[0], BME[2]
+    await record(
+        hass,
+        {
+            GOLD: [(NOON, "20", "°C")],
+            temperature: [(NOON, "10", "°C"), (NOON + 300, "11", "°C")],
+            pressure: [(NOON, "1000", "hPa"), (NOON + 300, "1001", "hPa")],
+        },
+    )
+    client = await hass_client()
+    query = {**TIMES, "entity_id": f"{GOLD},{temperature}", "temperature_unit": "K"}
+    response = await client.get(
+        f"/api/{DOMAIN}/readings",
+        params=[*query.items(), ("entity_id", pressure)],
+    )
+    assert response.content_type == "application/json"
+    answer = await response.json()
+    chip, gold = answer["devices"]
+    assert (answer["start"], answer["end"]) == tuple(TIMES.values())
+    assert chip["readings"] == {
+        "collected_at": [int(NOON), int(NOON) + 300],
+        "temperature": [283.15, 284.15],
+        "pressure": [1000, 1001],
+    }
+    assert gold["readings"]["temperature"] == [293.15]
+    response = await client.get(
+        f"/api/{DOMAIN}/readings",
+        params=[*query.items(), ("entity_id", pressure), ("format", "csv")],
+    )
+    assert response.content_type == "text/csv"
+    assert list(csv.reader(io.StringIO(await response.text()))) == [
+        ["device", "collected_at", "temperature [K]", "pressure [hPa]"],
+        ["BME280", "2025-11-20T12:00:00Z", "283.15", "1000.0"],
+        ["BME280", "2025-11-20T12:05:00Z", "284.15", "1001.0"],
+        ["TEMPerGold", "2025-11-20T12:00:00Z", "293.15", ""],
+    ]
+
+
+@pytest.mark.warns("invalid authentication")
+async def test_bulk_road_refuses(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """What cannot be had is said in words; nobody without a token gets anything."""
+    await set_up(GOLD_PLACE)
+    client = await hass_client()
+    for query, said in (
+        ("", "is required"),
+        (f"entity_id={GOLD}&period=week", "'period'"),
+        ("entity_id=sensor.none", "sensor.none is no reading"),
+        (f"entity_id={GOLD}&period=hour", "no statistics by hour"),
+    ):
+        response = await client.get(f"/api/{DOMAIN}/readings?{query}")
+        assert response.status == 400
+        assert said in (await response.json())["message"]
+    client = await hass_client(None)
+    client.session._default_headers.clear()
+    assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401

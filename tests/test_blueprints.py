@@ -1,0 +1,214 @@
+"""The blueprints tell what they promise, once, in a real automation."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+import shutil
+from urllib.parse import quote
+
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.components.automation import EVENT_AUTOMATION_RELOADED
+from homeassistant.const import EVENT_HOMEASSISTANT_START
+from homeassistant.core import HomeAssistant, ServiceCall
+from homeassistant.setup import async_setup_component
+from homeassistant.util.yaml import load_yaml_dict
+import pytest
+from pytest_homeassistant_custom_component.common import (
+    async_fire_time_changed,
+    async_mock_service,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY = "https://github.com/temperature-logger/ha-temperature-logger"
+FOLDER = ROOT / "blueprints/automation/temperature_logger"
+CELLAR = "sensor.cellar_temperature"
+
+
+@pytest.fixture(name="told")
+async def told_fixture(
+    hass: HomeAssistant, tmp_path: Path
+) -> AsyncGenerator[list[ServiceCall]]:
+    """Start Home Assistant with the blueprints; return what a phone is told."""
+    hass.config.config_dir = str(tmp_path)
+    shutil.copytree(FOLDER, tmp_path / "blueprints/automation/temperature_logger")
+    (tmp_path / "configuration.yaml").write_text(
+        "automation: !include automations.yaml"
+    )
+    (tmp_path / "automations.yaml").write_text("[]")
+    show(hass, "20.0")
+    for domain in ("homeassistant", "automation", "config"):
+        assert await async_setup_component(hass, domain, {domain: {}})
+    yield async_mock_service(hass, "notify", "phone")
+    await hass.services.async_call("automation", "turn_off", {"entity_id": "all"})
+
+
+def show(hass: HomeAssistant, value: str) -> None:
+    """Let the sensor show a value."""
+    attributes = {"unit_of_measurement": "°C", "friendly_name": "Cellar"}
+    hass.states.async_set(CELLAR, value, attributes, force_update=True)
+
+
+async def automate(
+    client: ClientSessionGenerator, blueprint: str, **inputs: float | str
+) -> None:
+    """Make an automation of a blueprint, as the form in the browser does."""
+    notify = {
+        "action": "notify.phone",
+        "data": {"title": "{{ title }}", "message": "{{ message }}"},
+    }
+    response = await (await client()).post(
+        "/api/config/automation/config/cellar",
+        json={
+            "alias": "Cellar",
+            "use_blueprint": {
+                "path": f"temperature_logger/{blueprint}.yaml",
+                "input": {"sensor": CELLAR, "notify": [notify], **inputs},
+            },
+        },
+    )
+    assert response.status == 200, await response.text()
+
+
+async def settle() -> None:
+    """Let everything run that can; an automation may go on waiting."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def wait(
+    hass: HomeAssistant, freezer: FrozenDateTimeFactory, minutes: float
+) -> None:
+    """Let time pass, a minute at a time."""
+    for _ in range(round(minutes)):
+        freezer.tick(timedelta(minutes=1))
+        async_fire_time_changed(hass)
+        await settle()
+
+
+def messages(told: list[ServiceCall]) -> list[str]:
+    """Return the messages that were sent."""
+    assert all(call.data["title"] == "Cellar" for call in told)
+    return [call.data["message"] for call in told]
+
+
+@pytest.mark.parametrize(
+    ("direction", "quiet", "beyond", "swaying", "over"),
+    [
+        ("above", "24.9", "25.1", "24.8", "24.5"),
+        ("below", "25.1", "24.9", "25.2", "25.5"),
+    ],
+)
+async def test_threshold(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+    direction: str,
+    quiet: str,
+    beyond: str,
+    swaying: str,
+    over: str,
+) -> None:
+    """It is quiet on the good side, tells once beyond it, and once when it is over."""
+    show(hass, quiet)
+    await automate(
+        hass_client, "threshold_alert", direction=direction, threshold=25, minutes=10
+    )
+    for value in (quiet, beyond, quiet, "unavailable", beyond):
+        show(hass, value)
+        await wait(hass, freezer, 9)
+    assert not told
+    await wait(hass, freezer, 2)
+    assert messages(told) == [
+        f"It has been {direction} 25 °C for 10 minutes, and is at {beyond} °C now."
+    ]
+    # A value that sways, a gap and another automation's reload tell nothing new.
+    for value in (swaying, beyond, "unavailable", "unknown", beyond):
+        show(hass, value)
+        hass.bus.async_fire(EVENT_AUTOMATION_RELOADED)
+        await wait(hass, freezer, 20)
+    assert len(told) == 1
+    show(hass, over)
+    await settle()
+    assert messages(told)[1:] == [f"It is over: {over} °C now."]
+    await wait(hass, freezer, 30)
+    assert len(told) == 2
+    show(hass, beyond)
+    await wait(hass, freezer, 11)
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+async def test_threshold_that_was_passed_before(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+    *,
+    lasts: bool,
+) -> None:
+    """What is too warm when the automation starts is told, if it lasts."""
+    show(hass, "30.0")
+    await automate(hass_client, "threshold_alert", threshold=25, minutes=10)
+    await wait(hass, freezer, 5)
+    if not lasts:
+        show(hass, "24.9")
+    await wait(hass, freezer, 6)
+    assert len(told) == lasts
+
+
+async def test_threshold_after_a_restart(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+) -> None:
+    """So is what is too warm when Home Assistant starts."""
+    await automate(hass_client, "threshold_alert", threshold=25, minutes=0)
+    show(hass, "unavailable")
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_START)
+    await wait(hass, freezer, 1)
+    assert not told
+    show(hass, "30.0")
+    await wait(hass, freezer, 1)
+    assert len(told) == 1
+
+
+async def test_no_reading(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+) -> None:
+    """A value that stays the same is a reading; silence and a gap are none."""
+    await automate(hass_client, "no_reading", minutes=20)
+    show(hass, "20.0")
+    shown = hass.states.get(CELLAR)
+    assert shown is not None
+    for _ in range(10):
+        hass.states.async_set(CELLAR, shown.state, shown.attributes)
+        await wait(hass, freezer, 5)
+    assert not told
+    await wait(hass, freezer, 17)
+    assert messages(told) == ["There has been no reading for 20 minutes."]
+    await wait(hass, freezer, 60)
+    assert len(told) == 1
+    show(hass, "21.0")
+    await settle()
+    assert messages(told)[1:] == ["There are readings again: 21.0 °C now."]
+    # A probe that was pulled out reports at each poll that there is nothing.
+    for _ in range(6):
+        hass.states.async_set(CELLAR, "unknown", {"friendly_name": "Cellar"})
+        await wait(hass, freezer, 5)
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("path", FOLDER.glob("*.yaml"), ids=lambda path: path.stem)
+def test_where_it_is_from(path: Path) -> None:
+    """A blueprint says where it is from, and the README has a link to import it."""
+    source = f"{REPOSITORY}/blob/main/{path.relative_to(ROOT)}"
+    assert load_yaml_dict(str(path))["blueprint"]["source_url"] == source
+    link = f"redirect/blueprint_import/?blueprint_url={quote(source, safe='')}"
+    assert link in (ROOT / "README.md").read_text()
