@@ -101,7 +101,7 @@ def command(words: tuple[str, ...], **place: str | int) -> list[str]:
     name, *options = words
     path = os.pathsep.join((os.environ["PATH"], *FOLDERS))
     if (found := shutil.which(name, path=path)) is None:
-        why = f"{name} is not installed; scripts/test says how"
+        why = f"{name} is not installed; scripts/databases does that or says how"
         if "CI" in os.environ:
             pytest.fail(why)
         pytest.skip(why)
