@@ -28,11 +28,13 @@ homeassistant:
   name: Temperature Logger
   country: US
   unit_system: metric
+automation: !include automations.yaml
 history:
 logbook:
 my:
 recorder:
   purge_keep_days: 15
+system_health:
 logger:
   default: warning
   logs:
@@ -73,6 +75,11 @@ def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:
     custom_components = folder / "custom_components"
     custom_components.mkdir()
     (custom_components / DOMAIN).symlink_to(ROOT / "custom_components" / DOMAIN)
+    (folder / "automations.yaml").write_text("[]\n", encoding="utf-8")
+    blueprints = folder / "blueprints" / "automation" / DOMAIN
+    blueprints.mkdir(parents=True)
+    for blueprint in (ROOT / "blueprints" / "automation" / DOMAIN).iterdir():
+        (blueprints / blueprint.name).symlink_to(blueprint)
     # The steps after the owner would start integrations that want the internet.
     done = [step for step in STEPS if step != STEP_USER]
     _store(folder, "onboarding", {"done": done}, ONBOARDING_VERSION)

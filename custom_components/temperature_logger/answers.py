@@ -172,7 +172,7 @@ PIECES: Final = {
 
 def iso(time: float) -> str:
     """Return a Unix time as ISO 8601 in UTC, cut to the second."""
-    return f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
 
 
 def _columns(

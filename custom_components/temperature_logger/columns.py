@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from heapq import merge
-from itertools import pairwise, repeat
+from itertools import repeat
 import math
+from operator import sub
 from typing import Final, NamedTuple
 
 from .request import Span
@@ -28,7 +29,7 @@ class Columns(NamedTuple):
 def merged(series: Mapping[str, Series], span: Span) -> Columns:
     """Return the readings of a device from the values of its entities."""
     times = [stamps for stamps, _ in series.values()]
-    if _aligned(times):
+    if _aligned(times, newest_first=span.newest_first):
         collected_at = [int(min(stamps)) for stamps in zip(*times, strict=True)]
         values: dict[str, list[float | None]] = {
             quantity: [*found] for quantity, (_, found) in series.items()
@@ -42,16 +43,20 @@ def merged(series: Mapping[str, Series], span: Span) -> Columns:
     )
 
 
-def _aligned(times: list[list[float]]) -> bool:
+def _aligned(times: list[list[float]], *, newest_first: bool) -> bool:
     """Return whether each reading has all its values, as it is but for gaps."""
     if not times:
         return False
     first, *others = times
-    return all(
-        len(other) == len(first)
-        and all(-TOGETHER < a - b < TOGETHER for a, b in zip(first, other, strict=True))
-        for other in others
-    ) and all(abs(a - b) >= TOGETHER for a, b in pairwise(first))
+    later, earlier = (first, first[1:]) if newest_first else (first[1:], first)
+    return (
+        all(
+            len(other) == len(first)
+            and max(map(abs, map(sub, first, other, strict=True)), default=0) < TOGETHER
+            for other in others
+        )
+        and min(map(sub, later, earlier, strict=False), default=TOGETHER) >= TOGETHER
+    )
 
 
 def _gathered(

@@ -31,6 +31,7 @@ MIN_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 3600
 # Days of history that are promised.
 RETENTION: Final = 14
+READINGS_URL: Final = f"/api/{DOMAIN}/readings"
 # The first retry of a device that failed; each further one waits twice as long.
 RETRY: Final = timedelta(seconds=15)
 

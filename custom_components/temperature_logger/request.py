@@ -59,6 +59,8 @@ class Span(NamedTuple):
 class Request(NamedTuple):
     """What somebody asks for."""
 
+    user: User | None
+    """Who asks; None is Home Assistant itself."""
     targets: list[Target]
     period: Period
     newest_first: bool
@@ -96,6 +98,7 @@ def async_request(
         )
     targets = async_targets(hass, TargetSelection(dict(data)), user)
     return Request(
+        user=user,
         targets=targets,
         period=data.get(CONF_PERIOD, RAW),
         newest_first=data.get(CONF_ORDER) == NEWEST,

@@ -1,153 +1,29 @@
-"""The bulk road: any number of readings over HTTP.
+"""The bulk road: any number of readings over HTTP."""
 
-They are made in the recorder's executor, device by device, and each device is sent as
-soon as it is there: neither the event loop nor the memory ever holds all of them.
-"""
-
-from collections.abc import Mapping
-from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Final
 
-from aiohttp import hdrs, web
-from homeassistant.auth.models import User
-from homeassistant.components.http.auth import SIGN_QUERY_PARAM, async_sign_path
-from homeassistant.components.http.const import KEY_HASS_USER
-from homeassistant.const import ATTR_ENTITY_ID, ENTITY_MATCH_ALL
-from homeassistant.core import HomeAssistant, callback
+from aiohttp import web
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 from homeassistant.helpers.importlib import async_import_module
-from homeassistant.helpers.network import NoURLAvailableError, get_url
-from homeassistant.helpers.recorder import get_instance
-from homeassistant.util import dt as dt_util
 import voluptuous as vol
-from yarl import URL
 
-from .const import DOMAIN, Refusal
-from .request import (
-    CONF_END,
-    CONF_FORMAT,
-    CONF_ORDER,
-    CONF_PERIOD,
-    CONF_PRESSURE_UNIT,
-    CONF_START,
-    CONF_TEMPERATURE_UNIT,
-    FIELDS,
-    Request,
-    async_request,
-)
-
-# What there is, with its headers; a browser saves CSV under a name that opens.
-HEADERS: Final = {
-    "columns": {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"},
-    "csv": {
-        hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
-        hdrs.CONTENT_DISPOSITION: 'attachment; filename="readings.csv"',
-    },
-}
-PLAIN: Final = (CONF_ORDER, CONF_PERIOD, CONF_PRESSURE_UNIT, CONF_TEMPERATURE_UNIT)
-TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
-
-QUERY: Final = cv.make_entity_service_schema(
-    {**FIELDS, vol.Optional(CONF_FORMAT, default="columns"): vol.In(HEADERS)}
-)
+from .const import DOMAIN, READINGS_URL
 
 
 class ReadingsView(HomeAssistantView):
     """All readings of some targets in a span of time."""
 
     name = f"api:{DOMAIN}:readings"
-    url = f"/api/{DOMAIN}/readings"
+    url = READINGS_URL
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer with JSON columns or CSV, and with 400 to what cannot be had."""
-        hass = request.app[KEY_HASS]
-        try:
-            query = QUERY(_data(request))
-            asked = async_request(hass, query, request[KEY_HASS_USER])
-            await async_import_module(hass, f"{__package__}.answers")
-            from .answers import PIECES
+        # Imported with the first question, as what the actions do.
+        await async_import_module(request.app[KEY_HASS], f"{__package__}.bulk")
+        from .bulk import async_answer
 
-            start, device, end = PIECES[query[CONF_FORMAT]]
-            make = get_instance(hass).async_add_executor_job
-            first = await make(start, hass, asked)
+        try:
+            return await async_answer(request)
         except (HomeAssistantError, vol.Invalid) as err:
             return self.json_message(str(err), HTTPStatus.BAD_REQUEST)
-        response = web.StreamResponse(headers=HEADERS[query[CONF_FORMAT]])
-        await response.prepare(request)
-        await response.write(first)
-        for number in range(len(asked.targets)):
-            await response.write(await make(device, hass, asked, number))
-        await response.write_eof(end)
-        return response
-
-
-@callback
-def async_link(
-    hass: HomeAssistant,
-    data: Mapping[str, Any],
-    asked: Request,
-    user: User | None,
-    valid_for: timedelta,
-) -> dict[str, Any]:
-    """Return a link to the CSV of what is asked for, and until when it is valid.
-
-    Who opens it gets what the user may read; None is Home Assistant itself.
-    """
-    query = {
-        CONF_FORMAT: "csv",
-        CONF_START: _iso(asked.start),
-        CONF_END: _iso(asked.end),
-        **{key: ",".join(cv.ensure_list(data[key])) for key in TARGETS if key in data},
-        **{key: data[key] for key in PLAIN if key in data},
-    }
-    path = async_sign_path(
-        hass,
-        str(URL(ReadingsView.url).with_query(query)),
-        valid_for,
-        refresh_token_id=None if user is None else _login(user),
-        use_content_user=user is None,
-    )
-    return {
-        "url": _base(hass) + path,
-        "valid_until": (dt_util.utcnow() + valid_for).isoformat(timespec="seconds"),
-    }
-
-
-def _login(user: User) -> str:
-    """Return the login of a user that a link counts for: the one used last."""
-    if not user.refresh_tokens:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN, translation_key=Refusal.NO_LOGIN
-        )
-    return max(
-        user.refresh_tokens.values(),
-        key=lambda token: token.last_used_at or token.created_at,
-    ).id
-
-
-def _base(hass: HomeAssistant) -> str:
-    """Return where Home Assistant is found; nothing if it does not know."""
-    try:
-        return get_url(hass, prefer_external=True)
-    except NoURLAvailableError:
-        return ""
-
-
-def _iso(time: float) -> str:
-    """Return a Unix time as ISO 8601, exactly."""
-    return dt_util.utc_from_timestamp(time).isoformat()
-
-
-def _data(request: web.Request) -> dict[str, Any]:
-    """Return a query as an action's data; targets may be several, with commas."""
-    data: dict[str, Any] = dict(request.query)
-    data.pop(SIGN_QUERY_PARAM, None)
-    for target in TARGETS:
-        if values := request.query.getall(target, []):
-            data[target] = ",".join(values).split(",")
-    if data.get(ATTR_ENTITY_ID) == [ENTITY_MATCH_ALL]:
-        data[ATTR_ENTITY_ID] = ENTITY_MATCH_ALL
-    return data

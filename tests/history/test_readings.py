@@ -23,7 +23,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 from sqlalchemy import func, select
 
-from custom_components.temperature_logger import actions, history
+from custom_components.temperature_logger import calls, history
 from custom_components.temperature_logger.drivers import Reading
 from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
@@ -138,7 +138,7 @@ async def test_values_of_one_reading(
     }
     newest = await readings(hass, **both, order="newest")
     assert newest == {name: column[::-1] for name, column in found.items()}
-    with patch.object(actions, "LIMIT", 2):
+    with patch.object(calls, "LIMIT", 2):
         answer = await ask(hass, TIMES | both)
         assert answer["truncated"]
         assert answer["devices"][0]["readings"]["temperature"] == [20, 21]
