@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.automation import EVENT_AUTOMATION_RELOADED
-from homeassistant.const import EVENT_HOMEASSISTANT_START
 from homeassistant.core import HomeAssistant, ServiceCall
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.setup import async_setup_component
 from homeassistant.util.yaml import load_yaml_dict
 import pytest
@@ -50,8 +50,17 @@ def show(hass: HomeAssistant, value: str) -> None:
     hass.states.async_set(CELLAR, value, attributes, force_update=True)
 
 
+async def settle() -> None:
+    """Let everything run that can; an automation may go on waiting."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
 async def automate(
-    client: ClientSessionGenerator, blueprint: str, **inputs: float | str
+    hass: HomeAssistant,
+    client: ClientSessionGenerator,
+    blueprint: str,
+    **inputs: float | str,
 ) -> None:
     """Make an automation of a blueprint, as the form in the browser does."""
     notify = {
@@ -69,12 +78,8 @@ async def automate(
         },
     )
     assert response.status == 200, await response.text()
-
-
-async def settle() -> None:
-    """Let everything run that can; an automation may go on waiting."""
-    for _ in range(30):
-        await asyncio.sleep(0)
+    while hass.states.get("automation.cellar") is None:
+        await settle()
 
 
 async def wait(
@@ -114,7 +119,12 @@ async def test_threshold(
     """It is quiet on the good side, tells once beyond it, and once when it is over."""
     show(hass, quiet)
     await automate(
-        hass_client, "threshold_alert", direction=direction, threshold=25, minutes=10
+        hass,
+        hass_client,
+        "threshold_alert",
+        direction=direction,
+        threshold=25,
+        minutes=10,
     )
     for value in (quiet, beyond, quiet, "unavailable", beyond):
         show(hass, value)
@@ -151,28 +161,81 @@ async def test_threshold_that_was_passed_before(
 ) -> None:
     """What is too warm when the automation starts is told, if it lasts."""
     show(hass, "30.0")
-    await automate(hass_client, "threshold_alert", threshold=25, minutes=10)
+    await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=10)
+    show(hass, "30.0")
     await wait(hass, freezer, 5)
-    if not lasts:
-        show(hass, "24.9")
+    show(hass, "30.0" if lasts else "24.9")
     await wait(hass, freezer, 6)
     assert len(told) == lasts
 
 
-async def test_threshold_after_a_restart(
+async def test_threshold_with_failing_readings(
     hass: HomeAssistant,
     told: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """So is what is too warm when Home Assistant starts."""
-    await automate(hass_client, "threshold_alert", threshold=25, minutes=0)
-    show(hass, "unavailable")
-    hass.bus.async_fire(EVENT_HOMEASSISTANT_START)
-    await wait(hass, freezer, 1)
+    """A reading that fails now and then does not begin the time anew."""
+    await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=10)
+    for value in ("30.0", "unavailable", "30.0", "unknown", "30.0"):
+        show(hass, value)
+        await wait(hass, freezer, 3)
+    assert len(told) == 1
+
+
+async def test_threshold_while_switched_off(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+) -> None:
+    """What was passed meanwhile is told with the next readings."""
+    await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=0)
+    cellar = {"entity_id": "automation.cellar"}
+    await hass.services.async_call("automation", "turn_off", cellar, blocking=True)
+    show(hass, "30.0")
+    await wait(hass, freezer, 5)
+    await hass.services.async_call("automation", "turn_on", cellar, blocking=True)
     assert not told
     show(hass, "30.0")
     await wait(hass, freezer, 1)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("blueprint", ["threshold_alert", "no_reading"])
+async def test_phone_that_fails(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+    blueprint: str,
+) -> None:
+    """When the first message fails, the second one is sent nevertheless."""
+    failing = async_mock_service(
+        hass, "notify", "phone", raise_exception=HomeAssistantError("no network")
+    )
+    settings = {"threshold": 25} if blueprint == "threshold_alert" else {}
+    await automate(hass, hass_client, blueprint, minutes=1, **settings)
+    show(hass, "30.0")
+    await wait(hass, freezer, 5)
+    assert len(failing) == 1
+    told = async_mock_service(hass, "notify", "phone")
+    show(hass, "20.0")
+    await settle()
+    assert len(told) == 1
+
+
+async def test_no_reading_before(
+    hass: HomeAssistant,
+    told: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+) -> None:
+    """A sensor that is silent already when the automation is made is told, too."""
+    show(hass, "unavailable")
+    await wait(hass, freezer, 30)
+    await automate(hass, hass_client, "no_reading", minutes=20)
+    await wait(hass, freezer, 2)
     assert len(told) == 1
 
 
@@ -183,7 +246,7 @@ async def test_no_reading(
     freezer: FrozenDateTimeFactory,
 ) -> None:
     """A value that stays the same is a reading; silence and a gap are none."""
-    await automate(hass_client, "no_reading", minutes=20)
+    await automate(hass, hass_client, "no_reading", minutes=20)
     show(hass, "20.0")
     shown = hass.states.get(CELLAR)
     assert shown is not None

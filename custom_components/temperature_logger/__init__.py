@@ -1,7 +1,7 @@
 """Temperature Logger: thermometers wired to this machine, as sensors."""
 
 from homeassistant.const import Platform
-from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
@@ -11,7 +11,7 @@ from .const import CONF_KIND, DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .kinds import async_import_drivers
 from .repairs import async_update_issue
-from .retention import async_check_retention
+from .retention import async_watch_retention
 from .view import ReadingsView
 
 PLATFORMS = [Platform.SENSOR]
@@ -25,7 +25,7 @@ async def async_setup(
     """Offer the history; it is there while no device is loaded, too."""
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
-    async_at_started(hass, async_check_retention)
+    async_at_started(hass, async_watch_retention)
     return True
 
 
@@ -38,8 +38,6 @@ async def async_setup_entry(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    if hass.state is CoreState.running:
-        async_check_retention(hass)
     return True
 
 

@@ -1,6 +1,6 @@
 """Readings as an answer: rows, columns or CSV. Everything here blocks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import csv
 from datetime import UTC, datetime
 import io
@@ -19,8 +19,8 @@ from . import history
 from .columns import Columns, Series, merged
 from .const import DOMAIN, Refusal
 from .drivers import QUANTITIES
-from .history import STATISTICS, SchemaError
-from .request import Request, Span
+from .history import STATISTICS
+from .request import RAW, Request, Span
 from .targets import Target
 
 TIME: Final = "collected_at"
@@ -28,16 +28,11 @@ TIME: Final = "collected_at"
 
 def check(hass: HomeAssistant, request: Request) -> None:
     """Raise HomeAssistantError where the recorder cannot answer."""
-    try:
-        history.check_schema(hass)
-    except SchemaError as err:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.RECORDER_CHANGED,
-            translation_placeholders={"missing": str(err)},
-        ) from err
+    history.check_schema(hass)
     entities = {e for target in request.targets for e in target.entities.values()}
-    if request.period != "raw" and not history.have_statistics(hass, entities):
+    if request.period != RAW and not history.have_statistics(
+        hass, entities, request.period
+    ):
         raise HomeAssistantError(
             translation_domain=DOMAIN,
             translation_key=Refusal.NO_STATISTICS,
@@ -53,7 +48,7 @@ def readings(
     devices: list[dict[str, Any]] = []
     truncated = False
     for target in request.targets:
-        found = _columns(hass, request, target, limit)
+        found = next(_columns(hass, request, [target], limit))
         limit -= len(found.collected_at)
         truncated |= found.truncated
         content = _rows(found) if as_rows else _as_columns(found)
@@ -76,9 +71,9 @@ def latest(
     devices: list[dict[str, Any]] = []
     for target, series in zip(request.targets, shown, strict=True):
         found = (
-            merged(series, span)
+            merged(target.entities, series, span)
             if series
-            else history.raw(hass, target.entities, request.units, span)
+            else next(history.raw(hass, [target.entities], request.units, span))
         )
         reading = next(iter(_rows(found)), None)
         age = round(now - found.collected_at[0]) if reading else None
@@ -103,8 +98,8 @@ def write_csv(hass: HomeAssistant, request: Request, path: Path) -> None:
             # Not for the eyes of Home Assistant alone, as temporary files are.
             os.fchmod(file.fileno(), 0o644)
             file.write(csv_start(hass, request))
-            for number in range(len(request.targets)):
-                file.write(csv_device(hass, request, number))
+            for numbers in batches(hass, request):
+                file.write(csv_devices(hass, request, numbers))
     except OSError as err:
         raise HomeAssistantError(
             translation_domain=DOMAIN,
@@ -122,12 +117,16 @@ def json_start(hass: HomeAssistant, request: Request) -> bytes:
     return json_bytes(_frame(request)).removesuffix(b"}") + b',"devices":['
 
 
-def json_device(hass: HomeAssistant, request: Request, number: int) -> bytes:
-    """Return one device of the answer over HTTP."""
-    target = request.targets[number]
-    found = _columns(hass, request, target, sys.maxsize)
-    answer = _head(request, target) | {"readings": _as_columns(found)}
-    return (b"," if number else b"") + json_bytes(answer)
+def json_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
+    """Return some devices of the answer over HTTP."""
+    targets = [request.targets[number] for number in numbers]
+    answers = [
+        json_bytes(_head(request, target) | {"readings": _as_columns(found)})
+        for target, found in zip(
+            targets, _columns(hass, request, targets, sys.maxsize), strict=True
+        )
+    ]
+    return (b"," if numbers.start else b"") + b",".join(answers)
 
 
 def csv_start(hass: HomeAssistant, request: Request) -> bytes:
@@ -139,34 +138,53 @@ def csv_start(hass: HomeAssistant, request: Request) -> bytes:
     )
 
 
-def csv_device(hass: HomeAssistant, request: Request, number: int) -> bytes:
-    """Return the lines of one device; columns that it does not have are empty."""
-    target = request.targets[number]
-    found = _columns(hass, request, target, sys.maxsize)
-    return _csv(
-        zip(
-            repeat(target.name, len(found.collected_at)),
-            map(iso, found.collected_at),
-            *(
-                found.values.get(name, repeat(None, len(found.collected_at)))
-                for name in _units(request, list(request.units))
-            ),
-            strict=True,
+def csv_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
+    """Return the lines of some devices; columns that one does not have are empty."""
+    targets = [request.targets[number] for number in numbers]
+    names = list(_units(request, list(request.units)))
+    return b"".join(
+        _csv(
+            zip(
+                repeat(_label(request, target), len(found.collected_at)),
+                map(iso, found.collected_at),
+                *(
+                    found.values.get(name, repeat(None, len(found.collected_at)))
+                    for name in names
+                ),
+                strict=True,
+            )
+        )
+        for target, found in zip(
+            targets, _columns(hass, request, targets, sys.maxsize), strict=True
         )
     )
+
+
+def _label(request: Request, target: Target) -> str:
+    """Return what a line of CSV calls a device: its name, if that tells which one."""
+    alike = [other for other in request.targets if other.name == target.name]
+    return target.name if len(alike) == 1 else f"{target.name} ({target.device_id})"
+
+
+def batches(hass: HomeAssistant, request: Request) -> list[range]:
+    """Return which devices are made together, by their numbers."""
+    if request.period != RAW:
+        return [range(number, number + 1) for number in range(len(request.targets))]
+    devices = [target.entities for target in request.targets]
+    return history.batches(hass, devices, request.span(sys.maxsize))
 
 
 class Pieces(NamedTuple):
     """What an answer over HTTP is made of."""
 
     start: Callable[[HomeAssistant, Request], bytes]
-    device: Callable[[HomeAssistant, Request, int], bytes]
+    devices: Callable[[HomeAssistant, Request, range], bytes]
     end: bytes
 
 
 PIECES: Final = {
-    "columns": Pieces(json_start, json_device, b"]}"),
-    "csv": Pieces(csv_start, csv_device, b""),
+    "columns": Pieces(json_start, json_devices, b"]}"),
+    "csv": Pieces(csv_start, csv_devices, b""),
 }
 
 
@@ -176,14 +194,16 @@ def iso(time: float) -> str:
 
 
 def _columns(
-    hass: HomeAssistant, request: Request, target: Target, limit: int
-) -> Columns:
-    """Return the readings of one device."""
-    units = {quantity: request.units[quantity] for quantity in target.entities}
+    hass: HomeAssistant, request: Request, targets: Iterable[Target], limit: int
+) -> Iterator[Columns]:
+    """Yield the readings of some devices."""
+    devices = [target.entities for target in targets]
     span = request.span(limit)
-    if request.period == "raw":
-        return history.raw(hass, target.entities, units, span)
-    return history.statistics(hass, target.entities, units, span, request.period)
+    if request.period == RAW:
+        yield from history.raw(hass, devices, request.units, span)
+        return
+    for entities in devices:
+        yield history.statistics(hass, entities, request.units, span, request.period)
 
 
 def _frame(request: Request) -> dict[str, Any]:

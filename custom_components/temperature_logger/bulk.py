@@ -1,14 +1,14 @@
 """What the view of all readings does; imported with the first question.
 
-Readings are made in the recorder's executor, device by device, and each device is sent
-as soon as it is there: neither the event loop nor the memory ever holds all of them.
+Readings are made in the recorder's executor, some devices at a time, and sent as soon
+as they are there: neither the event loop nor the memory ever holds all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from homeassistant.auth.models import User
 from homeassistant.components.http.auth import SIGN_QUERY_PARAM, async_sign_path
 from homeassistant.components.http.const import KEY_HASS_USER
@@ -40,10 +40,10 @@ from .request import (
 
 # What there is, with its headers; a browser saves CSV under a name that opens.
 HEADERS: Final = {
-    "columns": {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"},
+    "columns": {"Content-Type": "application/json; charset=utf-8"},
     "csv": {
-        hdrs.CONTENT_TYPE: "text/csv; charset=utf-8",
-        hdrs.CONTENT_DISPOSITION: 'attachment; filename="readings.csv"',
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": 'attachment; filename="readings.csv"',
     },
 }
 PLAIN: Final = (CONF_ORDER, CONF_PERIOD, CONF_PRESSURE_UNIT, CONF_TEMPERATURE_UNIT)
@@ -59,27 +59,35 @@ async def async_import_answers(hass: HomeAssistant) -> None:
     await async_import_module(hass, f"{__package__}.answers")
 
 
-async def async_answer(request: web.Request) -> web.StreamResponse:
-    """Answer with JSON columns or CSV; raise HomeAssistantError or vol.Invalid.
+class Answer(NamedTuple):
+    """An answer of which the beginning is there."""
 
-    The answer is not begun before it is known that there is one.
+    headers: Mapping[str, str]
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+
+async def async_answer(request: web.Request) -> Answer:
+    """Begin an answer in JSON columns or CSV.
+
+    Raises HomeAssistantError or vol.Invalid for what cannot be had.
     """
     hass = request.app[KEY_HASS]
     query = QUERY(_data(request))
     asked = async_request(hass, query, request[KEY_HASS_USER])
     await async_import_answers(hass)
-    from .answers import PIECES
+    from .answers import PIECES, batches
 
-    start, device, end = PIECES[query[CONF_FORMAT]]
+    start, devices, end = PIECES[query[CONF_FORMAT]]
     make = get_instance(hass).async_add_executor_job
+
+    async def rest() -> AsyncIterator[bytes]:
+        for numbers in await make(batches, hass, asked):
+            yield await make(devices, hass, asked, numbers)
+        yield end
+
     first = await make(start, hass, asked)
-    response = web.StreamResponse(headers=HEADERS[query[CONF_FORMAT]])
-    await response.prepare(request)
-    await response.write(first)
-    for number in range(len(asked.targets)):
-        await response.write(await make(device, hass, asked, number))
-    await response.write_eof(end)
-    return response
+    return Answer(HEADERS[query[CONF_FORMAT]], first, rest())
 
 
 @callback

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse
+from homeassistant.exceptions import UnknownUser
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.typing import VolSchemaType
@@ -63,6 +64,8 @@ async def async_perform(call: ServiceCall) -> ServiceResponse:
     user_id = call.context.user_id
     # Without a user it is Home Assistant itself that asks.
     user = None if user_id is None else await hass.auth.async_get_user(user_id)
+    if user_id is not None and user is None:
+        raise UnknownUser(context=call.context)
     return await perform(hass, data, async_request(hass, data, user))
 
 
@@ -130,7 +133,7 @@ def _shown(
     unit = state.attributes.get(ATTR_UNIT_OF_MEASUREMENT)
     formula = conversion(quantity, unit, request.units[quantity])
     value = number(state.state, formula)
-    return None if value is None else ([state.last_updated_timestamp], [value])
+    return None if value is None else Series([state.last_updated_timestamp], [value])
 
 
 CALLS: Final[dict[str, tuple[VolSchemaType, Perform]]] = {

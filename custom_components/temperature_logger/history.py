@@ -5,31 +5,61 @@ the unit that was shown when it was written; only the row's own attributes tell 
 one that was. Rows whose unit is not known are left out, as are those without a value.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing, contextmanager
 from datetime import datetime
+from itertools import pairwise
+import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from homeassistant.components.recorder.const import SupportedDialect
 from homeassistant.components.recorder.statistics import (
     get_metadata,
     statistics_during_period,
 )
 from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 from homeassistant.util.json import json_loads_object
-from sqlalchemy import Connection, Select, column, func, inspect, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    column,
+    func,
+    inspect,
+    select,
+    table,
+)
+from sqlalchemy.exc import SQLAlchemyError
 
-from .columns import Columns, Series, merged
-from .const import DOMAIN
-from .request import Span
+from .columns import TOGETHER, Columns, Series, merged
+from .const import DOMAIN, Refusal
+from .request import Period, Span
 from .units import CONVERTERS, base, conversion, number
 
 DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
+# Rows of several devices at a time, in memory: some 64 bytes each, and as much again.
+BATCH: Final = 250_000
 # Rows at a time: as many objects at once as not to wake the garbage collector, which
 # stops everything while it looks at all that Home Assistant has.
 CHUNK: Final = 500
+# Spans that are read one after the other, so that the pages with the rows of one are
+# still in SQLite's cache, of 16 MiB, when the next entity is read.
+PARTS: Final = 7
+# Rows at a time that a server is asked for: it sends them all before the first is seen.
+PAGE: Final = 10_000
 STATISTICS: Final = ("min", "mean", "max")
 
 _STATES: Final = table(
@@ -43,45 +73,128 @@ _STATES_META: Final = table("states_meta", column("entity_id"), column("metadata
 _STATE_ATTRIBUTES: Final = table(
     "state_attributes", column("attributes_id"), column("shared_attrs")
 )
-_TABLES: Final = (_STATES, _STATES_META, _STATE_ATTRIBUTES)
+_STATISTICS: Final = table("statistics", column("metadata_id"))
+_STATISTICS_SHORT: Final = table("statistics_short_term", column("metadata_id"))
+_TABLES: Final = (
+    _STATES,
+    _STATES_META,
+    _STATE_ATTRIBUTES,
+    _STATISTICS,
+    _STATISTICS_SHORT,
+)
 
 
-class SchemaError(Exception):
-    """The recorder's tables are not as this module knows them."""
+@contextmanager
+def _connection(hass: HomeAssistant) -> Generator[Connection]:
+    """Give a connection to the database."""
+    with _translated(), session_scope(hass=hass, read_only=True) as session:
+        yield session.connection()
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Raise HomeAssistantError where the database fails."""
+    try:
+        yield
+    except (RuntimeError, SQLAlchemyError) as err:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.RECORDER_FAILED,
+            translation_placeholders={"error": str(err).partition("\n")[0]},
+        ) from err
 
 
 def check_schema(hass: HomeAssistant) -> None:
-    """Raise SchemaError if a column is missing that is needed here.
+    """Raise HomeAssistantError if a table or column is missing that is needed here.
 
     The tables do not change while Home Assistant runs, so they are looked at once.
     """
     if hass.data.get(DATA_KNOWN):
         return
-    with session_scope(hass=hass, read_only=True) as session:
-        inspector = inspect(session.connection())
-        for known in _TABLES:
-            found = {column["name"] for column in inspector.get_columns(known.name)}
-            if missing := {column.name for column in known.columns} - found:
-                raise SchemaError(f"{known.name}: {', '.join(sorted(missing))}")
+    with _connection(hass) as connection:
+        inspector = inspect(connection)
+        missing = [
+            f"{known.name}.{column.name}"
+            for known in _TABLES
+            for column in known.columns
+            if not inspector.has_table(known.name)
+            or column.name
+            not in {column["name"] for column in inspector.get_columns(known.name)}
+        ]
+    if missing:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.RECORDER_CHANGED,
+            translation_placeholders={"missing": ", ".join(missing)},
+        )
     hass.data[DATA_KNOWN] = True
 
 
 def raw(
     hass: HomeAssistant,
-    entities: Mapping[str, str],
+    devices: Sequence[Mapping[str, str]],
     units: Mapping[str, str],
     span: Span,
-) -> Columns:
-    """Return each reading of a device, given its entities and units by quantity."""
-    with session_scope(hass=hass, read_only=True) as session:
-        connection = session.connection()
-        ids = _metadata_ids(connection, entities.values())
-        series = {
-            quantity: _series(connection, ids[entity], quantity, units[quantity], span)
-            for quantity, entity in entities.items()
-            if entity in ids
-        }
-    return merged(series, span)
+) -> Iterator[Columns]:
+    """Yield the readings of some devices, given their entities by quantity."""
+    found = _read(hass, devices, units, span)
+    # Each is let go before the next: to free all at once would stop every thread.
+    for quantities in devices:
+        series = found.popleft()
+        yield merged(quantities, {q: one.found() for q, one in series.items()}, span)
+
+
+def _read(
+    hass: HomeAssistant,
+    devices: Sequence[Mapping[str, str]],
+    units: Mapping[str, str],
+    span: Span,
+) -> deque[dict[str, _Reader]]:
+    """Return the values of some devices."""
+    with _connection(hass) as connection:
+        ids = _metadata_ids(connection, _entities(devices))
+        found = deque(
+            {
+                quantity: _Reader(connection, ids[entity], quantity, units[quantity])
+                for quantity, entity in entities.items()
+                if entity in ids
+            }
+            for entities in devices
+        )
+        readers = [reader for device in found for reader in device.values()]
+        # What began just before belongs together, and so does what ends just after.
+        wide = span._replace(start=span.start - TOGETHER, end=span.end + TOGETHER)
+        for part in _parts(connection, wide, len(readers)):
+            for reader in readers:
+                reader.read(part)
+    return found
+
+
+def batches(
+    hass: HomeAssistant, devices: Sequence[Mapping[str, str]], span: Span
+) -> list[range]:
+    """Return which devices to read together, in their order.
+
+    What SQLite needs most of its time for is to fetch a page with rows of all devices
+    again for each of them. A server has them in memory.
+    """
+    states = _STATES.columns
+    with _connection(hass) as connection:
+        if connection.dialect.name != SupportedDialect.SQLITE:
+            return [range(number, number + 1) for number in range(len(devices))]
+        ids = _metadata_ids(connection, _entities(devices))
+        statement = (
+            select(states.metadata_id, func.count())
+            .where(states.metadata_id.in_(ids.values()), *_within(span))
+            .group_by(states.metadata_id)
+        )
+        counted = dict(connection.execute(statement).tuples().all())
+    return _grouped(
+        sum(
+            counted.get(ids[entity], 0) for entity in entities.values() if entity in ids
+        )
+        for entities in devices
+    )
 
 
 def statistics(
@@ -92,24 +205,27 @@ def statistics(
     period: Literal["5minute", "hour", "day"],
 ) -> Columns:
     """Return minimum, mean and maximum of each period, as <quantity>_<type>."""
-    found = statistics_during_period(
-        hass,
-        dt_util.utc_from_timestamp(span.start),
-        dt_util.utc_from_timestamp(span.end),
-        set(entities.values()),
-        period,
-        {
-            str(CONVERTERS[base(quantity)].UNIT_CLASS): unit
-            for quantity, unit in units.items()
-        },
-        set(STATISTICS),
-    )
+    with _translated():
+        found = statistics_during_period(
+            hass,
+            dt_util.utc_from_timestamp(span.start),
+            dt_util.utc_from_timestamp(span.end),
+            set(entities.values()),
+            period,
+            {
+                str(CONVERTERS[base(quantity)].UNIT_CLASS): unit
+                for quantity, unit in units.items()
+            },
+            set(STATISTICS),
+        )
     rows: dict[int, dict[str, float | None]] = {}
     for quantity, entity in entities.items():
         for one in found.get(entity, []):
             row: Mapping[str, Any] = one
-            values = rows.setdefault(int(row["start"]), {})
-            values |= {f"{quantity}_{kind}": row.get(kind) for kind in STATISTICS}
+            # Home Assistant adds the days that a span only touches.
+            if span.start <= row["start"] < span.end:
+                values = rows.setdefault(int(row["start"]), {})
+                values |= {f"{quantity}_{kind}": row.get(kind) for kind in STATISTICS}
     times = sorted(rows, reverse=span.newest_first)
     kept = times[: span.limit]
     names = [f"{quantity}_{kind}" for quantity in entities for kind in STATISTICS]
@@ -120,9 +236,18 @@ def statistics(
     )
 
 
-def have_statistics(hass: HomeAssistant, entities: set[str]) -> bool:
-    """Return whether statistics are kept of any of these entities."""
-    return bool(get_metadata(hass, statistic_ids=entities))
+def have_statistics(hass: HomeAssistant, entities: set[str], period: Period) -> bool:
+    """Return whether there are statistics by a period of any of these entities."""
+    with _translated():
+        known = get_metadata(hass, statistic_ids=entities)
+    rows = _STATISTICS_SHORT if period == "5minute" else _STATISTICS
+    statement = (
+        select(rows.columns.metadata_id)
+        .where(rows.columns.metadata_id.in_([number for number, _ in known.values()]))
+        .limit(1)
+    )
+    with _connection(hass) as connection:
+        return connection.execute(statement).first() is not None
 
 
 def count(
@@ -130,8 +255,7 @@ def count(
 ) -> tuple[int, datetime | None]:
     """Return how many rows there are of these entities, and the time of the oldest."""
     states = _STATES.columns
-    with session_scope(hass=hass, read_only=True) as session:
-        connection = session.connection()
+    with _connection(hass) as connection:
         ids = _metadata_ids(connection, entity_ids)
         statement = select(func.count(), func.min(states.last_updated_ts)).where(
             states.metadata_id.in_(ids.values())
@@ -149,48 +273,116 @@ def _metadata_ids(connection: Connection, entity_ids: Iterable[str]) -> dict[str
     return {row.entity_id: row.metadata_id for row in connection.execute(statement)}
 
 
-def _select(metadata_id: int, span: Span) -> Select[Any]:
-    """Return the statement for the rows of one entity."""
-    states = _STATES.columns
-    order = states.last_updated_ts
-    return (
-        select(states.last_updated_ts, states.state, states.attributes_id)
-        .where(
-            states.metadata_id == metadata_id,
-            states.last_updated_ts >= span.start,
-            states.last_updated_ts < span.end,
-        )
-        .order_by(order.desc() if span.newest_first else order)
-    )
+def _grouped(rows: Iterable[int]) -> list[range]:
+    """Return neighbours whose rows, taken together, are not too many for a batch."""
+    groups: list[range] = []
+    start = end = total = 0
+    for end, own in enumerate(rows, start=1):
+        total += own
+        if total > BATCH and end - 1 > start:
+            groups.append(range(start, end - 1))
+            start, total = end - 1, own
+    return [*groups, range(start, end)]
 
 
-def _series(
-    connection: Connection, metadata_id: int, quantity: str, unit: str, span: Span
-) -> Series:
-    """Return the values of one entity; one more than the limit where there are."""
-    # Of a few among many the server is to send no more than those; for many, rows
-    # straight from the driver are faster.
-    few = span.limit < CHUNK
-    statement = _select(metadata_id, span).execution_options(stream_results=few)
-    result = connection.execute(statement)
-    cursor = result if few else result.cursor
-    if TYPE_CHECKING:
-        assert cursor is not None
-    convert = _Conversion(connection, quantity, unit)
-    times: list[float] = []
-    values: list[float] = []
-    while len(times) <= span.limit and (rows := cursor.fetchmany(CHUNK)):
-        stamps, states, attributes = zip(*rows, strict=True)
-        if (found := convert.all(states, attributes)) is not None:
-            times += stamps
-            values += found
-            continue
+def _entities(devices: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return all entities of some devices."""
+    return [entity for entities in devices for entity in entities.values()]
+
+
+def _within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return what is true of a row in a span of time."""
+    time = _STATES.columns.last_updated_ts
+    return time >= span.start, time < span.end
+
+
+def _parts(connection: Connection, span: Span, entities: int) -> list[Span]:
+    """Return the spans to read one after the other, in the order asked for."""
+    if (
+        entities == 1
+        or span.limit < CHUNK
+        or connection.dialect.name != SupportedDialect.SQLITE
+    ):
+        return [span]
+    length = (span.end - span.start) / PARTS
+    edges = [span.start + length * number for number in range(PARTS)]
+    parts = [
+        span._replace(start=start, end=end)
+        for start, end in pairwise([*edges, span.end])
+    ]
+    return parts[::-1] if span.newest_first else parts
+
+
+class _Reader:
+    """What reads the values of one entity."""
+
+    def __init__(
+        self, connection: Connection, metadata_id: int, quantity: str, unit: str
+    ) -> None:
+        """Start with none."""
+        self._connection = connection
+        self._convert = _Conversion(connection, quantity, unit)
+        self._metadata_id = metadata_id
+        self._found = Series([], [])
+
+    def found(self) -> Series:
+        """Return what was read."""
+        return self._found
+
+    def read(self, span: Span) -> None:
+        """Add the values in a span; a few more than the limit where there are."""
+        times, values, is_complete = self._found
+        if not is_complete:
+            return
+        for rows in self._chunks(span):
+            stamps, states, attributes = zip(*rows, strict=True)
+            if (found := self._convert.all(states, attributes)) is not None:
+                times += stamps
+                values += found
+            else:
+                self._add(rows)
+            if len(times) > span.limit + 1:
+                self._found = self._found._replace(is_complete=False)
+                return
+
+    def _add(self, rows: Iterable[Any]) -> None:
+        """Add the rows that have a value."""
         for stamp, state, attributes_id in rows:
-            if (value := convert.one(state, attributes_id)) is not None:
-                times.append(stamp)
-                values.append(value)
-    cursor.close()
-    return times, values
+            if (value := self._convert.one(state, attributes_id)) is not None:
+                self._found.times.append(stamp)
+                self._found.values.append(value)
+
+    def _chunks(self, span: Span) -> Iterator[Sequence[Any]]:
+        """Yield the rows in a span, some at a time."""
+        size = CHUNK if span.limit < CHUNK else PAGE
+        while True:
+            # Straight from the driver; the rows of SQLAlchemy take twice as long.
+            cursor = self._connection.execute(self._page(span, size)).cursor
+            if TYPE_CHECKING:
+                assert cursor is not None
+            left = size
+            with closing(cursor):
+                while rows := cursor.fetchmany(CHUNK):
+                    left -= len(rows)
+                    last = rows[-1][0]
+                    yield rows
+            if left:
+                return
+            if span.newest_first:
+                span = span._replace(end=last)
+            else:
+                span = span._replace(start=math.nextafter(last, math.inf))
+
+    def _page(self, span: Span, size: int) -> Select[Any]:
+        """Return the statement for the first rows in a span."""
+        states = _STATES.columns
+        order = states.last_updated_ts
+        return (
+            select(states.last_updated_ts, states.state, states.attributes_id)
+            .where(states.metadata_id == self._metadata_id, *_within(span))
+            .order_by(order.desc() if span.newest_first else order)
+            .limit(size)
+        )
 
 
 class _Conversion:

@@ -124,4 +124,11 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
 
 def _utc(time: datetime | None) -> datetime | None:
     """Return a time in UTC; without a zone, it is local."""
-    return None if time is None else dt_util.as_utc(time)
+    try:
+        return None if time is None else dt_util.as_utc(time)
+    except OverflowError as err:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.NO_SUCH_TIME,
+            translation_placeholders={"time": str(time)},
+        ) from err

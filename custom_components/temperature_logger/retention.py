@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import DATA_INSTANCE
@@ -12,6 +12,8 @@ from .const import DOMAIN, RETENTION
 from .targets import quantity_of
 
 ISSUE: Final = "retention"
+# What of an entity decides whether it is recorded.
+MATTERS: Final = frozenset({"disabled_by", "entity_id"})
 
 
 class Shortfall(StrEnum):
@@ -20,6 +22,28 @@ class Shortfall(StrEnum):
     HISTORY_TOO_SHORT = "history_too_short"
     NOT_RECORDED = "not_recorded"
     RECORDER_MISSING = "recorder_missing"
+
+
+@callback
+def async_watch_retention(hass: HomeAssistant) -> None:
+    """Check now, and whenever an entity of ours comes, goes or is renamed."""
+
+    @callback
+    def is_relevant(event_data: er.EventEntityRegistryUpdatedData) -> bool:
+        """Return whether it may change what is recorded."""
+        return event_data["action"] != "update" or not MATTERS.isdisjoint(
+            event_data["changes"]
+        )
+
+    @callback
+    def check(_event: Event[er.EventEntityRegistryUpdatedData]) -> None:
+        """Check again."""
+        async_check_retention(hass)
+
+    hass.bus.async_listen(
+        er.EVENT_ENTITY_REGISTRY_UPDATED, check, event_filter=is_relevant
+    )
+    async_check_retention(hass)
 
 
 @callback

@@ -120,8 +120,13 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
         )
         return value
 
-    @property
+    @callback
     @override
-    def force_update(self) -> bool:
-        """Write a row for every reading, the same value or not, but none for a gap."""
-        return self.available and self.native_value is not None
+    def _handle_coordinator_update(self) -> None:
+        """Write a row for every reading, the same value or not, but none for a gap.
+
+        What else is written, such as after a change of the area, is no reading.
+        """
+        self._attr_force_update = self.available and self.native_value is not None
+        super()._handle_coordinator_update()
+        self._attr_force_update = False

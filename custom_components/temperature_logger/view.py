@@ -24,6 +24,13 @@ class ReadingsView(HomeAssistantView):
         from .bulk import async_answer
 
         try:
-            return await async_answer(request)
+            answer = await async_answer(request)
         except (HomeAssistantError, vol.Invalid) as err:
             return self.json_message(str(err), HTTPStatus.BAD_REQUEST)
+        response = web.StreamResponse(headers=answer.headers)
+        await response.prepare(request)
+        await response.write(answer.first)
+        async for piece in answer.rest:
+            await response.write(piece)
+        await response.write_eof()
+        return response

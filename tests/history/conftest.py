@@ -1,6 +1,6 @@
 """A Home Assistant that records, on each kind of database."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 import json
 from typing import Any
 
@@ -70,7 +70,7 @@ def custom_integrations(
     """Record, and let Home Assistant find the integration."""
 
 
-async def record(hass: HomeAssistant, rows: dict[str, Iterable[Row]]) -> None:
+async def record(hass: HomeAssistant, rows: Mapping[str, Iterable[Row]]) -> None:
     """Put rows into the recorder's tables, as it would have written them."""
 
     def write() -> None:

@@ -15,6 +15,7 @@ from homeassistant.exceptions import (
     HomeAssistantError,
     ServiceValidationError,
     Unauthorized,
+    UnknownUser,
 )
 from homeassistant.util import dt as dt_util
 from jwt import api_jwt
@@ -46,7 +47,7 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
     two, stick = (await ask(hass, targets, action="get_latest"))["devices"]
     # Only what belongs to the latest reading is in it, not the probe of the one before.
     assert two["reading"]["internal_temperature"] == 302.15
-    assert two["reading"].get("external_temperature") is None
+    assert two["reading"]["external_temperature"] is None
     assert 0 <= two["age"] < 60
     assert stick["units"] == {"temperature": "K"}
     assert stick["reading"]["temperature"] == 293.02
@@ -146,6 +147,16 @@ async def test_link_runs_out(
     with patch.object(api_jwt, "datetime", wraps=datetime) as clock:
         clock.now.return_value = datetime.now(UTC) + timedelta(seconds=2)
         assert (await browser.get(path)).status == 401
+
+
+async def test_user_who_is_gone(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Who was deleted meanwhile may read nothing, not what Home Assistant may."""
+    await set_up(GOLD_PLACE)
+    for action in ("get_readings", "get_latest", "get_csv_link"):
+        with pytest.raises(UnknownUser):
+            await ask(hass, {"entity_id": "all"}, Context(user_id="gone"), action)
 
 
 async def test_link_needs_somebody(

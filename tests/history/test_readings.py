@@ -1,5 +1,6 @@
 """Every reading is kept, and comes back as it was measured."""
 
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -8,6 +9,8 @@ from homeassistant.components.recorder.db_schema import (
     States,
     StatesMeta,
 )
+from homeassistant.components.recorder.models import StatisticMeanType
+from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import area_registry as ar
@@ -21,15 +24,17 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     do_adhoc_statistics,
 )
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
 from custom_components.temperature_logger import calls, history
+from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import Reading
 from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
-from .conftest import BME, GOLD, NOON, TIMES, ask, execute, readings, record
+from .conftest import BME, GOLD, NOON, TIMES, Row, ask, execute, readings, record
 
 
 async def test_every_reading_is_a_row(
@@ -58,6 +63,19 @@ async def test_every_reading_is_a_row(
     rows, attributes = await get_instance(hass).async_add_executor_job(count)
     assert rows == {"sensor.temper2_internal_temperature": 5}
     assert attributes == 2
+
+
+async def test_what_is_no_reading_is_no_row(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A state that is written for another reason than a reading leaves no row."""
+    await set_up(GOLD_PLACE)
+    await pass_time(hass, 3)
+    area = ar.async_get(hass).async_create("Cellar")
+    er.async_get(hass).async_update_entity(GOLD, area_id=area.id)
+    er.async_get(hass).async_update_entity(GOLD, aliases=["Freezer"])
+    await async_wait_recording_done(hass)
+    assert len((await ask(hass, {"entity_id": GOLD}))["devices"][0]["readings"]) == 1
 
 
 async def test_as_they_were_read(
@@ -144,6 +162,76 @@ async def test_values_of_one_reading(
         assert answer["devices"][0]["readings"]["temperature"] == [20, 21]
 
 
+async def test_order_changes_nothing(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Which rows are one reading, its time and its value do not depend on the order."""
+    await set_up(GOLD_PLACE)
+    times = (0, 1, 10, 11.5, 13, 20)
+    rows = [(NOON + time, str(n), "°C") for n, time in enumerate(times)]
+    await record(hass, {GOLD: rows})
+    oldest = await readings(hass, entity_id=GOLD, format="columns")
+    assert oldest == {
+        "collected_at": [int(NOON) + time for time in (0, 10, 13, 20)],
+        "temperature": [1, 3, 4, 5],
+    }
+    newest = await readings(hass, entity_id=GOLD, format="columns", order="newest")
+    assert newest == {name: column[::-1] for name, column in oldest.items()}
+
+
+async def test_reading_across_the_edges(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A reading belongs to the span in which it began, whole."""
+    await set_up(BME_PLACE)
+    rows = {
+        BME[0]: [(NOON - 0.401, "20", "°C"), (NOON + 3599.599, "21", "°C")],
+        BME[1]: [(NOON - 0.399, "40", "%"), (NOON + 3599.601, "41", "%")],
+    }
+    await record(hass, rows)
+    both: dict[str, Any] = {"entity_id": list(BME[:2]), "format": "columns"}
+    found = await readings(
+        hass, **both, start="2025-11-20T11:00:00Z", end="2025-11-20T12:00:00Z"
+    )
+    assert found == {
+        "collected_at": [int(NOON) - 1],
+        "temperature": [20],
+        "humidity": [40],
+    }
+    found = await readings(hass, **both, end="2025-11-20T13:00:00Z")
+    assert found["temperature"] == [21]
+    assert found["humidity"] == [41]
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+@pytest.mark.parametrize("limit", [499, 700, 1500])
+async def test_limit(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, order: str, limit: int
+) -> None:
+    """The limit counts readings, not rows, and what is left out is said."""
+    await set_up(BME_PLACE)
+    count = 1400
+    step = 1 if order == "oldest" else -1
+    gaps = set(list(range(count))[::step][:600])
+    rows: dict[str, list[Row]] = {
+        BME[0]: [
+            (NOON + 10 * n, "unknown" if n in gaps else str(n), "°C")
+            for n in range(count)
+        ],
+        BME[1]: [(NOON + 10 * n, "40", "%") for n in (3, count - 3)],
+    }
+    await record(hass, rows)
+    asked = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
+    with patch.object(calls, "LIMIT", limit), patch.object(history, "PAGE", 600):
+        answer = await ask(hass, asked)
+    (device,) = answer["devices"]
+    times = [n for n in range(count) if n not in gaps or n in {3, count - 3}][::step]
+    assert device["readings"]["collected_at"] == [
+        int(NOON) + 10 * n for n in times[:limit]
+    ]
+    assert answer["truncated"] == (len(times) > limit)
+
+
 async def test_start_counts_and_end_does_not(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -171,7 +259,12 @@ async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -
     assert found["collected_at"] == [int(NOON) + n * 10 for n in expected]
 
 
-async def test_statistics(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+async def test_statistics(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
     """Of a period there are minimum, mean and maximum."""
     await async_setup_component(hass, "sensor", {})
     await set_up(GOLD_PLACE)
@@ -188,6 +281,51 @@ async def test_statistics(hass: HomeAssistant, machine: Machine, set_up: SetUp) 
     assert row["temperature_min"] == pytest.approx(293.15)
     assert row["temperature_max"] == pytest.approx(295.15)
     assert row["temperature_min"] < row["temperature_mean"] < row["temperature_max"]
+    client = await hass_client()
+    query = {**TIMES, **target, "temperature_unit": "K"}
+    response = await client.get(f"/api/{DOMAIN}/readings", params=query)
+    (device,) = (await response.json())["devices"]
+    assert device["readings"]["temperature_max"] == [row["temperature_max"]]
+
+
+async def test_days_in_a_span(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A day that began before the start does not count, nor does one at the end."""
+    await hass.config.async_set_time_zone("Europe/Berlin")
+    await async_setup_component(hass, "sensor", {})
+    await set_up(GOLD_PLACE)
+    await async_wait_recording_done(hass)
+    midnights = [
+        dt_util.as_utc(datetime.fromisoformat(f"2025-11-{day}T00:00:00+01:00"))
+        for day in (19, 20, 21)
+    ]
+    async_import_statistics(
+        hass,
+        {
+            "has_sum": False,
+            "mean_type": StatisticMeanType.ARITHMETIC,
+            "name": None,
+            "source": "recorder",
+            "statistic_id": GOLD,
+            "unit_class": "temperature",
+            "unit_of_measurement": "°C",
+        },
+        [{"start": time, "mean": 20, "min": 19, "max": 21} for time in midnights],
+    )
+    await async_wait_recording_done(hass)
+    found = await readings(
+        hass,
+        entity_id=GOLD,
+        period="day",
+        format="columns",
+        start="2025-11-19T12:30:00",
+        end="2025-11-21T00:00:00",
+    )
+    assert found["collected_at"] == [int(midnights[1].timestamp())]
+    assert found["temperature_max"] == [21]
+    with pytest.raises(HomeAssistantError, match="no statistics by 5minute"):
+        await readings(hass, entity_id=GOLD, period="5minute")
 
 
 async def test_targets(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
@@ -239,6 +377,47 @@ async def test_never_recorded(
     assert await readings(hass, entity_id=GOLD) == []
 
 
+async def test_column_without_a_row(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A value that was never recorded is null, not missing."""
+    await set_up(BME_PLACE)
+    await record(hass, {BME[0]: [(NOON, "20", "°C")]})
+    rename = (
+        "UPDATE states_meta SET entity_id = 'other' WHERE entity_id LIKE '%humidity'"
+    )
+    await execute(hass, rename)
+    (reading,) = await readings(hass, entity_id=list(BME[:2]))
+    assert reading["temperature"] == 20
+    assert reading["humidity"] is None
+
+
+async def test_database_that_fails(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A question that the database does not answer says what to look at."""
+    await set_up(GOLD_PLACE)
+    await async_wait_recording_done(hass)
+    await readings(hass, entity_id=GOLD)
+    await execute(hass, "ALTER TABLE states RENAME TO gone")
+    with pytest.raises(HomeAssistantError, match="did not answer"):
+        await readings(hass, entity_id=GOLD)
+    del hass.data[history.DATA_KNOWN]
+    with pytest.raises(HomeAssistantError, match=r"states\.state is missing"):
+        await readings(hass, entity_id=GOLD)
+    await execute(hass, "ALTER TABLE gone RENAME TO states")
+
+
+async def test_time_that_is_none(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A time at the edge of what can be written is refused in words."""
+    await hass.config.async_set_time_zone("Europe/Berlin")
+    await set_up(GOLD_PLACE)
+    with pytest.raises(ServiceValidationError, match="between the years"):
+        await readings(hass, entity_id=GOLD, start="0001-01-01T00:00:00")
+
+
 async def test_recorder_that_changed(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -247,7 +426,9 @@ async def test_recorder_that_changed(
     await async_wait_recording_done(hass)
     table = "ALTER TABLE state_attributes"
     await execute(hass, f"{table} RENAME COLUMN shared_attrs TO shared")
-    with pytest.raises(HomeAssistantError, match="state_attributes: shared_attrs"):
+    with pytest.raises(
+        HomeAssistantError, match=r"\(state_attributes\.shared_attrs is"
+    ):
         await ask(hass, {"entity_id": GOLD})
     await execute(hass, f"{table} RENAME COLUMN shared TO shared_attrs")
 

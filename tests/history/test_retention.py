@@ -84,3 +84,9 @@ async def test_left_out(hass: HomeAssistant, machine: Machine, set_up: SetUp) ->
     )
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass) is None
+    er.async_get(hass).async_update_entity(GOLD, disabled_by=None)
+    assert issue(hass) is not None
+    er.async_get(hass).async_update_entity(GOLD, icon="mdi:fridge")
+    await hass.config_entries.async_remove(entry.entry_id)
+    await hass.async_block_till_done()
+    assert issue(hass) is None

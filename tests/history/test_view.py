@@ -2,9 +2,11 @@
 
 import csv
 import io
+from unittest.mock import patch
 
 from homeassistant.auth.models import Group
 from homeassistant.core import Context, HomeAssistant
+from homeassistant.helpers import device_registry as dr
 import pytest
 from pytest_homeassistant_custom_component.common import MockUser
 from pytest_homeassistant_custom_component.components.recorder.common import (
@@ -12,9 +14,10 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.temperature_logger import history
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
-from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
+from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp
 
 from .conftest import BME, GOLD, NOON, TIMES, ask, record
 
@@ -115,3 +118,68 @@ async def test_bulk_road_refuses(
     client = await hass_client(None)
     client.session._default_headers.clear()
     assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401
+
+
+@pytest.mark.parametrize("batch", [1, 6, 1_000_000])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_in_batches(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    batch: int,
+    order: str,
+) -> None:
+    """However many devices are read together, each reading is there, in its order."""
+    for place in (GOLD_PLACE, BME_PLACE, TWO_PLACE):
+        await set_up(place)
+    inner, outer = (
+        f"sensor.temper2_{kind}_temperature" for kind in ("internal", "external")
+    )
+    times = [NOON + 3600 * n for n in range(24)]
+    rows = {
+        entity_id: [(time, str(n + shift), "°C") for n, time in enumerate(times)]
+        for shift, entity_id in enumerate((GOLD, BME[0], inner, outer))
+    }
+    await record(hass, rows)
+    client = await hass_client()
+    query = {**TIMES, "entity_id": ",".join(rows), "order": order}
+    with patch.object(history, "BATCH", batch):
+        response = await client.get(f"/api/{DOMAIN}/readings", params=query)
+        devices = (await response.json())["devices"]
+    found = {
+        (device["name"], quantity): column
+        for device in devices
+        for quantity, column in device["readings"].items()
+    }
+    step = 1 if order == "oldest" else -1
+    for shift, (name, quantity) in enumerate(
+        (
+            ("TEMPerGold", "temperature"),
+            ("BME280", "temperature"),
+            ("TEMPer2", "internal_temperature"),
+            ("TEMPer2", "external_temperature"),
+        )
+    ):
+        assert found[name, "collected_at"] == [int(time) for time in times][::step]
+        assert found[name, quantity] == [n + shift for n in range(24)][::step]
+
+
+async def test_devices_with_one_name(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """In CSV a line always tells which device it is from."""
+    registry = dr.async_get(hass)
+    for place in (GOLD_PLACE, TWO_PLACE):
+        await set_up(place)
+    ids = {device.id for device in registry.devices}
+    for one in ids:
+        registry.async_update_device(one, name_by_user="Cellar")
+    await async_wait_recording_done(hass)
+    client = await hass_client()
+    response = await client.get(f"/api/{DOMAIN}/readings?entity_id=all&format=csv")
+    labels = {line[0] for line in csv.reader(io.StringIO(await response.text()))}
+    assert labels == {"device", *(f"Cellar ({one})" for one in ids)}
