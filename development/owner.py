@@ -18,6 +18,8 @@ async def provide(folder: Path, url: str) -> None:
     async with WebSocket.connect(url, known or await log_in(url)) as socket:
         while (await socket.ask("get_config"))["state"] != "RUNNING":
             await asyncio.sleep(0.2)
+        # Links are to lead to where it listens.
+        await socket.ask("config/core/update", internal_url=url)
         await _show_dashboard(socket)
         if not known:
             await _write_token(token, socket)

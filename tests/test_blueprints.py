@@ -132,7 +132,7 @@ async def test_threshold(
     assert not told
     await wait(hass, freezer, 2)
     assert messages(told) == [
-        f"It has been {direction} 25 °C for 10 minutes, and is at {beyond} °C now."
+        f"{direction.capitalize()} 25 °C for 10 minutes: {beyond} °C now."
     ]
     # A value that sways, a gap and another automation's reload tell nothing new.
     for value in (swaying, beyond, "unavailable", "unknown", beyond):
@@ -142,7 +142,7 @@ async def test_threshold(
     assert len(told) == 1
     show(hass, over)
     await settle()
-    assert messages(told)[1:] == [f"It is over: {over} °C now."]
+    assert messages(told)[1:] == [f"No longer {direction} 25 °C: {over} °C now."]
     await wait(hass, freezer, 30)
     assert len(told) == 2
     show(hass, beyond)
@@ -255,7 +255,7 @@ async def test_no_reading(
         await wait(hass, freezer, 5)
     assert not told
     await wait(hass, freezer, 17)
-    assert messages(told) == ["There has been no reading for 20 minutes."]
+    assert messages(told) == ["No reading for 20 min."]
     await wait(hass, freezer, 60)
     assert len(told) == 1
     show(hass, "21.0")

@@ -44,6 +44,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from .calibration import DIGITS
 from .columns import TOGETHER, Columns, Series, merged
 from .const import DOMAIN, Refusal
 from .request import Period, Span
@@ -225,7 +226,11 @@ def statistics(
             # Home Assistant adds the days that a span only touches.
             if span.start <= row["start"] < span.end:
                 values = rows.setdefault(int(row["start"]), {})
-                values |= {f"{quantity}_{kind}": row.get(kind) for kind in STATISTICS}
+                values |= {
+                    f"{quantity}_{kind}": round(value, DIGITS)
+                    for kind in STATISTICS
+                    if (value := row.get(kind)) is not None
+                }
     times = sorted(rows, reverse=span.newest_first)
     kept = times[: span.limit]
     names = [f"{quantity}_{kind}" for quantity in entities for kind in STATISTICS]

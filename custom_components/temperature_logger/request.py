@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 from homeassistant.auth.models import User
-from homeassistant.const import UnitOfPressure, UnitOfTemperature
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
@@ -32,10 +31,15 @@ NEWEST: Final = "newest"
 PERIODS: Final = ("raw", "5minute", "hour", "day")
 ORDERS: Final = ("oldest", NEWEST)
 RAW: Final = "raw"
+# Those in which three decimals are as fine as the sensors.
+PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
+TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
 UNIT_FIELDS: Final = {
-    vol.Optional(CONF_PRESSURE_UNIT): vol.Coerce(UnitOfPressure),
-    vol.Optional(CONF_TEMPERATURE_UNIT): vol.Coerce(UnitOfTemperature),
+    vol.Optional(CONF_PRESSURE_UNIT): vol.In(PRESSURE_UNITS),
+    vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
 }
+# What a time may be: years of which every clock and database knows.
+YEARS: Final = range(1970, 2100)
 FIELDS: Final = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
@@ -124,11 +128,12 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
 
 def _utc(time: datetime | None) -> datetime | None:
     """Return a time in UTC; without a zone, it is local."""
-    try:
-        return None if time is None else dt_util.as_utc(time)
-    except OverflowError as err:
+    if time is None:
+        return None
+    if time.year not in YEARS:
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key=Refusal.NO_SUCH_TIME,
             translation_placeholders={"time": str(time)},
-        ) from err
+        )
+    return dt_util.as_utc(time)

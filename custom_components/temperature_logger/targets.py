@@ -83,14 +83,22 @@ def _selected(
     selected = async_extract_referenced_entity_ids(
         hass, selection, expand_group=False, primary_entities_only=False
     )
-    _refuse_unknown(registry, selected)
+    _refuse_unknown(hass, registry, selected)
     return selected.referenced | selected.indirectly_referenced
 
 
-def _refuse_unknown(registry: er.EntityRegistry, selected: SelectedEntities) -> None:
+def _refuse_unknown(
+    hass: HomeAssistant, registry: er.EntityRegistry, selected: SelectedEntities
+) -> None:
     """Raise ServiceValidationError for what is not there, or not ours."""
+    unknown = {
+        entity_id
+        for entity_id in selected.referenced
+        if entity_id not in registry.entities and hass.states.get(entity_id) is None
+    }
     missing = (
-        selected.missing_areas
+        unknown
+        | selected.missing_areas
         | selected.missing_devices
         | selected.missing_floors
         | selected.missing_labels

@@ -105,11 +105,16 @@ async def test_bulk_road_refuses(
 ) -> None:
     """What cannot be had is said in words; nobody without a token gets anything."""
     await set_up(GOLD_PLACE)
+    hass.states.async_set("light.other", "on")
     client = await hass_client()
+    plus = "start=2025-11-20T13:00:00+01:00&end=2025-11-20T14:00:00+01:00"
+    response = await client.get(f"/api/{DOMAIN}/readings?entity_id={GOLD}&{plus}")
+    assert (await response.json())["start"] == TIMES["start"]
     for query, said in (
         ("", "is required"),
         (f"entity_id={GOLD}&period=week", "'period'"),
-        ("entity_id=sensor.none", "sensor.none is no reading"),
+        ("entity_id=sensor.none", "nothing called sensor.none"),
+        ("entity_id=light.other", "light.other is no reading"),
         (f"entity_id={GOLD}&period=hour", "no statistics by hour"),
     ):
         response = await client.get(f"/api/{DOMAIN}/readings?{query}")
