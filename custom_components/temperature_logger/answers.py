@@ -19,7 +19,7 @@ from . import history
 from .columns import Columns, Series, merged
 from .const import DOMAIN, Refusal
 from .drivers import QUANTITIES
-from .history import STATISTICS
+from .history import STATISTICS, statistic
 from .request import RAW, Request, Span
 from .targets import Target
 
@@ -230,7 +230,7 @@ def _units(request: Request, quantities: list[str]) -> dict[str, str]:
     if request.period == "raw":
         return {quantity: request.units[quantity] for quantity in in_order}
     return {
-        f"{quantity}_{kind}": request.units[quantity]
+        statistic(quantity, kind): request.units[quantity]
         for quantity in in_order
         for kind in STATISTICS
     }

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import pairwise
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from homeassistant.components.recorder.const import SupportedDialect
 from homeassistant.components.recorder.statistics import (
@@ -47,7 +47,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .calibration import DIGITS
 from .columns import TOGETHER, Columns, Series, merged
 from .const import DOMAIN, Refusal
-from .request import Period, Span
+from .request import Span, StatisticsPeriod
 from .units import CONVERTERS, base, conversion, number
 
 DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
@@ -203,9 +203,9 @@ def statistics(
     entities: Mapping[str, str],
     units: Mapping[str, str],
     span: Span,
-    period: Literal["5minute", "hour", "day"],
+    period: StatisticsPeriod,
 ) -> Columns:
-    """Return minimum, mean and maximum of each period, as <quantity>_<type>."""
+    """Return minimum, mean and maximum of each period of a device."""
     with _translated():
         found = statistics_during_period(
             hass,
@@ -213,10 +213,7 @@ def statistics(
             dt_util.utc_from_timestamp(span.end),
             set(entities.values()),
             period,
-            {
-                str(CONVERTERS[base(quantity)].UNIT_CLASS): unit
-                for quantity, unit in units.items()
-            },
+            {str(CONVERTERS[base(q)].UNIT_CLASS): unit for q, unit in units.items()},
             set(STATISTICS),
         )
     rows: dict[int, dict[str, float | None]] = {}
@@ -227,13 +224,13 @@ def statistics(
             if span.start <= row["start"] < span.end:
                 values = rows.setdefault(int(row["start"]), {})
                 values |= {
-                    f"{quantity}_{kind}": round(value, DIGITS)
+                    statistic(quantity, kind): round(value, DIGITS)
                     for kind in STATISTICS
                     if (value := row.get(kind)) is not None
                 }
     times = sorted(rows, reverse=span.newest_first)
     kept = times[: span.limit]
-    names = [f"{quantity}_{kind}" for quantity in entities for kind in STATISTICS]
+    names = [statistic(quantity, kind) for quantity in entities for kind in STATISTICS]
     return Columns(
         collected_at=kept,
         values={name: [rows[time].get(name) for time in kept] for name in names},
@@ -241,7 +238,14 @@ def statistics(
     )
 
 
-def have_statistics(hass: HomeAssistant, entities: set[str], period: Period) -> bool:
+def statistic(quantity: str, kind: str) -> str:
+    """Return what a column of statistics is called."""
+    return f"{quantity}_{kind}"
+
+
+def have_statistics(
+    hass: HomeAssistant, entities: set[str], period: StatisticsPeriod
+) -> bool:
     """Return whether there are statistics by a period of any of these entities."""
     with _translated():
         known = get_metadata(hass, statistic_ids=entities)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from homeassistant.auth.models import User
 from homeassistant.core import HomeAssistant
@@ -17,7 +17,8 @@ from .const import DOMAIN, RETENTION, Refusal
 from .targets import Target, async_targets
 from .units import UNITS, base
 
-type Period = Literal["raw", "5minute", "hour", "day"]
+type StatisticsPeriod = Literal["5minute", "hour", "day"]
+type Period = Literal["raw"] | StatisticsPeriod
 
 CONF_END: Final = "end"
 CONF_FORMAT: Final = "format"
@@ -28,9 +29,9 @@ CONF_START: Final = "start"
 CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
 
 NEWEST: Final = "newest"
-PERIODS: Final = ("raw", "5minute", "hour", "day")
 ORDERS: Final = ("oldest", NEWEST)
 RAW: Final = "raw"
+PERIODS: Final = (RAW, *get_args(StatisticsPeriod.__value__))
 # Those in which three decimals are as fine as the sensors.
 PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
 TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
