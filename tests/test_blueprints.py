@@ -203,23 +203,32 @@ async def test_threshold_while_switched_off(
 
 
 @pytest.mark.parametrize("blueprint", ["threshold_alert", "no_reading"])
+@pytest.mark.parametrize("is_gone", [False, True])
 async def test_phone_that_fails(
     hass: HomeAssistant,
     told: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
+    *,
     blueprint: str,
+    is_gone: bool,
 ) -> None:
-    """When the first message fails, the second one is sent nevertheless."""
+    """When the first message fails, it is not repeated, and the second one is sent."""
     failing = async_mock_service(
         hass, "notify", "phone", raise_exception=HomeAssistantError("no network")
     )
     settings = {"threshold": 25} if blueprint == "threshold_alert" else {}
     await automate(hass, hass_client, blueprint, minutes=1, **settings)
+    if is_gone:
+        hass.services.async_remove("notify", "phone")
     show(hass, "30.0")
     await wait(hass, freezer, 5)
-    assert len(failing) == 1
+    assert len(failing) == (not is_gone)
     told = async_mock_service(hass, "notify", "phone")
+    if blueprint == "threshold_alert":
+        show(hass, "31.0")
+        await wait(hass, freezer, 5)
+        assert not told
     show(hass, "20.0")
     await settle()
     assert len(told) == 1

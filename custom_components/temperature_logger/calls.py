@@ -21,6 +21,7 @@ import voluptuous as vol
 from .bulk import async_import_answers, async_link
 from .columns import Series
 from .request import CONF_FORMAT, FIELDS, UNIT_FIELDS, Request, async_request
+from .targets import Target
 from .units import conversion, number
 
 type Perform = Callable[
@@ -82,14 +83,7 @@ async def _async_get_latest(
     request: Request,
 ) -> ServiceResponse:
     """Return the latest reading of each device."""
-    shown = [
-        {
-            quantity: series
-            for quantity, entity_id in target.entities.items()
-            if (series := _shown(hass, entity_id, quantity, request)) is not None
-        }
-        for target in request.targets
-    ]
+    shown = [_shown(hass, target, request) for target in request.targets]
     await async_import_answers(hass)
     from .answers import latest
 
@@ -123,17 +117,23 @@ async def _async_write_csv(
     return {CONF_PATH: str(path)}
 
 
-def _shown(
-    hass: HomeAssistant, entity_id: str, quantity: str, request: Request
-) -> Series | None:
-    """Return what an entity shows now; the recorder's row of it may still be due."""
-    state = hass.states.get(entity_id)
-    if state is None:
-        return None
-    unit = state.attributes.get(ATTR_UNIT_OF_MEASUREMENT)
-    formula = conversion(quantity, unit, request.units[quantity])
-    value = number(state.state, formula)
-    return None if value is None else Series([state.last_updated_timestamp], [value])
+def _shown(hass: HomeAssistant, target: Target, request: Request) -> dict[str, Series]:
+    """Return what a device shows now; the recorder's rows of it may still be due.
+
+    All of it is of the last reading, which came when the oldest state was written: a
+    new name or unit writes one anew.
+    """
+    values: dict[str, float] = {}
+    times: list[float] = []
+    for quantity, entity_id in target.entities.items():
+        if (state := hass.states.get(entity_id)) is None:
+            continue
+        unit = state.attributes.get(ATTR_UNIT_OF_MEASUREMENT)
+        formula = conversion(quantity, unit, request.units[quantity])
+        if (value := number(state.state, formula)) is not None:
+            values[quantity] = value
+            times.append(state.last_updated_timestamp)
+    return {quantity: Series([min(times)], [one]) for quantity, one in values.items()}
 
 
 CALLS: Final[dict[str, tuple[VolSchemaType, Perform]]] = {

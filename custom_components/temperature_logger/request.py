@@ -89,7 +89,8 @@ def async_request(
         raise HomeAssistantError(
             translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
         )
-    now = dt_util.utcnow()
+    # What this second still brings counts, too.
+    now = _whole(dt_util.utcnow()) + timedelta(seconds=1)
     end = _utc(data.get(CONF_END)) or now
     start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
     if start >= end:
@@ -137,4 +138,9 @@ def _utc(time: datetime | None) -> datetime | None:
             translation_key=Refusal.NO_SUCH_TIME,
             translation_placeholders={"time": str(time)},
         )
-    return dt_util.as_utc(time)
+    return _whole(dt_util.as_utc(time))
+
+
+def _whole(time: datetime) -> datetime:
+    """Cut a time to the second, as those of the readings are."""
+    return time.replace(microsecond=0)

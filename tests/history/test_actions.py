@@ -1,5 +1,6 @@
 """What actions give besides all readings in a span."""
 
+import asyncio
 import csv
 from datetime import UTC, datetime, timedelta
 import io
@@ -17,6 +18,7 @@ from homeassistant.exceptions import (
     Unauthorized,
     UnknownUser,
 )
+from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 from jwt import api_jwt
 import pytest
@@ -60,6 +62,19 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
     hass.states.async_remove(GOLD)  # As of an entity that was disabled.
     _, stick = (await ask(hass, targets, action="get_latest"))["devices"]
     assert stick["reading"]["temperature"] == 293.02
+
+
+async def test_latest_after_a_new_name(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A state that was written anew does not part a reading."""
+    await set_up(BME_PLACE)
+    before = await ask(hass, {"entity_id": "all"}, action="get_latest")
+    await asyncio.sleep(2.1)
+    er.async_get(hass).async_update_entity("sensor.bme280_temperature", name="Attic")
+    await hass.async_block_till_done()
+    after = await ask(hass, {"entity_id": "all"}, action="get_latest")
+    assert after["devices"][0]["reading"] == before["devices"][0]["reading"]
 
 
 @pytest.mark.warns("No stick is plugged in")
