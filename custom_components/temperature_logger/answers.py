@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import csv
-from datetime import UTC, datetime
 import io
 from itertools import repeat
 import os
@@ -20,7 +19,7 @@ from .columns import Columns, Series, merged
 from .const import DOMAIN, Refusal
 from .drivers import QUANTITIES
 from .history import STATISTICS, statistic
-from .request import RAW, Request, Span
+from .request import RAW, Request, Span, iso
 from .targets import Target
 
 TIME: Final = "collected_at"
@@ -119,12 +118,9 @@ def json_start(hass: HomeAssistant, request: Request) -> bytes:
 
 def json_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
     """Return some devices of the answer over HTTP."""
-    targets = [request.targets[number] for number in numbers]
     answers = [
         json_bytes(_head(request, target) | {"readings": _as_columns(found)})
-        for target, found in zip(
-            targets, _columns(hass, request, targets, sys.maxsize), strict=True
-        )
+        for target, found in _numbered(hass, request, numbers)
     ]
     return (b"," if numbers.start else b"") + b",".join(answers)
 
@@ -140,7 +136,6 @@ def csv_start(hass: HomeAssistant, request: Request) -> bytes:
 
 def csv_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
     """Return the lines of some devices; columns that one does not have are empty."""
-    targets = [request.targets[number] for number in numbers]
     names = list(_units(request, list(request.units)))
     return b"".join(
         _csv(
@@ -154,10 +149,17 @@ def csv_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
                 strict=True,
             )
         )
-        for target, found in zip(
-            targets, _columns(hass, request, targets, sys.maxsize), strict=True
-        )
+        for target, found in _numbered(hass, request, numbers)
     )
+
+
+def _numbered(
+    hass: HomeAssistant, request: Request, numbers: range
+) -> Iterator[tuple[Target, Columns]]:
+    """Yield some devices with all their readings."""
+    targets = [request.targets[number] for number in numbers]
+    found = _columns(hass, request, targets, sys.maxsize)
+    yield from zip(targets, found, strict=True)
 
 
 def _label(request: Request, target: Target) -> str:
@@ -186,11 +188,6 @@ PIECES: Final = {
     "columns": Pieces(json_start, json_devices, b"]}"),
     "csv": Pieces(csv_start, csv_devices, b""),
 }
-
-
-def iso(time: float) -> str:
-    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
-    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
 
 
 def _columns(
@@ -227,7 +224,7 @@ def _head(request: Request, target: Target) -> dict[str, Any]:
 def _units(request: Request, quantities: list[str]) -> dict[str, str]:
     """Return the unit of each column."""
     in_order = [quantity for quantity in QUANTITIES if quantity in quantities]
-    if request.period == "raw":
+    if request.period == RAW:
         return {quantity: request.units[quantity] for quantity in in_order}
     return {
         statistic(quantity, kind): request.units[quantity]

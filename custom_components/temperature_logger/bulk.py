@@ -36,6 +36,7 @@ from .request import (
     FIELDS,
     Request,
     async_request,
+    iso,
 )
 
 # What there is, with its headers; a browser saves CSV under a name that opens.
@@ -103,8 +104,8 @@ def async_link(
     """
     query = {
         CONF_FORMAT: "csv",
-        CONF_START: _iso(asked.start),
-        CONF_END: _iso(asked.end),
+        CONF_START: iso(asked.start),
+        CONF_END: iso(asked.end),
         **{key: ",".join(cv.ensure_list(data[key])) for key in TARGETS if key in data},
         **{key: data[key] for key in PLAIN if key in data},
     }
@@ -139,11 +140,6 @@ def _base(hass: HomeAssistant) -> str:
         return get_url(hass, prefer_external=True)
     except NoURLAvailableError:
         return ""
-
-
-def _iso(time: float) -> str:
-    """Return a Unix time as ISO 8601, exactly."""
-    return dt_util.utc_from_timestamp(time).isoformat()
 
 
 def _data(request: web.Request) -> dict[str, Any]:

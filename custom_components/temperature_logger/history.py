@@ -114,14 +114,14 @@ def check_schema(hass: HomeAssistant) -> None:
         return
     with _connection(hass) as connection:
         inspector = inspect(connection)
-        missing = [
-            f"{known.name}.{column.name}"
+        there = {
+            f"{known.name}.{found['name']}"
             for known in _TABLES
-            for column in known.columns
-            if not inspector.has_table(known.name)
-            or column.name
-            not in {column["name"] for column in inspector.get_columns(known.name)}
-        ]
+            if inspector.has_table(known.name)
+            for found in inspector.get_columns(known.name)
+        }
+    needed = [str(column) for known in _TABLES for column in known.columns]
+    missing = [name for name in needed if name not in there]
     if missing:
         raise HomeAssistantError(
             translation_domain=DOMAIN,
@@ -142,7 +142,7 @@ def raw(
     # Each is let go before the next: to free all at once would stop every thread.
     for quantities in devices:
         series = found.popleft()
-        yield merged(quantities, {q: one.found() for q, one in series.items()}, span)
+        yield merged(quantities, {q: one.found for q, one in series.items()}, span)
 
 
 def _read(
@@ -332,15 +332,12 @@ class _Reader:
         self._connection = connection
         self._convert = _Conversion(connection, quantity, unit)
         self._metadata_id = metadata_id
-        self._found = Series([], [])
-
-    def found(self) -> Series:
-        """Return what was read."""
-        return self._found
+        self.found = Series([], [])
+        """What was read."""
 
     def read(self, span: Span) -> None:
         """Add the values in a span; a few more than the limit where there are."""
-        times, values, is_complete = self._found
+        times, values, is_complete = self.found
         if not is_complete:
             return
         for rows in self._chunks(span):
@@ -351,15 +348,15 @@ class _Reader:
             else:
                 self._add(rows)
             if len(times) > span.limit + 1:
-                self._found = self._found._replace(is_complete=False)
+                self.found = self.found._replace(is_complete=False)
                 return
 
     def _add(self, rows: Iterable[Any]) -> None:
         """Add the rows that have a value."""
         for stamp, state, attributes_id in rows:
             if (value := self._convert.one(state, attributes_id)) is not None:
-                self._found.times.append(stamp)
-                self._found.values.append(value)
+                self.found.times.append(stamp)
+                self.found.values.append(value)
 
     def _chunks(self, span: Span) -> Iterator[Sequence[Any]]:
         """Yield the rows in a span, some at a time."""

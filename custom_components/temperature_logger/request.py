@@ -1,7 +1,7 @@
 """What can be asked of the history, by an action or over HTTP alike."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from homeassistant.auth.models import User
@@ -139,6 +139,11 @@ def _utc(time: datetime | None) -> datetime | None:
             translation_placeholders={"time": str(time)},
         )
     return _whole(dt_util.as_utc(time))
+
+
+def iso(time: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
+    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
 
 
 def _whole(time: datetime) -> datetime:

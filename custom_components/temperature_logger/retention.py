@@ -9,7 +9,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import DATA_INSTANCE
 
 from .const import DOMAIN, RETENTION
-from .targets import quantity_of
+from .targets import async_reading_entries
 
 ISSUE: Final = "retention"
 # What of an entity decides whether it is recorded.
@@ -76,10 +76,8 @@ def _shortfall(hass: HomeAssistant) -> tuple[Shortfall, dict[str, str]] | None:
         return None
     left_out = sorted(
         entry.entity_id
-        for entry in er.async_get(hass).entities.values()
-        if quantity_of(entry) is not None
-        and entry.disabled_by is None
-        and not is_recorded(entry.entity_id)
+        for entry in async_reading_entries(hass)
+        if entry.disabled_by is None and not is_recorded(entry.entity_id)
     )
     if left_out:
         return Shortfall.NOT_RECORDED, {"entities": ", ".join(left_out)}

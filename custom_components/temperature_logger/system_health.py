@@ -10,7 +10,7 @@ from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
-from .targets import async_reading_ids
+from .targets import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # To count all rows takes a moment; a page that is opened again need not wait for it.
@@ -42,8 +42,9 @@ async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
         await async_import_module(hass, f"{__package__}.history")
         from .history import count
 
+        entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
         rows, oldest = await get_instance(hass).async_add_executor_job(
-            count, hass, async_reading_ids(hass)
+            count, hass, entity_ids
         )
         found = {"rows": rows, "oldest_reading": oldest}
         counted = hass.data[DATA_COUNTED] = (time.monotonic(), found)

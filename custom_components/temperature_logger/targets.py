@@ -39,10 +39,10 @@ def quantity_of(entry: er.RegistryEntry) -> str | None:
 
 
 @callback
-def async_reading_ids(hass: HomeAssistant) -> list[str]:
+def async_reading_entries(hass: HomeAssistant) -> list[er.RegistryEntry]:
     """Return all entities that show a reading of ours."""
     return [
-        entry.entity_id
+        entry
         for entry in er.async_get(hass).entities.values()
         if quantity_of(entry) is not None
     ]
@@ -79,7 +79,7 @@ def _selected(
 ) -> set[str]:
     """Return the entities that a selection stands for."""
     if ENTITY_MATCH_ALL in selection.entity_ids:
-        return set(async_reading_ids(hass))
+        return {entry.entity_id for entry in async_reading_entries(hass)}
     selected = async_extract_referenced_entity_ids(
         hass, selection, expand_group=False, primary_entities_only=False
     )
