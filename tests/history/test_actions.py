@@ -154,13 +154,13 @@ async def test_link_runs_out(
     """After its time a link opens nothing; without an address it begins below it."""
     await set_up(GOLD_PLACE)
     hass.config.api = None
-    asked = {"entity_id": GOLD, "valid_for": {"seconds": 1}}
+    asked = {"entity_id": GOLD, "valid_for": {"minutes": 10}}
     path = (await ask(hass, asked, action="get_csv_link"))["url"]
     assert path.startswith("/api/")
     browser = await hass_client_no_auth()
     assert (await browser.get(path)).status == 200
     with patch.object(api_jwt, "datetime", wraps=datetime) as clock:
-        clock.now.return_value = datetime.now(UTC) + timedelta(seconds=2)
+        clock.now.return_value = datetime.now(UTC) + timedelta(minutes=11)
         assert (await browser.get(path)).status == 401
 
 
