@@ -98,6 +98,7 @@ async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
     assert result["result"].unique_id == GOLD_PLACE
     assert result["data"] == {
         "kind": "usb",
+        "driver": "temper",
         "controller": CONTROLLER,
         "ports": "1.4",
         "firmware": "TEMPerGold_V3.4",

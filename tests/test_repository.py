@@ -11,9 +11,9 @@ from homeassistant.util.yaml import load_yaml_dict
 import pytest
 
 from custom_components.temperature_logger import const
-from custom_components.temperature_logger.config_flow import FACTORS, OFFSETS
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
+from custom_components.temperature_logger.options_flow import FACTORS, OFFSETS
 from custom_components.temperature_logger.repairs import REPAIRABLE
 from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import SENSORS

@@ -7,9 +7,9 @@ from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
 from .actions import async_register_actions
-from .const import CONF_KIND, DOMAIN
+from .const import DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .kinds import async_import_drivers
+from .kinds import async_import_drivers, driver_name
 from .repairs import async_update_issue
 from .retention import async_watch_retention
 from .view import ReadingsView
@@ -33,7 +33,7 @@ async def async_setup_entry(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> bool:
     """Set up one device."""
-    await async_import_drivers(hass, {entry.data[CONF_KIND]})
+    await async_import_drivers(hass, {driver_name(entry.data)})
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator

@@ -11,6 +11,7 @@ LOGGER: Final = logging.getLogger(__package__)
 CONF_ADAPTER: Final = "adapter"
 CONF_CALIBRATION: Final = "calibration"
 CONF_CONTROLLER: Final = "controller"
+CONF_DRIVER: Final = "driver"
 CONF_FACTOR: Final = "factor"
 CONF_FIRMWARE: Final = "firmware"
 CONF_INTERVAL: Final = "interval"

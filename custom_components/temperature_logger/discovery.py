@@ -15,6 +15,7 @@ from homeassistant.util.hass_dict import HassKey
 from .const import (
     CONF_ADAPTER,
     CONF_CONTROLLER,
+    CONF_DRIVER,
     CONF_KIND,
     CONF_PORTS,
     DOMAIN,
@@ -22,6 +23,7 @@ from .const import (
     KIND_USB,
 )
 from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadline
+from .drivers.families import Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
 from .kinds import async_import_drivers, async_lane, attachment, place
 
@@ -34,6 +36,8 @@ that did not answer is left alone until it is plugged in again."""
 
 # The addresses of a BME280, and with it the only ones that are looked at.
 ADDRESSES: Final = (0x76, 0x77)
+# The drivers that ask what a device is.
+SEARCHED: Final = ("bme280", "temper")
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
@@ -122,16 +126,16 @@ async def _async_search(
     hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
 ) -> Found:
     """Look, while nobody else does: a node can be open once."""
-    await async_import_drivers(hass, kinds)
+    await async_import_drivers(hass, SEARCHED)
     found = Found()
-    devices: list[UsbDevice] = []
+    devices: list[tuple[Family, UsbDevice]] = []
     adapters: list[I2cAdapter] = []
     if KIND_USB in kinds:
-        devices = await _async_listed(hass, _stick_candidates, "USB", found)
+        devices = await _async_listed(hass, _sticks, "USB", found)
     if KIND_BME280 in kinds:
         adapters = await _async_listed(hass, _adapters, "I2C", found)
     await asyncio.gather(
-        *(_async_ask(hass, device, owned, found) for device in devices),
+        *(_async_ask(hass, *device, owned, found) for device in devices),
         *(_async_probe(hass, adapter, owned, chosen, found) for adapter in adapters),
     )
     if found.adapters:
@@ -154,7 +158,10 @@ async def _async_listed[T](
 
 
 def _reasons(
-    kinds: set[str], devices: list[UsbDevice], adapters: list[I2cAdapter], found: Found
+    kinds: set[str],
+    devices: list[tuple[Family, UsbDevice]],
+    adapters: list[I2cAdapter],
+    found: Found,
 ) -> Iterator[Problem]:
     """Yield why there is no device to pick, so that there is always a next step."""
     if any(isinstance(problem.key, Fault) for problem in found.problems):
@@ -179,9 +186,13 @@ def _async_lane(hass: HomeAssistant) -> Lane:
 
 
 async def _async_ask(
-    hass: HomeAssistant, device: UsbDevice, owned: set[str], found: Found
+    hass: HomeAssistant,
+    family: Family,
+    device: UsbDevice,
+    owned: set[str],
+    found: Found,
 ) -> None:
-    """Find out what a stick is."""
+    """Find out what a device is."""
     from .drivers.layouts import layouts_of
 
     if device.attachment in owned:
@@ -189,6 +200,7 @@ async def _async_ask(
         return
     data = {
         CONF_KIND: KIND_USB,
+        CONF_DRIVER: family.driver,
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
@@ -274,11 +286,9 @@ async def _async_probe(
             found.candidates.append(Candidate(data=data, model=chip.model))
 
 
-def _stick_candidates() -> list[UsbDevice]:
-    """Return what may be a stick; blocks."""
-    from .drivers.temper import candidates
-
-    return candidates()
+def _sticks() -> list[tuple[Family, UsbDevice]]:
+    """Return what is plugged in and may be a thermometer; blocks."""
+    return list(thermometers())
 
 
 def _adapters() -> list[I2cAdapter]:

@@ -11,6 +11,7 @@ from homeassistant.util.hass_dict import HassKey
 from .const import (
     CONF_ADAPTER,
     CONF_CONTROLLER,
+    CONF_DRIVER,
     CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
@@ -40,9 +41,8 @@ class Kind(NamedTuple):
 
     attachment: Callable[[EntryData], str]
     """What identifies the place: the entry's unique id."""
-    make: Callable[[Lane, EntryData, OnGone], Driver]
-    module: str
-    """The module of its driver, which only this kind needs."""
+    driver: str
+    """The driver where the entry names none."""
     place: Callable[[EntryData], str]
     """The place for people."""
 
@@ -76,17 +76,26 @@ def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
 _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
-        make=_make_bme280,
-        module="bme280",
+        driver="bme280",
         place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
-        make=_make_temper,
-        module="temper",
+        driver="temper",
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
 }
+# By the name of the driver's module, which is imported only where it is needed.
+_MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
+    "bme280": _make_bme280,
+    "temper": _make_temper,
+}
+
+
+def driver_name(data: EntryData) -> str:
+    """Return the name of a device's driver."""
+    name: str = data.get(CONF_DRIVER, _KINDS[data[CONF_KIND]].driver)
+    return name
 
 
 def attachment(data: EntryData) -> str:
@@ -99,18 +108,17 @@ def place(data: EntryData) -> str:
     return _KINDS[data[CONF_KIND]].place(data)
 
 
-async def async_import_drivers(hass: HomeAssistant, kinds: Iterable[str]) -> None:
-    """Import the drivers of some kinds, before anything else is asked of them."""
-    for kind in kinds:
-        name = f"{__package__}.drivers.{_KINDS[kind].module}"
-        await async_import_module(hass, name)
+async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:
+    """Import some drivers, before anything else is asked of them."""
+    for name in names:
+        await async_import_module(hass, f"{__package__}.drivers.{name}")
 
 
 def async_make_driver(
     hass: HomeAssistant, data: EntryData, on_gone: OnGone = lambda: None
 ) -> Driver:
     """Return a driver; on_gone is called when its device is pulled out."""
-    return _KINDS[data[CONF_KIND]].make(async_lane(hass), data, on_gone)
+    return _MAKERS[driver_name(data)](async_lane(hass), data, on_gone)
 
 
 def async_lane(hass: HomeAssistant) -> Lane:

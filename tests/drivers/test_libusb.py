@@ -18,10 +18,10 @@ from custom_components.temperature_logger.drivers import (
     libusb,
     sysfs,
 )
+from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.drivers.hidraw import DRAIN_LIMIT
 from custom_components.temperature_logger.drivers.libusb import Handle, give_back
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
-from custom_components.temperature_logger.drivers.temper import USB_IDS
 from emulation.machine import Machine
 
 from .conftest import LIMITS, READ_VALUES, REPORTS, SOON, STALE, AsNobody, Build

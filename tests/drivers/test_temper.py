@@ -25,7 +25,8 @@ from custom_components.temperature_logger.drivers import (
     within_deadline,
     workers,
 )
-from custom_components.temperature_logger.drivers.temper import Temper, candidates
+from custom_components.temperature_logger.drivers.families import TEMPER, thermometers
+from custom_components.temperature_logger.drivers.temper import Temper
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 from emulation.machine import Machine
 from emulation.sticks import MODELS
@@ -407,7 +408,8 @@ async def test_hang_does_not_hold_who_asks(
 async def test_foot_pedal(build: Build, lane: Lane) -> None:
     """A pedal with a stick's id is asked who it is, once, and left alone then."""
     machine = plug(build, "pedal 413d")
-    (device,) = candidates()
+    ((family, device),) = thermometers()
+    assert family is TEMPER
     stick = Temper(lane, device.controller, device.ports)
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         await stick.identify()
@@ -432,7 +434,7 @@ async def test_built_otherwise(
     gadget = replace(pedal.gadget, interfaces=interfaces)
     monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
     plug(build, "pedal 413d")
-    assert not candidates()
+    assert not list(thermometers())
 
 
 def test_candidates(build: Build) -> None:
@@ -445,7 +447,7 @@ def test_candidates(build: Build) -> None:
         {"name": "pedal", "model": "pedal 0c45", "ports": "5"},
         {"name": "ch340", "model": "ch340", "ports": "6"},
     )
-    assert [device.ports for device in candidates()] == ["1", "2", "3"]
+    assert [device.ports for _, device in thermometers()] == ["1", "2", "3"]
 
 
 # What goes wrong in between

@@ -19,10 +19,10 @@ from custom_components.temperature_logger.drivers import (
     sysfs,
     transport,
 )
+from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.drivers.hidraw import HidrawTransport
 from custom_components.temperature_logger.drivers.libusb import Handle
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
-from custom_components.temperature_logger.drivers.temper import USB_IDS
 from custom_components.temperature_logger.drivers.transport import (
     LibusbTransport,
     Transport,

@@ -52,6 +52,7 @@ class UsbDevice(NamedTuple):
     """Port numbers from the root hub to the device, such as 1.4.2."""
     vendor_id: int
     product_id: int
+    manufacturer: str
     product: str
     bus: int
     address: int
@@ -177,6 +178,7 @@ def _usb_device(path: Path, controller: str, ids: Ids) -> UsbDevice | None:
         ports=path.name.partition("-")[2],
         vendor_id=vendor_id,
         product_id=product_id,
+        manufacturer=_text(path / "manufacturer", ""),
         product=_text(path / "product", ""),
         bus=int(facts["BUSNUM"]),
         address=int(facts["DEVNUM"]),

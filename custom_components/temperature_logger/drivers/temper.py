@@ -10,24 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from .errors import BadFrameError, DeviceNotFoundError, Fault
-from .hidraw import REPORT_SIZE, report_sizes
+from .families import TEMPER
 from .layouts import Layout, belongs, decode, layouts_of
 from .readings import QUANTITIES, Identity, Reading
-from .sysfs import UsbDevice, usb_device, usb_devices, usb_place
-from .transport import INTERFACE, Transport, connect
+from .sysfs import UsbDevice, usb_place
+from .transport import Transport, connect
 from .workers import Lane
 
-# Foot pedals and other things share some of these: what a device is, its firmware
-# tells.
-USB_IDS: Final = frozenset(
-    {
-        (0x0C45, 0x7401),
-        (0x0C45, 0x7402),
-        (0x1A86, 0xE025),
-        (0x3553, 0xA001),
-        (0x413D, 0x2107),
-    }
-)
 # Seconds after opening before the stick answers.
 SETTLE: Final = {(0x3553, 0xA001): 1.0}
 
@@ -43,7 +32,6 @@ JUMP: Final = {"temperature": 1.0, "humidity": 5.0, "pressure": 5.0}
 # 20 ms more, each up to 10 ms late because an endpoint is asked that often.
 ANSWERED: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
-HID_CLASS: Final = 0x03
 
 
 class Temper:
@@ -172,10 +160,7 @@ class Temper:
 
     def _find(self) -> UsbDevice:
         """Return what is plugged in here if it may be a stick; blocks."""
-        device = usb_device(self._controller, self._ports, USB_IDS)
-        if not _looks_like_a_stick(device):
-            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        return device
+        return TEMPER.find(self._controller, self._ports)
 
     async def _open(self) -> None:
         """Open the stick and settle which layout it has."""
@@ -252,29 +237,6 @@ class Temper:
         reports = await self._opened.exchange(READ_VALUES, limits)
         self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
-
-
-def candidates() -> list[UsbDevice]:
-    """Return the plugged-in devices that may be sticks; blocks.
-
-    They have a known id and two HID interfaces, and the second has reports of 8 bytes
-    both ways, or no driver that would tell. Anything else that shares an id is not
-    even opened.
-    """
-    return [device for device in usb_devices(USB_IDS) if _looks_like_a_stick(device)]
-
-
-def _looks_like_a_stick(device: UsbDevice) -> bool:
-    """Return whether a device is built like a stick."""
-    data = device.interface(INTERFACE)
-    return (
-        data is not None
-        and [interface.usb_class for interface in device.interfaces] == 2 * [HID_CLASS]
-        and (
-            not data.report_descriptor
-            or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
-        )
-    )
 
 
 def _jumped(last: Reading, reading: Reading) -> bool:

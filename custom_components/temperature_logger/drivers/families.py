@@ -1,0 +1,83 @@
+"""Which USB devices are thermometers, by what the kernel tells of them.
+
+A vendor and product id is shared with foot pedals, bare serial chips and what people
+build themselves: a device belongs to a family if it is built like one, too.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from .errors import DeviceNotFoundError, Fault
+from .hidraw import REPORT_SIZE, report_sizes
+from .sysfs import Ids, UsbDevice, usb_device, usb_devices
+from .transport import INTERFACE
+
+HID_CLASS: Final = 0x03
+
+
+class Family(NamedTuple):
+    """Devices that one driver reads."""
+
+    driver: str
+    """The name of its module."""
+    ids: Ids
+    fits: Callable[[UsbDevice], bool]
+    """Whether a device with one of the ids is built like these."""
+
+    def has(self, device: UsbDevice) -> bool:
+        """Return whether a device is one of these, as far as the kernel knows."""
+        return (device.vendor_id, device.product_id) in self.ids and self.fits(device)
+
+    def find(self, controller: str, ports: str) -> UsbDevice:
+        """Return what is plugged in at a place; blocks.
+
+        Raises DeviceNotFoundError if that is nothing of this family.
+        """
+        device = usb_device(controller, ports, self.ids)
+        if not self.has(device):
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return device
+
+
+def _is_temper(device: UsbDevice) -> bool:
+    """Return whether a device has two HID interfaces and talks through the second.
+
+    The second has reports of 8 bytes both ways, or no driver that would tell.
+    """
+    data = device.interface(INTERFACE)
+    return (
+        data is not None
+        and [interface.usb_class for interface in device.interfaces] == 2 * [HID_CLASS]
+        and (
+            not data.report_descriptor
+            or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
+        )
+    )
+
+
+TEMPER: Final = Family(
+    driver="temper",
+    ids=frozenset(
+        {
+            (0x0C45, 0x7401),
+            (0x0C45, 0x7402),
+            (0x1A86, 0xE025),
+            (0x3553, 0xA001),
+            (0x413D, 0x2107),
+        }
+    ),
+    fits=_is_temper,
+)
+FAMILIES: Final = (TEMPER,)
+USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
+
+
+def thermometers() -> Iterator[tuple[Family, UsbDevice]]:
+    """Yield the plugged-in devices that are built like one; blocks.
+
+    Anything else that shares an id is not even opened.
+    """
+    for device in usb_devices(USB_IDS):
+        family = next((family for family in FAMILIES if family.has(device)), None)
+        if family is not None:
+            yield family, device
