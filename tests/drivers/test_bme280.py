@@ -20,6 +20,7 @@ from custom_components.temperature_logger.drivers import (
     Reading,
     blinka,
     bme280,
+    bosch,
     sysfs,
 )
 from custom_components.temperature_logger.drivers.bme280 import Bme280
@@ -394,18 +395,18 @@ async def test_other_chips(
         await driver(lane).read()
     assert (error.value.fault, error.value.details) == (fault, details)
     with pytest.raises(BadFrameError, match=fault):
-        bme280.probe(sysfs.i2c_adapter(PINS), ADDRESS)
+        bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS)
     assert not written(machine)
 
 
 def test_probe(build: Build) -> None:
     """To tell what a chip is, one register is read and none written."""
     machine = wire(build, chip_id="0x58")
-    assert bme280.probe(sysfs.i2c_adapter(PINS), ADDRESS) is bme280.BMP280
+    assert bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS).model == "BMP280"
     assert machine.chip("chip").counters == {"transfers": 1}
     assert not written(machine)
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND) as error:
-        bme280.probe(sysfs.i2c_adapter(PINS), 0x77)
+        bosch.probe(sysfs.i2c_adapter(PINS), 0x77)
     assert error.value.details == {"address": "0x77"}
 
 
@@ -577,7 +578,7 @@ async def test_node_that_cannot_be_opened(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(blinka.import_blinka().bus, "__init__", refuse)
+    monkeypatch.setattr(blinka.import_bus(), "__init__", refuse)
     with pytest.raises(DriverError, match=fault):
         await driver(lane).read()
     assert not machine.buses._nodes
