@@ -40,7 +40,7 @@ type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
-# The addresses of a BME280, and with it the only ones that are looked at.
+# The addresses of Bosch's chips, and with it the only ones that are looked at.
 ADDRESSES: Final = (0x76, 0x77)
 # The modules that ask what a device is.
 SEARCHED: Final = ("bosch", "temper")
@@ -290,6 +290,7 @@ async def _async_probe(
             if err.fault in BUS_FAULTS:
                 return
         else:
+            data[CONF_DRIVER] = chip.driver
             found.candidates.append(Candidate(data=data, model=chip.model))
 
 

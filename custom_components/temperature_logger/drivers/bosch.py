@@ -46,13 +46,13 @@ class Chip(NamedTuple):
 CHIPS: Final = {
     0x58: Chip(driver="bme280", model="BMP280"),
     0x60: Chip(driver="bme280", model="BME280"),
+    0x61: Chip(driver="bme680", model="BME680 / BME688"),
 }
 OTHER_CHIPS: Final = {
     0x50: "BMP388",
     0x55: "BMP180",
     0x56: "BMP280 (sample)",
     0x57: "BMP280 (sample)",
-    0x61: "BME680",
 }
 
 
