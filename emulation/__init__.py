@@ -22,6 +22,9 @@ sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS. Option
     chip     chip_id: "0x60" (BME280), "0x58" (BMP280) or "0x61"; of the last, variant:
              0 (BME680) or 1 (BME688)
     bus      path: of its parent below /sys/devices; node: false; mode: "660";
+             usb: "stick", interface: 2 (it is on that USB device, comes and goes with
+             it, and gets the lowest number from 3 on that is free; in its adapter's
+             name are {bus:03}, {device:03} and {hidraw});
              held: {"0x76": "bmp280"} (addresses of kernel drivers);
              mux: {"bus": 1, "address": "0x70"} (the multiplexer it is a channel of)
     all      fault: "timeout", or {"name": "short", "argument": 3, "count": 1}

@@ -20,7 +20,7 @@ from .faults import failure
 from .hidraw import HidrawNode
 from .loop import Loop
 from .sticks import Stick
-from .tree import Place, Tree, short_path
+from .tree import Place, Plugged, Tree, short_path
 
 DATA, DATA_IN = 1, 0x82
 CONFIGURATION = 1
@@ -75,6 +75,11 @@ class Device:
             tree.add_interface(self._plugged, number)
             if access.bound or number != DATA:
                 self.bind(number)
+
+    @property
+    def plugged(self) -> Plugged:
+        """Return what sysfs shows of the device."""
+        return self._plugged
 
     @property
     def hidraw(self) -> Path | None:

@@ -118,6 +118,7 @@ async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
         "kind": "bme280",
         "driver": "bme280",
         "adapter": "soc/i2c@7e804000",
+        "adapter_name": "soc/i2c@7e804000",
         "address": 0x76,
         "chip": "BME280",
         "quantities": ["temperature", "humidity", "pressure"],

@@ -9,6 +9,7 @@ DOMAIN: Final = "temperature_logger"
 LOGGER: Final = logging.getLogger(__package__)
 
 CONF_ADAPTER: Final = "adapter"
+CONF_ADAPTER_NAME: Final = "adapter_name"
 CONF_CALIBRATION: Final = "calibration"
 CONF_CONTROLLER: Final = "controller"
 CONF_DRIVER: Final = "driver"

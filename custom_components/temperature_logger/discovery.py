@@ -14,6 +14,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import (
     CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
     CONF_KIND,
@@ -275,6 +276,7 @@ async def _async_probe(
         data = {
             CONF_KIND: KIND_BME280,
             CONF_ADAPTER: adapter.key,
+            CONF_ADAPTER_NAME: adapter.label,
             CONF_ADDRESS: address,
         }
         if attachment(data) in owned:

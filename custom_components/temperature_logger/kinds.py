@@ -10,6 +10,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import (
     CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
     CONF_FIRMWARE,
@@ -84,6 +85,7 @@ def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
         lane,
         data[CONF_ADAPTER],
         data[CONF_ADDRESS],
+        adapter_name=data.get(CONF_ADAPTER_NAME),
         trimming_hash=data.get(CONF_TRIMMING_HASH),
     )
 
@@ -92,7 +94,10 @@ _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
         driver="bme280",
-        place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
+        # The name is remembered, as there is no place to read it from without adapter.
+        place=lambda data: i2c_place(
+            data.get(CONF_ADAPTER_NAME, data[CONF_ADAPTER]), data[CONF_ADDRESS]
+        ),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),

@@ -7,6 +7,7 @@ are, in their trimming and in what shows that they lost their power.
 
 from abc import ABC, abstractmethod
 import asyncio
+from contextlib import suppress
 import hashlib
 import time
 from typing import ClassVar, Final, NamedTuple
@@ -204,9 +205,11 @@ class BoschChip:
         except BaseException as err:
             self._lane.failing = True
             self._sensor = None
+            self._rest()
             if isinstance(err, DeviceNotFoundError):
                 self._registers = None
             raise
+        self._rest()
         self._lane.failing = False
         return reading
 
@@ -215,21 +218,20 @@ class BoschChip:
         self._registers = self._sensor = None
 
     async def _read(self) -> Reading:
-        """Convert once; again, once, for a chip that had to be configured again."""
-        sensor = self._sensor
-        if sensor is None:
-            sensor = self._sensor = await self._lane.run(self._open)
+        """Convert once; again, once, for a chip that has to be configured again."""
+        with suppress(PowerLostError):
+            return await self._convert()
+        self._sensor = None
         try:
-            return await self._convert(sensor)
-        except PowerLostError:
-            self._sensor = sensor = await self._lane.run(self._open)
-        try:
-            return await self._convert(sensor)
+            return await self._convert()
         except PowerLostError as err:
             raise BadFrameError(Fault.BAD_REGISTERS) from err
 
-    async def _convert(self, sensor: Sensor) -> Reading:
+    async def _convert(self) -> Reading:
         """Convert once; no thread waits for the chip."""
+        sensor = self._sensor
+        if sensor is None:
+            sensor = self._sensor = await self._lane.run(self._open)
         started = await self._lane.run(sensor.trigger)
         wait = started + sensor.conversion - time.monotonic()
         await asyncio.sleep(wait)
@@ -249,6 +251,15 @@ class BoschChip:
         sensor = self.SENSOR(self._registers, self._trimming_hash)
         sensor.configure()
         return sensor
+
+    def _rest(self) -> None:
+        """Close the node of an adapter that can be pulled out, until the next poll."""
+        if self._registers is None:
+            return
+        if self._lane.busy:  # With a transaction that was given up.
+            self._lane.finish(self._registers.rest)
+        else:
+            self._registers.rest()
 
 
 def probe(adapter: I2cAdapter, address: int) -> Chip:
