@@ -170,7 +170,8 @@ def test_conversion_faults(fault: str) -> None:
     assert (status & 0x08, control) == ((0, 0) if fault == "lost-trigger" else (8, 37))
     end = now() + 0.012
     while now() < end:
-        status = registers(chip, 0xF3, 1)[0]
+        registers(chip, 0xF3, 1)
+    status = registers(chip, 0xF3, 1)[0]
     assert status & 0x08 == (8 if fault == "stuck" else 0)
     assert registers(chip, DATA, 8) == bytes.fromhex("8000008000008000")
     assert convert(chip) != (0x80000, 0x80000, 0x8000)
