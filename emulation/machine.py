@@ -14,7 +14,7 @@ from .chips import Chip
 from .i2c import Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
-from .tree import Adapter, Place, Tree
+from .tree import Adapter, Place, Tree, watch
 from .usbfs import Access, Device
 
 type Spec = Mapping[str, Any]
@@ -99,11 +99,13 @@ class Machine:
         self._tree.remove()
 
     def install(self) -> None:
-        """Put the machine below Adafruit_PureIO and pyusb of this process."""
+        """Put the machine below the libraries of this process."""
         smbus = import_module("Adafruit_PureIO.smbus")
         self._undo.callback(self.buses.install(smbus))
         libusb1 = import_module("usb.backend.libusb1")
         self._undo.callback(libusb.install(libusb1, self.root))
+        watcher = import_module("aiousbwatcher.impl")
+        self._undo.callback(watch(watcher, self.root))
 
     def stick(self, name: str) -> Stick:
         """Return a USB device's values, faults and counters."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import logging
 from typing import Any, Literal
 
+from homeassistant.components.usb import USBDiscovery
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -76,6 +77,12 @@ def quiet_database() -> None:
 @pytest.fixture(autouse=True)
 def custom_integrations(enable_custom_integrations: None) -> None:
     """Let Home Assistant find the integration."""
+
+
+@pytest.fixture(autouse=True)
+def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what Home Assistant itself does, seconds after each plug."""
+    monkeypatch.setattr(USBDiscovery, "_async_delayed_add_remove_scan", lambda _: None)
 
 
 @pytest.fixture(autouse=True)

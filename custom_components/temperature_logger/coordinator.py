@@ -18,8 +18,8 @@ from .const import (
     RETRY,
 )
 from .drivers import DriverError, Reading, within_deadline
+from .issues import async_update_issue
 from .kinds import async_make_driver, place
-from .repairs import async_update_issue
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -67,6 +67,15 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         self._failures = 0
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
+
+    async def async_look_again(self, *, come: bool) -> None:
+        """Read at once, as the device was just plugged in or pulled out."""
+        self._failures = 0
+        if come or self.last_update_success:
+            await self.async_refresh()
+        if come and not self.last_update_success:
+            # What was open was the device that is gone; now it is closed.
+            await self.async_refresh()
 
     def _failed(self, err: DriverError) -> UpdateFailed:
         """Return the translated error, with the time of the next try."""

@@ -15,6 +15,7 @@ from .const import (
     CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
+    CONF_SHAPE,
     CONF_TRIMMING_HASH,
     DOMAIN,
     KIND_BME280,
@@ -26,6 +27,7 @@ from .drivers import (
     Workers,
     i2c_attachment,
     i2c_place,
+    i2c_port,
     usb_attachment,
     usb_place,
 )
@@ -45,6 +47,8 @@ class Kind(NamedTuple):
     """The driver where the entry names none."""
     place: Callable[[EntryData], str]
     """The place for people."""
+    port: Callable[[EntryData], str]
+    """What its plug or bus is called by the watch: it comes and goes with that."""
 
 
 def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
@@ -57,6 +61,7 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
         model=data.get(CONF_MODEL),
+        shape=data.get(CONF_SHAPE),
         on_gone=on_gone,
     )
 
@@ -78,11 +83,13 @@ _KINDS: Final = {
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
         driver="bme280",
         place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
+        port=lambda data: i2c_port(data[CONF_ADAPTER]),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
         driver="temper",
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
+        port=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
 }
 # By the name of the driver's module, which is imported only where it is needed.
@@ -106,6 +113,11 @@ def attachment(data: EntryData) -> str:
 def place(data: EntryData) -> str:
     """Return the place of a device for people."""
     return _KINDS[data[CONF_KIND]].place(data)
+
+
+def port(data: EntryData) -> str:
+    """Return the plug or bus that a device comes and goes with."""
+    return _KINDS[data[CONF_KIND]].port(data)
 
 
 async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from .errors import (
     Fault,
 )
 from .readings import QUANTITIES, Driver, Identity, Reading
-from .sysfs import i2c_attachment, i2c_place, usb_attachment, usb_place
+from .sysfs import i2c_attachment, i2c_place, i2c_port, usb_attachment, usb_place
 from .workers import Lane, Workers, within_deadline
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Workers",
     "i2c_attachment",
     "i2c_place",
+    "i2c_port",
     "usb_attachment",
     "usb_place",
     "within_deadline",

@@ -23,6 +23,8 @@ class Family(NamedTuple):
     ids: Ids
     fits: Callable[[UsbDevice], bool]
     """Whether a device with one of the ids is built like these."""
+    interface: int | None = None
+    """The interface whose hidraw node is read, if one is."""
 
     def has(self, device: UsbDevice) -> bool:
         """Return whether a device is one of these, as far as the kernel knows."""
@@ -67,6 +69,7 @@ TEMPER: Final = Family(
         }
     ),
     fits=_is_temper,
+    interface=INTERFACE,
 )
 FAMILIES: Final = (TEMPER,)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
