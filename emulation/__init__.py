@@ -19,6 +19,8 @@ sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS. Option
              reports, firmware_reports: what it answers, in hexadecimal;
              plugged: false; bound: false (the data interface has no driver);
              hidraw_nodes: false; hidraw_mode, usbfs_mode: "660"
+    chip     chip_id: "0x60" (BME280), "0x58" (BMP280) or "0x61"; of the last, variant:
+             0 (BME680) or 1 (BME688)
     bus      path: of its parent below /sys/devices; node: false; mode: "660";
              held: {"0x76": "bmp280"} (addresses of kernel drivers);
              mux: {"bus": 1, "address": "0x70"} (the multiplexer it is a channel of)

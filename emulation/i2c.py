@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
+from .bme680 import chip_of
 from .chips import Chip, spoil
 from .faults import Fault, Faulty, failure
 
@@ -65,7 +66,8 @@ class Bus(Faulty):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Build the bus of one "i2c" entry of a machine spec."""
         self.number: int = spec["bus"]
-        self.chips = Chip.all_of(spec.get("chips", []))
+        chips = map(chip_of, spec.get("chips", []))
+        self.chips = {chip.address: chip for chip in chips}
         self.held = {int(address, 0) for address in spec.get("held", {})}
         self.fail_as(spec.get("fault"))
         self.plugged = True

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import libusb
+from .bme680 import chip_of
 from .chips import Chip
 from .i2c import Buses
 from .loop import Loop
@@ -46,7 +47,9 @@ def reload_buses(buses: Buses, spec: Spec) -> None:
         for chip_spec in entry.get("chips", []):
             if chip_spec["name"] not in known:
                 continue
-            chip, fresh = buses.chip(chip_spec["name"]), Chip(chip_spec)
+            chip, fresh = buses.chip(chip_spec["name"]), chip_of(chip_spec)
+            if type(chip) is not type(fresh):
+                continue
             chip.values, chip.chip_id = fresh.values, fresh.chip_id
             chip.calibration, chip.fault = fresh.calibration, fresh.fault
 

@@ -116,6 +116,7 @@ async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
     assert len(data.pop("trimming_hash")) == 16
     assert data == {
         "kind": "bme280",
+        "driver": "bme280",
         "adapter": "soc/i2c@7e804000",
         "address": 0x76,
         "chip": "BME280",
@@ -176,7 +177,7 @@ async def test_nothing_is_there(hass: HomeAssistant, build: Build) -> None:
         (None, MAINBOARD | {"node": False}, "no I2C bus"),
         (None, PINS | {"held": {"0x76": "bmp280"}}, "driver of the kernel"),
         (None, PINS | {"chips": []}, "No chip answers"),
-        (None, PINS | {"chips": [CHIP | {"chip_id": "0x61"}]}, "BME680"),
+        (None, PINS | {"chips": [CHIP | {"chip_id": "0x50"}]}, "BMP388"),
         (None, PINS | {"chips": [CHIP | {"chip_id": "0xff"}]}, "Check the wiring"),
         (None, PINS | {"fault": "timeout"}, "pull-up"),
     ],

@@ -25,19 +25,26 @@ from .const import (
 from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadline
 from .drivers.families import Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
-from .kinds import EntryData, async_import_drivers, async_lane, attachment, place
+from .kinds import (
+    EntryData,
+    async_import_drivers,
+    async_lane,
+    attachment,
+    driver_name,
+    place,
+)
 
 if TYPE_CHECKING:
-    from .drivers.bme280 import Chip
+    from .drivers.bosch import Chip
 
 type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
-# The addresses of a BME280, and with it the only ones that are looked at.
+# The addresses of Bosch's chips, and with it the only ones that are looked at.
 ADDRESSES: Final = (0x76, 0x77)
-# The drivers that ask what a device is.
-SEARCHED: Final = ("bme280", "temper")
+# The modules that ask what a device is.
+SEARCHED: Final = ("bosch", "temper")
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
@@ -148,6 +155,7 @@ async def _async_search(
     if not found.candidates:
         found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
+    await async_import_drivers(hass, {driver_name(c.data) for c in found.candidates})
     return found
 
 
@@ -302,6 +310,7 @@ async def _async_probe(
             if err.fault in BUS_FAULTS:
                 return
         else:
+            data[CONF_DRIVER] = chip.driver
             found.candidates.append(Candidate(data=data, model=chip.model))
 
 
@@ -317,6 +326,6 @@ def _adapters() -> list[I2cAdapter]:
 
 def _chip(adapter: I2cAdapter, address: int) -> Chip:
     """Read a chip's id; blocks."""
-    from .drivers.bme280 import probe
+    from .drivers.bosch import probe
 
     return probe(adapter, address)

@@ -1,7 +1,7 @@
 """The kinds of devices and what sets each up."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import Event, HomeAssistant
@@ -31,6 +31,9 @@ from .drivers import (
     usb_attachment,
     usb_place,
 )
+
+if TYPE_CHECKING:
+    from .drivers.bosch import BoschChip
 
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
@@ -67,10 +70,22 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
 
 
 def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
-    """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    """Return the driver of a BME280 or BMP280."""
     from .drivers.bme280 import Bme280
 
-    return Bme280(
+    return _make_chip(Bme280, lane, data)
+
+
+def _make_bme680(lane: Lane, data: EntryData, _: OnGone) -> Driver:
+    """Return the driver of a BME680 or BME688."""
+    from .drivers.bme680 import Bme680
+
+    return _make_chip(Bme680, lane, data)
+
+
+def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
+    """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    return kind(
         lane,
         data[CONF_ADAPTER],
         data[CONF_ADDRESS],
@@ -95,6 +110,7 @@ _KINDS: Final = {
 # By the name of the driver's module, which is imported only where it is needed.
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
+    "bme680": _make_bme680,
     "temper": _make_temper,
 }
 

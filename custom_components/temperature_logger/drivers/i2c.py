@@ -7,7 +7,7 @@ from collections.abc import Callable
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .blinka import import_blinka
+from .blinka import import_bus
 from .errors import (
     BadFrameError,
     DeviceAccessError,
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # What "nobody answers at this address" is depends on the adapter's driver.
 NOT_ACKNOWLEDGED: Final = {errno.EREMOTEIO, errno.ENXIO}
+
+
+class PowerLostError(Exception):
+    """The chip forgot how it was configured."""
 
 
 class Registers:
@@ -40,7 +44,7 @@ class Registers:
         self.adapter = adapter
         self._address = address
         try:
-            self._bus: I2C = import_blinka().bus(adapter.number)
+            self._bus: I2C = import_bus()(adapter.number)
         except PermissionError as err:
             raise DeviceAccessError(
                 Fault.NO_PERMISSION, node=str(adapter.node)
