@@ -32,7 +32,14 @@ from .const import (
 )
 from .coordinator import TemperatureLoggerConfigEntry
 from .discovery import ADDRESSES, Found, Hint, Problem, async_search
-from .drivers import DriverError, Fault, i2c_place, within_deadline
+from .drivers import (
+    DriverError,
+    Fault,
+    i2c_place,
+    in_order,
+    within_deadline,
+    without_probes,
+)
 from .kinds import async_make_driver, place
 from .options_flow import OptionsFlow
 
@@ -154,11 +161,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     async def _async_move(
         self, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
     ) -> ConfigFlowResult | str:
-        """Let the entry follow its device."""
-        if data[CONF_QUANTITIES] != entry.data[CONF_QUANTITIES]:
+        """Let the entry follow its device; probes may be others than before."""
+        old, new = entry.data[CONF_QUANTITIES], data[CONF_QUANTITIES]
+        if set(without_probes(old)) != set(without_probes(new)):
             return await self._async_text(
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
+        data[CONF_QUANTITIES] = in_order({*old, *new})
         return self.async_update_reload_and_abort(
             entry, unique_id=self.unique_id, data=data
         )
