@@ -73,6 +73,13 @@ def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
     )
 
 
+def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a CO2 monitor."""
+    from .drivers.zytemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
 _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
@@ -89,6 +96,7 @@ _KINDS: Final = {
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "temper": _make_temper,
+    "zytemp": _make_zytemp,
 }
 
 

@@ -39,7 +39,11 @@ ALL = json.loads(
     (Path(__file__).parents[2] / "emulation/machines/all.json").read_text()
 )
 SETTLE = temper.SETTLE
-STICKS = [entry for entry in ALL["usb"] if MODELS[entry["model"]].firmware]
+STICKS = [
+    entry
+    for entry in ALL["usb"]
+    if entry["model"] in MODELS and MODELS[entry["model"]].firmware
+]
 HIDRAW: dict[str, Any] = {}
 LIBUSB = {"hidraw_nodes": False}
 # What an emulated stick calls the quantities.

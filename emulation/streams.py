@@ -1,0 +1,137 @@
+"""USB thermometers that report by themselves, one value after the other.
+
+Real ones take a second or so for each; these are faster, to be waited for in tests.
+"""
+
+from collections.abc import Callable, Mapping
+import itertools
+import os
+import struct
+from typing import Any, ClassVar, override
+
+from .descriptors import Gadget, Interface
+from .faults import Fault
+from .sticks import Model, Stick
+
+INTERVAL = 20
+"""Milliseconds between two reports."""
+FEATURE_8 = bytes.fromhex("0600ff0901a1010901150026ff00750895088102")
+"""Vendor page, 8 bytes in and a feature report of 8, no report numbers."""
+ZYTEMP_WORD = bytes((c >> 4 | c << 4) & 0xFF for c in b"Htemp99e")
+ZYTEMP_ORDER = (2, 4, 0, 7, 1, 6, 5, 3)
+ZYTEMP_END = 0x0D
+
+
+def streamer(gadget: Gadget, layout: str) -> Model:
+    """Return a device whose first interface sends the reports of a layout."""
+    return Model(gadget=gadget, layout=layout, data=0, endpoint=0x81)
+
+
+def hid(report: bytes, size: int, driver: str = "usbhid") -> Interface:
+    """Return an interface with one endpoint for reports of up to so many bytes."""
+    endpoint = (0x81, 3, size)
+    return Interface(
+        kind=(3, 0, 0), report=report, driver=driver, endpoints=(endpoint,)
+    )
+
+
+MODELS = {
+    "USB-zyTemp": streamer(
+        Gadget(
+            vid=0x04D9,
+            pid=0xA052,
+            manufacturer="Holtek",
+            product="USB-zyTemp",
+            interfaces=(hid(FEATURE_8 + bytes.fromhex("0901b102c0"), 8),),
+        ),
+        "zytemp",
+    ),
+}
+
+
+def encrypted(plain: bytes, key: bytes) -> bytes:
+    """Return a report as older CO2 monitors send it."""
+    added = bytes((a + b) & 0xFF for a, b in zip(plain, ZYTEMP_WORD, strict=True))
+    number = int.from_bytes(added)
+    turned = (number << 3 | number >> 61) & (2**64 - 1)
+    mixed = bytes(a ^ b for a, b in zip(turned.to_bytes(8), key, strict=True))
+    report = bytearray(8)
+    for target, byte in zip(ZYTEMP_ORDER, mixed, strict=True):
+        report[target] = byte
+    return bytes(report)
+
+
+class Streamer(Stick):
+    """A USB device that sends what it measures."""
+
+    MODELS: ClassVar[Mapping[str, Model]] = MODELS
+    FAULTS: ClassVar = dict.fromkeys(
+        ("silent", "garbage", "zero", "ff", "short", "wrong-checksum", "no-end"),
+        frozenset({"report"}),
+    )
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Build the device of one "usb" entry of a machine spec."""
+        super().__init__(spec)
+        self.interval = spec.get("interval_ms", INTERVAL) / 1000
+        self.encrypted: bool = spec.get("encrypted", False)
+        self.humidity_id = int(spec.get("humidity_id", "0x41"), 0)
+        self.key: bytes | None = None
+        self._turn = itertools.count()
+
+    @override
+    def set_feature(self, data: bytes) -> None:
+        """Take the key; only then a CO2 monitor begins."""
+        if self.model.layout != "zytemp":
+            super().set_feature(data)
+        self.log.append(data)
+        self.commands["feature"] += 1
+        self.key = data.removeprefix(b"\0")
+
+    @override
+    def report(self) -> bytes | None:
+        """Return the next of the reports that say what it feels now."""
+        fault = self.strike("report")
+        layout: Callable[[Fault | None], list[bytes]] = getattr(
+            self, f"_{self.model.layout}"
+        )
+        reports = self.reports or layout(fault)
+        if not reports:
+            return None
+        report = reports[next(self._turn) % len(reports)]
+        return spoil(fault, report) if fault else report
+
+    def _zytemp(self, fault: Fault | None) -> list[bytes]:
+        """Each value in a report of its own, among others that nobody has explained."""
+        if self.key is None:
+            return []
+        values = self.current(self.values)
+        temperature = values["temperature"] or 0.0
+        items = [
+            (0x6D, 0x0A5B),
+            (0x50, round(values["co2"] or 0)),
+            (0x42, round((temperature + 273.15) * 16)),
+            (self.humidity_id, round((values["humidity"] or 0) * 100)),
+            (0x4F, 0x1F2E),
+        ]
+        reports = []
+        for item, code in items:
+            head = struct.pack(">BH", item, code)
+            wrong = fault is not None and fault.name == "wrong-checksum"
+            end = 0 if fault is not None and fault.name == "no-end" else ZYTEMP_END
+            plain = head + bytes(((sum(head) + wrong) & 0xFF, end, 0, 0, 0))
+            reports.append(encrypted(plain, self.key) if self.encrypted else plain)
+        return reports
+
+
+def spoil(fault: Fault, report: bytes) -> bytes | None:
+    """Return what a fault leaves of a report."""
+    short = 2 if fault.argument is None else int(fault.argument)
+    spoilers: dict[str, Callable[[], bytes | None]] = {
+        "silent": lambda: None,
+        "garbage": lambda: os.urandom(len(report)),
+        "zero": lambda: bytes(len(report)),
+        "ff": lambda: b"\xff" * len(report),
+        "short": lambda: report[:short],
+    }
+    return spoilers.get(fault.name, lambda: report)()
