@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 import itertools
 import os
 import struct
+import time
 from typing import Any, ClassVar, override
 
 from .descriptors import Gadget, Interface
 from .faults import Fault
-from .sticks import Model, Stick
+from .sticks import QUANTITIES, Model, Stick
+from .values import value_at
 
 INTERVAL = 20
 """Milliseconds between two reports."""
 FEATURE_8 = bytes.fromhex("0600ff0901a1010901150026ff00750895088102")
 """Vendor page, 8 bytes in and a feature report of 8, no report numbers."""
+RAW_64 = bytes.fromhex("06abff0a0002a1017508150026ff00954009018102954009029102c0")
+"""Vendor page, 64 bytes in and out, no report numbers."""
 ZYTEMP_WORD = bytes((c >> 4 | c << 4) & 0xFF for c in b"Htemp99e")
 ZYTEMP_ORDER = (2, 4, 0, 7, 1, 6, 5, 3)
 ZYTEMP_END = 0x0D
@@ -46,6 +50,17 @@ MODELS = {
         ),
         "zytemp",
     ),
+    "Temp-Sensor-Tester": streamer(
+        Gadget(
+            vid=0x16C0,
+            pid=0x0480,
+            manufacturer="DIAMEX GmbH",
+            product="Temp-Sensor-Tester",
+            speed="12",
+            interfaces=(hid(RAW_64, 64),),
+        ),
+        "diamex",
+    ),
 }
 
 
@@ -66,13 +81,17 @@ class Streamer(Stick):
 
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
-        ("silent", "garbage", "zero", "ff", "short", "wrong-checksum", "no-end"),
+        (
+            *("silent", "garbage", "zero", "ff", "short", "wrong-checksum", "no-end"),
+            *("power-on", "gap"),
+        ),
         frozenset({"report"}),
     )
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Build the device of one "usb" entry of a machine spec."""
         super().__init__(spec)
+        self.values |= spec.get("probes", {})
         self.interval = spec.get("interval_ms", INTERVAL) / 1000
         self.encrypted: bool = spec.get("encrypted", False)
         self.humidity_id = int(spec.get("humidity_id", "0x41"), 0)
@@ -121,6 +140,26 @@ class Streamer(Stick):
             end = 0 if fault is not None and fault.name == "no-end" else ZYTEMP_END
             plain = head + bytes(((sum(head) + wrong) & 0xFF, end, 0, 0, 0))
             reports.append(encrypted(plain, self.key) if self.encrypted else plain)
+        return reports
+
+    def _diamex(self, fault: Fault | None) -> list[bytes]:
+        """Each probe that is plugged in, by its ROM code, in a report of its own."""
+        timestamp = time.time()
+        values = {
+            code: value_at(value, timestamp)
+            for code, value in self.values.items()
+            if code not in QUANTITIES
+        }
+        fitted = {code: value for code, value in values.items() if value is not None}
+        reports = []
+        for number, (code, value) in enumerate(fitted.items(), start=1):
+            name = fault.name if fault else ""
+            tenths = 850 if name == "power-on" else round(value * 10)
+            rom = bytearray.fromhex(code)
+            rom[-1] ^= name == "wrong-checksum"
+            head = struct.pack("<BBBxh2x", len(fitted), number, 1, tenths)
+            if name != "gap" or number > 1:
+                reports.append((head + rom).ljust(64, b"\0"))
         return reports
 
 

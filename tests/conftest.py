@@ -62,6 +62,14 @@ MONITOR: dict[str, Any] = {
     "co2": 812,
 }
 MONITOR_PLACE = f"usb-{CONTROLLER}-3"
+ROM, OTHER_ROM = "285ebf799715039b", "28aa11e24b14010b"
+ADAPTER: dict[str, Any] = {
+    "name": "adapter",
+    "model": "Temp-Sensor-Tester",
+    "ports": "4",
+    "probes": {ROM: 24.7},
+}
+ADAPTER_PLACE = f"usb-{CONTROLLER}-4"
 BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")

@@ -73,6 +73,13 @@ def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
     )
 
 
+def _make_diamex(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an adapter for probes."""
+    from .drivers.diamex import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
 def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a CO2 monitor."""
     from .drivers.zytemp import make
@@ -95,6 +102,7 @@ _KINDS: Final = {
 # By the name of the driver's module, which is imported only where it is needed.
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
+    "diamex": _make_diamex,
     "temper": _make_temper,
     "zytemp": _make_zytemp,
 }

@@ -16,7 +16,15 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
-from tests.conftest import MONITOR, MONITOR_PLACE, SetUp
+from tests.conftest import (
+    ADAPTER,
+    ADAPTER_PLACE,
+    MONITOR,
+    MONITOR_PLACE,
+    OTHER_ROM,
+    ROM,
+    SetUp,
+)
 from tests.drivers.conftest import Build
 
 from .conftest import NOON, TIMES, ask, record
@@ -28,7 +36,7 @@ MONITOR_TEMPERATURE = "sensor.co2_monitor_temperature"
 @pytest.fixture(name="machine")
 def machine_fixture(build: Build) -> Machine:
     """Plug in devices of other makers."""
-    return build(MONITOR)
+    return build(MONITOR, ADAPTER | {"probes": {OTHER_ROM: -6.5, ROM: 24.7}})
 
 
 async def test_co2(
@@ -80,3 +88,40 @@ async def test_statistics_of_co2(
     assert device["units"] == dict.fromkeys(("co2_min", "co2_mean", "co2_max"), "ppm")
     (row,) = device["readings"]
     assert (row["co2_min"], row["co2_max"]) == (800, 900)
+
+
+async def test_probes(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+) -> None:
+    """Every road gives the probes of one reading together, in the units asked for."""
+    await set_up(ADAPTER_PLACE)
+    first, second = (f"{rom}_temperature" for rom in (ROM, OTHER_ROM))
+    ids = {q: f"sensor.ds18b20_adapter_probe_{q[:16]}" for q in (first, second)}
+    everything = {"entity_id": "all", "temperature_unit": "K"}
+    (latest,) = (await ask(hass, everything, action="get_latest"))["devices"]
+    assert latest["units"] == {first: "K", second: "K"}
+    assert latest["reading"][first] == 297.85
+    assert latest["reading"][second] == 266.65
+    await record(
+        hass,
+        {
+            ids[first]: [(NOON, "20", "°C"), (NOON + 300, "68", "°F")],
+            ids[second]: [(NOON, "-5", "°C")],
+        },
+    )
+    (device,) = (await ask(hass, TIMES | {"entity_id": "all"}))["devices"]
+    assert device["readings"] == [
+        {"collected_at": "2025-11-20T12:00:00Z", first: 20, second: -5},
+        {"collected_at": "2025-11-20T12:05:00Z", first: 20, second: None},
+    ]
+    client = await hass_client()
+    path = f"/api/{DOMAIN}/readings"
+    query = TIMES | {"entity_id": "all"}
+    answer = await (await client.get(path, params=query)).json()
+    assert answer["devices"][0]["readings"][second] == [-5, None]
+    lines = await (await client.get(path, params=query | {"format": "csv"})).text()
+    header = next(csv.reader(io.StringIO(lines)))
+    assert header == ["device", "collected_at", f"{first} [°C]", f"{second} [°C]"]

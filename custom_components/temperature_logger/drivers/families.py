@@ -89,7 +89,20 @@ ZYTEMP: Final = Family(
     model="CO2 monitor",
     manufacturer="ZyAura",
 )
-FAMILIES: Final = (TEMPER, ZYTEMP)
+# The id is that of everything built with a Teensy.
+DIAMEX: Final = Family(
+    driver="diamex",
+    ids=frozenset({(0x16C0, 0x0480)}),
+    fits=lambda device: (
+        _is_hid(device)
+        and device.manufacturer == "DIAMEX GmbH"
+        and device.product == "Temp-Sensor-Tester"
+    ),
+    interface=0,
+    model="DS18B20 adapter",
+    manufacturer="Diamex",
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 
