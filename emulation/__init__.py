@@ -20,7 +20,7 @@ streams.MODELS. Optional:
              reports, firmware_reports: what it answers, in hexadecimal;
              plugged: false; bound: false (the data interface has no driver);
              hidraw_nodes: false; hidraw_mode, usbfs_mode: "660"
-    stream   interval_ms; encrypted: true; humidity_id: "0x44";
+    stream   encrypted: true; humidity_id: "0x44";
              probes: {"285ebf799715039b": 21.5} (by their ROM codes)
     bus      path: of its parent below /sys/devices; node: false; mode: "660";
              held: {"0x76": "bmp280"} (addresses of kernel drivers);

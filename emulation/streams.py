@@ -1,6 +1,7 @@
 """USB thermometers that report by themselves, one value after the other.
 
-Real ones take a second or so for each; these are faster, to be waited for in tests.
+Real ones take half a second or more for each; these are faster, to be waited for in
+tests.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,23 +16,25 @@ from .faults import Fault
 from .sticks import QUANTITIES, Model, Stick
 from .values import value_at
 
-INTERVAL = 20
-"""Milliseconds between two reports."""
 FEATURE_8 = bytes.fromhex("0600ff0901a1010901150026ff00750895088102")
 """Vendor page, 8 bytes in and a feature report of 8, no report numbers."""
 RAW_64 = bytes.fromhex("06abff0a0002a1017508150026ff00954009018102954009029102c0")
 """Vendor page, 64 bytes in and out, no report numbers."""
+LASCAR_REPORTS = bytes.fromhex(
+    "0600ff0901a101150026ff00750885029501090281028503950209038102c0"
+)
+"""Vendor page, report 2 of one byte and report 3 of two."""
 ZYTEMP_WORD = bytes((c >> 4 | c << 4) & 0xFF for c in b"Htemp99e")
 ZYTEMP_ORDER = (2, 4, 0, 7, 1, 6, 5, 3)
 ZYTEMP_END = 0x0D
 
 
-def streamer(gadget: Gadget, layout: str) -> Model:
+def streamer(gadget: Gadget, layout: str, gap_ms: float = 20) -> Model:
     """Return a device whose first interface sends the reports of a layout."""
-    return Model(gadget=gadget, layout=layout, data=0, endpoint=0x81)
+    return Model(gadget=gadget, layout=layout, data=0, endpoint=0x81, gap_ms=gap_ms)
 
 
-def hid(report: bytes, size: int, driver: str = "usbhid") -> Interface:
+def hid(report: bytes | None, size: int, driver: str = "usbhid") -> Interface:
     """Return an interface with one endpoint for reports of up to so many bytes."""
     endpoint = (0x81, 3, size)
     return Interface(
@@ -61,6 +64,28 @@ MODELS = {
         ),
         "diamex",
     ),
+    "Go!Temp": streamer(
+        Gadget(
+            vid=0x08F7,
+            pid=0x0002,
+            manufacturer="Vernier",
+            product="Go! Temp ver 1.53",
+            interfaces=(hid(None, 8, "ldusb"),),
+        ),
+        "gotemp",
+        gap_ms=100,
+    ),
+    "EL-USB-RT": streamer(
+        Gadget(
+            vid=0x1781,
+            pid=0x0EC4,
+            manufacturer="Lascar Electronics",
+            product="EL-USB-RT",
+            interfaces=(hid(LASCAR_REPORTS, 8),),
+        ),
+        "lascar",
+        gap_ms=100,
+    ),
 }
 
 
@@ -83,7 +108,7 @@ class Streamer(Stick):
     FAULTS: ClassVar = dict.fromkeys(
         (
             *("silent", "garbage", "zero", "ff", "short", "wrong-checksum", "no-end"),
-            *("power-on", "gap"),
+            *("power-on", "gap", "stuck"),
         ),
         frozenset({"report"}),
     )
@@ -92,11 +117,11 @@ class Streamer(Stick):
         """Build the device of one "usb" entry of a machine spec."""
         super().__init__(spec)
         self.values |= spec.get("probes", {})
-        self.interval = spec.get("interval_ms", INTERVAL) / 1000
+        self.interval = self.model.gap_ms / 1000
         self.encrypted: bool = spec.get("encrypted", False)
         self.humidity_id = int(spec.get("humidity_id", "0x41"), 0)
         self.key: bytes | None = None
-        self._turn = itertools.count()
+        self._counter, self._turn = itertools.count(), itertools.count()
 
     @override
     def set_feature(self, data: bytes) -> None:
@@ -141,6 +166,22 @@ class Streamer(Stick):
             plain = head + bytes(((sum(head) + wrong) & 0xFF, end, 0, 0, 0))
             reports.append(encrypted(plain, self.key) if self.encrypted else plain)
         return reports
+
+    def _gotemp(self, fault: Fault | None) -> list[bytes]:
+        """One value, and how often there was one before."""
+        counter = 0 if fault and fault.name == "stuck" else next(self._counter)
+        code = round((self.current(self.values)["temperature"] or 0.0) * 128)
+        return [struct.pack("<BBh4x", 1, counter % 256, code)]
+
+    def _lascar(self, fault: Fault | None) -> list[bytes]:
+        """Temperature and humidity, each in a report of its own length."""
+        values = self.current(self.values)
+        temperature, humidity = values["temperature"] or 0.0, values["humidity"] or 0.0
+        reports = [
+            struct.pack("<BH", 3, round((temperature + 200) * 10)),
+            bytes((2, round(humidity * 2))),
+        ]
+        return reports[:1] if fault and fault.name == "gap" else reports
 
     def _diamex(self, fault: Fault | None) -> list[bytes]:
         """Each probe that is plugged in, by its ROM code, in a report of its own."""

@@ -33,6 +33,15 @@ from .conftest import (
 )
 from .drivers.conftest import Build, until
 
+GO_TEMP = {"name": "go", "model": "Go!Temp", "ports": "5", "temperature": -4.5}
+LASCAR = {
+    "name": "lascar",
+    "model": "EL-USB-RT",
+    "ports": "6",
+    "temperature": -12.5,
+    "humidity": 49.5,
+}
+
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:
     """Open the form; return what can be picked: values and labels."""
@@ -46,7 +55,7 @@ async def choices(hass: HomeAssistant) -> dict[str, str]:
 
 @pytest.mark.usefixtures("known_id")
 @pytest.mark.parametrize(
-    "device", [MONITOR, ADAPTER], ids=lambda device: device["name"]
+    "device", [MONITOR, ADAPTER, GO_TEMP, LASCAR], ids=lambda device: device["name"]
 )
 async def test_sensors(
     hass: HomeAssistant,
@@ -64,9 +73,9 @@ async def test_sensors(
     assert not machine.stick(device["name"]).log
     entry = await set_up(place)
     assert entry.data == snapshot(name="data")
-    # What does not come at once comes with the next poll.
-    await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 4)
-    await pass_time(hass, 305)
+    if device is MONITOR:  # What does not come at once comes with the next poll.
+        await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 9)
+        await pass_time(hass, 305)
     await snapshot_platform(hass, entity_registry, snapshot, entry.entry_id)
     found = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id

@@ -80,6 +80,20 @@ def _make_diamex(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
 
 
+def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a Go!Temp."""
+    from .drivers.gotemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an EL-USB-RT."""
+    from .drivers.lascar import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
 def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a CO2 monitor."""
     from .drivers.zytemp import make
@@ -103,6 +117,8 @@ _KINDS: Final = {
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "diamex": _make_diamex,
+    "gotemp": _make_gotemp,
+    "lascar": _make_lascar,
     "temper": _make_temper,
     "zytemp": _make_zytemp,
 }

@@ -211,8 +211,6 @@ def test_age() -> None:
     adapter.take(report(2, 1, 200), 1)
     assert adapter.reading(limit) is not None
     assert adapter.reading(limit + 1) is None
-    adapter.forget()
-    assert adapter.reading(0) is None
 
 
 def test_crc() -> None:

@@ -21,6 +21,7 @@ from custom_components.temperature_logger.drivers import (
     zytemp,
 )
 from custom_components.temperature_logger.drivers.families import thermometers
+from custom_components.temperature_logger.drivers.hidraw import Node
 from custom_components.temperature_logger.drivers.stream import Stream
 from emulation.machine import Machine
 
@@ -76,10 +77,10 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     assert reading.co2 == 812
     await until(lambda: monitor._decoder.reading(0) is not None)
     machine.stick("monitor").values["co2"] = 900
-    node = monitor._node
+    node = monitor._opened
     while (await monitor.read()).co2 != 900:
         await asyncio.sleep(0.005)
-    assert monitor._node is node
+    assert monitor._opened is node
     assert machine.stick("monitor").commands == {"feature": 1}
     assert monitor.identity == Identity(
         manufacturer="ZyAura",
@@ -254,16 +255,16 @@ async def test_node_that_fails(
     """A node that cannot be read is closed, and opened again by the next poll."""
     monitor = driver(lane)
     await monitor.read()
-    assert monitor._node is not None
+    assert monitor._opened is not None
 
     def fail() -> bytes:
         raise BadFrameError(Fault.REFUSED, error="Protocol error")
 
     machine.stick("monitor").fail("silent")
-    monitor._decoder.forget()
+    monitor._decoder = monitor._new_decoder()
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    monkeypatch.setattr(monitor._node, "read", fail)
+    monkeypatch.setattr(monitor._opened, "read", fail)
     machine.stick("monitor").clear()
     assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
     assert (await monitor.read()).co2 == 812
@@ -276,8 +277,8 @@ async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
     machine.stick("monitor").fail("silent")
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    assert monitor._node is not None
-    monitor._receive(monitor._node)
+    assert isinstance(monitor._opened, Node)
+    monitor._receive(monitor._opened)
     assert not poll.done()
     machine.stick("monitor").clear()
     assert (await poll).co2 == 812

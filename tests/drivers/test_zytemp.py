@@ -171,8 +171,6 @@ def test_age() -> None:
     assert old is not None
     assert old.humidity is None
     assert monitor.reading(2 * AGE + 1) is None
-    monitor.forget()
-    assert monitor.reading(0) is None
 
 
 def test_kind_is_kept() -> None:

@@ -95,11 +95,6 @@ class Diamex:
         self.quantities = tuple(map(probe_quantity, sorted(probes)))
         return Reading(probes=probes)
 
-    def forget(self) -> None:
-        """Drop all values."""
-        self._count = 0
-        self._values.clear()
-
     @property
     def _age(self) -> float:
         """Seconds that a value counts."""
@@ -129,4 +124,4 @@ def make(
     lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
 ) -> Stream:
     """Return the driver of an adapter at one place."""
-    return Stream(lane, DIAMEX, Diamex(), controller, ports, on_gone=on_gone)
+    return Stream(lane, DIAMEX, Diamex, controller, ports, on_gone=on_gone)

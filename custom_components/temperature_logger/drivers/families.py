@@ -102,7 +102,23 @@ DIAMEX: Final = Family(
     model="DS18B20 adapter",
     manufacturer="Diamex",
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX)
+# The kernel gives it to a driver of its own, ldusb, so it has no hidraw node.
+GOTEMP: Final = Family(
+    driver="gotemp",
+    ids=frozenset({(0x08F7, 0x0002)}),
+    fits=_is_hid,
+    model="Go!Temp",
+    manufacturer="Vernier",
+)
+LASCAR: Final = Family(
+    driver="lascar",
+    ids=frozenset({(0x1781, 0x0EC4)}),
+    fits=_is_hid,
+    interface=0,
+    model="EL-USB-RT",
+    manufacturer="Lascar",
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 

@@ -3,23 +3,35 @@
 A poll gives the latest values, or waits for them where there are none yet or where
 they are too old. The node of such a device is opened once and held; the event loop
 watches it, so nothing is held while nothing comes and an unplug is noticed at once.
+
+What has no hidraw node cannot be watched: through libusb a worker waits, in each poll,
+for what the device reports then.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sysfs
 from .errors import BadFrameError, DeviceAccessError, DriverError, Fault
 from .families import Family
 from .hidraw import Node
 from .readings import Identity, Reading
-from .sysfs import usb_place
+from .sysfs import UsbDevice, usb_place
+from .transport import claimed, libusb_may
 from .workers import Lane
+
+if TYPE_CHECKING:
+    from .libusb import Handle
+
+type Opened = Node | Handle
 
 # Seconds that a poll waits for values; opening has to fit into the deadline, too.
 LIMIT: Final = 5.0
+# Seconds for each of the reports of a poll through libusb: the devices that are read so
+# take half a second for one, and their values are made of two.
+LIBUSB_LIMITS: Final = 4 * (1.0,)
 # The longest report of a full-speed device.
 REPORT_SIZE: Final = 64
 # Reports that are kept for diagnostics: about one round of each device.
@@ -27,7 +39,7 @@ KEPT: Final = 16
 
 
 class Decoder(Protocol):
-    """What the reports of one kind of device mean, and the latest values."""
+    """What the reports of one opened device mean, and the latest values."""
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -39,9 +51,6 @@ class Decoder(Protocol):
     def reading(self, now: float) -> Reading | None:
         """Return the latest values; None if one is missing or too old."""
 
-    def forget(self) -> None:
-        """Drop all values: what comes next may be another device's."""
-
 
 class Stream:
     """One device at one place; opened by its first reading and held from then on."""
@@ -50,25 +59,29 @@ class Stream:
         self,
         lane: Lane,
         family: Family,
-        decoder: Decoder,
+        decoder: Callable[[], Decoder],
         controller: str,
         ports: str,
         *,
+        endpoint: int | None = None,
         start: Callable[[Node], None] = lambda _: None,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         """Name the place.
 
-        start is called with the opened node, in a worker, on_gone when the device is
-        unplugged between two readings.
+        The endpoint is that of the first interface from which libusb reads where there
+        is no hidraw node, if it may. start is called with the opened node, in a worker,
+        on_gone when the device is unplugged between two readings.
         """
         self._closing: asyncio.Future[None] | None = None
         self._controller = controller
-        self._decoder = decoder
+        self._decoder = decoder()
+        self._endpoint = endpoint
         self._family = family
         self._lane = lane
-        self._node: Node | None = None
+        self._new_decoder = decoder
         self._on_gone = on_gone
+        self._opened: Opened | None = None
         self._ports = ports
         self._refused: BadFrameError | None = None
         """What was wrong with the last report, if it was."""
@@ -109,9 +122,11 @@ class Stream:
         is merely slow is not.
         """
         try:
-            if self._node is None:
-                await self._open()
-            reading = await self._wait()
+            opened = self._opened or await self._open()
+            if isinstance(opened, Node):
+                reading = await self._wait()
+            else:
+                reading = await self._ask(opened)
         except BaseException:
             self._lane.failing = True
             if not self._taken:
@@ -121,7 +136,7 @@ class Stream:
         return reading
 
     async def close(self) -> None:
-        """Close the node."""
+        """Close the device, and give the kernel back what was taken from it."""
         self._close()
         await self._closed()
 
@@ -140,15 +155,50 @@ class Stream:
             self._waiter = None
         return reading
 
-    async def _open(self) -> None:
-        """Open the node and begin to listen."""
-        await self._closed()
-        self._node = await self._lane.run(self._opened, undo=Node.close)
-        asyncio.get_running_loop().add_reader(self._node, self._receive, self._node)
+    async def _ask(self, handle: Handle) -> Reading:
+        """Let a worker wait for values that are reported from now on."""
+        decoder = self._new_decoder()
+        now = asyncio.get_running_loop().time()
+        reports: list[bytes] = []
+        refused = BadFrameError(Fault.NO_ANSWER)
 
-    def _opened(self) -> Node:
-        """Return the opened node; blocks."""
+        def enough(report: bytes) -> bool:
+            nonlocal refused
+            reports.append(report)
+            try:
+                decoder.take(report, now)
+            except BadFrameError as err:
+                refused = err
+            return decoder.reading(now) is not None
+
+        await self._lane.run(handle.collect, enough, LIBUSB_LIMITS)
+        self._reports.extend(reports)
+        self._decoder = decoder
+        if (reading := decoder.reading(now)) is None:
+            raise refused
+        return reading
+
+    async def _open(self) -> Opened:
+        """Open the device; begin to listen if that is possible."""
+        await self._closed()
+        opened = await self._lane.run(self._find_and_open, undo=_close)
+        self._opened = opened
+        if isinstance(opened, Node):
+            asyncio.get_running_loop().add_reader(opened, self._receive, opened)
+        return opened
+
+    def _find_and_open(self) -> Opened:
+        """Return the opened device; blocks."""
         device = self._family.find(self._controller, self._ports)
+        try:
+            return self._node(device)
+        except DeviceAccessError as err:
+            if self._endpoint is None or not libusb_may(device, err):
+                raise
+            return claimed(device, 0, self._endpoint)
+
+    def _node(self, device: UsbDevice) -> Node:
+        """Return the opened hidraw node; blocks."""
         number = self._family.interface
         interface = None if number is None else device.interface(number)
         if interface is None or interface.hidraw is None:
@@ -190,14 +240,20 @@ class Stream:
 
     def _close(self) -> None:
         """Begin to close; what was measured before does not count any more."""
-        self._decoder.forget()
-        node, self._node = self._node, None
-        if node is not None:
-            asyncio.get_running_loop().remove_reader(node)
-            self._closing = asyncio.wrap_future(self._lane.finish(node.close))
+        self._decoder = self._new_decoder()
+        opened, self._opened = self._opened, None
+        if isinstance(opened, Node):
+            asyncio.get_running_loop().remove_reader(opened)
+        if opened is not None:
+            self._closing = asyncio.wrap_future(self._lane.finish(opened.close))
 
     async def _closed(self) -> None:
         """Wait until what was opened before is closed."""
         if self._closing is not None:
             await asyncio.shield(self._closing)
             self._closing = None
+
+
+def _close(opened: Opened) -> None:
+    """Close what was opened for nobody."""
+    opened.close()

@@ -112,12 +112,6 @@ class ZyTemp:
             co2=values[CO2],
         )
 
-    def forget(self) -> None:
-        """Drop all values, and whether they come encrypted."""
-        self._encrypted = None
-        self._alike = self._others = 0
-        self._values.clear()
-
     def _plain(self, report: bytes) -> bytes | None:
         """Return a report in plain; None until it is sure whether it is encrypted."""
         ways = {False: report, True: decrypted(report)}
@@ -149,7 +143,7 @@ def make(
 ) -> Stream:
     """Return the driver of a monitor at one place."""
     return Stream(
-        lane, ZYTEMP, ZyTemp(), controller, ports, start=_send_key, on_gone=on_gone
+        lane, ZYTEMP, ZyTemp, controller, ports, start=_send_key, on_gone=on_gone
     )
 
 
