@@ -9,9 +9,10 @@ import tempfile
 from types import TracebackType
 from typing import Any, Self
 
-from . import libusb
+from . import hidraw, libusb
 from .bme680 import chip_of
 from .chips import Chip
+from .hardware import hardware
 from .i2c import Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
@@ -68,7 +69,7 @@ class Machine:
         self._usb = {entry["name"]: entry for entry in spec.get("usb", [])}
         if len(self._usb) < len(spec.get("usb", [])):
             raise ValueError("Two USB devices have the same name")
-        self._sticks = {name: Stick(entry) for name, entry in self._usb.items()}
+        self._sticks = {name: hardware(entry) for name, entry in self._usb.items()}
         self._devices: dict[str, Device] = {}
         self._adapters = {
             entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
@@ -109,6 +110,7 @@ class Machine:
         self._undo.callback(libusb.install(libusb1, self.root))
         watcher = import_module("aiousbwatcher.impl")
         self._undo.callback(watch(watcher, self.root))
+        self._undo.callback(hidraw.install(import_module(hidraw.MODULE), self.root))
 
     def stick(self, name: str) -> Stick:
         """Return a USB device's values, faults and counters."""
@@ -180,7 +182,7 @@ class Machine:
         """Take over a spec's values and faults, and what is plugged in where."""
         reload_buses(self.buses, spec)
         for entry in spec.get("usb", []):
-            name, stick = entry["name"], Stick(entry)
+            name, stick = entry["name"], hardware(entry)
             if name not in self._sticks:
                 continue  # It comes with the next start.
             self._sticks[name].values = stick.values

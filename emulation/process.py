@@ -16,7 +16,7 @@ import sys
 from types import ModuleType
 from typing import override
 
-from . import libusb
+from . import hidraw, libusb
 from .i2c import Buses
 from .machine import reload_buses, scratch
 from .spec import SpecFile
@@ -123,6 +123,7 @@ def start() -> None:
         SYSFS: redirect,
         "Adafruit_PureIO.smbus": buses.install,
         "aiousbwatcher.impl": lambda module: watch(module, root),
+        hidraw.MODULE: lambda module: hidraw.install(module, root),
         "usb.backend.libusb1": lambda module: libusb.install(module, root),
     }
     sys.meta_path.insert(0, Finder(patches))

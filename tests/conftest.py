@@ -54,6 +54,23 @@ PINS: dict[str, Any] = {
     "of_node": "soc/i2c@7e804000",
     "chips": [CHIP],
 }
+MONITOR: dict[str, Any] = {
+    "name": "monitor",
+    "model": "USB-zyTemp",
+    "ports": "3",
+    "temperature": 21.5375,
+    "humidity": 45.5,
+    "co2": 812,
+}
+MONITOR_PLACE = f"usb-{CONTROLLER}-3"
+ROM, OTHER_ROM = "285ebf799715039b", "28aa11e24b14010b"
+ADAPTER: dict[str, Any] = {
+    "name": "adapter",
+    "model": "Temp-Sensor-Tester",
+    "ports": "4",
+    "probes": {ROM: 24.7},
+}
+ADAPTER_PLACE = f"usb-{CONTROLLER}-4"
 BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
@@ -117,6 +134,12 @@ def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
 def machine_fixture(build: Build) -> Machine:
     """Plug in a stick with one sensor, one with two, and a BME280."""
     return build(GOLD, TWO, i2c=[PINS])
+
+
+@pytest.fixture(name="known_id")
+def known_id_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the next entry a known id: the unique ids are built on it."""
+    monkeypatch.setattr("homeassistant.config_entries.ulid_util.ulid_now", lambda: "id")
 
 
 @pytest.fixture(name="set_up")

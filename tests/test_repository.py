@@ -1,6 +1,7 @@
 """The files of the repository agree with each other."""
 
 import ast
+from collections.abc import Iterable
 import json
 from pathlib import Path
 import re
@@ -14,9 +15,15 @@ from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
 from custom_components.temperature_logger.issues import REPAIRS, STICK_MOVED
-from custom_components.temperature_logger.options_flow import FACTORS, OFFSETS
+from custom_components.temperature_logger.options_flow import (
+    CONF_PROBE,
+    FACTORS,
+    LIMITS,
+    OFFSETS,
+    PROBE_QUANTITIES,
+)
 from custom_components.temperature_logger.retention import Shortfall
-from custom_components.temperature_logger.sensor import SENSORS
+from custom_components.temperature_logger.sensor import PROBE, SENSORS
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"
@@ -57,6 +64,13 @@ def details() -> dict[str, set[str]]:
     return given
 
 
+def calibration_fields(quantities: Iterable[str]) -> set[str]:
+    """Return the names of the fields that calibrate some quantities."""
+    temperatures = {q for q in quantities if q.endswith("temperature")}
+    offsets = {f"{quantity}_offset" for quantity in quantities}
+    return offsets | {f"{quantity}_factor" for quantity in temperatures}
+
+
 def test_drivers_know_nothing_of_home_assistant() -> None:
     """The drivers could be published on their own."""
     for path in (COMPONENT / "drivers").glob("*.py"):
@@ -95,14 +109,14 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     """Sensors and options know the fields of a reading."""
     assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
-    assert set(texts["entity"]["sensor"]) == keys
-    fields = {const.CONF_INTERVAL}
-    for quantity in QUANTITIES:
-        fields.add(f"{quantity}_offset")
-        if quantity.endswith("temperature"):
-            fields.add(f"{quantity}_factor")
-    step = texts["options"]["step"]["init"]
-    assert set(step["data"]) == set(step["data_description"]) == fields
+    assert set(texts["entity"]["sensor"]) == keys | {PROBE}
+    fields = {
+        "init": {const.CONF_INTERVAL, CONF_PROBE, *calibration_fields(QUANTITIES)},
+        "probe": calibration_fields(PROBE_QUANTITIES),
+    }
+    for name, step in texts["options"]["step"].items():
+        assert set(step["data"]) == set(step["data_description"]) == fields.pop(name)
+    assert not fields
 
 
 def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
@@ -111,7 +125,7 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in OFFSETS.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {"min_factor", "max_factor", "min_interval", "max_interval"}
+    given = {*LIMITS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert FACTORS[0] < 1 < FACTORS[1]
 

@@ -52,7 +52,9 @@ from .drivers import (
     Fault,
     Reading,
     i2c_place,
+    in_order,
     within_deadline,
+    without_probes,
 )
 from .drivers.layouts import plausible
 from .kinds import async_make_driver, place
@@ -308,11 +310,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     async def _async_move(
         self, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
     ) -> ConfigFlowResult | str:
-        """Let the entry follow its device."""
-        if data[CONF_QUANTITIES] != entry.data[CONF_QUANTITIES]:
+        """Let the entry follow its device; probes may be others than before."""
+        old, new = entry.data[CONF_QUANTITIES], data[CONF_QUANTITIES]
+        if set(without_probes(old)) != set(without_probes(new)):
             return await self._async_text(
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
+        data[CONF_QUANTITIES] = in_order({*old, *new})
         return self.async_update_reload_and_abort(
             entry, unique_id=self.unique_id, data=data
         )

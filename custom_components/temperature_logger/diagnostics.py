@@ -73,6 +73,4 @@ def _values(
     entry: TemperatureLoggerConfigEntry, reading: Reading
 ) -> dict[str, float | None]:
     """Return the values of a reading that the device can have."""
-    return {
-        quantity: getattr(reading, quantity) for quantity in entry.data[CONF_QUANTITIES]
-    }
+    return {q: reading.value(q) for q in entry.data[CONF_QUANTITIES]}

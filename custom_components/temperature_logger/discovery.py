@@ -217,6 +217,9 @@ async def _async_ask(
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
+    if family.model is not None:
+        found.candidates.append(Candidate(data=data, model=family.model))
+        return
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
         if answer.fault in NEEDS_LIBUSB and await _async_lane(hass).run(

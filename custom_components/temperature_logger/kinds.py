@@ -93,6 +93,34 @@ def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
     )
 
 
+def _make_diamex(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an adapter for probes."""
+    from .drivers.diamex import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a Go!Temp."""
+    from .drivers.gotemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an EL-USB-RT."""
+    from .drivers.lascar import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a CO2 monitor."""
+    from .drivers.zytemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
 _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
@@ -111,7 +139,11 @@ _KINDS: Final = {
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "bme680": _make_bme680,
+    "diamex": _make_diamex,
+    "gotemp": _make_gotemp,
+    "lascar": _make_lascar,
     "temper": _make_temper,
+    "zytemp": _make_zytemp,
 }
 
 

@@ -27,6 +27,7 @@ class Fault(StrEnum):
     NO_NODE = "no_node"
     NO_PERMISSION = "no_permission"
     OUT_OF_RANGE = "out_of_range"
+    PROBE_RESET = "probe_reset"
     REFUSED = "refused"
     SENSOR_MISSING = "sensor_missing"
     STICK_CHANGED = "stick_changed"

@@ -117,7 +117,7 @@ def decode(reports: list[bytes], layout: Layout) -> Reading:
     for expected in layout.reports:
         if not expected.optional and expected.channels[0].quantity not in values:
             raise BadFrameError(Fault.NO_ANSWER)
-    return Reading(**values)
+    return Reading.of(values)
 
 
 def belongs(report: bytes, layout: Layout) -> bool:

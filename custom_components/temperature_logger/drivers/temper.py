@@ -283,10 +283,11 @@ class Temper:
 def _jumped(last: Reading, reading: Reading) -> bool:
     """Return whether a value differs from the last one by more than a room's would."""
     for quantity in QUANTITIES:
-        old, new = getattr(last, quantity), getattr(reading, quantity)
-        if (old is None) != (new is None):
-            return True
-        if old is not None and abs(new - old) > JUMP[quantity.rpartition("_")[2]]:
+        old, new = last.value(quantity), reading.value(quantity)
+        if old is None or new is None:
+            if old is not new:
+                return True
+        elif abs(new - old) > JUMP[quantity.rpartition("_")[2]]:
             return True
     return False
 
