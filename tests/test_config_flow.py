@@ -662,3 +662,17 @@ async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) ->
     machine.stick("gold").clear()
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_unknown_firmware_without_a_node(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A stick that only libusb can ask gets the same forms."""
+    build(UNKNOWN | {"hidraw_nodes": False})
+    form = await submit(hass, await begin(hass), device=GOLD_PLACE)
+    assert form["step_id"] == "unknown_firmware"
+    assert form["description_placeholders"]["firmware"] == "TEMPerNew_V9.9"
+    form = await submit(hass, form, thermometer=True)
+    result = await submit(hass, form, shape="one_100th")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")

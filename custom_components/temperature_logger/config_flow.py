@@ -289,6 +289,11 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             data[CONF_QUANTITIES] = list(driver.quantities)
             model = driver.identity.model
         except DriverError as err:
+            if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
+                firmware = err.details["firmware"]
+                return await self._async_take(
+                    candidate._replace(firmware=firmware, known=False)
+                )
             return await self._async_text(Problem.of(err, place(candidate.data)))
         finally:
             with suppress(DriverError):
