@@ -89,7 +89,7 @@ def _reader(driver: Driver, quantities: tuple[str, ...]) -> Read:
 
     def read() -> tuple[float | None, ...]:
         reading = _read(driver)
-        return tuple(getattr(reading, quantity) for quantity in quantities)
+        return tuple(reading.value(quantity) for quantity in quantities)
 
     return read
 

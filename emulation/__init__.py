@@ -13,7 +13,8 @@ give them, below a folder of their own. A machine is described in JSON:
                          "pressure": 1013.25, "humidity": 45.0}]}]}
 
 A value is a number, null (nothing is plugged in there) or, for one that follows the
-sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS. Optional:
+sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS and
+streams.MODELS. Optional:
 
     stick    vid, pid, manufacturer, product, firmware, layout, latency_ms, gap_ms;
              reports, firmware_reports: what it answers, in hexadecimal;
@@ -21,6 +22,8 @@ sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS. Option
              hidraw_nodes: false; hidraw_mode, usbfs_mode: "660"
     chip     chip_id: "0x60" (BME280), "0x58" (BMP280) or "0x61"; of the last, variant:
              0 (BME680) or 1 (BME688)
+    stream   encrypted: true; humidity_id: "0x44";
+             probes: {"285ebf799715039b": 21.5} (by their ROM codes)
     bus      path: of its parent below /sys/devices; node: false; mode: "660";
              usb: "stick", interface: 2 (it is on that USB device, comes and goes with
              it, and gets the lowest number from 3 on that is free; in its adapter's

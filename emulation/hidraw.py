@@ -2,11 +2,20 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+import errno
 import os
 from pathlib import Path
+import termios
 import tty
+from types import ModuleType
 
+from .faults import failure
+from .libusb import Handle
 from .loop import Loop
+
+MODULE = "custom_components.temperature_logger.drivers.hidraw"
+"""The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
+HIDIOCSFEATURE = 0x06
 
 
 class HidrawNode:
@@ -15,10 +24,13 @@ class HidrawNode:
     path: Path
     """Where it appears."""
 
-    def __init__(self, loop: Loop, command: Callable[[bytes], None], mode: int) -> None:
-        """Create the node, in no place yet."""
+    def __init__(
+        self, loop: Loop, command: Callable[[bytes], None], mode: int, size: int = 8
+    ) -> None:
+        """Create the node, in no place yet; a command has so many bytes."""
         self._loop = loop
         self._command = command
+        self._size = size
         self._pending = b""
         # The slave stays open here: without any opener the master reports a hang-up
         # all the time, and the loop would spin.
@@ -42,6 +54,14 @@ class HidrawNode:
         with suppress(BlockingIOError):
             os.write(self._master, report)
 
+    def send_latest(self, report: bytes) -> None:
+        """Pass a report on in the place of one that nobody has read yet.
+
+        Reports of different lengths would otherwise run into each other.
+        """
+        termios.tcflush(self._slave, termios.TCIFLUSH)
+        self.send(report)
+
     def close(self) -> None:
         """Remove the node and hang up on whoever has it open."""
         self.path.unlink(missing_ok=True)
@@ -50,15 +70,47 @@ class HidrawNode:
         os.close(self._master)
 
     def _readable(self) -> None:
-        """Cut what was written into commands of 8 bytes.
+        """Cut what was written into commands.
 
-        Each may follow a 00, the number of the only report; no command begins so.
+        Each may follow a 00, the number of the only report; no command begins so
+        that comes without it.
         """
         self._pending += os.read(self._master, 4096)
         while self._pending:
             start = 1 if self._pending[0] == 0 else 0
-            if len(self._pending) < start + 8:
+            end = start + self._size
+            if len(self._pending) < end:
                 return
-            command = self._pending[start : start + 8]
-            self._pending = self._pending[start + 8 :]
+            command, self._pending = self._pending[start:end], self._pending[end:]
             self._command(command)
+
+
+def install(module: ModuleType, root: Path) -> Callable[[], None]:
+    """Put the machine below root under a module's ioctl(); return what undoes it."""
+    namespace = vars(module)
+    original = namespace["ioctl"]
+
+    def ioctl(descriptor: int, request: int, report: bytearray) -> int:
+        if request & 0xFF != HIDIOCSFEATURE:
+            raise failure(errno.ENOTTY)
+        device = Handle(usbfs_of(descriptor, root))
+        try:
+            device("feature", data=report.hex())
+        finally:
+            device.close()
+        return len(report)
+
+    namespace["ioctl"] = ioctl
+    return lambda: namespace.update(ioctl=original)
+
+
+def usbfs_of(descriptor: int, root: Path) -> Path:
+    """Return the usbfs node of the device whose hidraw node is open."""
+    terminal = Path(f"/proc/self/fd/{descriptor}").readlink()
+    for node in (root / "dev").glob("hidraw*"):
+        if node.readlink() == terminal:
+            hid = root / "sys/class/hidraw" / node.name / "device"
+            device = hid.resolve().parents[1]
+            numbers = [int((device / n).read_text()) for n in ("busnum", "devnum")]
+            return root / "dev/bus/usb/{:03}/{:03}".format(*numbers)
+    raise failure(errno.ENODEV)

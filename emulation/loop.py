@@ -23,7 +23,7 @@ class Loop:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-        self._epoll.register(self._wake, select.EPOLLIN)
+        self.add(self._wake, self._woken)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="emulated hardware")
         self._thread.daemon = True
@@ -51,8 +51,14 @@ class Loop:
         del self._handlers[descriptor]
 
     def later(self, delay: float, function: Callable[[], None]) -> None:
-        """Call function after delay seconds; for handlers, so it wakes nobody."""
+        """Call function after delay seconds; the lock has to be held."""
         heapq.heappush(self._due, (now() + delay, next(self._order), function))
+        if threading.current_thread() is not self._thread:
+            os.eventfd_write(self._wake, 1)
+
+    def _woken(self) -> None:
+        """Look again when the next function is due."""
+        os.eventfd_read(self._wake)
 
     def _run(self) -> None:
         """Serve until stopped."""

@@ -9,13 +9,14 @@ import tempfile
 from types import TracebackType
 from typing import Any, Self
 
-from . import libusb
+from . import hidraw, libusb
 from .bme680 import chip_of
 from .chips import Chip
+from .hardware import hardware
 from .i2c import Bus, Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
-from .tree import Adapter, Place, Tree
+from .tree import Adapter, Place, Tree, watch
 from .usbfs import Access, Device
 
 type Spec = Mapping[str, Any]
@@ -69,7 +70,7 @@ class Machine:
         self._usb = {entry["name"]: entry for entry in spec.get("usb", [])}
         if len(self._usb) < len(spec.get("usb", [])):
             raise ValueError("Two USB devices have the same name")
-        self._sticks = {name: Stick(entry) for name, entry in self._usb.items()}
+        self._sticks = {name: hardware(entry) for name, entry in self._usb.items()}
         self._devices: dict[str, Device] = {}
         self._adapters = {
             entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
@@ -107,11 +108,14 @@ class Machine:
         self._tree.remove()
 
     def install(self) -> None:
-        """Put the machine below Adafruit_PureIO and pyusb of this process."""
+        """Put the machine below the libraries of this process."""
         smbus = import_module("Adafruit_PureIO.smbus")
         self._undo.callback(self.buses.install(smbus))
         libusb1 = import_module("usb.backend.libusb1")
         self._undo.callback(libusb.install(libusb1, self.root))
+        watcher = import_module("aiousbwatcher.impl")
+        self._undo.callback(watch(watcher, self.root))
+        self._undo.callback(hidraw.install(import_module(hidraw.MODULE), self.root))
 
     def stick(self, name: str) -> Stick:
         """Return a USB device's values, faults and counters."""
@@ -200,7 +204,7 @@ class Machine:
         """Take over a spec's values and faults, and what is plugged in where."""
         reload_buses(self.buses, spec)
         for entry in spec.get("usb", []):
-            name, stick = entry["name"], Stick(entry)
+            name, stick = entry["name"], hardware(entry)
             if name not in self._sticks:
                 continue  # It comes with the next start.
             self._sticks[name].values = stick.values

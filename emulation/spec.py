@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from .bme680 import chip_of
+from .hardware import hardware
 from .i2c import Bus
 from .machine import Spec, place_of
-from .sticks import QUANTITIES, Stick
+from .sticks import QUANTITIES
 from .tree import Adapter
 from .values import value_at
 
@@ -59,7 +60,7 @@ def check(spec: Spec) -> None:
             raise ValueError("two USB devices have the same name or port")
     for entry in sticks:
         with _in_words(entry["name"]):
-            Stick(entry)
+            hardware(entry)
             _check_values(entry)
             if not isinstance(place_of(entry).ports, str):
                 raise TypeError("ports is a text, such as 1.4")
@@ -75,8 +76,9 @@ def check(spec: Spec) -> None:
 
 def _check_values(entry: Mapping[str, Any]) -> None:
     """Raise ValueError for a value that is neither a number nor one at each time."""
-    for quantity in (*QUANTITIES, "pressure"):
-        if (value := value_at(entry.get(quantity), 0)) is not None:
+    values = [entry.get(quantity) for quantity in (*QUANTITIES, "pressure")]
+    for one in (*values, *entry.get("probes", {}).values()):
+        if (value := value_at(one, 0)) is not None:
             float(value)
 
 

@@ -37,6 +37,7 @@ QUANTITIES = (
     "external_temperature",
     "external_humidity",
     "second_external_temperature",
+    "co2",
 )
 COMMANDS = {
     bytes.fromhex("018033"): "values",
@@ -79,6 +80,12 @@ class Model:
     """The code of a value without a probe."""
     latency_ms: float = 12
     gap_ms: float = 20
+    data: int = 1
+    """The interface with the readings."""
+    endpoint: int = 0x82
+    """Where its reports come from."""
+    output: int = 8
+    """Bytes of a command."""
 
 
 def stick(vid: int, pid: int, firmware: str, layout: str, product: str = "") -> Model:
@@ -193,9 +200,9 @@ MODELS = {
 }
 
 
-def model_of(spec: Mapping[str, Any]) -> Model:
+def model_of(spec: Mapping[str, Any], models: Mapping[str, Model]) -> Model:
     """Return the model that a spec names, with what the spec says otherwise."""
-    model = MODELS[spec["model"]]
+    model = models[spec["model"]]
     ids = {key: int(spec[key], 16) for key in ("vid", "pid") if key in spec}
     strings = {key: spec[key] for key in ("manufacturer", "product") if key in spec}
     changes: dict[str, Any] = ids | strings
@@ -227,6 +234,10 @@ class Transmitter:
 class Stick(Faulty):
     """A USB device at the level of its HID reports."""
 
+    interval: float | None = None
+    """Seconds between two reports that it sends by itself, if it does."""
+
+    MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
         (
             *("timeout", "control-timeout", "stall", "stall-in", "garbage", "zero"),
@@ -239,7 +250,7 @@ class Stick(Faulty):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Build the stick of one "usb" entry of a machine spec."""
         self.name: str = spec["name"]
-        self.model = model_of(spec)
+        self.model = model_of(spec, self.MODELS)
         self.values: dict[str, Value] = {q: spec.get(q) for q in QUANTITIES}
         self.fail_as(spec.get("fault"))
         self.reports = verbatim(spec.get("reports", []))
@@ -272,6 +283,15 @@ class Stick(Faulty):
             if fault.name == "delay":
                 delay = 2.0 if fault.argument is None else fault.argument
         return [(delay + n * gap, report) for n, report in enumerate(reports)]
+
+    def report(self) -> bytes | None:
+        """Return what it says by itself now."""
+        return None
+
+    def set_feature(self, data: bytes) -> None:
+        """Take a feature report; a stick knows none."""
+        self.log.append(data)
+        raise BrokenPipeError(errno.EPIPE, "Stalled")
 
     def _answer(self, kind: str, fault: Fault | None) -> list[bytes]:
         """Return what a healthy stick reports."""

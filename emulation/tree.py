@@ -1,12 +1,13 @@
 """The sysfs tree and the device nodes of a machine, laid out as the kernel does."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 import itertools
 import os
 from pathlib import Path
 import shutil
+from types import ModuleType
 from typing import Any, Self
 
 from .descriptors import HUB_INTERFACE, Gadget
@@ -118,6 +119,14 @@ def link(path: Path, target: Path) -> None:
     """Make a symbolic link as sysfs does: relative, and ending in the target's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(Path(os.path.relpath(target.parent, path.parent), target.name))
+
+
+def watch(module: ModuleType, root: Path) -> Callable[[], None]:
+    """Let aiousbwatcher.impl watch the tree below root; return what undoes it."""
+    namespace = vars(module)
+    before = namespace["_PATH"]
+    namespace["_PATH"] = str(root / "dev/bus/usb")
+    return lambda: namespace.update(_PATH=before)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from .loop import Loop
 from .sticks import Stick
 from .tree import Place, Plugged, Tree, short_path
 
-DATA, DATA_IN = 1, 0x82
 CONFIGURATION = 1
 GET_DESCRIPTOR, SET_REPORT, STRING = (0x80, 6), (0x21, 9), 3
 QUEUED = 63
@@ -73,8 +72,10 @@ class Device:
         self._listener = self._listen()
         for number in range(len(stick.model.gadget.interfaces)):
             tree.add_interface(self._plugged, number)
-            if access.bound or number != DATA:
+            if access.bound or number != stick.model.data:
                 self.bind(number)
+        self._plugged_in = True
+        self._stream()
 
     @property
     def plugged(self) -> Plugged:
@@ -84,11 +85,12 @@ class Device:
     @property
     def hidraw(self) -> Path | None:
         """Return the hidraw node of the data interface."""
-        node = self.bound.get(DATA)
+        node = self.bound.get(self.stick.model.data)
         return node.path if node else None
 
     def unplug(self) -> None:
         """Remove the device."""
+        self._plugged_in = False
         for number in list(self.bound):
             self.unbind(number)
         self._loop.remove(self._listener.fileno())
@@ -111,8 +113,9 @@ class Device:
         self.bound[number] = None
         if self.stick.model.gadget.interfaces[number].report is None:
             return
-        take = self.command if number == DATA else self.stray_command
-        node = HidrawNode(self._loop, take, self.access.hidraw_mode)
+        model = self.stick.model
+        take = self.command if number == model.data else self.stray_command
+        node = HidrawNode(self._loop, take, self.access.hidraw_mode, model.output)
         # usbhid reads, and drops, what the stick still had to say.
         self._reports.clear()
         node.path = self._tree.add_hid(self._plugged, number, node.rdev)
@@ -145,9 +148,23 @@ class Device:
 
     def deliver(self, report: bytes) -> None:
         """Deliver a report that is ready."""
-        if node := self.bound.get(DATA):
+        if node := self.bound.get(self.stick.model.data):
             node.send(report)
         else:
+            self._reports.append(report)
+            self.serve()
+
+    def _stream(self) -> None:
+        """Deliver what the device says by itself, and look again a little later."""
+        if not self._plugged_in or self.stick.interval is None:
+            return
+        self._loop.later(self.stick.interval, self._stream)
+        if (report := self.stick.report()) is None:
+            return
+        if node := self.bound.get(self.stick.model.data):
+            node.send_latest(report)
+        elif self._readers or not self._reports:
+            # The device holds one report until somebody takes it.
             self._reports.append(report)
             self.serve()
 
@@ -158,9 +175,10 @@ class Device:
 
     def serve(self) -> None:
         """Answer programs that wait for a report."""
-        while self._readers and (DATA_IN in self.stick.halted or self._reports):
+        endpoint = self.stick.model.endpoint
+        while self._readers and (endpoint in self.stick.halted or self._reports):
             reader = self._readers.popleft()
-            if DATA_IN in self.stick.halted:
+            if endpoint in self.stick.halted:
                 reader.answer(error=errno.EPIPE)
             else:
                 reader.answer(self._reports.popleft())
@@ -342,13 +360,18 @@ class Connection:
 
     def interrupt_in(self, endpoint: int, timeout: int) -> None:
         """Wait for a report."""
-        if self._own_endpoint(endpoint) == DATA:
+        if self._own_endpoint(endpoint) == self._device.stick.model.data:
             self._device.read(self)
         self._expire_later(timeout)
 
+    def feature(self, data: str) -> bytes:
+        """Do what the kernel does for HIDIOCSFEATURE."""
+        self._device.stick.set_feature(bytes.fromhex(data))
+        return b""
+
     def _command(self, number: int, data: bytes) -> None:
         """Pass a command on to an interface."""
-        if number == DATA:
+        if number == self._device.stick.model.data:
             self._device.transmit(data)
         else:
             self._device.stray_command(data)

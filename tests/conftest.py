@@ -5,6 +5,7 @@ from datetime import timedelta
 import logging
 from typing import Any, Literal
 
+from homeassistant.components.usb import USBDiscovery
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -53,6 +54,23 @@ PINS: dict[str, Any] = {
     "of_node": "soc/i2c@7e804000",
     "chips": [CHIP],
 }
+MONITOR: dict[str, Any] = {
+    "name": "monitor",
+    "model": "USB-zyTemp",
+    "ports": "3",
+    "temperature": 21.5375,
+    "humidity": 45.5,
+    "co2": 812,
+}
+MONITOR_PLACE = f"usb-{CONTROLLER}-3"
+ROM, OTHER_ROM = "285ebf799715039b", "28aa11e24b14010b"
+ADAPTER: dict[str, Any] = {
+    "name": "adapter",
+    "model": "Temp-Sensor-Tester",
+    "ports": "4",
+    "probes": {ROM: 24.7},
+}
+ADAPTER_PLACE = f"usb-{CONTROLLER}-4"
 BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
@@ -76,6 +94,12 @@ def quiet_database() -> None:
 @pytest.fixture(autouse=True)
 def custom_integrations(enable_custom_integrations: None) -> None:
     """Let Home Assistant find the integration."""
+
+
+@pytest.fixture(autouse=True)
+def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what Home Assistant itself does, seconds after each plug."""
+    monkeypatch.setattr(USBDiscovery, "_async_delayed_add_remove_scan", lambda _: None)
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +134,12 @@ def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
 def machine_fixture(build: Build) -> Machine:
     """Plug in a stick with one sensor, one with two, and a BME280."""
     return build(GOLD, TWO, i2c=[PINS])
+
+
+@pytest.fixture(name="known_id")
+def known_id_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the next entry a known id: the unique ids are built on it."""
+    monkeypatch.setattr("homeassistant.config_entries.ulid_util.ulid_now", lambda: "id")
 
 
 @pytest.fixture(name="set_up")

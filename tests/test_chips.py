@@ -94,7 +94,7 @@ async def test_bme680_replaced_by_a_bme280(
     for _ in range(2):  # It does not obey at the first, and is found out at the second.
         await pass_time(hass, 305)
     assert not entry.runtime_data.last_update_success
-    issue = DOMAIN, f"device_changed_{entry.entry_id}"
+    issue = DOMAIN, f"device_{entry.entry_id}"
     assert issue_registry.async_get_issue(*issue)
     form = await begin(hass, entry)
     result = await submit(hass, form, device=BME_PLACE)

@@ -1,6 +1,7 @@
 """The files of the repository agree with each other."""
 
 import ast
+from collections.abc import Iterable
 import json
 from pathlib import Path
 import re
@@ -13,10 +14,16 @@ import pytest
 from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
-from custom_components.temperature_logger.options_flow import FACTORS, OFFSETS
-from custom_components.temperature_logger.repairs import REPAIRABLE
+from custom_components.temperature_logger.issues import REPAIRS, STICK_MOVED
+from custom_components.temperature_logger.options_flow import (
+    CONF_PROBE,
+    FACTORS,
+    LIMITS,
+    OFFSETS,
+    PROBE_QUANTITIES,
+)
 from custom_components.temperature_logger.retention import Shortfall
-from custom_components.temperature_logger.sensor import SENSORS
+from custom_components.temperature_logger.sensor import PROBE, SENSORS
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"
@@ -57,6 +64,13 @@ def details() -> dict[str, set[str]]:
     return given
 
 
+def calibration_fields(quantities: Iterable[str]) -> set[str]:
+    """Return the names of the fields that calibrate some quantities."""
+    temperatures = {q for q in quantities if q.endswith("temperature")}
+    offsets = {f"{quantity}_offset" for quantity in quantities}
+    return offsets | {f"{quantity}_factor" for quantity in temperatures}
+
+
 def test_drivers_know_nothing_of_home_assistant() -> None:
     """The drivers could be published on their own."""
     for path in (COMPONENT / "drivers").glob("*.py"):
@@ -68,7 +82,8 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
-    assert set(texts["issues"]) == {*REPAIRABLE, *Shortfall}
+    keys = {repair.key for repair in REPAIRS.values()}
+    assert set(texts["issues"]) == {*keys, STICK_MOVED, *Shortfall}
 
 
 def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
@@ -77,9 +92,12 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
     for fault in Fault:
         message = texts["exceptions"][fault]["message"]
         assert placeholders(message) <= given.get(fault, set()) | ALWAYS, fault
-    for fault in REPAIRABLE:
-        for text in leaves(texts["issues"][fault]):
-            assert placeholders(text) <= given[fault] | ALWAYS | {"device"}, fault
+    for fault, repair in REPAIRS.items():
+        allowed = given.get(fault, set()) | ALWAYS | {"device"}
+        assert all(
+            placeholders(text) <= allowed
+            for text in leaves(texts["issues"][repair.key])
+        ), fault
 
 
 def test_no_text_is_blank(texts: dict[str, Any]) -> None:
@@ -91,14 +109,14 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     """Sensors and options know the fields of a reading."""
     assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
-    assert set(texts["entity"]["sensor"]) == keys
-    fields = {const.CONF_INTERVAL}
-    for quantity in QUANTITIES:
-        fields.add(f"{quantity}_offset")
-        if quantity.endswith("temperature"):
-            fields.add(f"{quantity}_factor")
-    step = texts["options"]["step"]["init"]
-    assert set(step["data"]) == set(step["data_description"]) == fields
+    assert set(texts["entity"]["sensor"]) == keys | {PROBE}
+    fields = {
+        "init": {const.CONF_INTERVAL, CONF_PROBE, *calibration_fields(QUANTITIES)},
+        "probe": calibration_fields(PROBE_QUANTITIES),
+    }
+    for name, step in texts["options"]["step"].items():
+        assert set(step["data"]) == set(step["data_description"]) == fields.pop(name)
+    assert not fields
 
 
 def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
@@ -107,7 +125,7 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in OFFSETS.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {"min_factor", "max_factor", "min_interval", "max_interval"}
+    given = {*LIMITS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert FACTORS[0] < 1 < FACTORS[1]
 
@@ -134,6 +152,5 @@ def test_manifest_is_ordered_and_true() -> None:
     assert keys == ["domain", "name", *sorted(set(keys) - {"domain", "name"})]
     assert manifest["domain"] == const.DOMAIN
     rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
-    todo = [name for name, rule in rules.items() if "todo" in str(rule)]
-    assert todo == ["discovery", "discovery-update-info"]
-    assert manifest["quality_scale"] == "silver"
+    assert not [name for name, rule in rules.items() if "todo" in str(rule)]
+    assert manifest["quality_scale"] == "platinum"

@@ -39,12 +39,6 @@ HUM = {
 PLACE = f"usb-{CONTROLLER}-1"
 
 
-@pytest.fixture(name="known_id")
-def known_id_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the next entry a known id: the unique ids are built on it."""
-    monkeypatch.setattr("homeassistant.config_entries.ulid_util.ulid_now", lambda: "id")
-
-
 @pytest.mark.usefixtures("known_id")
 @pytest.mark.parametrize("stick", [ALL_FOUR, THREE, HUM], ids=lambda s: s["name"])
 async def test_sensors_of_a_stick(

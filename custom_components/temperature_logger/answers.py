@@ -17,7 +17,7 @@ from homeassistant.helpers.json import json_bytes
 from . import history
 from .columns import Columns, Series, merged
 from .const import DOMAIN, Refusal
-from .drivers import QUANTITIES
+from .drivers import in_order
 from .history import STATISTICS, statistic
 from .request import RAW, Request, Span, iso
 from .targets import Target
@@ -223,12 +223,11 @@ def _head(request: Request, target: Target) -> dict[str, Any]:
 
 def _units(request: Request, quantities: list[str]) -> dict[str, str]:
     """Return the unit of each column."""
-    in_order = [quantity for quantity in QUANTITIES if quantity in quantities]
     if request.period == RAW:
-        return {quantity: request.units[quantity] for quantity in in_order}
+        return {quantity: request.units[quantity] for quantity in in_order(quantities)}
     return {
         statistic(quantity, kind): request.units[quantity]
-        for quantity in in_order
+        for quantity in in_order(quantities)
         for kind in STATISTICS
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from .const import CONF_FACTOR, CONF_OFFSET
-from .drivers import QUANTITIES, Reading
+from .drivers import Reading
 
 type Calibration = Mapping[str, Mapping[str, float]]
 """Per quantity an offset in its unit and, for a temperature, a factor."""
@@ -18,17 +18,16 @@ DIGITS: Final = 3
 def calibrated(reading: Reading, calibration: Calibration) -> Reading:
     """Return the reading to publish: value x factor + offset, rounded.
 
-    A humidity stays between 0 and 100 %: there is nothing beyond.
+    A humidity stays between 0 and 100 %, and CO2 above 0: there is nothing beyond.
     """
-    values: dict[str, float] = {}
-    for quantity in QUANTITIES:
-        value: float | None = getattr(reading, quantity)
-        if value is None:
-            continue
+    values: dict[str, float | None] = {}
+    for quantity, value in reading.values.items():
         correction = calibration.get(quantity, {})
         factor, offset = correction.get(CONF_FACTOR, 1), correction.get(CONF_OFFSET, 0)
         corrected = value * factor + offset
         if quantity.endswith("humidity"):
             corrected = min(100.0, max(0.0, corrected))
+        elif quantity == "co2":
+            corrected = max(0.0, corrected)
         values[quantity] = round(corrected, DIGITS)
-    return Reading(**values)
+    return Reading.of(values)

@@ -20,6 +20,8 @@ CONF_KIND: Final = "kind"
 CONF_OFFSET: Final = "offset"
 CONF_PORTS: Final = "ports"
 CONF_QUANTITIES: Final = "quantities"
+CONF_SHAPE: Final = "shape"
+CONF_THERMOMETER: Final = "thermometer"
 CONF_TRIMMING_HASH: Final = "trimming_hash"
 
 KIND_BME280: Final = "bme280"

@@ -12,14 +12,15 @@ from .calibration import calibrated
 from .const import (
     CONF_CALIBRATION,
     CONF_INTERVAL,
+    CONF_QUANTITIES,
     DEFAULT_INTERVAL,
     DOMAIN,
     LOGGER,
     RETRY,
 )
-from .drivers import DriverError, Reading, within_deadline
+from .drivers import DriverError, Reading, in_order, within_deadline
+from .issues import async_update_issue
 from .kinds import async_make_driver, place
-from .repairs import async_update_issue
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -65,8 +66,29 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             raise self._failed(err) from err
         async_update_issue(self.hass, self.config_entry, None)
         self._failures = 0
+        self._remember(self.driver.quantities)
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
+
+    async def async_look_again(self, *, come: bool) -> None:
+        """Read at once, as the device was just plugged in or pulled out."""
+        self._failures = 0
+        if come or self.last_update_success:
+            await self.async_refresh()
+        if come and not self.last_update_success:
+            # What was open was the device that is gone; now it is closed.
+            await self.async_refresh()
+
+    @callback
+    def _remember(self, quantities: tuple[str, ...]) -> None:
+        """Add what shows up only now, such as a probe, to what the device has."""
+        data = self.config_entry.data
+        known = data[CONF_QUANTITIES]
+        if not set(quantities) <= set(known):
+            self.hass.config_entries.async_update_entry(
+                self.config_entry,
+                data=data | {CONF_QUANTITIES: in_order({*known, *quantities})},
+            )
 
     def _failed(self, err: DriverError) -> UpdateFailed:
         """Return the translated error, with the time of the next try."""

@@ -27,6 +27,7 @@ from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadlin
 from .drivers.families import Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
 from .kinds import (
+    EntryData,
     async_import_drivers,
     async_lane,
     attachment,
@@ -49,6 +50,7 @@ SEARCHED: Final = ("bosch", "temper")
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
 BUS_FAULTS: Final = {
+    Fault.BUS_DISABLED,
     Fault.BUS_NO_NODE,
     Fault.BUS_NOT_FOUND,
     Fault.HANGING,
@@ -66,6 +68,10 @@ class Candidate(NamedTuple):
     model: str
     asked: bool = True
     """Whether it said itself what it is."""
+    firmware: str | None = None
+    """What it said, if it has a firmware that says something."""
+    known: bool = True
+    """Whether what it said is in the table."""
 
     @property
     def attachment(self) -> str:
@@ -112,8 +118,8 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     """The places on searched buses where no chip answers."""
-    owned: bool = False
-    """Whether something is where a device was set up."""
+    owned: set[str] = field(default_factory=set)
+    """The places of devices that are set up, where something is now."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -201,10 +207,10 @@ async def _async_ask(
     found: Found,
 ) -> None:
     """Find out what a device is."""
-    from .drivers.layouts import layouts_of
+    from .drivers.layouts import firmware_name, layouts_of
 
     if device.attachment in owned:
-        found.owned = True
+        found.owned.add(device.attachment)
         return
     data = {
         CONF_KIND: KIND_USB,
@@ -212,6 +218,9 @@ async def _async_ask(
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
+    if family.model is not None:
+        found.candidates.append(Candidate(data=data, model=family.model))
+        return
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
         if answer.fault in NEEDS_LIBUSB and await _async_lane(hass).run(
@@ -226,10 +235,13 @@ async def _async_ask(
         found.problems.append(Problem.of(answer, device.place))
     elif layouts := layouts_of(answer, device.product):
         models = " / ".join(row.model for row in layouts)
-        found.candidates.append(Candidate(data=data, model=models))
+        found.candidates.append(Candidate(data=data, model=models, firmware=answer))
     else:
-        err = DriverError(Fault.UNKNOWN_FIRMWARE, firmware=answer)
-        found.problems.append(Problem.of(err, device.place))
+        found.candidates.append(
+            Candidate(
+                data=data, model=firmware_name(answer), firmware=answer, known=False
+            )
+        )
 
 
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
@@ -251,6 +263,17 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
                 return err  # It was not asked.
             asked[plug] = DriverError(err.fault, **err.details)
     return asked[plug]
+
+
+async def async_survey(hass: HomeAssistant, data: EntryData) -> list[bytes]:
+    """Return what a stick with an unknown firmware answers, once its owner agreed.
+
+    Raises DriverError if it does not answer.
+    """
+    from .drivers.temper import Temper
+
+    stick = Temper(_async_lane(hass), data[CONF_CONTROLLER], data[CONF_PORTS])
+    return await within_deadline(stick.survey())
 
 
 async def _async_probe(
@@ -279,8 +302,8 @@ async def _async_probe(
             CONF_ADAPTER_NAME: adapter.label,
             CONF_ADDRESS: address,
         }
-        if attachment(data) in owned:
-            found.owned = True
+        if (where := attachment(data)) in owned:
+            found.owned.add(where)
             continue
         try:
             chip = await within_deadline(lane.run(_chip, adapter, address))

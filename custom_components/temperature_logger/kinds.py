@@ -16,6 +16,7 @@ from .const import (
     CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
+    CONF_SHAPE,
     CONF_TRIMMING_HASH,
     DOMAIN,
     KIND_BME280,
@@ -27,6 +28,7 @@ from .drivers import (
     Workers,
     i2c_attachment,
     i2c_place,
+    i2c_port,
     usb_attachment,
     usb_place,
 )
@@ -49,6 +51,8 @@ class Kind(NamedTuple):
     """The driver where the entry names none."""
     place: Callable[[EntryData], str]
     """The place for people."""
+    port: Callable[[EntryData], str]
+    """What its plug or bus is called by the watch: it comes and goes with that."""
 
 
 def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
@@ -61,6 +65,7 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
         model=data.get(CONF_MODEL),
+        shape=data.get(CONF_SHAPE),
         on_gone=on_gone,
     )
 
@@ -90,6 +95,34 @@ def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
     )
 
 
+def _make_diamex(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an adapter for probes."""
+    from .drivers.diamex import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a Go!Temp."""
+    from .drivers.gotemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of an EL-USB-RT."""
+    from .drivers.lascar import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a CO2 monitor."""
+    from .drivers.zytemp import make
+
+    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
 _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
@@ -98,18 +131,24 @@ _KINDS: Final = {
         place=lambda data: i2c_place(
             data.get(CONF_ADAPTER_NAME, data[CONF_ADAPTER]), data[CONF_ADDRESS]
         ),
+        port=lambda data: i2c_port(data[CONF_ADAPTER]),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
         driver="temper",
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
+        port=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
 }
 # By the name of the driver's module, which is imported only where it is needed.
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "bme680": _make_bme680,
+    "diamex": _make_diamex,
+    "gotemp": _make_gotemp,
+    "lascar": _make_lascar,
     "temper": _make_temper,
+    "zytemp": _make_zytemp,
 }
 
 
@@ -127,6 +166,11 @@ def attachment(data: EntryData) -> str:
 def place(data: EntryData) -> str:
     """Return the place of a device for people."""
     return _KINDS[data[CONF_KIND]].place(data)
+
+
+def port(data: EntryData) -> str:
+    """Return the plug or bus that a device comes and goes with."""
+    return _KINDS[data[CONF_KIND]].port(data)
 
 
 async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:

@@ -9,6 +9,8 @@ from homeassistant.helpers.selector import (
     NumberSelector,
     NumberSelectorConfig,
     NumberSelectorMode,
+    SelectSelector,
+    SelectSelectorConfig,
 )
 import voluptuous as vol
 
@@ -22,40 +24,94 @@ from .const import (
     MAX_INTERVAL,
     MIN_INTERVAL,
 )
+from .drivers import probe_quantity, rom_of, without_probes
 from .units import UNITS, base
+
+type Field = NumberSelector | SelectSelector
 
 # What an owner may correct: beyond it the sensor is broken, not off.
 FACTORS: Final = (0.5, 2.0)
-OFFSETS: Final = {"humidity": 50.0, "pressure": 200.0, "temperature": 50.0}
+OFFSETS: Final = {
+    "co2": 1000.0,
+    "humidity": 50.0,
+    "pressure": 200.0,
+    "temperature": 50.0,
+}
 NEUTRAL: Final = {CONF_FACTOR: 1.0, CONF_OFFSET: 0.0}
+# An adapter has any number of probes, called by codes that no translation knows: one
+# is picked and then calibrated like a device with one temperature.
+CONF_PROBE: Final = "probe"
+PROBE_QUANTITIES: Final = ["temperature"]
+LIMITS: Final = {
+    "max_factor": f"{FACTORS[1]:g}",
+    "max_interval": str(MAX_INTERVAL),
+    "min_factor": f"{FACTORS[0]:g}",
+    "min_interval": str(MIN_INTERVAL),
+}
 
 
 class OptionsFlow(OptionsFlowWithReload):
     """Changes the interval and the calibration."""
 
+    def __init__(self) -> None:
+        """Begin with nothing changed."""
+        self._options: dict[str, Any] = {}
+        """What the first form said, while the one of a probe is shown."""
+        self._probe = ""
+
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Show the options; keep what was typed after an error."""
-        quantities = self.config_entry.data[CONF_QUANTITIES]
+        known: list[str] = self.config_entry.data[CONF_QUANTITIES]
+        quantities = without_probes(known)
+        probes = [rom for quantity in known if (rom := rom_of(quantity)) is not None]
+        options = self.config_entry.options
         errors: dict[str, str] = {}
+        if user_input is not None:
+            values = dict(user_input)
+            self._probe = values.pop(CONF_PROBE, "")
+            errors = _option_errors(values)
+            if not errors:
+                self._options = _options(values, quantities, options)
+                if self._probe:
+                    return await self.async_step_probe()
+                return self.async_create_entry(data=self._options)
+        shown = user_input or _form_values(options, quantities)
+        return self._show("init", _options_schema(quantities, probes), shown, errors)
+
+    async def async_step_probe(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Calibrate one probe of an adapter."""
+        errors: dict[str, str] = {}
+        quantity = probe_quantity(self._probe)
+        calibration = self._options[CONF_CALIBRATION]
         if user_input is not None:
             errors = _option_errors(user_input)
             if not errors:
-                return self.async_create_entry(data=_options(user_input, quantities))
-        shown = user_input or _form_values(self.config_entry.options, quantities)
+                calibration.pop(quantity, None)
+                for found in _calibration(user_input, PROBE_QUANTITIES).values():
+                    calibration[quantity] = found
+                return self.async_create_entry(data=self._options)
+        own = {PROBE_QUANTITIES[0]: calibration.get(quantity, {})}
+        shown = user_input or _calibration_values(own, PROBE_QUANTITIES)
+        schema = vol.Schema(_calibration_fields(PROBE_QUANTITIES))
+        return self._show("probe", schema, shown, errors)
+
+    def _show(
+        self,
+        step_id: str,
+        schema: vol.Schema,
+        values: Mapping[str, Any],
+        errors: dict[str, str],
+    ) -> ConfigFlowResult:
+        """Show a form with values in it."""
         return self.async_show_form(
-            step_id="init",
-            data_schema=self.add_suggested_values_to_schema(
-                _options_schema(quantities), shown
-            ),
+            step_id=step_id,
+            data_schema=self.add_suggested_values_to_schema(schema, values),
             errors=errors,
-            description_placeholders={
-                "max_factor": f"{FACTORS[1]:g}",
-                "max_interval": str(MAX_INTERVAL),
-                "min_factor": f"{FACTORS[0]:g}",
-                "min_interval": str(MIN_INTERVAL),
-            },
+            description_placeholders=LIMITS | {CONF_PROBE: self._probe},
         )
 
 
@@ -75,38 +131,72 @@ def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
             yield f"{quantity}_{CONF_FACTOR}", quantity, CONF_FACTOR
 
 
-def _options_schema(quantities: list[str]) -> vol.Schema:
+def _options_schema(quantities: list[str], probes: list[str]) -> vol.Schema:
     """Return the form of the options."""
-    fields: dict[vol.Marker, NumberSelector] = {
-        vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1)
+    fields: dict[vol.Marker, Field] = {
+        vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1),
+        **_calibration_fields(quantities),
     }
-    for name, quantity, part in _fields(quantities):
-        unit = UNITS[base(quantity)] if part == CONF_OFFSET else None
-        fields[vol.Required(name)] = _number(unit, 0.001)
+    if probes:
+        config = SelectSelectorConfig(options=probes)
+        fields[vol.Optional(CONF_PROBE)] = SelectSelector(config)
     return vol.Schema(fields)
+
+
+def _calibration_fields(quantities: list[str]) -> dict[vol.Marker, Field]:
+    """Return the fields of the calibration."""
+    return {
+        vol.Required(name): _number(
+            UNITS[base(quantity)] if part == CONF_OFFSET else None, 0.001
+        )
+        for name, quantity, part in _fields(quantities)
+    }
 
 
 def _form_values(options: Mapping[str, Any], quantities: list[str]) -> dict[str, Any]:
     """Return the options as the form shows them."""
-    calibration = options.get(CONF_CALIBRATION, {})
-    values = {CONF_INTERVAL: options.get(CONF_INTERVAL, DEFAULT_INTERVAL)}
-    for name, quantity, part in _fields(quantities):
-        values[name] = calibration.get(quantity, {}).get(part, NEUTRAL[part])
-    return values
+    return {
+        CONF_INTERVAL: options.get(CONF_INTERVAL, DEFAULT_INTERVAL),
+        **_calibration_values(options.get(CONF_CALIBRATION, {}), quantities),
+    }
 
 
-def _options(values: Mapping[str, Any], quantities: list[str]) -> dict[str, Any]:
-    """Return what the form says, without the corrections that change nothing."""
-    calibration: dict[str, dict[str, float]] = {}
-    for name, quantity, part in _fields(quantities):
-        calibration.setdefault(quantity, {})[part] = values[name]
+def _calibration_values(
+    calibration: Mapping[str, Any], quantities: list[str]
+) -> dict[str, float]:
+    """Return a calibration as a form shows it."""
+    return {
+        name: calibration.get(quantity, {}).get(part, NEUTRAL[part])
+        for name, quantity, part in _fields(quantities)
+    }
+
+
+def _options(
+    values: Mapping[str, Any], quantities: list[str], old: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the first form says; the probes' calibrations stay as they are."""
     return {
         CONF_INTERVAL: int(values[CONF_INTERVAL]),
         CONF_CALIBRATION: {
             quantity: correction
-            for quantity, correction in calibration.items()
-            if any(value != NEUTRAL[part] for part, value in correction.items())
-        },
+            for quantity, correction in old.get(CONF_CALIBRATION, {}).items()
+            if rom_of(quantity) is not None
+        }
+        | _calibration(values, quantities),
+    }
+
+
+def _calibration(
+    values: Mapping[str, Any], quantities: list[str]
+) -> dict[str, dict[str, float]]:
+    """Return what a form says, without the corrections that change nothing."""
+    calibration: dict[str, dict[str, float]] = {}
+    for name, quantity, part in _fields(quantities):
+        calibration.setdefault(quantity, {})[part] = values[name]
+    return {
+        quantity: correction
+        for quantity, correction in calibration.items()
+        if any(value != NEUTRAL[part] for part, value in correction.items())
     }
 
 

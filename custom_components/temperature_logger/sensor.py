@@ -13,23 +13,27 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .const import DOMAIN
-from .coordinator import TemperatureLoggerConfigEntry
+from .const import CONF_QUANTITIES, DOMAIN
+from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 
 PARALLEL_UPDATES = 0
 
 
 # Made only once there is a value: some sticks have a slot for a humidity that most
-# probes do not measure.
-WAIT_FOR_VALUE: Final = {"external_humidity", "internal_humidity"}
+# probes do not measure, and so have CO2 monitors.
+WAIT_FOR_VALUE: Final = {"external_humidity", "humidity", "internal_humidity"}
+PROBE: Final = "probe"
 
 
-def _temperature(key: str) -> SensorEntityDescription:
+def _temperature(
+    key: str, translation_key: str | None = None
+) -> SensorEntityDescription:
     """Describe a temperature."""
     return SensorEntityDescription(
         key=key,
-        translation_key=None if key == "temperature" else key,
+        translation_key=None if key == "temperature" else translation_key or key,
         device_class=SensorDeviceClass.TEMPERATURE,
         native_unit_of_measurement=UnitOfTemperature.CELSIUS,
         state_class=SensorStateClass.MEASUREMENT,
@@ -49,7 +53,7 @@ def _humidity(key: str) -> SensorEntityDescription:
     )
 
 
-# Each key is the name of a reading's field.
+# Each key is the name of a reading's field; the probes of an adapter come beside them.
 SENSORS: Final = (
     _temperature("temperature"),
     _humidity("humidity"),
@@ -65,6 +69,13 @@ SENSORS: Final = (
     _temperature("external_temperature"),
     _humidity("external_humidity"),
     _temperature("thermistor_temperature"),
+    SensorEntityDescription(
+        key="co2",
+        device_class=SensorDeviceClass.CO2,
+        native_unit_of_measurement=UnitOfRatio.PARTS_PER_MILLION,
+        state_class=SensorStateClass.MEASUREMENT,
+        suggested_display_precision=0,
+    ),
 )
 
 
@@ -76,19 +87,15 @@ async def async_setup_entry(
     """Add the sensors of a device, and later those that get their first value."""
     coordinator = entry.runtime_data
     registry = er.async_get(hass)
-    waiting = {
-        description
-        for description in SENSORS
-        if description.key in coordinator.driver.quantities
-    }
+    added: set[str] = set()
 
-    def is_due(description: SensorEntityDescription) -> bool:
+    def is_due(quantity: str) -> bool:
         """Return whether a sensor has, or once had, a value or needs none."""
         return (
-            description.key not in WAIT_FOR_VALUE
-            or getattr(coordinator.data, description.key) is not None
+            quantity not in WAIT_FOR_VALUE
+            or coordinator.data.value(quantity) is not None
             or registry.async_get_entity_id(
-                Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{description.key}"
+                Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{quantity}"
             )
             is not None
         )
@@ -96,29 +103,36 @@ async def async_setup_entry(
     @callback
     def add_due() -> None:
         """Add the sensors that are due."""
-        if due := {description for description in waiting if is_due(description)}:
-            waiting.difference_update(due)
-            async_add_entities(
-                ReadingSensor(coordinator, description)
-                for description in SENSORS
-                if description in due
-            )
+        waiting = set(entry.data[CONF_QUANTITIES]) - added
+        if due := in_order(filter(is_due, waiting)):
+            added.update(due)
+            async_add_entities(ReadingSensor(coordinator, quantity) for quantity in due)
 
     add_due()
     entry.async_on_unload(coordinator.async_add_listener(add_due))
 
 
+def _description(quantity: str) -> SensorEntityDescription:
+    """Describe the sensor of a quantity."""
+    if rom_of(quantity) is not None:
+        return _temperature(quantity, PROBE)
+    return next(sensor for sensor in SENSORS if sensor.key == quantity)
+
+
 class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
     """One value of a reading."""
+
+    def __init__(self, coordinator: ReadingCoordinator, quantity: str) -> None:
+        """Show a quantity; a probe is called by its code until its owner names it."""
+        super().__init__(coordinator, _description(quantity))
+        if (rom := rom_of(quantity)) is not None:
+            self._attr_translation_placeholders = {PROBE: rom}
 
     @property
     @override
     def native_value(self) -> float | None:
         """Return the value of the last reading."""
-        value: float | None = getattr(
-            self.coordinator.data, self.entity_description.key
-        )
-        return value
+        return self.coordinator.data.value(self.entity_description.key)
 
     @callback
     @override

@@ -17,7 +17,7 @@ from homeassistant.helpers.target import (
 )
 
 from .const import DOMAIN, Refusal
-from .drivers import QUANTITIES
+from .drivers import in_order, is_quantity
 
 
 class Target(NamedTuple):
@@ -35,7 +35,7 @@ def quantity_of(entry: er.RegistryEntry) -> str | None:
     if entry.platform != DOMAIN or entry.config_entry_id is None:
         return None
     quantity = entry.unique_id.removeprefix(f"{entry.config_entry_id}_")
-    return quantity if quantity in QUANTITIES else None
+    return quantity if is_quantity(quantity) else None
 
 
 @callback
@@ -68,7 +68,9 @@ def async_targets(
         if (quantity := quantity_of(entry)) is not None:
             entities.setdefault(entry.device_id, {})[quantity] = entity_id
     targets = [
-        Target(device_id, _name(hass, device_id), _in_order(found))
+        Target(
+            device_id, _name(hass, device_id), {q: found[q] for q in in_order(found)}
+        )
         for device_id, found in entities.items()
     ]
     return sorted(targets, key=lambda target: (target.name, target.device_id))
@@ -123,8 +125,3 @@ def _name(hass: HomeAssistant, device_id: str) -> str:
     """Return what the owner calls a device."""
     device = dr.async_get(hass).async_get(device_id)
     return (device.name_by_user or device.name or "") if device else ""
-
-
-def _in_order(entities: dict[str, str]) -> dict[str, str]:
-    """Return the entities in the order of a reading's fields."""
-    return {q: entities[q] for q in QUANTITIES if q in entities}

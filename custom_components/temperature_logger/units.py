@@ -14,11 +14,13 @@ from homeassistant.util.unit_conversion import (
 from .calibration import DIGITS
 
 CONVERTERS: Final[dict[str, type[BaseUnitConverter]]] = {
+    "co2": UnitlessRatioConverter,
     "humidity": UnitlessRatioConverter,
     "pressure": PressureConverter,
     "temperature": TemperatureConverter,
 }
 UNITS: Final[dict[str, str]] = {
+    "co2": UnitOfRatio.PARTS_PER_MILLION,
     "humidity": UnitOfRatio.PERCENTAGE,
     "pressure": UnitOfPressure.HPA,
     "temperature": UnitOfTemperature.CELSIUS,

@@ -11,8 +11,6 @@ import pytest
 from custom_components.temperature_logger.drivers import (
     DeviceNotFoundError,
     Fault,
-    i2c_attachment,
-    i2c_place,
     sysfs,
     usb_place,
 )
@@ -408,16 +406,27 @@ def test_adapter_removed_while_it_is_read(build: Build) -> None:
     assert [found.number for found in sysfs.i2c_adapters()] == [2]
 
 
-def test_adapter_removed(build: Build) -> None:
-    """An adapter that is gone is not found."""
-    machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
+@pytest.mark.parametrize(
+    ("place", "key", "fault"),
+    [
+        (
+            {"of_node": "soc/i2c@7e804000"},
+            "soc/i2c@7e804000",
+            Fault.BUS_DISABLED,
+        ),
+        (
+            {"path": "pci0000:00/0000:00:1f.4"},
+            "pci0000:00/0000:00:1f.4/emulated i2c",
+            Fault.BUS_NOT_FOUND,
+        ),
+    ],
+)
+def test_adapter_removed(
+    build: Build, place: dict[str, str], key: str, fault: Fault
+) -> None:
+    """An adapter that is gone is not found; one of the board's is switched off."""
+    machine = build(i2c=[adapter(1, **place)])
+    assert sysfs.i2c_adapter(key).number == 1
     machine.unplug_bus(1)
-    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
-        sysfs.i2c_adapter("soc/i2c@7e804000")
-
-
-def test_i2c_names() -> None:
-    """A place on a bus has one name for the machine and one for people."""
-    assert i2c_attachment("soc/i2c@7e804000", 0x76) == "i2c-soc/i2c@7e804000-0x76"
-    assert i2c_place("soc/i2c@7e804000", 0x76) == "I2C address 0x76 (soc/i2c@7e804000)"
-    assert i2c_place("x", 0x76, 0x77) == "I2C address 0x76, 0x77 (x)"
+    with pytest.raises(DeviceNotFoundError, match=fault):
+        sysfs.i2c_adapter(key)

@@ -10,8 +10,18 @@ from .errors import (
     DriverError,
     Fault,
 )
-from .readings import QUANTITIES, Driver, Identity, Reading
-from .sysfs import i2c_attachment, i2c_place, usb_attachment, usb_place
+from .readings import (
+    QUANTITIES,
+    Driver,
+    Identity,
+    Reading,
+    in_order,
+    is_quantity,
+    probe_quantity,
+    rom_of,
+    without_probes,
+)
+from .sysfs import i2c_attachment, i2c_place, i2c_port, usb_attachment, usb_place
 from .workers import Lane, Workers, within_deadline
 
 __all__ = [
@@ -28,7 +38,13 @@ __all__ = [
     "Workers",
     "i2c_attachment",
     "i2c_place",
+    "i2c_port",
+    "in_order",
+    "is_quantity",
+    "probe_quantity",
+    "rom_of",
     "usb_attachment",
     "usb_place",
     "within_deadline",
+    "without_probes",
 ]

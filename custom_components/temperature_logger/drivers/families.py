@@ -23,6 +23,11 @@ class Family(NamedTuple):
     ids: Ids
     fits: Callable[[UsbDevice], bool]
     """Whether a device with one of the ids is built like these."""
+    interface: int | None = None
+    """The interface whose hidraw node is read, if one is."""
+    model: str | None = None
+    """What it is; None where only the device can tell."""
+    manufacturer: str = ""
 
     def has(self, device: UsbDevice) -> bool:
         """Return whether a device is one of these, as far as the kernel knows."""
@@ -55,6 +60,12 @@ def _is_temper(device: UsbDevice) -> bool:
     )
 
 
+def _is_hid(device: UsbDevice) -> bool:
+    """Return whether the first interface of a device is a HID interface."""
+    interface = device.interface(0)
+    return interface is not None and interface.usb_class == HID_CLASS
+
+
 TEMPER: Final = Family(
     driver="temper",
     ids=frozenset(
@@ -67,8 +78,47 @@ TEMPER: Final = Family(
         }
     ),
     fits=_is_temper,
+    interface=INTERFACE,
 )
-FAMILIES: Final = (TEMPER,)
+# The id is that of a chip in many things.
+ZYTEMP: Final = Family(
+    driver="zytemp",
+    ids=frozenset({(0x04D9, 0xA052)}),
+    fits=lambda device: _is_hid(device) and device.product == "USB-zyTemp",
+    interface=0,
+    model="CO2 monitor",
+    manufacturer="ZyAura",
+)
+# The id is that of everything built with a Teensy.
+DIAMEX: Final = Family(
+    driver="diamex",
+    ids=frozenset({(0x16C0, 0x0480)}),
+    fits=lambda device: (
+        _is_hid(device)
+        and device.manufacturer == "DIAMEX GmbH"
+        and device.product == "Temp-Sensor-Tester"
+    ),
+    interface=0,
+    model="DS18B20 adapter",
+    manufacturer="Diamex",
+)
+# The kernel gives it to a driver of its own, ldusb, so it has no hidraw node.
+GOTEMP: Final = Family(
+    driver="gotemp",
+    ids=frozenset({(0x08F7, 0x0002)}),
+    fits=_is_hid,
+    model="Go!Temp",
+    manufacturer="Vernier",
+)
+LASCAR: Final = Family(
+    driver="lascar",
+    ids=frozenset({(0x1781, 0x0EC4)}),
+    fits=_is_hid,
+    interface=0,
+    model="EL-USB-RT",
+    manufacturer="Lascar",
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 import errno
 import fcntl
+from fcntl import ioctl
 import os
 from pathlib import Path
 import select
@@ -39,16 +40,21 @@ REPORT_SIZE_ITEM: Final = 0x74
 REPORT_COUNT_ITEM: Final = 0x94
 LONG_ITEM: Final = 0xFE
 
+# _IOC of the kernel's hidraw.h, without the report's length in bits 16 to 29.
+HIDIOCSFEATURE: Final = 0xC0004806
+
 
 class Node:
     """One opened hidraw node; only opening it and sending block."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = REPORT_SIZE) -> None:
         """Open the node for us alone; 50 ms in the kernel for its first opener.
 
-        Raises DeviceAccessError without permission and if another program has it.
+        A report has up to so many bytes. Raises DeviceAccessError without permission
+        and if another program has it.
         """
         self._path = path
+        self._size = size
         try:
             # A node is never to become this process's terminal.
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -82,7 +88,7 @@ class Node:
     def read(self) -> bytes:
         """Read one report; raise BlockingIOError where there is none."""
         try:
-            report = os.read(self._fd, REPORT_SIZE)
+            report = os.read(self._fd, self._size)
         except BlockingIOError:
             raise
         except OSError as err:
@@ -90,6 +96,14 @@ class Node:
         if not report:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return report
+
+    def set_feature(self, content: bytes) -> None:
+        """Send feature report 0."""
+        report = bytearray(b"\0" + content)
+        try:
+            ioctl(self._fd, HIDIOCSFEATURE | len(report) << 16, report)
+        except OSError as err:
+            raise _translated(err, self._path, self._fd) from err
 
     def close(self) -> None:
         """Close the node."""

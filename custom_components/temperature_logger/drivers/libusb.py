@@ -5,7 +5,7 @@ memory and time that a machine with hidraw never pays.
 Source: HID 1.11, section 7.2.2 (SET_REPORT); libusb's errors as pyusb gives them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 import ctypes.util
 import errno
@@ -26,35 +26,41 @@ from .errors import (
 )
 from .hidraw import DRAIN_LIMIT, REPORT_SIZE
 from .sysfs import UsbDevice
+from .transport import INTERFACE, REPORTS_IN
 
 CONTROL_LIMIT_MS: Final = 500
 # An endpoint of a low-speed device is asked every 10 ms.
 DRAIN_LIMIT_MS: Final = 25
 # An answer to who used the stick before may come until its first values are read.
 UNSETTLED_COMMANDS: Final = 2
-INTERFACE: Final = 1
-REPORTS_IN: Final = 0x82
 SET_REPORT: Final = (0x21, 0x09, 0x0200, INTERFACE)
 
 
 class Handle:
-    """Interface 1 of one opened stick; every call blocks."""
+    """One interface of one opened device, of a stick the second; every call blocks."""
 
-    def __init__(self, device: UsbDevice) -> None:
-        """Name the device."""
+    def __init__(
+        self,
+        device: UsbDevice,
+        interface: int = INTERFACE,
+        endpoint: int = REPORTS_IN,
+    ) -> None:
+        """Name the device, its interface, and where its reports come from."""
         self._device = _find(device)
         self._detached = False
+        self._endpoint = endpoint
+        self._interface = interface
         self._node = str(device.usbfs)
         self._sent = 0.0
         self._unsettled = UNSETTLED_COMMANDS
 
     def open(self) -> None:
-        """Take interface 1 from the kernel and claim it."""
+        """Take the interface from the kernel and claim it."""
         try:
-            if self._device.is_kernel_driver_active(INTERFACE):
-                self._device.detach_kernel_driver(INTERFACE)
+            if self._device.is_kernel_driver_active(self._interface):
+                self._device.detach_kernel_driver(self._interface)
                 self._detached = True
-            usb.util.claim_interface(self._device, INTERFACE)
+            usb.util.claim_interface(self._device, self._interface)
         except usb.core.USBError as err:
             self.close()
             raise _translated(err, self._node) from err
@@ -89,13 +95,27 @@ class Handle:
         except usb.core.USBError as err:
             raise _translated(err, self._node) from err
 
+    def collect(self, enough: Callable[[bytes], bool], limits: Sequence[float]) -> None:
+        """Pass on what comes from now on, until a report is enough.
+
+        That is up to one report per limit, each in seconds. What waits is dropped.
+        """
+        self.drain()
+        try:
+            with suppress(usb.core.USBTimeoutError):
+                for limit in limits:
+                    if enough(self._read(round(limit * 1000))):
+                        return
+        except usb.core.USBError as err:
+            raise _translated(err, self._node) from err
+
     def close(self) -> None:
-        """Give interface 1 back to the kernel."""
+        """Give the interface back to the kernel."""
         with suppress(usb.core.USBError):
-            usb.util.release_interface(self._device, INTERFACE)
+            usb.util.release_interface(self._device, self._interface)
         if self._detached:
             with suppress(usb.core.USBError):
-                self._device.attach_kernel_driver(INTERFACE)
+                self._device.attach_kernel_driver(self._interface)
         usb.util.dispose_resources(self._device)
 
     def drain(self) -> None:
@@ -113,12 +133,12 @@ class Handle:
     def _read(self, limit_ms: int) -> bytes:
         """Read one report, clearing a stalled endpoint once."""
         try:
-            return bytes(self._device.read(REPORTS_IN, REPORT_SIZE, limit_ms))
+            return bytes(self._device.read(self._endpoint, REPORT_SIZE, limit_ms))
         except usb.core.USBError as err:
             if err.errno != errno.EPIPE:
                 raise
-        self._device.clear_halt(REPORTS_IN)
-        return bytes(self._device.read(REPORTS_IN, REPORT_SIZE, limit_ms))
+        self._device.clear_halt(self._endpoint)
+        return bytes(self._device.read(self._endpoint, REPORT_SIZE, limit_ms))
 
 
 def give_back(device: UsbDevice) -> None:

@@ -1,15 +1,17 @@
 """What one poll of one device gives."""
 
-from dataclasses import dataclass, fields
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+import re
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """One value per quantity; None is a quantity that is not there, never a failure.
 
-    A stick with two sensors has the internal and the external ones, any other
-    device the first three.
+    A stick with two sensors has the internal and the external ones, an adapter its
+    probes, any other device the first three or CO2.
     """
 
     temperature: float | None = None
@@ -28,9 +30,71 @@ class Reading:
     """Relative humidity in percent at the end of the cable."""
     thermistor_temperature: float | None = None
     """Degrees Celsius at the thermistor (NTC) of sticks that have a third sensor."""
+    co2: float | None = None
+    """Carbon dioxide in parts per million."""
+    probes: Mapping[str, float] = field(default_factory=dict)
+    """Degrees Celsius at each probe of an adapter, by ROM code."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, float | None]) -> Self:
+        """Return the reading with these values, by quantity."""
+        own: dict[str, Any] = {}
+        probes: dict[str, float] = {}
+        for quantity, value in values.items():
+            if (rom := rom_of(quantity)) is None:
+                own[quantity] = value
+            elif value is not None:
+                probes[rom] = value
+        return cls(**own, probes=probes)
+
+    def value(self, quantity: str) -> float | None:
+        """Return the value of a quantity; None if it is not there."""
+        if (rom := rom_of(quantity)) is not None:
+            return self.probes.get(rom)
+        value: float | None = getattr(self, quantity)
+        return value
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The values that are there, by quantity."""
+        quantities = (*QUANTITIES, *map(probe_quantity, self.probes))
+        values = {quantity: self.value(quantity) for quantity in quantities}
+        return {quantity: v for quantity, v in values.items() if v is not None}
 
 
-QUANTITIES: Final = tuple(quantity.name for quantity in fields(Reading))
+QUANTITIES: Final = tuple(
+    quantity.name for quantity in fields(Reading) if quantity.name != "probes"
+)
+# The code that is in each DS18B20, family 28, as it goes over the wire.
+_PROBE: Final = re.compile("(28[0-9a-f]{14})_temperature")
+
+
+def probe_quantity(rom: str) -> str:
+    """Return the quantity of the probe with a ROM code."""
+    return f"{rom}_temperature"
+
+
+def rom_of(quantity: str) -> str | None:
+    """Return the ROM code in a quantity, if it is that of a probe."""
+    found = _PROBE.fullmatch(quantity)
+    return found and found[1]
+
+
+def is_quantity(name: str) -> bool:
+    """Return whether something is a quantity of a reading."""
+    return name in QUANTITIES or rom_of(name) is not None
+
+
+def without_probes(quantities: Iterable[str]) -> list[str]:
+    """Return the quantities that a device has whatever is plugged into it."""
+    return [quantity for quantity in quantities if rom_of(quantity) is None]
+
+
+def in_order(quantities: Iterable[str]) -> list[str]:
+    """Return quantities in the order of a reading's fields, probes by their codes."""
+    found = set(quantities)
+    probes = sorted(found - set(QUANTITIES))
+    return [quantity for quantity in QUANTITIES if quantity in found] + probes
 
 
 class Identity(NamedTuple):
@@ -52,7 +116,7 @@ class Driver(Protocol):
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The fields of a reading that the device can have."""
+        """What a reading of the device can have; more where a probe is added."""
 
     @property
     def facts(self) -> dict[str, str]:

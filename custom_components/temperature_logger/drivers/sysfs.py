@@ -129,7 +129,12 @@ def usb_place(controller: str, ports: str) -> str:
 
 def i2c_attachment(adapter: str, address: int) -> str:
     """Return what identifies a place on I2C."""
-    return f"i2c-{adapter}-{address:#x}"
+    return f"{i2c_port(adapter)}-{address:#x}"
+
+
+def i2c_port(adapter: str) -> str:
+    """Return what identifies a whole bus."""
+    return f"i2c-{adapter}"
 
 
 def i2c_place(adapter: str, *addresses: int) -> str:
@@ -230,7 +235,9 @@ def i2c_adapter(key: str) -> I2cAdapter:
     with _in_turn():
         adapter = next((adapter for adapter in found if adapter.key == key), None)
     if adapter is None:
-        raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
+        # Many kinds of boards have nodes of buses that their owner has to enable.
+        known = (SYS / "firmware/devicetree/base" / key).is_dir()
+        raise DeviceNotFoundError(Fault.BUS_DISABLED if known else Fault.BUS_NOT_FOUND)
     return adapter
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 type Opened = Node | Handle
 
 INTERFACE: Final = 1
+REPORTS_IN: Final = 0x82
 DRAIN_DELAY: Final = 0.5
 """Seconds after an exchange; the latest report was seen after 0.15."""
 USBFS_DRIVER: Final = "usbfs"
@@ -123,10 +124,15 @@ def _open(find: Callable[[], UsbDevice], *, unasked: bool) -> tuple[UsbDevice, O
         try:
             return device, Node(sysfs.DEV / interface.hidraw)
         except DeviceAccessError as err:
-            barred = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
-            if unasked or not barred or not os.access(device.usbfs, os.W_OK):
+            if unasked or not libusb_may(device, err):
                 raise
-    return device, _claimed(device)
+    return device, claimed(device, INTERFACE, REPORTS_IN)
+
+
+def libusb_may(device: UsbDevice, err: DeviceAccessError) -> bool:
+    """Return whether libusb may open a device whose hidraw node could not be opened."""
+    barred = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
+    return barred and os.access(device.usbfs, os.W_OK)
 
 
 def _close(opened: tuple[UsbDevice, Opened]) -> None:
@@ -143,16 +149,16 @@ def _given_back(device: UsbDevice) -> UsbDevice:
     return sysfs.reread(device)
 
 
-def _claimed(device: UsbDevice) -> Handle:
-    """Claim interface 1 through libusb."""
+def claimed(device: UsbDevice, number: int, endpoint: int) -> Handle:
+    """Claim an interface through libusb, and read from an endpoint of it."""
     node = str(device.usbfs)
     if not device.usbfs.exists():
         raise DeviceAccessError(Fault.NO_NODE, node=node)
-    interface = device.interface(INTERFACE)
+    interface = device.interface(number)
     if interface is not None and interface.driver == USBFS_DRIVER:
         raise DeviceAccessError(Fault.IN_USE, node=node)
     from .libusb import Handle
 
-    handle = Handle(device)
+    handle = Handle(device, number, endpoint)
     handle.open()
     return handle

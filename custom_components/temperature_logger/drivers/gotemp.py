@@ -1,0 +1,75 @@
+"""The Go!Temp by Vernier, a probe of steel on USB.
+
+It reports up to three temperatures about twice a second:
+
+    N C LL HH LL HH LL HH     N of them, a rolling counter, little-endian 1/128 °C
+
+Source: J. McMullan, gotemp.c, and G. Kroah-Hartman's kernel driver of 2005. Nothing is
+sent to it. The endpoint may hold a report that waited since the last poll; what comes
+after it does not follow its counter, and only a report that follows another counts.
+"""
+
+from collections.abc import Callable
+import struct
+from typing import Final
+
+from .errors import BadFrameError, Fault
+from .families import GOTEMP
+from .readings import Reading
+from .stream import Stream
+from .workers import Lane
+
+SIZE: Final = 8
+MOST: Final = 3
+REPORTS_IN: Final = 0x81
+LOW: Final = -10.0
+HIGH: Final = 110.0
+
+
+class GoTemp:
+    """What one Go!Temp reported last."""
+
+    quantities: Final = ("temperature",)
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._counter: int | None = None
+        self._reading: Reading | None = None
+
+    def take(self, report: bytes, _: float) -> None:
+        """Keep the temperature in a report of 8 bytes, °C, if it follows another.
+
+        Raises BadFrameError for a report that is none and for a value that the probe
+        cannot measure.
+        """
+        count, counter = report[:2] if len(report) == SIZE else (0, 0)
+        if not 1 <= count <= MOST:
+            raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
+        follows = self._counter is not None and counter == (self._counter + 1) % 256
+        self._counter, self._reading = counter, None
+        values = [
+            code / 128 for code in struct.unpack(f"<{count}h", report[2:][: 2 * count])
+        ]
+        for value in values:
+            if not LOW <= value <= HIGH:
+                raise BadFrameError(
+                    Fault.OUT_OF_RANGE,
+                    value=f"{value:.2f}",
+                    low=f"{LOW:g}",
+                    high=f"{HIGH:g}",
+                )
+        if follows:
+            self._reading = Reading(temperature=values[-1])
+
+    def reading(self, _: float) -> Reading | None:
+        """Return the temperature, once it is sure that it is a new one."""
+        return self._reading
+
+
+def make(
+    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
+) -> Stream:
+    """Return the driver of a Go!Temp at one place."""
+    return Stream(
+        lane, GOTEMP, GoTemp, controller, ports, endpoint=REPORTS_IN, on_gone=on_gone
+    )

@@ -1,0 +1,157 @@
+"""CO2 monitors with a ZyAura sensor, sold under many names.
+
+After a feature report with a key they send one value after the other, each in a
+report of 8 bytes:
+
+    ID HH LL SUM 0d xx xx xx     big-endian code, SUM of the first three bytes
+
+Older ones encrypt the report with the key, newer ones ignore it; nothing but the
+report itself tells which. Source: hackaday.io/project/5301, leorbs/airco2ntrol and
+vfilimonov/co2meter, from the traffic of the makers' own program.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from .errors import BadFrameError, Fault
+from .families import ZYTEMP
+from .hidraw import Node
+from .readings import Reading
+from .stream import Stream
+from .workers import Lane
+
+# Any key does; this is the one of the makers' own program.
+KEY: Final = bytes.fromhex("c4c6c0924023dc96")
+WORD: Final = int.from_bytes(b"Htemp99e")
+ORDER: Final = (2, 4, 0, 7, 1, 6, 5, 3)
+SIZE: Final = 8
+END: Final = 0x0D
+# Seconds; each value comes every few seconds, so three are lost before one is too old.
+AGE: Final = 15.0
+# One encrypted report in 65,000 looks like a plain one. So many in a row do not.
+SURE: Final = 3
+
+CO2: Final = 0x50
+HUMIDITY: Final = 0x41
+OTHER_HUMIDITY: Final = 0x44
+TEMPERATURE: Final = 0x42
+
+
+class Item(NamedTuple):
+    """A value in a report."""
+
+    formula: Callable[[int], float]
+    low: float
+    high: float
+    """What the monitor can measure; anything else is no value."""
+
+
+ITEMS: Final = {
+    # The first value after power-up may be 25,000. There is no air without CO2.
+    CO2: Item(formula=float, low=1, high=5000),
+    # Made for rooms, 0 to 50 °C.
+    TEMPERATURE: Item(formula=lambda code: code / 16 - 273.15, low=-10, high=60),
+    HUMIDITY: Item(formula=lambda code: code / 100, low=0, high=100),
+    OTHER_HUMIDITY: Item(formula=lambda code: code / 100, low=0, high=100),
+}
+
+
+class ZyTemp:
+    """The latest values of one monitor."""
+
+    quantities: Final = ("temperature", "humidity", "co2")
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._encrypted: bool | None = None
+        self._alike = 0
+        self._others = 0
+        """How often the other humidity was reported."""
+        self._values: dict[int, tuple[float, float]] = {}
+        """Value and time of each item."""
+
+    def take(self, report: bytes, now: float) -> None:
+        """Keep the value in a report of 8 bytes: °C, % or ppm.
+
+        Raises BadFrameError for one that is neither plain nor encrypted, and for a
+        value that the monitor cannot measure.
+        """
+        if len(report) != SIZE:
+            raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
+        plain = self._plain(report)
+        if plain is None or (item := ITEMS.get(plain[0])) is None:
+            return
+        value = item.formula(int.from_bytes(plain[1:3]))
+        if not item.low <= value <= item.high:
+            raise BadFrameError(
+                Fault.OUT_OF_RANGE,
+                value=f"{value:.2f}",
+                low=f"{item.low:g}",
+                high=f"{item.high:g}",
+            )
+        self._values[plain[0]] = (value, now)
+        self._others += plain[0] == OTHER_HUMIDITY
+
+    def reading(self, now: float) -> Reading | None:
+        """Return the latest values if temperature and CO2 are there and young."""
+        values = {
+            item: value
+            for item, (value, time) in self._values.items()
+            if now - time <= AGE
+        }
+        if TEMPERATURE not in values or CO2 not in values:
+            return None
+        humidity = values.get(HUMIDITY)
+        if HUMIDITY not in self._values and self._others > 1:
+            # Some firmware calls it so, and then reports it by no other name.
+            humidity = values.get(OTHER_HUMIDITY)
+        return Reading(
+            temperature=values[TEMPERATURE],
+            # Monitors without a sensor for humidity report 0 %, which no room has.
+            humidity=humidity or None,
+            co2=values[CO2],
+        )
+
+    def _plain(self, report: bytes) -> bytes | None:
+        """Return a report in plain; None until it is sure whether it is encrypted."""
+        ways = {False: report, True: decrypted(report)}
+        found = {way: content for way, content in ways.items() if _is_whole(content)}
+        if found and self._alike < SURE:
+            self._alike = self._alike + 1 if {self._encrypted} == set(found) else 1
+            self._encrypted = next(iter(found))
+            if self._alike < SURE:
+                return None
+        if self._encrypted not in found:
+            raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
+        return found[self._encrypted]
+
+
+def decrypted(report: bytes) -> bytes:
+    """Return what an older monitor encrypted with the key: 8 bytes."""
+    number = int.from_bytes(bytes(report[place] for place in ORDER))
+    number ^= int.from_bytes(KEY)
+    number = (number >> 3 | number << 61) & (2**64 - 1)
+    word = WORD.to_bytes(SIZE)
+    return bytes(
+        (byte - (letter << 4 | letter >> 4)) & 0xFF
+        for byte, letter in zip(number.to_bytes(SIZE), word, strict=True)
+    )
+
+
+def make(
+    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
+) -> Stream:
+    """Return the driver of a monitor at one place."""
+    return Stream(
+        lane, ZYTEMP, ZyTemp, controller, ports, start=_send_key, on_gone=on_gone
+    )
+
+
+def _send_key(node: Node) -> None:
+    """Let the monitor begin to report."""
+    node.set_feature(KEY)
+
+
+def _is_whole(report: bytes) -> bool:
+    """Return whether the checksum and the end of a plain report are right."""
+    return report[3] == sum(report[:3]) & 0xFF and report[4] == END

@@ -1,0 +1,15 @@
+"""What each "usb" entry of a machine spec is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .sticks import Stick
+from .streams import Streamer
+
+KINDS = (Streamer,)
+
+
+def hardware(spec: Mapping[str, Any]) -> Stick:
+    """Build the USB device of one entry."""
+    kind = next((kind for kind in KINDS if spec["model"] in kind.MODELS), Stick)
+    return kind(spec)

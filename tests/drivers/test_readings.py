@@ -1,0 +1,52 @@
+"""A reading and its quantities."""
+
+import pytest
+
+from custom_components.temperature_logger.drivers import (
+    QUANTITIES,
+    Reading,
+    in_order,
+    is_quantity,
+    rom_of,
+    without_probes,
+)
+
+ROM = "285ebf799715039b"
+OTHER = "28aa11e24b14010b"
+
+
+def test_values() -> None:
+    """What goes into a reading comes out of it, by quantity."""
+    values = {"temperature": 20.0, f"{ROM}_temperature": -1.5, "humidity": None}
+    reading = Reading.of(values)
+    assert reading == Reading(temperature=20.0, probes={ROM: -1.5})
+    assert reading.values == {"temperature": 20.0, f"{ROM}_temperature": -1.5}
+    assert reading.value(f"{ROM}_temperature") == -1.5
+    assert reading.value(f"{OTHER}_temperature") is None
+    assert reading.value("humidity") is None
+    assert Reading.of({f"{ROM}_temperature": None}) == Reading()
+
+
+@pytest.mark.parametrize(
+    ("name", "rom"),
+    [
+        (f"{ROM}_temperature", ROM),
+        (f"{ROM}_humidity", None),
+        (f"{ROM[2:]}28_temperature", None),
+        (f"{ROM.upper()}_temperature", None),
+        ("internal_temperature", None),
+    ],
+)
+def test_rom_of(name: str, rom: str | None) -> None:
+    """A probe's quantity has the code of a DS18B20."""
+    assert rom_of(name) == rom
+
+
+def test_order() -> None:
+    """The probes come after what else there is."""
+    probes = [f"{ROM}_temperature", f"{OTHER}_temperature"]
+    found = in_order([*reversed(probes), *reversed(QUANTITIES)])
+    assert found == [*QUANTITIES, *probes]
+    assert all(map(is_quantity, found))
+    assert not is_quantity("probes")
+    assert without_probes(found) == list(QUANTITIES)

@@ -1,0 +1,276 @@
+"""Thermometers that are no TEMPer, from the form to the sensors."""
+
+from typing import Any
+
+from homeassistant.config_entries import SOURCE_RECONFIGURE, SOURCE_USER
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.setup import async_setup_component
+import pytest
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    snapshot_platform,
+)
+from pytest_homeassistant_custom_component.components.diagnostics import (
+    get_diagnostics_for_config_entry,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+from syrupy.assertion import SnapshotAssertion
+
+from custom_components.temperature_logger.const import DOMAIN
+
+from .conftest import (
+    ADAPTER,
+    ADAPTER_PLACE,
+    CONTROLLER,
+    MONITOR,
+    MONITOR_PLACE,
+    OTHER_ROM,
+    ROM,
+    SetUp,
+    pass_time,
+)
+from .drivers.conftest import Build, until
+
+GO_TEMP = {"name": "go", "model": "Go!Temp", "ports": "5", "temperature": -4.5}
+LASCAR = {
+    "name": "lascar",
+    "model": "EL-USB-RT",
+    "ports": "6",
+    "temperature": -12.5,
+    "humidity": 49.5,
+}
+
+
+async def choices(hass: HomeAssistant) -> dict[str, str]:
+    """Open the form; return what can be picked: values and labels."""
+    form: Any = await hass.config_entries.flow.async_init(
+        DOMAIN, context={"source": SOURCE_USER}
+    )
+    selector = form["data_schema"].schema["device"]
+    hass.config_entries.flow.async_abort(form["flow_id"])
+    return {option["value"]: option["label"] for option in selector.config["options"]}
+
+
+@pytest.mark.usefixtures("known_id")
+@pytest.mark.parametrize(
+    "device", [MONITOR, ADAPTER, GO_TEMP, LASCAR], ids=lambda device: device["name"]
+)
+async def test_sensors(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    device: dict[str, Any],
+    entity_registry: er.EntityRegistry,
+    device_registry: dr.DeviceRegistry,
+    snapshot: SnapshotAssertion,
+) -> None:
+    """It is in the list without being touched, and each quantity is a sensor."""
+    machine = build(device)
+    place = f"usb-{CONTROLLER}-{device['ports']}"
+    assert await choices(hass) == snapshot(name="choices")
+    assert not machine.stick(device["name"]).log
+    entry = await set_up(place)
+    assert entry.data == snapshot(name="data")
+    if device is MONITOR:  # What does not come at once comes with the next poll.
+        await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 9)
+        await pass_time(hass, 305)
+    await snapshot_platform(hass, entity_registry, snapshot, entry.entry_id)
+    found = device_registry.async_get_device_by_identifier(
+        (DOMAIN, entry.entry_id), entry.entry_id
+    )
+    assert found == snapshot(name="device")
+
+
+async def test_monitor_without_humidity(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A monitor that does not measure humidity has no sensor for it."""
+    build(MONITOR | {"humidity": None})
+    await set_up(MONITOR_PLACE)
+    await pass_time(hass, 305)
+    assert sorted(hass.states.async_entity_ids("sensor")) == [
+        "sensor.co2_monitor_carbon_dioxide",
+        "sensor.co2_monitor_temperature",
+    ]
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_monitor_is_pulled_out(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """It is unavailable at once, and back with what it measures then."""
+    machine = build(MONITOR)
+    entry = await set_up(MONITOR_PLACE)
+    machine.unplug("monitor")
+    co2 = "sensor.co2_monitor_carbon_dioxide"
+    await until(lambda: hass.states.is_state(co2, "unavailable"))
+    machine.stick("monitor").values["co2"] = 650
+    machine.plug("monitor")
+    await entry.runtime_data.async_refresh()
+    assert hass.states.is_state(co2, "650.0")
+
+
+async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """An offset of CO2 counts, within limits, and there is no air without any."""
+    build(MONITOR)
+    entry = await set_up(MONITOR_PLACE)
+    form = await hass.config_entries.options.async_init(entry.entry_id)
+    values = {
+        "interval": 10,
+        "temperature_offset": 0,
+        "temperature_factor": 1,
+        "humidity_offset": 0,
+        "co2_offset": 1001,
+    }
+    again: Any = await hass.config_entries.options.async_configure(
+        form["flow_id"], values
+    )
+    assert again["errors"] == {"co2_offset": "co2_offset_out_of_range"}
+    values["co2_offset"] = -900
+    await hass.config_entries.options.async_configure(form["flow_id"], values)
+    await hass.async_block_till_done()
+    assert hass.states.is_state("sensor.co2_monitor_carbon_dioxide", "0.0")
+
+
+async def polled(hass: HomeAssistant, entry: MockConfigEntry, text: str) -> None:
+    """Poll until the readings of the adapter are made from what holds a text."""
+    driver = entry.runtime_data.driver
+    await until(lambda: text in driver.raw["reports"].rpartition("/")[2])
+    await until(lambda: driver._decoder.reading(0) is not None)
+    await entry.runtime_data.async_refresh()
+    await hass.async_block_till_done()
+
+
+async def test_probes_come_and_go(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    entity_registry: er.EntityRegistry,
+) -> None:
+    """A new probe has a sensor at once; one that is taken away is unknown."""
+    machine = build(ADAPTER)
+    entry = await set_up(ADAPTER_PLACE)
+    coordinator = entry.runtime_data
+    first = f"sensor.ds18b20_adapter_probe_{ROM}"
+    second = f"sensor.ds18b20_adapter_probe_{OTHER_ROM}"
+    assert hass.states.async_entity_ids("sensor") == [first]
+    machine.stick("adapter").values[OTHER_ROM] = -3.5
+    await polled(hass, entry, bytes.fromhex(OTHER_ROM).hex(" "))
+    assert hass.states.is_state(second, "-3.5")
+    quantities = [f"{ROM}_temperature", f"{OTHER_ROM}_temperature"]
+    assert entry.data["quantities"] == quantities
+    assert entry.runtime_data is coordinator
+    machine.stick("adapter").values[ROM] = None
+    await polled(hass, entry, "01 01 01")
+    assert hass.states.is_state(first, "unknown")
+    assert hass.states.is_state(second, "-3.5")
+    # As after a start without the probe.
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert hass.states.is_state(first, "unknown")
+    found = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
+    assert [one.unique_id for one in found] == [
+        f"{entry.entry_id}_{quantity}" for quantity in quantities
+    ]
+
+
+async def test_adapter_moves_with_other_probes(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """At another port it is the same device, whatever is plugged into it."""
+    machine = build(ADAPTER)
+    entry = await set_up(ADAPTER_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("adapter")
+    machine.stick("adapter").values |= {ROM: None, OTHER_ROM: 11.5}
+    machine.plug("adapter", ports="5")
+    form: Any = await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id},
+    )
+    place = f"usb-{CONTROLLER}-5"
+    result: Any = await hass.config_entries.flow.async_configure(
+        form["flow_id"], {"device": place}
+    )
+    await hass.async_block_till_done()
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.data["quantities"] == [
+        f"{ROM}_temperature",
+        f"{OTHER_ROM}_temperature",
+    ]
+    adapter = "sensor.ds18b20_adapter_probe_"
+    assert hass.states.is_state(f"{adapter}{ROM}", "unknown")
+    assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "11.5")
+
+
+def shown(form: dict[str, Any]) -> dict[str, Any]:
+    """Return what is in the fields of a form."""
+    return {
+        str(key): (key.description or {}).get("suggested_value")
+        for key in form["data_schema"].schema
+    }
+
+
+async def test_calibrated_probe(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A probe is picked, then calibrated; nothing typed is lost after an error."""
+    build(ADAPTER | {"probes": {ROM: 24.7, OTHER_ROM: 10.0}})
+    entry = await set_up(ADAPTER_PLACE)
+
+    async def submit(form: dict[str, Any], **values: object) -> dict[str, Any]:
+        configure = hass.config_entries.options.async_configure
+        result: Any = await configure(form["flow_id"], values)
+        await hass.async_block_till_done()
+        return dict(result)
+
+    async def begin() -> dict[str, Any]:
+        form: Any = await hass.config_entries.options.async_init(entry.entry_id)
+        return dict(form)
+
+    form = await begin()
+    assert shown(form) == {"interval": 300, "probe": None}
+    selector = form["data_schema"].schema["probe"]
+    assert selector.config["options"] == [ROM, OTHER_ROM]
+    form = await submit(form, interval=9, probe=ROM)
+    assert form["errors"] == {"interval": "interval_out_of_range"}
+    assert shown(form) == {"interval": 9, "probe": ROM}
+    form = await submit(form, interval=60, probe=ROM)
+    assert form["step_id"] == "probe"
+    assert form["description_placeholders"]["probe"] == ROM
+    assert shown(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
+    typed = {"temperature_offset": 51.0, "temperature_factor": 1.1}
+    form = await submit(form, **typed)
+    assert form["errors"] == {"temperature_offset": "temperature_offset_out_of_range"}
+    assert shown(form) == typed
+    await submit(form, temperature_offset=-0.7, temperature_factor=1.0)
+    correction = {"offset": -0.7, "factor": 1.0}
+    calibration = {f"{ROM}_temperature": correction}
+    assert entry.options == {"interval": 60, "calibration": calibration}
+    adapter = "sensor.ds18b20_adapter_probe_"
+    assert hass.states.is_state(f"{adapter}{ROM}", "24.0")
+    assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "10.0")
+    # The other forms leave it as it is, until it is calibrated to nothing.
+    await submit(await begin(), interval=30)
+    assert entry.options == {"interval": 30, "calibration": calibration}
+    form = await submit(await begin(), interval=30, probe=ROM)
+    assert shown(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
+    await submit(form, temperature_offset=0, temperature_factor=1)
+    assert entry.options == {"interval": 30, "calibration": {}}
+
+
+async def test_diagnostics_of_probes(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    build: Build,
+    set_up: SetUp,
+) -> None:
+    """Each probe is there by its code."""
+    assert await async_setup_component(hass, "diagnostics", {})
+    build(ADAPTER)
+    entry = await set_up(ADAPTER_PLACE)
+    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found["reading"] == {f"{ROM}_temperature": 24.7}
+    assert found["raw"]["reports"].startswith("01 01 01 00 f7 00")
