@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .serial import SerialStick
 from .sticks import Stick
 from .streams import Streamer
 
-KINDS = (Streamer,)
+KINDS = (Streamer, SerialStick)
 
 
 def hardware(spec: Mapping[str, Any]) -> Stick:

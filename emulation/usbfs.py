@@ -19,6 +19,7 @@ from typing import Any
 from .faults import failure
 from .hidraw import HidrawNode
 from .loop import Loop
+from .serial import SerialNode
 from .sticks import Stick
 from .tree import Place, Tree, short_path
 
@@ -106,6 +107,13 @@ class Device:
         """Give an interface to its kernel driver."""
         self._tree.bind(self._plugged, number)
         self.bound[number] = None
+        if self.stick.model.gadget.interfaces[number].driver == "ch341":
+            serial = SerialNode(self._loop, self.command, self.access.hidraw_mode)
+            serial.path = self._tree.add_tty(self._plugged, number, serial.rdev)
+            self.bound[number] = serial
+            if self.access.hidraw_nodes:
+                serial.appear()
+            return
         if self.stick.model.gadget.interfaces[number].report is None:
             return
         model = self.stick.model

@@ -94,6 +94,19 @@ def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
 
 
+def _make_temperx232(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a stick that is a serial port."""
+    from .drivers.temperx232 import TemperX232
+
+    return TemperX232(
+        lane,
+        data[CONF_CONTROLLER],
+        data[CONF_PORTS],
+        firmware=data.get(CONF_FIRMWARE),
+        on_gone=on_gone,
+    )
+
+
 def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a CO2 monitor."""
     from .drivers.zytemp import make
@@ -120,6 +133,7 @@ _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "gotemp": _make_gotemp,
     "lascar": _make_lascar,
     "temper": _make_temper,
+    "temperx232": _make_temperx232,
     "zytemp": _make_zytemp,
 }
 

@@ -13,6 +13,7 @@ from .sysfs import Ids, UsbDevice, usb_device, usb_devices
 from .transport import INTERFACE
 
 HID_CLASS: Final = 0x03
+VENDOR_CLASS: Final = 0xFF
 
 
 class Family(NamedTuple):
@@ -28,6 +29,8 @@ class Family(NamedTuple):
     model: str | None = None
     """What it is; None where only the device can tell."""
     manufacturer: str = ""
+    sure: bool = True
+    """Whether the ids and names tell that it is one, and not only its owner."""
 
     def has(self, device: UsbDevice) -> bool:
         """Return whether a device is one of these, as far as the kernel knows."""
@@ -62,8 +65,13 @@ def _is_temper(device: UsbDevice) -> bool:
 
 def _is_hid(device: UsbDevice) -> bool:
     """Return whether the first interface of a device is a HID interface."""
+    return _class_of(device) == HID_CLASS
+
+
+def _class_of(device: UsbDevice) -> int | None:
+    """Return the class of a device's first interface, if it is configured."""
     interface = device.interface(0)
-    return interface is not None and interface.usb_class == HID_CLASS
+    return interface and interface.usb_class
 
 
 TEMPER: Final = Family(
@@ -118,7 +126,15 @@ LASCAR: Final = Family(
     model="EL-USB-RT",
     manufacturer="Lascar",
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR)
+# The id is that of a serial port.
+TEMPERX232: Final = Family(
+    driver="temperx232",
+    ids=frozenset({(0x1A86, 0x5523)}),
+    fits=lambda device: _class_of(device) == VENDOR_CLASS,
+    model="TEMPerX232 on a serial adapter",
+    sure=False,
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 

@@ -60,7 +60,7 @@ class Node:
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
             self._fd = os.open(path, flags)
         except OSError as err:
-            raise _translated(err, path) from err
+            raise translated(err, path) from err
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
@@ -83,7 +83,7 @@ class Node:
         try:
             os.write(self._fd, b"\0" + command)
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
 
     def read(self) -> bytes:
         """Read one report; raise BlockingIOError where there is none."""
@@ -92,7 +92,7 @@ class Node:
         except BlockingIOError:
             raise
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
         if not report:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return report
@@ -103,7 +103,7 @@ class Node:
         try:
             ioctl(self._fd, HIDIOCSFEATURE | len(report) << 16, report)
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
 
     def close(self) -> None:
         """Close the node."""
@@ -227,10 +227,12 @@ class HidrawTransport:
             self._waiter.set_exception(err)
 
 
-def _translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
+def translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
     """Return what an error of the system means for the owner."""
     if err.errno in {errno.EACCES, errno.EPERM}:
         return DeviceAccessError(Fault.NO_PERMISSION, node=str(path))
+    if err.errno == errno.EBUSY:
+        return DeviceAccessError(Fault.IN_USE, node=str(path))
     if err.errno == errno.ENOENT:
         return DeviceAccessError(Fault.NO_NODE, node=str(path))
     if err.errno in {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN}:
