@@ -367,10 +367,14 @@ class Connection:
             self._device.read(self)
         self._expire_later(timeout)
 
-    def feature(self, data: str) -> bytes:
+    def set_feature(self, data: str) -> bytes:
         """Do what the kernel does for HIDIOCSFEATURE."""
         self._device.stick.set_feature(bytes.fromhex(data))
         return b""
+
+    def get_feature(self, length: int) -> bytes:
+        """Do what the kernel does for HIDIOCGFEATURE."""
+        return self._device.stick.get_feature(length)
 
     def _command(self, number: int, data: bytes) -> None:
         """Pass a command on to an interface."""

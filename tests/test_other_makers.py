@@ -50,6 +50,13 @@ X232 = {
     "humidity": 42.0,
     "external_temperature": -2.5,
 }
+HID_2 = {
+    "name": "hid",
+    "model": "HidTEMPer2",
+    "ports": "8",
+    "temperature": 21.5,
+    "external_temperature": -3.25,
+}
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:
@@ -65,7 +72,7 @@ async def choices(hass: HomeAssistant) -> dict[str, str]:
 @pytest.mark.usefixtures("known_id")
 @pytest.mark.parametrize(
     "device",
-    [MONITOR, ADAPTER, GO_TEMP, LASCAR, X232],
+    [MONITOR, ADAPTER, GO_TEMP, LASCAR, X232, HID_2],
     ids=lambda device: device["name"],
 )
 async def test_sensors(

@@ -87,6 +87,19 @@ def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
 
 
+def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a stick of the first generation."""
+    from .drivers.hidtemper import HidTemper
+
+    return HidTemper(
+        lane,
+        data[CONF_CONTROLLER],
+        data[CONF_PORTS],
+        model=data.get(CONF_MODEL),
+        on_gone=on_gone,
+    )
+
+
 def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of an EL-USB-RT."""
     from .drivers.lascar import make
@@ -131,6 +144,7 @@ _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "diamex": _make_diamex,
     "gotemp": _make_gotemp,
+    "hidtemper": _make_hidtemper,
     "lascar": _make_lascar,
     "temper": _make_temper,
     "temperx232": _make_temperx232,

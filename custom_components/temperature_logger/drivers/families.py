@@ -55,12 +55,17 @@ def _is_temper(device: UsbDevice) -> bool:
     data = device.interface(INTERFACE)
     return (
         data is not None
-        and [interface.usb_class for interface in device.interfaces] == 2 * [HID_CLASS]
+        and _has_two_hid(device)
         and (
             not data.report_descriptor
             or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
         )
     )
+
+
+def _has_two_hid(device: UsbDevice) -> bool:
+    """Return whether a device has two HID interfaces and nothing else."""
+    return [one.usb_class for one in device.interfaces] == 2 * [HID_CLASS]
 
 
 def _is_hid(device: UsbDevice) -> bool:
@@ -134,7 +139,17 @@ TEMPERX232: Final = Family(
     model="TEMPerX232 on a serial adapter",
     sure=False,
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232)
+# They cannot be asked for a firmware, and what else they are asked is no question to
+# another device.
+HIDTEMPER: Final = Family(
+    driver="hidtemper",
+    ids=frozenset({(0x1130, 0x660C)}),
+    fits=_has_two_hid,
+    interface=INTERFACE,
+    model="HidTEMPer",
+    sure=False,
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 

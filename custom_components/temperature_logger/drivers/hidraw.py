@@ -42,6 +42,7 @@ LONG_ITEM: Final = 0xFE
 
 # _IOC of the kernel's hidraw.h, without the report's length in bits 16 to 29.
 HIDIOCSFEATURE: Final = 0xC0004806
+HIDIOCGFEATURE: Final = 0xC0004807
 
 
 class Node:
@@ -99,11 +100,20 @@ class Node:
 
     def set_feature(self, content: bytes) -> None:
         """Send feature report 0."""
-        report = bytearray(b"\0" + content)
+        self._feature(HIDIOCSFEATURE, bytearray(b"\0" + content))
+
+    def feature(self, size: int) -> bytes:
+        """Return feature report 0, of up to so many bytes."""
+        report = bytearray(1 + size)
+        return bytes(report[1 : self._feature(HIDIOCGFEATURE, report)])
+
+    def _feature(self, request: int, report: bytearray) -> int:
+        """Pass a feature report, behind its number, to or from the device."""
         try:
-            ioctl(self._fd, HIDIOCSFEATURE | len(report) << 16, report)
+            size: int = ioctl(self._fd, request | len(report) << 16, report)
         except OSError as err:
             raise translated(err, self._path, self._fd) from err
+        return size
 
     def close(self) -> None:
         """Close the node."""
@@ -127,7 +137,7 @@ class HidrawTransport:
         self._watch(node)
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds.
+        """Send a command and return up to one report per limit, each in seconds.
 
         The reports end where a limit was not kept; what comes beyond them is dropped,
         by the loop or before the next command. Raises DeviceNotFoundError if the
@@ -154,6 +164,12 @@ class HidrawTransport:
                     timer.reschedule(loop.time() + limit)
                     reports.append(await self._next())
         return reports
+
+    async def feature(self, size: int) -> bytes:
+        """Return feature report 0, of up to so many bytes."""
+        if self._node is None:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return await self._lane.run(self._node.feature, size)
 
     async def listen(self, limit: float) -> bytes | None:
         """Return a report beyond the answer, so many seconds after the command."""
