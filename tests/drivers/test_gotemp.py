@@ -1,5 +1,7 @@
 """The Go!Temp, which only libusb can read."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -117,6 +119,20 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     machine.plug("probe")
     assert await probe.read() == Reading(temperature=20.5)
     await probe.close()
+
+
+async def test_unplugged_while_it_is_listened_to(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll that waits is told."""
+    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (10.0,))
+    machine = build(PROBE | {"fault": "silent"})
+    calls = machine.device("probe").calls
+    poll = asyncio.create_task(fault_of(driver(lane)))
+    # The first finds that nothing waits.
+    await until(lambda: calls["interrupt_in"] > 1)
+    machine.unplug("probe")
+    assert await poll is Fault.STICK_NOT_FOUND
 
 
 async def test_stalled_endpoint(machine: Machine, lane: Lane) -> None:

@@ -116,9 +116,8 @@ class HidTemper:
         Whatever went wrong, the node is closed and opened again at the next reading.
         """
         try:
-            if self._transport is None:
-                await self._open()
-            reading = await self._read()
+            transport = self._transport or await self._open()
+            reading = await self._read(transport)
         except BaseException:
             self._lane.failing = True
             self._close()
@@ -143,13 +142,13 @@ class HidTemper:
             await asyncio.shield(self._closing)
             self._closing = None
 
-    async def _open(self) -> None:
+    async def _open(self) -> HidrawTransport:
         """Open the node, and settle which type of stick is there."""
         await self._closed()
         node = await self._lane.run(self._node, undo=Node.close)
-        self._transport = HidrawTransport(self._lane, node, self._on_gone)
-        kind = await self._ask(TYPE)
-        if await self._ask(TYPE) != kind:  # One of them was left from before.
+        self._transport = transport = HidrawTransport(self._lane, node, self._on_gone)
+        kind = await _ask(transport, TYPE)
+        if await _ask(transport, TYPE) != kind:  # One of them was left from before.
             raise BadFrameError(Fault.BAD_REPORT, report=kind.hex(" "))
         model = MODELS.get(kind[TYPE_AT])
         if model is None:
@@ -160,6 +159,7 @@ class HidTemper:
                 Fault.STICK_CHANGED, found=model.name, expected=self._expected
             )
         self._kind, self._model = kind, model
+        return transport
 
     def _node(self) -> Node:
         """Return the opened node; blocks."""
@@ -171,35 +171,19 @@ class HidTemper:
             raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
         return Node(sysfs.DEV / interface.hidraw)
 
-    async def _read(self) -> Reading:
+    async def _read(self, transport: HidrawTransport) -> Reading:
         """Ask for each value, and before it for the type."""
         if TYPE_CHECKING:
             assert self._model is not None
         answers: dict[str, bytes] = {}
         for quantity, command in self._model.commands.items():
-            kind, answer = await self._ask(TYPE), await self._ask(command)
+            kind = await _ask(transport, TYPE)
+            answer = await _ask(transport, command)
             if kind != self._kind or answer == self._kind:
                 raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
             answers[quantity] = answer
             self.raw = {name: one.hex(" ") for name, one in answers.items()}
         return Reading.of({q: temperature(answer) for q, answer in answers.items()})
-
-    async def _ask(self, command: bytes) -> bytes:
-        """Send a command; return its answer.
-
-        Raises DeviceNotFoundError if the stick is gone, and BadFrameError if it takes
-        no commands or has nothing to say.
-        """
-        transport = self._transport
-        if transport is None:  # It may be closed while a reading waits.
-            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        for message in (BEGIN, command, *FILLING, END):
-            await transport.exchange(message.ljust(SIZE, b"\0"), ())
-        await asyncio.sleep(WAIT)
-        answer = await transport.feature(ANSWER_SIZE)
-        if len(answer) <= TYPE_AT or not any(answer):
-            raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
-        return answer
 
 
 def temperature(answer: bytes) -> float:
@@ -216,3 +200,18 @@ def temperature(answer: bytes) -> float:
             high=f"{HIGH:g}",
         )
     return value
+
+
+async def _ask(transport: HidrawTransport, command: bytes) -> bytes:
+    """Send a command; return its answer.
+
+    Raises DeviceNotFoundError if the stick is gone, and BadFrameError if it takes no
+    commands or has nothing to say.
+    """
+    for message in (BEGIN, command, *FILLING, END):
+        await transport.exchange(message.ljust(SIZE, b"\0"), ())
+    await asyncio.sleep(WAIT)
+    answer = await transport.feature(ANSWER_SIZE)
+    if len(answer) <= TYPE_AT or not any(answer):
+        raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
+    return answer
