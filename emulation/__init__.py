@@ -13,8 +13,8 @@ give them, below a folder of their own. A machine is described in JSON:
                          "pressure": 1013.25, "humidity": 45.0}]}]}
 
 A value is a number, null (nothing is plugged in there) or, for one that follows the
-sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS and
-streams.MODELS. Optional:
+sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS,
+streams.MODELS, serial.MODELS and control.MODELS. Optional:
 
     stick    vid, pid, manufacturer, product, firmware, layout, latency_ms, gap_ms;
              reports, firmware_reports: what it answers, in hexadecimal;

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .control import ControlStick
+from .serial import SerialStick
 from .sticks import Stick
 from .streams import Streamer
 
-KINDS = (Streamer,)
+KINDS = (Streamer, SerialStick, ControlStick)
 
 
 def hardware(spec: Mapping[str, Any]) -> Stick:

@@ -15,7 +15,7 @@ from .loop import Loop
 
 MODULE = "custom_components.temperature_logger.drivers.hidraw"
 """The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
-HIDIOCSFEATURE = 0x06
+HIDIOCSFEATURE, HIDIOCGFEATURE = 0x06, 0x07
 
 
 class HidrawNode:
@@ -91,14 +91,18 @@ def install(module: ModuleType, root: Path) -> Callable[[], None]:
     original = namespace["ioctl"]
 
     def ioctl(descriptor: int, request: int, report: bytearray) -> int:
-        if request & 0xFF != HIDIOCSFEATURE:
-            raise failure(errno.ENOTTY)
         device = Handle(usbfs_of(descriptor, root))
         try:
-            device("feature", data=report.hex())
+            if request & 0xFF == HIDIOCSFEATURE:
+                device("set_feature", data=report.hex())
+                return len(report)
+            if request & 0xFF == HIDIOCGFEATURE:
+                answer = device("get_feature", length=len(report) - 1)
+                report[1 : 1 + len(answer)] = answer
+                return 1 + len(answer)
         finally:
             device.close()
-        return len(report)
+        raise failure(errno.ENOTTY)
 
     namespace["ioctl"] = ioctl
     return lambda: namespace.update(ioctl=original)

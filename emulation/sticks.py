@@ -293,6 +293,10 @@ class Stick(Faulty):
         self.log.append(data)
         raise BrokenPipeError(errno.EPIPE, "Stalled")
 
+    def get_feature(self, length: int) -> bytes:
+        """Return a feature report; a stick knows none."""
+        raise BrokenPipeError(errno.EPIPE, f"Stalled, asked for {length} bytes")
+
     def _answer(self, kind: str, fault: Fault | None) -> list[bytes]:
         """Return what a healthy stick reports."""
         if kind == "firmware":

@@ -153,7 +153,7 @@ class Tree:
         for bus in ("usb", "hid", "i2c"):
             for kind in ("devices", "drivers"):
                 (self.sys / "bus" / bus / kind).mkdir(parents=True)
-        for name in ("hidraw", "i2c-dev"):
+        for name in ("hidraw", "i2c-dev", "tty"):
             (self.sys / "class" / name).mkdir(parents=True)
         (self.sys / "devices").mkdir()
         (self.dev / "bus/usb").mkdir(parents=True)
@@ -161,6 +161,7 @@ class Tree:
         self._numbers: dict[int, Iterator[int]] = {}
         self._adapters: dict[int, Path] = {}
         self._hid, self._hidraw = itertools.count(1), itertools.count()
+        self._ttys = itertools.count()
 
     def remove(self) -> None:
         """Remove everything."""
@@ -268,6 +269,22 @@ class Tree:
         self._add_hidraw(path, f"hidraw{minor}", rdev)
         return self.dev / f"hidraw{minor}"
 
+    def add_tty(self, plugged: Plugged, number: int, rdev: int) -> Path:
+        """Add the serial port of an interface; return the path for its node."""
+        name = f"ttyUSB{next(self._ttys)}"
+        port = plugged.interface_path(number) / name
+        path = port / "tty" / name
+        major, minor = os.major(rdev), os.minor(rdev)
+        write(
+            path,
+            dev=f"{major}:{minor}",
+            uevent=uevent(MAJOR=major, MINOR=minor, DEVNAME=name),
+        )
+        link(path / "device", port)
+        link(path / "subsystem", self.sys / "class/tty")
+        link(self.sys / "class/tty" / name, path)
+        return self.dev / name
+
     def unbind(self, plugged: Plugged, number: int) -> None:
         """Take the driver off an interface, and the HID device with it."""
         path = plugged.interface_path(number)
@@ -276,6 +293,9 @@ class Tree:
                 (self.sys / "class/hidraw" / hidraw.name).unlink()
             (self.sys / "bus/hid/devices" / hid.name).unlink()
             shutil.rmtree(hid)
+        for port in path.glob("ttyUSB*"):
+            (self.sys / "class/tty" / port.name).unlink()
+            shutil.rmtree(port)
         ((path / "driver").resolve() / path.name).unlink()
         (path / "driver").unlink()
 

@@ -19,6 +19,7 @@ from typing import Any
 from .faults import failure
 from .hidraw import HidrawNode
 from .loop import Loop
+from .serial import SerialNode
 from .sticks import Stick
 from .tree import Place, Plugged, Tree, short_path
 
@@ -111,6 +112,13 @@ class Device:
         """Give an interface to its kernel driver."""
         self._tree.bind(self._plugged, number)
         self.bound[number] = None
+        if self.stick.model.gadget.interfaces[number].driver == "ch341":
+            serial = SerialNode(self._loop, self.command, self.access.hidraw_mode)
+            serial.path = self._tree.add_tty(self._plugged, number, serial.rdev)
+            self.bound[number] = serial
+            if self.access.hidraw_nodes:
+                serial.appear()
+            return
         if self.stick.model.gadget.interfaces[number].report is None:
             return
         model = self.stick.model
@@ -364,10 +372,14 @@ class Connection:
             self._device.read(self)
         self._expire_later(timeout)
 
-    def feature(self, data: str) -> bytes:
+    def set_feature(self, data: str) -> bytes:
         """Do what the kernel does for HIDIOCSFEATURE."""
         self._device.stick.set_feature(bytes.fromhex(data))
         return b""
+
+    def get_feature(self, length: int) -> bytes:
+        """Do what the kernel does for HIDIOCGFEATURE."""
+        return self._device.stick.get_feature(length)
 
     def _command(self, number: int, data: bytes) -> None:
         """Pass a command on to an interface."""

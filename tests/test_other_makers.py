@@ -1,5 +1,6 @@
 """Thermometers that are no TEMPer, from the form to the sensors."""
 
+import fcntl
 from typing import Any
 
 from homeassistant.config_entries import SOURCE_RECONFIGURE, SOURCE_USER
@@ -41,6 +42,21 @@ LASCAR = {
     "temperature": -12.5,
     "humidity": 49.5,
 }
+X232 = {
+    "name": "x232",
+    "model": "TEMPerX232_V2.0",
+    "ports": "7",
+    "temperature": 23.81,
+    "humidity": 42.0,
+    "external_temperature": -2.5,
+}
+HID_2 = {
+    "name": "hid",
+    "model": "HidTEMPer2",
+    "ports": "8",
+    "temperature": 21.5,
+    "external_temperature": -3.25,
+}
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:
@@ -55,7 +71,9 @@ async def choices(hass: HomeAssistant) -> dict[str, str]:
 
 @pytest.mark.usefixtures("known_id")
 @pytest.mark.parametrize(
-    "device", [MONITOR, ADAPTER, GO_TEMP, LASCAR], ids=lambda device: device["name"]
+    "device",
+    [MONITOR, ADAPTER, GO_TEMP, LASCAR, X232, HID_2],
+    ids=lambda device: device["name"],
 )
 async def test_sensors(
     hass: HomeAssistant,
@@ -274,3 +292,27 @@ async def test_diagnostics_of_probes(
     found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
     assert found["reading"] == {f"{ROM}_temperature": 24.7}
     assert found["raw"]["reports"].startswith("01 01 01 00 f7 00")
+
+
+async def test_other_thing_on_a_serial_port(hass: HomeAssistant, build: Build) -> None:
+    """A serial port is asked when it is picked, and no entry is made of what it is not.
+
+    What somebody else has open is not taken from them.
+    """
+    machine = build(X232 | {"firmware": "Marlin 2.1"})
+    form: Any = await hass.config_entries.flow.async_init(
+        DOMAIN, context={"source": SOURCE_USER}
+    )
+    place = f"usb-{CONTROLLER}-7"
+    configure = hass.config_entries.flow.async_configure
+    again: Any = await configure(form["flow_id"], {"device": place})
+    assert (
+        "something that is no reading" in again["description_placeholders"]["problem"]
+    )
+    assert machine.stick("x232").commands == {"Version": 1}
+    node = machine.device("x232").hidraw
+    assert node is not None
+    with node.open("rb", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        again = await configure(form["flow_id"], {"device": place})
+    assert "Another program" in again["description_placeholders"]["problem"]

@@ -14,6 +14,7 @@ import pytest
 from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
+from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.issues import REPAIRS, STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
     CONF_PROBE,
@@ -135,6 +136,16 @@ def test_readme_tells_the_numbers() -> None:
     readme = (ROOT / "README.md").read_text()
     for number in (const.MIN_INTERVAL, const.DEFAULT_INTERVAL, const.MAX_INTERVAL):
         assert re.search(rf"\b{number}\b", readme), number
+
+
+def test_readme_has_every_usb_id() -> None:
+    """The tables name each id, and the udev rule lets Home Assistant use its nodes."""
+    readme = (ROOT / "README.md").read_text()
+    rule = 'ATTRS{{idVendor}}=="{}", ATTRS{{idProduct}}=="[^"]*{}[^"]*", GROUP'
+    for vendor, product in USB_IDS:
+        ids = f"{vendor:04x}", f"{product:04x}"
+        assert re.search(rf"^\| .*{':'.join(ids)}", readme, re.MULTILINE), ids
+        assert re.search(rule.format(*ids), readme), ids
 
 
 def test_readme_has_every_message(texts: dict[str, Any]) -> None:

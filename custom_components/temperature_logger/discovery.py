@@ -218,8 +218,10 @@ async def _async_ask(
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
+    ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
     if family.model is not None:
-        found.candidates.append(Candidate(data=data, model=family.model))
+        model = family.model if family.sure else f"{family.model} ({ids})"
+        found.candidates.append(Candidate(data=data, model=model, asked=family.sure))
         return
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
@@ -227,7 +229,6 @@ async def _async_ask(
             os.access, device.usbfs, os.W_OK
         ):
             # It has to be taken from the kernel: only if the owner picks it.
-            ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
             found.candidates.append(
                 Candidate(data=data, model=f"TEMPer ({ids})", asked=False)
             )

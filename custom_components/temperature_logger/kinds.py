@@ -109,11 +109,37 @@ def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
 
 
+def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a stick of the first generation."""
+    from .drivers.hidtemper import HidTemper
+
+    return HidTemper(
+        lane,
+        data[CONF_CONTROLLER],
+        data[CONF_PORTS],
+        model=data.get(CONF_MODEL),
+        on_gone=on_gone,
+    )
+
+
 def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of an EL-USB-RT."""
     from .drivers.lascar import make
 
     return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+
+
+def _make_temperx232(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a stick that is a serial port."""
+    from .drivers.temperx232 import TemperX232
+
+    return TemperX232(
+        lane,
+        data[CONF_CONTROLLER],
+        data[CONF_PORTS],
+        firmware=data.get(CONF_FIRMWARE),
+        on_gone=on_gone,
+    )
 
 
 def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
@@ -146,8 +172,10 @@ _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme680": _make_bme680,
     "diamex": _make_diamex,
     "gotemp": _make_gotemp,
+    "hidtemper": _make_hidtemper,
     "lascar": _make_lascar,
     "temper": _make_temper,
+    "temperx232": _make_temperx232,
     "zytemp": _make_zytemp,
 }
 

@@ -121,19 +121,18 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     await probe.close()
 
 
-async def test_unplugged_while_listened_to(
-    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+async def test_unplugged_while_it_is_listened_to(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A poll that waits for a report ends when the probe is pulled out."""
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (5.0,) * 4)
-    probe = driver(lane)
-    await probe.read()
-    machine.stick("probe").fail("silent")
-    reading = asyncio.create_task(fault_of(probe))
-    await asyncio.sleep(0.3)  # By then it has found that nothing waits any more.
+    """The poll that waits is told."""
+    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (10.0,))
+    machine = build(PROBE | {"fault": "silent"})
+    calls = machine.device("probe").calls
+    poll = asyncio.create_task(fault_of(driver(lane)))
+    # The first finds that nothing waits.
+    await until(lambda: calls["interrupt_in"] > 1)
     machine.unplug("probe")
-    assert await reading is Fault.STICK_NOT_FOUND
-    await probe.close()
+    assert await poll is Fault.STICK_NOT_FOUND
 
 
 async def test_stalled_endpoint(machine: Machine, lane: Lane) -> None:

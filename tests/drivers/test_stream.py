@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -199,18 +200,26 @@ async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
     assert open_files() == before
 
 
-async def test_given_up_while_it_opens(machine: Machine, lane: Lane) -> None:
-    """A node that was opened for nobody any more is closed; the next poll works."""
-    monitor = driver(lane)
-    reading = asyncio.create_task(monitor.read())
-    await asyncio.sleep(0)
-    assert lane.busy
-    reading.cancel()
+async def test_closed_while_it_is_opened(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is opened for a poll that was given up is closed again."""
+    opened, go_on = Event(), Event()
+
+    def wait(_: Node) -> None:
+        opened.set()
+        go_on.wait()
+
+    monkeypatch.setattr(zytemp, "_send_key", wait)
+    before = open_files()
+    poll = asyncio.create_task(driver(lane).read())
+    await until(opened.is_set)
+    poll.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await reading
-    await until(lambda: not lane.busy)
-    assert (await monitor.read()).co2
-    await monitor.close()
+        await poll
+    assert open_files() > before
+    go_on.set()
+    await until(lambda: open_files() == before)
 
 
 async def test_in_use(machine: Machine, lane: Lane, build: Build) -> None:

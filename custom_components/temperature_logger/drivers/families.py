@@ -13,6 +13,7 @@ from .sysfs import Ids, UsbDevice, usb_device, usb_devices
 from .transport import INTERFACE
 
 HID_CLASS: Final = 0x03
+VENDOR_CLASS: Final = 0xFF
 
 
 class Family(NamedTuple):
@@ -28,6 +29,8 @@ class Family(NamedTuple):
     model: str | None = None
     """What it is; None where only the device can tell."""
     manufacturer: str = ""
+    sure: bool = True
+    """Whether the ids and names tell that it is one, and not only its owner."""
 
     def has(self, device: UsbDevice) -> bool:
         """Return whether a device is one of these, as far as the kernel knows."""
@@ -52,7 +55,7 @@ def _is_temper(device: UsbDevice) -> bool:
     data = device.interface(INTERFACE)
     return (
         data is not None
-        and [interface.usb_class for interface in device.interfaces] == 2 * [HID_CLASS]
+        and _has_two_hid(device)
         and (
             not data.report_descriptor
             or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
@@ -60,10 +63,20 @@ def _is_temper(device: UsbDevice) -> bool:
     )
 
 
+def _has_two_hid(device: UsbDevice) -> bool:
+    """Return whether a device has two HID interfaces and nothing else."""
+    return [one.usb_class for one in device.interfaces] == 2 * [HID_CLASS]
+
+
 def _is_hid(device: UsbDevice) -> bool:
     """Return whether the first interface of a device is a HID interface."""
+    return _class_of(device) == HID_CLASS
+
+
+def _class_of(device: UsbDevice) -> int | None:
+    """Return the class of a device's first interface, if it is configured."""
     interface = device.interface(0)
-    return interface is not None and interface.usb_class == HID_CLASS
+    return interface and interface.usb_class
 
 
 TEMPER: Final = Family(
@@ -118,7 +131,25 @@ LASCAR: Final = Family(
     model="EL-USB-RT",
     manufacturer="Lascar",
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR)
+# The id is that of a serial port.
+TEMPERX232: Final = Family(
+    driver="temperx232",
+    ids=frozenset({(0x1A86, 0x5523)}),
+    fits=lambda device: _class_of(device) == VENDOR_CLASS,
+    model="TEMPerX232 on a serial adapter",
+    sure=False,
+)
+# They cannot be asked for a firmware, and what else they are asked is no question to
+# another device.
+HIDTEMPER: Final = Family(
+    driver="hidtemper",
+    ids=frozenset({(0x1130, 0x660C)}),
+    fits=_has_two_hid,
+    interface=INTERFACE,
+    model="HidTEMPer",
+    sure=False,
+)
+FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
 USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
 
 

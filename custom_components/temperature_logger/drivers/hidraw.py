@@ -42,6 +42,7 @@ LONG_ITEM: Final = 0xFE
 
 # _IOC of the kernel's hidraw.h, without the report's length in bits 16 to 29.
 HIDIOCSFEATURE: Final = 0xC0004806
+HIDIOCGFEATURE: Final = 0xC0004807
 
 
 class Node:
@@ -60,7 +61,7 @@ class Node:
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
             self._fd = os.open(path, flags)
         except OSError as err:
-            raise _translated(err, path) from err
+            raise translated(err, path) from err
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
@@ -83,7 +84,7 @@ class Node:
         try:
             os.write(self._fd, b"\0" + command)
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
 
     def read(self) -> bytes:
         """Read one report; raise BlockingIOError where there is none."""
@@ -92,18 +93,27 @@ class Node:
         except BlockingIOError:
             raise
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
         if not report:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return report
 
     def set_feature(self, content: bytes) -> None:
         """Send feature report 0."""
-        report = bytearray(b"\0" + content)
+        self._feature(HIDIOCSFEATURE, bytearray(b"\0" + content))
+
+    def feature(self, size: int) -> bytes:
+        """Return feature report 0, of up to so many bytes."""
+        report = bytearray(1 + size)
+        return bytes(report[1 : self._feature(HIDIOCGFEATURE, report)])
+
+    def _feature(self, request: int, report: bytearray) -> int:
+        """Pass a feature report, behind its number, to or from the device."""
         try:
-            ioctl(self._fd, HIDIOCSFEATURE | len(report) << 16, report)
+            size: int = ioctl(self._fd, request | len(report) << 16, report)
         except OSError as err:
-            raise _translated(err, self._path, self._fd) from err
+            raise translated(err, self._path, self._fd) from err
+        return size
 
     def close(self) -> None:
         """Close the node."""
@@ -127,7 +137,7 @@ class HidrawTransport:
         self._watch(node)
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds.
+        """Send a command and return up to one report per limit, each in seconds.
 
         The reports end where a limit was not kept; what comes beyond them is dropped,
         by the loop or before the next command. Raises DeviceNotFoundError if the
@@ -154,6 +164,12 @@ class HidrawTransport:
                     timer.reschedule(loop.time() + limit)
                     reports.append(await self._next())
         return reports
+
+    async def feature(self, size: int) -> bytes:
+        """Return feature report 0, of up to so many bytes."""
+        if self._node is None:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return await self._lane.run(self._node.feature, size)
 
     async def listen(self, limit: float) -> bytes | None:
         """Return a report beyond the answer, so many seconds after the command."""
@@ -227,10 +243,12 @@ class HidrawTransport:
             self._waiter.set_exception(err)
 
 
-def _translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
+def translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
     """Return what an error of the system means for the owner."""
     if err.errno in {errno.EACCES, errno.EPERM}:
         return DeviceAccessError(Fault.NO_PERMISSION, node=str(path))
+    if err.errno == errno.EBUSY:
+        return DeviceAccessError(Fault.IN_USE, node=str(path))
     if err.errno == errno.ENOENT:
         return DeviceAccessError(Fault.NO_NODE, node=str(path))
     if err.errno in {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN}:

@@ -166,6 +166,12 @@ def usb_device(controller: str, ports: str, ids: Ids) -> UsbDevice:
     raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
 
 
+def usb_tty(device: UsbDevice) -> str | None:
+    """Return the name of a device's serial port; another one at each plug."""
+    ttys = device.path.glob(f"{device.path.name}:*/ttyUSB*/tty/ttyUSB*")
+    return next((tty.name for tty in ttys), None)
+
+
 def reread(device: UsbDevice) -> UsbDevice:
     """Return a device as it is now."""
     ids = frozenset({(device.vendor_id, device.product_id)})

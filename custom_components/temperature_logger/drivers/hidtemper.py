@@ -1,0 +1,217 @@
+"""The first HidTEMPer sticks by PCsensor.
+
+They take messages of 32 bytes, ten for each command, and answer half a second later by
+a feature report, never by an input report:
+
+    0a 0b 0c 0d 00 00 02 00     the command comes
+    52, 53 or 54                type, outer or inner temperature
+    00                          seven times
+    0a 0b 0c 0d 00 00 01 00     that was it
+
+The type is byte 2 of the answer, a temperature its first two, big-endian 1/256 °C.
+Source: the course note temper.txt of the University of Jyväskylä, and TEMPered. What a
+message is to the kernel: SET_REPORT 0200 for a write to the hidraw node, as there is no
+endpoint for them, and GET_REPORT 0300 for HIDIOCGFEATURE. So libusb is not needed.
+
+Nothing in an answer says what it answers. So the type is asked before each value: what
+was not answered anew shows by being the type again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from . import sysfs
+from .errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Fault
+from .families import HIDTEMPER
+from .hidraw import HidrawTransport, Node
+from .readings import Identity, Reading
+from .sysfs import usb_place
+from .workers import Lane
+
+SIZE: Final = 32
+# Bytes that are asked for; how many come is not said anywhere.
+ANSWER_SIZE: Final = 256
+BEGIN: Final = bytes.fromhex("0a0b0c0d00000200")
+END: Final = bytes.fromhex("0a0b0c0d00000100")
+FILLING: Final = 7 * (b"",)
+TYPE: Final = b"\x52"
+OUTER: Final = b"\x53"
+INNER: Final = b"\x54"
+TYPE_AT: Final = 2
+# Seconds; the note says half a second.
+WAIT: Final = 0.6
+# What its sensor, an FM75, can measure.
+LOW: Final = -55.0
+HIGH: Final = 125.0
+
+
+class Model(NamedTuple):
+    """One type of stick."""
+
+    name: str
+    commands: dict[str, bytes]
+    """What asks for each quantity."""
+
+
+MODELS: Final = {
+    0x58: Model("HidTEMPer1", {"temperature": INNER}),
+    0x59: Model(
+        "HidTEMPer2", {"internal_temperature": INNER, "external_temperature": OUTER}
+    ),
+}
+
+
+class HidTemper:
+    """One stick at one place; opened by its first reading and held from then on."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        controller: str,
+        ports: str,
+        *,
+        model: str | None = None,
+        on_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Name the place, and what was found there before if anything was.
+
+        on_gone is called when the stick is unplugged between two readings.
+        """
+        self.raw: dict[str, str] = {}
+        """The last answers as they came, in hexadecimal."""
+        self._closing: asyncio.Future[None] | None = None
+        self._controller = controller
+        self._expected = model
+        self._kind = b""
+        """The answer that tells the type, always the same."""
+        self._lane = lane
+        self._model: Model | None = None
+        self._on_gone = on_gone
+        self._ports = ports
+        self._transport: HidrawTransport | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What the stick is; complete after the first reading."""
+        return Identity(
+            manufacturer="PCsensor",
+            model=self._model.name if self._model else self._expected or "",
+            place=usb_place(self._controller, self._ports),
+        )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The model."""
+        return {"model": self._model.name} if self._model else {}
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The fields of a reading that this stick can have."""
+        return tuple(self._model.commands) if self._model else ()
+
+    async def read(self) -> Reading:
+        """Return one reading; raise DriverError if there is none.
+
+        Whatever went wrong, the node is closed and opened again at the next reading.
+        """
+        try:
+            transport = self._transport or await self._open()
+            reading = await self._read(transport)
+        except BaseException:
+            self._lane.failing = True
+            self._close()
+            raise
+        self._lane.failing = False
+        return reading
+
+    async def close(self) -> None:
+        """Close the node."""
+        self._close()
+        await self._closed()
+
+    def _close(self) -> None:
+        """Begin to close; a job that hangs has to end first."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._closing = transport.close()
+
+    async def _closed(self) -> None:
+        """Wait until what was opened before is closed."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            self._closing = None
+
+    async def _open(self) -> HidrawTransport:
+        """Open the node, and settle which type of stick is there."""
+        await self._closed()
+        node = await self._lane.run(self._node, undo=Node.close)
+        self._transport = transport = HidrawTransport(self._lane, node, self._on_gone)
+        kind = await _ask(transport, TYPE)
+        if await _ask(transport, TYPE) != kind:  # One of them was left from before.
+            raise BadFrameError(Fault.BAD_REPORT, report=kind.hex(" "))
+        model = MODELS.get(kind[TYPE_AT])
+        if model is None:
+            firmware = f"HidTEMPer, {kind.hex(' ')}"
+            raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=firmware)
+        if self._expected not in {None, model.name}:
+            raise DeviceNotFoundError(
+                Fault.STICK_CHANGED, found=model.name, expected=self._expected
+            )
+        self._kind, self._model = kind, model
+        return transport
+
+    def _node(self) -> Node:
+        """Return the opened node; blocks."""
+        device = HIDTEMPER.find(self._controller, self._ports)
+        if TYPE_CHECKING:
+            assert HIDTEMPER.interface is not None
+        interface = device.interface(HIDTEMPER.interface)
+        if interface is None or interface.hidraw is None:
+            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
+        return Node(sysfs.DEV / interface.hidraw)
+
+    async def _read(self, transport: HidrawTransport) -> Reading:
+        """Ask for each value, and before it for the type."""
+        if TYPE_CHECKING:
+            assert self._model is not None
+        answers: dict[str, bytes] = {}
+        for quantity, command in self._model.commands.items():
+            kind = await _ask(transport, TYPE)
+            answer = await _ask(transport, command)
+            if kind != self._kind or answer == self._kind:
+                raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
+            answers[quantity] = answer
+            self.raw = {name: one.hex(" ") for name, one in answers.items()}
+        return Reading.of({q: temperature(answer) for q, answer in answers.items()})
+
+
+def temperature(answer: bytes) -> float:
+    """Return the temperature in an answer of two bytes or more, in °C.
+
+    Raises BadFrameError for one that the sensor cannot measure.
+    """
+    value = int.from_bytes(answer[:2], signed=True) / 256
+    if not LOW <= value <= HIGH:
+        raise BadFrameError(
+            Fault.OUT_OF_RANGE,
+            value=f"{value:.2f}",
+            low=f"{LOW:g}",
+            high=f"{HIGH:g}",
+        )
+    return value
+
+
+async def _ask(transport: HidrawTransport, command: bytes) -> bytes:
+    """Send a command; return its answer.
+
+    Raises DeviceNotFoundError if the stick is gone, and BadFrameError if it takes no
+    commands or has nothing to say.
+    """
+    for message in (BEGIN, command, *FILLING, END):
+        await transport.exchange(message.ljust(SIZE, b"\0"), ())
+    await asyncio.sleep(WAIT)
+    answer = await transport.feature(ANSWER_SIZE)
+    if len(answer) <= TYPE_AT or not any(answer):
+        raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
+    return answer
