@@ -29,7 +29,8 @@ def plugs() -> Plugs:
     }
     for adapter in i2c_adapters():
         found[i2c_port(adapter.key)] = Plug(
-            number=adapter.number, ready=_is_usable(adapter.node)
+            number=adapter.number if adapter.plug is None else adapter.plug,
+            ready=_is_usable(adapter.node),
         )
     return found
 
