@@ -7,14 +7,13 @@ from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
 from .actions import async_register_actions
-from .announcement import async_announce
 from .const import DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .issues import async_forget
 from .kinds import async_import_drivers, driver_name
 from .retention import async_watch_retention
 from .view import ReadingsView
-from .watch import Watch
+from .watch import DATA_WATCH, Watch
 
 PLATFORMS = [Platform.SENSOR]
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
@@ -28,7 +27,8 @@ async def async_setup(
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
-    Watch(hass).async_start()
+    hass.data[DATA_WATCH] = watch = Watch(hass)
+    watch.async_start()
     return True
 
 
@@ -41,7 +41,8 @@ async def async_setup_entry(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    async_announce(hass)  # What is set up now is not to be offered any more.
+    # What is set up now is not to be offered any more.
+    hass.data[DATA_WATCH].async_announce_soon()
     return True
 
 
@@ -57,4 +58,4 @@ async def async_remove_entry(
 ) -> None:
     """Take a device's issues away with it."""
     async_forget(hass, entry)
-    async_announce(hass)
+    hass.data[DATA_WATCH].async_announce_soon()

@@ -8,7 +8,7 @@ from homeassistant.config_entries import (
     ConfigEntry,
     ConfigFlowContext,
 )
-from homeassistant.core import CoreState, HomeAssistant, callback
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers import discovery_flow
 
 from .const import CONF_DRIVER, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
@@ -18,14 +18,7 @@ from .issues import Moves, async_update_moves
 from .kinds import driver_name
 
 
-@callback
-def async_announce(hass: HomeAssistant) -> None:
-    """Find out, in a task, what there is to announce."""
-    if hass.state is CoreState.running:
-        hass.async_create_background_task(_announce(hass), f"{DOMAIN} - announce")
-
-
-async def _announce(hass: HomeAssistant) -> None:
+async def async_announce(hass: HomeAssistant) -> None:
     """Offer each stick that said what it is: to its own entry, or as a new device.
 
     What was offered and is gone is taken back.

@@ -12,9 +12,16 @@ from typing import Final
 from aiousbwatcher import AIOUSBWatcher, InotifyNotAvailableError
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
-from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
+from homeassistant.core import (
+    CALLBACK_TYPE,
+    CoreState,
+    Event,
+    HomeAssistant,
+    callback,
+)
 from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.start import async_at_started
+from homeassistant.util.hass_dict import HassKey
 
 from .announcement import async_announce
 from .const import DOMAIN
@@ -28,8 +35,13 @@ from .kinds import async_lane, port
 LOOKS: Final = (0.0, 0.1, 0.5, 2.0)
 # Seconds after which a device is used, and announced, with or without its node.
 PATIENCE: Final = 1.9
+# Seconds without a change before what is new is announced.
+CALM: Final = 0.3
 # Where nobody tells, so often somebody looks.
 LOOK_INTERVAL: Final = timedelta(seconds=5)
+
+
+DATA_WATCH: HassKey[Watch] = HassKey(f"{DOMAIN}_watch")
 
 
 class Watch:
@@ -37,6 +49,7 @@ class Watch:
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Watch nothing yet."""
+        self._announcement: asyncio.TimerHandle | None = None
         self._hass = hass
         self._lane = async_lane(hass)
         self._lane.failing = True  # The readings come first.
@@ -56,9 +69,31 @@ class Watch:
         def async_stop(_: Event) -> None:
             stop()
             self._async_cancel()
+            if self._announcement is not None:
+                self._announcement.cancel()
 
         self._hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, async_stop)
-        async_at_started(self._hass, async_announce)
+        async_at_started(self._hass, self._async_started)
+
+    @callback
+    def async_announce_soon(self) -> None:
+        """Announce what there is; of many calls at once the last one is enough."""
+        if self._announcement is not None:
+            self._announcement.cancel()
+        self._announcement = self._hass.loop.call_later(CALM, self._async_announce)
+
+    @callback
+    def _async_started(self, _: HomeAssistant) -> None:
+        """Announce what was plugged in before Home Assistant started."""
+        self.async_announce_soon()
+
+    @callback
+    def _async_announce(self) -> None:
+        """Announce, in a task, once everything that is set up has been set up."""
+        if self._hass.state is CoreState.running:
+            self._hass.async_create_background_task(
+                async_announce(self._hass), f"{DOMAIN} - announce"
+            )
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Be told of events; return what ends that."""
@@ -117,7 +152,7 @@ class Watch:
                 )
             )
         if gone or come:
-            async_announce(self._hass)
+            self.async_announce_soon()
 
     def _settled(self, before: Plugs, found: Plugs) -> set[str]:
         """Return the ports whose new device is ready, or should be by now."""
