@@ -199,6 +199,7 @@ async def test_another_stick(build: Build, lane: Lane) -> None:
     build(STICK | {"firmware": "TEMPerX232_V2.5"})
     stick = driver(lane, firmware="TEMPerX232_V2.0")
     assert await fault_of(stick.read()) is Fault.STICK_CHANGED
+    await stick.close()
     stick = driver(lane, firmware="TEMPerX232_V2.5")
     assert await stick.read() == READING
     await stick.close()
