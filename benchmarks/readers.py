@@ -21,9 +21,9 @@ from custom_components.temperature_logger.drivers import (
     Lane,
     Reading,
     Workers,
+    bosch,
     sysfs,
 )
-from custom_components.temperature_logger.drivers import bme280 as bme280_driver
 from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.temper import Temper
 from emulation.tree import uevent, write
@@ -102,7 +102,7 @@ def _read(driver: Driver) -> Reading:
 
     with (
         patch.object(asyncio, "sleep", sleep),
-        patch.object(bme280_driver, "time", SimpleNamespace(monotonic=_monotonic)),
+        patch.object(bosch, "time", SimpleNamespace(monotonic=_monotonic)),
     ):
         return asyncio.run(driver.read())
 

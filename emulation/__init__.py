@@ -20,9 +20,14 @@ streams.MODELS, serial.MODELS and control.MODELS. Optional:
              reports, firmware_reports: what it answers, in hexadecimal;
              plugged: false; bound: false (the data interface has no driver);
              hidraw_nodes: false; hidraw_mode, usbfs_mode: "660"
+    chip     chip_id: "0x60" (BME280), "0x58" (BMP280) or "0x61"; of the last, variant:
+             0 (BME680) or 1 (BME688)
     stream   encrypted: true; humidity_id: "0x44";
              probes: {"285ebf799715039b": 21.5} (by their ROM codes)
     bus      path: of its parent below /sys/devices; node: false; mode: "660";
+             usb: "stick", interface: 2 (it is on that USB device, comes and goes with
+             it, and gets the lowest number from 3 on that is free; in its adapter's
+             name are {bus:03}, {device:03} and {hidraw});
              held: {"0x76": "bmp280"} (addresses of kernel drivers);
              mux: {"bus": 1, "address": "0x70"} (the multiplexer it is a channel of)
     all      fault: "timeout", or {"name": "short", "argument": 3, "count": 1}

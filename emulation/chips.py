@@ -6,12 +6,12 @@ Registers, times and formulas are those of the data sheet BST-BME280-DS002, sect
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import functools
 import os
 import struct
 import time
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from .faults import Faulty
 from .values import Value, code_for, now, value_at
@@ -161,6 +161,9 @@ def codes(
 class Chip(Faulty):
     """One chip on a bus."""
 
+    CALIBRATIONS: ClassVar[tuple[Calibration, ...]] = CALIBRATIONS
+    DATA: ClassVar = range(DATA, DATA_END)
+    """The registers that hold the codes."""
     FAULTS: ClassVar = {
         **dict.fromkeys(
             ("gone", "nack", "timeout", "arb", "eio", "ff", "zero", "garbage"),
@@ -175,7 +178,7 @@ class Chip(Faulty):
         self.name: str = spec["name"]
         self.address = int(spec.get("address", "0x76"), 0)
         self.chip_id = int(spec.get("chip_id", "0x60"), 0)
-        self.calibration = CALIBRATIONS[spec.get("calibration", 0)]
+        self.calibration = self.CALIBRATIONS[spec.get("calibration", 0)]
         self.values: dict[str, Value] = {
             q: spec.get(q, QUANTITIES[q]) for q in QUANTITIES
         }
@@ -183,11 +186,6 @@ class Chip(Faulty):
         self.counters: Counter[str] = Counter()
         """Transfers, conversions, resets, and early_reads while measuring."""
         self.power_cycle()
-
-    @classmethod
-    def all_of(cls, specs: list[dict[str, Any]]) -> dict[int, Self]:
-        """Return the chips of a bus by their addresses."""
-        return {chip.address: chip for chip in map(cls, specs)}
 
     def power_cycle(self) -> None:
         """Lose everything that was written, as after a brown-out."""
@@ -211,7 +209,7 @@ class Chip(Faulty):
         busy = self._advance()
         start, end = self._pointer, self._pointer + length
         self._pointer = end & 0xFF
-        if busy and start < DATA_END and end > DATA:
+        if busy and start < self.DATA.stop and end > self.DATA.start:
             self.counters["early_reads"] += 1
         return self._image(busy=busy)[start:end].ljust(length, b"\0")
 
@@ -267,8 +265,7 @@ class Chip(Faulty):
                 return True
             self._end = None
             self._convert(1)
-            control = self._control
-            self._control = Control(control.meas & ~3, control.humidity, control.config)
+            self._control = replace(self._control, meas=self._control.meas & ~3)
         if self._control.mode != NORMAL:
             return False
         cycles, position = divmod(now() - self._begun, self._control.cycle)

@@ -51,6 +51,13 @@ DATA_0C45 = Interface(kind=(3, 1, 2), report=VENDOR_REPORT, endpoints=((0x82, 3,
 """Older sticks have no OUT endpoint and call the interface a boot mouse."""
 HUB_INTERFACE = Interface(kind=(9, 0, 0), driver="hub", endpoints=((0x81, 3, 1),))
 I2C_BRIDGE = Interface(kind=(0xFF, 0, 0), driver="i2c-tiny-usb")
+HID_BRIDGE = Interface(
+    kind=(3, 0, 0), report=VENDOR_REPORT, endpoints=((0x81, 3, 64), (0x01, 3, 64))
+)
+MODEM = Interface(kind=(2, 2, 1), driver="cdc_acm", endpoints=((0x82, 3, 8),))
+MODEM_DATA = Interface(
+    kind=(10, 0, 0), driver="cdc_acm", endpoints=((0x83, 2, 16), (0x03, 2, 16))
+)
 SERIAL = Interface(
     kind=(0xFF, 1, 2),
     driver="ch341",

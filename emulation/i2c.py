@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
+from .bme680 import chip_of
 from .chips import Chip, spoil
 from .faults import Fault, Faulty, failure
 
@@ -64,8 +65,11 @@ class Bus(Faulty):
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Build the bus of one "i2c" entry of a machine spec."""
-        self.number: int = spec["bus"]
-        self.chips = Chip.all_of(spec.get("chips", []))
+        self.key: int = spec["bus"]
+        """Its number in the machine spec; on a USB device it gets another one."""
+        self.number = self.key
+        chips = map(chip_of, spec.get("chips", []))
+        self.chips = {chip.address: chip for chip in chips}
         self.held = {int(address, 0) for address in spec.get("held", {})}
         self.fail_as(spec.get("fault"))
         self.plugged = True
@@ -182,7 +186,8 @@ class Buses:
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
         """Build the buses of the "i2c" of a machine spec, with their nodes in dev."""
-        self.numbered = {bus.number: bus for bus in map(Bus, specs)}
+        self.all = list(map(Bus, specs))
+        self.numbered = {bus.number: bus for bus in self.all}
         self.refresh = refresh
         """Called before each transfer."""
         self._dev = dev
@@ -190,7 +195,7 @@ class Buses:
 
     def chip(self, name: str) -> Chip:
         """Return a chip by its name."""
-        chips = (c for bus in self.numbered.values() for c in bus.chips.values())
+        chips = (c for bus in self.all for c in bus.chips.values())
         return next(chip for chip in chips if chip.name == name)
 
     def open(self, file: str, *_: object, **__: object) -> I2cNode:

@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import hidraw, libusb
+from .bme680 import chip_of
 from .chips import Chip
 from .hardware import hardware
-from .i2c import Buses
+from .i2c import Bus, Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
-from .tree import Adapter, Place, Tree
+from .tree import Adapter, Place, Tree, watch
 from .usbfs import Access, Device
 
 type Spec = Mapping[str, Any]
@@ -38,16 +39,19 @@ def place_of(spec: Mapping[str, Any]) -> Place:
 
 def reload_buses(buses: Buses, spec: Spec) -> None:
     """Take over the values and faults of a spec's chips and buses."""
+    keys = {bus.key: bus for bus in buses.all}
     for entry in spec.get("i2c", []):
-        if entry["bus"] not in buses.numbered:
+        if entry["bus"] not in keys:
             continue  # It comes with the next start.
-        bus = buses.numbered[entry["bus"]]
+        bus = keys[entry["bus"]]
         bus.fail_as(entry.get("fault"))
         known = {chip.name for chip in bus.chips.values()}
         for chip_spec in entry.get("chips", []):
             if chip_spec["name"] not in known:
                 continue
-            chip, fresh = buses.chip(chip_spec["name"]), Chip(chip_spec)
+            chip, fresh = buses.chip(chip_spec["name"]), chip_of(chip_spec)
+            if type(chip) is not type(fresh):
+                continue
             chip.values, chip.chip_id = fresh.values, fresh.chip_id
             chip.calibration, chip.fault = fresh.calibration, fresh.fault
 
@@ -71,6 +75,9 @@ class Machine:
         self._adapters = {
             entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
         }
+        for bus in self.buses.all:
+            if self._adapters[bus.key].usb:
+                del self.buses.numbered[bus.number]
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -79,8 +86,9 @@ class Machine:
         for name, entry in self._usb.items():
             if entry.get("plugged", True):
                 self.plug(name)
-        for number in self._adapters:
-            self.plug_bus(number)
+        for number, adapter in self._adapters.items():
+            if not adapter.usb:
+                self.plug_bus(number)
         self._loop.start()
         return self
 
@@ -100,11 +108,13 @@ class Machine:
         self._tree.remove()
 
     def install(self) -> None:
-        """Put the machine below Adafruit_PureIO, pyusb and hidraw of this process."""
+        """Put the machine below the libraries of this process."""
         smbus = import_module("Adafruit_PureIO.smbus")
         self._undo.callback(self.buses.install(smbus))
         libusb1 = import_module("usb.backend.libusb1")
         self._undo.callback(libusb.install(libusb1, self.root))
+        watcher = import_module("aiousbwatcher.impl")
+        self._undo.callback(watch(watcher, self.root))
         self._undo.callback(hidraw.install(import_module(hidraw.MODULE), self.root))
 
     def stick(self, name: str) -> Stick:
@@ -130,10 +140,15 @@ class Machine:
                 tree=self._tree,
                 loop=self._loop,
             )
+        for bus in self._buses_on(name):
+            self._plug_usb_bus(bus)
         return self._devices[name]
 
     def unplug(self, name: str) -> None:
-        """Unplug a USB device."""
+        """Unplug a USB device, and the I2C adapters on it."""
+        for bus in self._buses_on(name):
+            self.unplug_bus(bus.number)
+            del self.buses.numbered[bus.number]
         with self._loop.lock:
             self._devices.pop(name).unplug()
 
@@ -167,6 +182,18 @@ class Machine:
         """Plug an I2C adapter in."""
         self._tree.add_adapter(self._adapters[number])
         self.buses.numbered[number].plugged = True
+
+    def _buses_on(self, name: str) -> list[Bus]:
+        """Return the buses of the I2C adapters on a USB device."""
+        return [bus for bus in self.buses.all if self._adapters[bus.key].usb == name]
+
+    def _plug_usb_bus(self, bus: Bus) -> None:
+        """Give an I2C adapter on a USB device its place and number."""
+        adapter = self._adapters[bus.key]
+        adapter = self._tree.on_usb(adapter, self._devices[adapter.usb].plugged)
+        self._tree.add_adapter(adapter)
+        bus.number, bus.plugged = adapter.number, True
+        self.buses.numbered[bus.number] = bus
 
     def unplug_bus(self, number: int) -> None:
         """Unplug an I2C adapter."""

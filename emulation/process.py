@@ -20,6 +20,7 @@ from . import hidraw, libusb
 from .i2c import Buses
 from .machine import reload_buses, scratch
 from .spec import SpecFile
+from .tree import watch
 
 SPEC, ROOT = "EMULATED_MACHINE", "EMULATED_MACHINE_ROOT"
 SYSFS = "custom_components.temperature_logger.drivers.sysfs"
@@ -121,6 +122,7 @@ def start() -> None:
     patches: dict[str, Patch] = {
         SYSFS: redirect,
         "Adafruit_PureIO.smbus": buses.install,
+        "aiousbwatcher.impl": lambda module: watch(module, root),
         hidraw.MODULE: lambda module: hidraw.install(module, root),
         "usb.backend.libusb1": lambda module: libusb.install(module, root),
     }

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .chips import Chip
+from .bme680 import chip_of
 from .hardware import hardware
 from .i2c import Bus
 from .machine import Spec, place_of
@@ -70,7 +70,7 @@ def check(spec: Spec) -> None:
             Bus({**bus, "chips": []})
         for entry in bus.get("chips", []):
             with _in_words(entry.get("name", "a chip")):
-                Chip(entry)
+                chip_of(entry)
                 _check_values(entry)
 
 

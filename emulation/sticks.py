@@ -14,7 +14,18 @@ import struct
 import time
 from typing import Any, ClassVar
 
-from .descriptors import DATA, DATA_0C45, I2C_BRIDGE, KEYBOARD, MOUSE, SERIAL, Gadget
+from .descriptors import (
+    DATA,
+    DATA_0C45,
+    HID_BRIDGE,
+    I2C_BRIDGE,
+    KEYBOARD,
+    MODEM,
+    MODEM_DATA,
+    MOUSE,
+    SERIAL,
+    Gadget,
+)
 from .faults import Fault, Faulty
 from .values import Value, code_for, value_at
 
@@ -165,6 +176,25 @@ MODELS = {
     "i2c-tiny-usb": Model(
         gadget=Gadget(
             vid=0x0403, pid=0xC631, product="i2c-tiny-usb", interfaces=(I2C_BRIDGE,)
+        )
+    ),
+    "two i2c-tiny-usb": Model(
+        gadget=Gadget(vid=0x0403, pid=0xC631, interfaces=(I2C_BRIDGE, I2C_BRIDGE))
+    ),
+    "MCP2221": Model(
+        gadget=Gadget(
+            vid=0x04D8,
+            pid=0x00DD,
+            product="MCP2221 USB-I2C/UART Combo",
+            interfaces=(MODEM, MODEM_DATA, HID_BRIDGE),
+        )
+    ),
+    "CP2112": Model(
+        gadget=Gadget(
+            vid=0x10C4,
+            pid=0xEA90,
+            product="CP2112 HID USB-to-SMBus Bridge",
+            interfaces=(HID_BRIDGE,),
         )
     ),
 }

@@ -1,12 +1,13 @@
 """The sysfs tree and the device nodes of a machine, laid out as the kernel does."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 import itertools
 import os
 from pathlib import Path
 import shutil
+from types import ModuleType
 from typing import Any, Self
 
 from .descriptors import HUB_INTERFACE, Gadget
@@ -20,6 +21,8 @@ HUB = Gadget(
     speed="480",
     interfaces=(HUB_INTERFACE,),
 )
+FIRST_DYNAMIC = 3
+"""The numbers below are for the adapters of a board."""
 ROOT_HUB = replace(HUB, vid=0x1D6B, pid=0x0002, product="xHCI Host Controller")
 
 
@@ -69,6 +72,10 @@ class Adapter:
     name: str
     path: str
     """Path of the parent device below /sys/devices; unused below a multiplexer."""
+    usb: str = ""
+    """Name of the USB device that it comes and goes with."""
+    interface: int = 0
+    """The interface of that device."""
     of_node: str = ""
     """Path of the device-tree node below the base."""
     held: Mapping[int, str] = field(default_factory=dict)
@@ -91,6 +98,8 @@ class Adapter:
             number=number,
             name=spec.get("adapter", "emulated i2c"),
             path=spec.get("path", f"platform/soc/{unit}.i2c"),
+            usb=spec.get("usb", ""),
+            interface=spec.get("interface", 0),
             of_node=of_node,
             held={int(address, 0): driver for address, driver in held},
             mux=(mux["bus"], int(mux["address"], 0)) if mux else None,
@@ -110,6 +119,14 @@ def link(path: Path, target: Path) -> None:
     """Make a symbolic link as sysfs does: relative, and ending in the target's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(Path(os.path.relpath(target.parent, path.parent), target.name))
+
+
+def watch(module: ModuleType, root: Path) -> Callable[[], None]:
+    """Let aiousbwatcher.impl watch the tree below root; return what undoes it."""
+    namespace = vars(module)
+    before = namespace["_PATH"]
+    namespace["_PATH"] = str(root / "dev/bus/usb")
+    return lambda: namespace.update(_PATH=before)
 
 
 @contextmanager
@@ -351,6 +368,25 @@ class Tree:
         driver = self.sys / "bus/usb/drivers/usb"
         driver.mkdir(exist_ok=True)
         link(path / "driver", driver)
+
+    def on_usb(self, adapter: Adapter, plugged: Plugged) -> Adapter:
+        """Return an adapter as the driver of a USB device makes it.
+
+        Its number is the lowest one that is free.
+        """
+        parent = plugged.interface_path(adapter.interface)
+        hid = next(parent.glob("0003:*"), None)
+        hidraw = next(hid.glob("hidraw/*")).name if hid else ""
+        name = adapter.name.format(
+            bus=plugged.place.bus, device=plugged.number, hidraw=hidraw
+        )
+        numbers = itertools.count(FIRST_DYNAMIC)
+        return replace(
+            adapter,
+            number=next(n for n in numbers if n not in self._adapters),
+            name=name,
+            path=str((hid or parent).relative_to(self.sys / "devices")),
+        )
 
     def add_adapter(self, adapter: Adapter) -> None:
         """Add an I2C adapter."""

@@ -21,7 +21,7 @@ from .hidraw import HidrawNode
 from .loop import Loop
 from .serial import SerialNode
 from .sticks import Stick
-from .tree import Place, Tree, short_path
+from .tree import Place, Plugged, Tree, short_path
 
 CONFIGURATION = 1
 GET_DESCRIPTOR, SET_REPORT, STRING = (0x80, 6), (0x21, 9), 3
@@ -77,6 +77,11 @@ class Device:
                 self.bind(number)
         self._plugged_in = True
         self._stream()
+
+    @property
+    def plugged(self) -> Plugged:
+        """Return what sysfs shows of the device."""
+        return self._plugged
 
     @property
     def hidraw(self) -> Path | None:

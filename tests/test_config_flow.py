@@ -55,7 +55,7 @@ async def begin(
 
 
 async def submit(
-    hass: HomeAssistant, form: dict[str, Any], **fields: str
+    hass: HomeAssistant, form: dict[str, Any], **fields: str | bool
 ) -> dict[str, Any]:
     """Submit the form."""
     result: Any = await hass.config_entries.flow.async_configure(
@@ -116,7 +116,9 @@ async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
     assert len(data.pop("trimming_hash")) == 16
     assert data == {
         "kind": "bme280",
+        "driver": "bme280",
         "adapter": "soc/i2c@7e804000",
+        "adapter_name": "soc/i2c@7e804000",
         "address": 0x76,
         "chip": "BME280",
         "quantities": ["temperature", "humidity", "pressure"],
@@ -172,12 +174,11 @@ async def test_nothing_is_there(hass: HomeAssistant, build: Build) -> None:
     ("usb", "bus", "text"),
     [
         ({"model": "pedal 413d"}, None, "does not answer"),
-        ({"firmware": "TEMPerNew_V9.9"}, None, "not known yet: TEMPerNew_V9.9"),
         (None, PINS | {"node": False}, "i2c-dev"),
         (None, MAINBOARD | {"node": False}, "no I2C bus"),
         (None, PINS | {"held": {"0x76": "bmp280"}}, "driver of the kernel"),
         (None, PINS | {"chips": []}, "No chip answers"),
-        (None, PINS | {"chips": [CHIP | {"chip_id": "0x61"}]}, "BME680"),
+        (None, PINS | {"chips": [CHIP | {"chip_id": "0x50"}]}, "BMP388"),
         (None, PINS | {"chips": [CHIP | {"chip_id": "0xff"}]}, "Check the wiring"),
         (None, PINS | {"fault": "timeout"}, "pull-up"),
     ],
@@ -587,3 +588,92 @@ async def test_options_out_of_range(
     typed |= {"humidity_offset": 1.25, field: 10 if field == "interval" else 1.0}
     result = await hass.config_entries.options.async_configure(form["flow_id"], typed)
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+UNKNOWN = GOLD | {"firmware": "TEMPerNew_V9.9"}
+
+
+async def test_unknown_firmware(hass: HomeAssistant, build: Build) -> None:
+    """A stick that is not in the table is asked once its owner says what it is."""
+    machine = build(UNKNOWN)
+    form = await begin(hass)
+    assert choices(form) == {GOLD_PLACE: "TEMPerNew_V9.9, USB port 1.4 (0000:00:14.0)"}
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert form["step_id"] == "unknown_firmware"
+    assert form["description_placeholders"]["firmware"] == "TEMPerNew_V9.9"
+    assert machine.stick("gold").commands == {"firmware": 1}
+    form = await submit(hass, form, thermometer=True)
+    assert form["step_id"] == "shape"
+    assert form["description_placeholders"]["reports"] == "80 80 07 c3 4e 20 00 00"
+    selector = form["data_schema"].schema["shape"]
+    assert {o["value"]: o["label"] for o in selector.config["options"]} == {
+        "one_100th": "19.87 °C: one sensor, in 1/100 °C",
+        "two_100th_optional": "19.87 °C: internal and external sensor in 1/100 °C, "
+        "silent without the external one",
+    }
+    result = await submit(hass, form, shape="one_100th")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["title"] == "TEMPerNew_V9.9"
+    assert result["data"] == {
+        "kind": "usb",
+        "driver": "temper",
+        "controller": CONTROLLER,
+        "ports": "1.4",
+        "firmware": "TEMPerNew_V9.9",
+        "model": "TEMPerNew_V9.9",
+        "quantities": ["temperature"],
+        "shape": "one_100th",
+    }
+    assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")
+
+
+async def test_unknown_firmware_of_a_pedal(hass: HomeAssistant, build: Build) -> None:
+    """What its owner does not call a thermometer is sent nothing more."""
+    machine = build(UNKNOWN)
+    form = await submit(hass, await begin(hass), device=GOLD_PLACE)
+    result = await submit(hass, form, thermometer=False)
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "no_thermometer"
+    assert machine.stick("gold").commands == {"firmware": 1}
+
+
+async def test_unknown_answer(hass: HomeAssistant, build: Build) -> None:
+    """An answer that fits nothing is shown for a report, and nothing is set up."""
+    build(UNKNOWN | {"reports": ["80 77 01 02 03 04 05 06"]})
+    form = await submit(hass, await begin(hass), device=GOLD_PLACE)
+    result = await submit(hass, form, thermometer=True)
+    assert result["reason"] == "no_shape"
+    quoted = result["description_placeholders"]
+    assert quoted["reports"] == "80 77 01 02 03 04 05 06"
+    assert quoted["issues"].startswith("https://")
+
+
+async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) -> None:
+    """Whatever fails on the way is said, and can be tried again."""
+    machine = build(UNKNOWN)
+    form = await submit(hass, await begin(hass), device=GOLD_PLACE)
+    machine.stick("gold").fail("timeout", on="values")
+    form = await submit(hass, form, thermometer=True)
+    assert "does not answer" in problem(form)
+    machine.stick("gold").clear()
+    form = await submit(hass, form, thermometer=True)
+    machine.stick("gold").fail("zero", on="values")
+    form = await submit(hass, form, shape="one_100th")
+    assert "no reading" in problem(form)
+    machine.stick("gold").clear()
+    result = await submit(hass, form, shape="one_100th")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_unknown_firmware_without_a_node(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A stick that only libusb can ask gets the same forms."""
+    build(UNKNOWN | {"hidraw_nodes": False})
+    form = await submit(hass, await begin(hass), device=GOLD_PLACE)
+    assert form["step_id"] == "unknown_firmware"
+    assert form["description_placeholders"]["firmware"] == "TEMPerNew_V9.9"
+    form = await submit(hass, form, thermometer=True)
+    result = await submit(hass, form, shape="one_100th")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")

@@ -187,7 +187,7 @@ async def test_another_chip_at_the_address(
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.state is ConfigEntryState.SETUP_RETRY
     assert entry.error_reason_translation_key == "chip_changed"
-    issue_id = f"device_changed_{entry.entry_id}"
+    issue_id = f"device_{entry.entry_id}"
     assert issue_registry.async_get_issue(DOMAIN, issue_id)
     chip.calibration = own
     await hass.config_entries.async_reload(entry.entry_id)
@@ -207,7 +207,7 @@ async def test_issue_goes_with_its_entry(
     await hass.config_entries.async_unload(entry.entry_id)
     build(GOLD | {"model": "TEMPerGold_V3.3"})
     await hass.config_entries.async_setup(entry.entry_id)
-    issue = (DOMAIN, f"device_changed_{entry.entry_id}")
+    issue = (DOMAIN, f"device_{entry.entry_id}")
     assert issue in issue_registry.issues
     await hass.config_entries.async_remove(entry.entry_id)
     assert issue not in issue_registry.issues

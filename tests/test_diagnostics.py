@@ -49,3 +49,7 @@ async def test_diagnostics_of_a_failing_stick(
     assert found["raw"] == {"reports": "00 00 00 00 00 00 00 00"}
     assert not found["last_poll_succeeded"]
     assert "is no reading" in found["last_error"]
+    assert found["usb_device"]["id"] == "1a86:e025"
+    machine.unplug("gold")
+    found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found["usb_device"] is None

@@ -17,6 +17,7 @@ import usb.backend.libusb1
 import usb.core
 import usb.util
 
+from emulation.bme680 import Bme680
 from emulation.chips import CALIBRATIONS, DATA, Calibration, Chip, codes
 from emulation.i2c import Message
 from emulation.machine import Machine, scratch
@@ -137,6 +138,28 @@ def test_humidity_is_skipped_after_a_brown_out() -> None:
     assert registers(chip, 0xFD, 2) == b"\x80\x00"
 
 
+def test_bme680() -> None:
+    """It converts once, calls that new, and ignores what is written meanwhile."""
+    chip = Bme680({"name": "chip", "chip_id": "0x61", "variant": 1})
+    assert registers(chip, 0xD0, 1) + registers(chip, 0xF0, 1) == b"\x61\x01"
+    assert registers(chip, 0x1D, 10) == bytes.fromhex("00008000008000008000")
+    chip.write(bytes((0x72, 0x01, 0x74, 0x25, 0x72, 0x05)))
+    status, limit = registers(chip, 0x1D, 1)[0], now() + 1
+    assert (status, registers(chip, 0x74, 1)) == (0x20, b"\x25")
+    while not (status := registers(chip, 0x1D, 1)[0]) & 0x80:
+        assert now() < limit
+    assert (status, registers(chip, 0x72, 3)) == (0x80, b"\x01\x00\x24")
+    assert registers(chip, 0x25, 2) != b"\x80\x00"
+    assert chip.counters == {"conversions": 1, "heated": 0}
+    chip.write(bytes((0x71, 0x20, 0x74, 0x25)))
+    end = now() + 0.02
+    while now() < end:
+        assert registers(chip, 0x1D, 1) == b"\x20"
+    chip.write(bytes((0xE0, 0xB6)))
+    assert chip.counters["resets"] == 1
+    assert registers(chip, 0x70, 6) == bytes(6)
+
+
 @pytest.mark.parametrize("fault", ["stuck", "lost-trigger", "nodata"])
 def test_conversion_faults(fault: str) -> None:
     """A conversion that does not end, does not begin, or gives nothing."""
@@ -147,7 +170,8 @@ def test_conversion_faults(fault: str) -> None:
     assert (status & 0x08, control) == ((0, 0) if fault == "lost-trigger" else (8, 37))
     end = now() + 0.012
     while now() < end:
-        status = registers(chip, 0xF3, 1)[0]
+        registers(chip, 0xF3, 1)
+    status = registers(chip, 0xF3, 1)[0]
     assert status & 0x08 == (8 if fault == "stuck" else 0)
     assert registers(chip, DATA, 8) == bytes.fromhex("8000008000008000")
     assert convert(chip) != (0x80000, 0x80000, 0x8000)
@@ -442,11 +466,14 @@ def test_machine_that_cannot_be_emulated(
 
 
 def test_what_comes_with_the_next_start(tmp_path: Path) -> None:
-    """A device more in the file is no reason to end."""
+    """A device more in the file, or another kind of chip, is no reason to end."""
     bus: dict[str, Any] = {"bus": 1, "chips": [{"name": "b", "address": "0x76"}]}
     more = {"bus": 1, "chips": [*bus["chips"], {"name": "c", "address": "0x77"}]}
     with Machine({"usb": [GOLD], "i2c": [bus]}, tmp_path) as machine:
         machine.reload(
             {"usb": [GOLD, GOLD | {"name": "more"}], "i2c": [more, more | {"bus": 2}]}
         )
+        other = {"bus": 1, "chips": [bus["chips"][0] | {"chip_id": "0x61"}]}
+        machine.reload({"i2c": [other]})
+        assert machine.chip("b").chip_id == 0x60
         assert machine.stick("gold").values["temperature"] == GOLD["temperature"]

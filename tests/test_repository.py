@@ -15,6 +15,7 @@ from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
 from custom_components.temperature_logger.drivers.families import USB_IDS
+from custom_components.temperature_logger.issues import REPAIRS, STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
     CONF_PROBE,
     FACTORS,
@@ -22,7 +23,6 @@ from custom_components.temperature_logger.options_flow import (
     OFFSETS,
     PROBE_QUANTITIES,
 )
-from custom_components.temperature_logger.repairs import REPAIRABLE
 from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS
 
@@ -83,7 +83,8 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
-    assert set(texts["issues"]) == {*REPAIRABLE, *Shortfall}
+    keys = {repair.key for repair in REPAIRS.values()}
+    assert set(texts["issues"]) == {*keys, STICK_MOVED, *Shortfall}
 
 
 def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
@@ -92,9 +93,12 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
     for fault in Fault:
         message = texts["exceptions"][fault]["message"]
         assert placeholders(message) <= given.get(fault, set()) | ALWAYS, fault
-    for fault in REPAIRABLE:
-        for text in leaves(texts["issues"][fault]):
-            assert placeholders(text) <= given[fault] | ALWAYS | {"device"}, fault
+    for fault, repair in REPAIRS.items():
+        allowed = given.get(fault, set()) | ALWAYS | {"device"}
+        assert all(
+            placeholders(text) <= allowed
+            for text in leaves(texts["issues"][repair.key])
+        ), fault
 
 
 def test_no_text_is_blank(texts: dict[str, Any]) -> None:
@@ -159,6 +163,5 @@ def test_manifest_is_ordered_and_true() -> None:
     assert keys == ["domain", "name", *sorted(set(keys) - {"domain", "name"})]
     assert manifest["domain"] == const.DOMAIN
     rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
-    todo = [name for name, rule in rules.items() if "todo" in str(rule)]
-    assert todo == ["discovery", "discovery-update-info"]
-    assert manifest["quality_scale"] == "silver"
+    assert not [name for name, rule in rules.items() if "todo" in str(rule)]
+    assert manifest["quality_scale"] == "platinum"

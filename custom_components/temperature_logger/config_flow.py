@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from itertools import chain, count
-from typing import Any, override
+from typing import TYPE_CHECKING, Any, override
 
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
@@ -14,34 +14,52 @@ from homeassistant.config_entries import (
 from homeassistant.const import CONF_DEVICE
 from homeassistant.core import callback
 from homeassistant.helpers.selector import (
+    BooleanSelector,
     SelectOptionDict,
     SelectSelector,
     SelectSelectorConfig,
     SelectSelectorMode,
 )
 from homeassistant.helpers.translation import async_get_translations
+from homeassistant.helpers.typing import DiscoveryInfoType
+from homeassistant.loader import async_get_loaded_integration
 import voluptuous as vol
 
 from .const import (
     CONF_ADAPTER,
+    CONF_FIRMWARE,
     CONF_KIND,
     CONF_QUANTITIES,
+    CONF_SHAPE,
+    CONF_THERMOMETER,
     DOMAIN,
     KIND_BME280,
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .discovery import ADDRESSES, Found, Hint, Problem, async_search
+from .discovery import (
+    ADDRESSES,
+    Candidate,
+    Found,
+    Hint,
+    Problem,
+    async_search,
+    async_survey,
+)
 from .drivers import (
+    QUANTITIES,
     DriverError,
     Fault,
+    Reading,
     i2c_place,
     in_order,
     within_deadline,
     without_probes,
 )
+from .drivers.layouts import plausible
 from .kinds import async_make_driver, place
 from .options_flow import OptionsFlow
+from .units import UNITS, base
 
 
 class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -51,8 +69,10 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
 
     def __init__(self) -> None:
         """Begin without a search."""
+        self._candidate: Candidate | None = None
         self._chosen: set[str] = set()
         self._found = Found()
+        self._reports: list[bytes] = []
 
     @staticmethod
     @callback
@@ -102,7 +122,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             picked = user_input[CONF_DEVICE]
             self._chosen |= {picked} & {a.key for a in self._found.adapters}
             if picked not in self._chosen:
-                result = await self._async_take(picked)
+                result = await self._async_picked(picked)
                 if not isinstance(result, str):
                     return result
                 problem = result
@@ -128,12 +148,140 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             },
         )
 
-    async def _async_take(self, picked: str) -> ConfigFlowResult | str:
-        """Read the picked device once; return the text of what went wrong, if so."""
+    @override
+    async def async_step_integration_discovery(
+        self, discovery_info: DiscoveryInfoType
+    ) -> ConfigFlowResult:
+        """Begin with a stick that was plugged in."""
+        self._candidate = Candidate(**discovery_info)
+        await self.async_set_unique_id(self._candidate.attachment)
+        self._abort_if_unique_id_configured()
+        self.context["title_placeholders"] = {"name": self._candidate.label}
+        if not self._candidate.known:
+            return await self.async_step_unknown_firmware()
+        return await self.async_step_discovered()
+
+    async def async_step_discovered(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask whether the stick is to be set up; set it up."""
+        problem = ""
+        if user_input is not None:
+            result = await self._async_take(self._taken)
+            if not isinstance(result, str):
+                return result
+            problem = result
+        self._set_confirm_only()
+        return self._async_form("discovered", {}, problem)
+
+    async def async_step_unknown_firmware(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Have the owner say that it is a thermometer; only then ask it for values."""
+        problem = ""
+        if user_input is not None:
+            if not user_input[CONF_THERMOMETER]:
+                return self.async_abort(
+                    reason="no_thermometer", description_placeholders=self._quoted
+                )
+            try:
+                self._reports = await async_survey(self.hass, self._taken.data)
+                return await self.async_step_shape()
+            except DriverError as err:
+                problem = await self._async_text(
+                    Problem.of(err, place(self._taken.data))
+                )
+        field = vol.Required(CONF_THERMOMETER, default=False)
+        return self._async_form("unknown_firmware", {field: BooleanSelector()}, problem)
+
+    async def async_step_shape(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Have the owner pick what the answer means."""
+        problem = ""
+        if user_input is not None:
+            known = {
+                CONF_FIRMWARE: self._taken.firmware,
+                CONF_SHAPE: user_input[CONF_SHAPE],
+            }
+            candidate = self._taken._replace(data=self._taken.data | known, known=True)
+            result = await self._async_take(candidate)
+            if not isinstance(result, str):
+                return result
+            problem = result
+        readings = plausible(self._reports)
+        if not readings:
+            return self.async_abort(
+                reason="no_shape", description_placeholders=self._quoted
+            )
+        options = [
+            SelectOptionDict(
+                value=shape, label=await self._async_shape_label(shape, reading)
+            )
+            for shape, reading in readings.items()
+        ]
+        field = vol.Required(CONF_SHAPE)
+        return self._async_form("shape", {field: _list_selector(options)}, problem)
+
+    @property
+    def _taken(self) -> Candidate:
+        """The device that the forms are about."""
+        if TYPE_CHECKING:
+            assert self._candidate is not None
+        return self._candidate
+
+    @property
+    def _quoted(self) -> dict[str, str]:
+        """What the texts about one device quote."""
+        integration = async_get_loaded_integration(self.hass, DOMAIN)
+        return {
+            "device": self._taken.label,
+            "firmware": self._taken.firmware or "",
+            "issues": integration.issue_tracker or "",
+            "reports": " / ".join(report.hex(" ") for report in self._reports),
+        }
+
+    def _async_form(
+        self, step_id: str, fields: dict[vol.Marker, Any], problem: str
+    ) -> ConfigFlowResult:
+        """Show a form about one device."""
+        return self.async_show_form(
+            step_id=step_id,
+            data_schema=vol.Schema(fields),
+            errors={"base": "not_readable"} if problem else {},
+            description_placeholders=self._quoted | {"problem": problem},
+        )
+
+    async def _async_shape_label(self, shape: str, reading: Reading) -> str:
+        """Return what an answer may mean, with its values."""
+        texts = await async_get_translations(
+            self.hass, self.hass.config.language, "selector", {DOMAIN}
+        )
+        values = ", ".join(
+            f"{value:.2f} {UNITS[base(quantity)]}"
+            for quantity in QUANTITIES
+            if (value := getattr(reading, quantity)) is not None
+        )
+        name = texts[f"component.{DOMAIN}.selector.shape.options.{shape}"]
+        return f"{values}: {name}"
+
+    async def _async_picked(self, picked: str) -> ConfigFlowResult | str:
+        """Go on with the picked device; return the text of what went wrong, if so."""
         candidate = next(c for c in self._found.candidates if c.attachment == picked)
-        await self.async_set_unique_id(candidate.attachment)
+        # It may be offered under "Discovered", too; that offer ends with this flow.
+        await self.async_set_unique_id(candidate.attachment, raise_on_progress=False)
         if self._entry is None or self._entry.unique_id != candidate.attachment:
             self._abort_if_unique_id_configured()
+        return await self._async_take(candidate)
+
+    async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | str:
+        """Read a device once and set it up; return the text of what went wrong, if so.
+
+        A stick with an unknown firmware is not read before its owner agreed.
+        """
+        self._candidate = candidate
+        if not candidate.known:
+            return await self.async_step_unknown_firmware()
         driver = async_make_driver(self.hass, candidate.data)
         try:
             await within_deadline(driver.read())
@@ -141,12 +289,18 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             data[CONF_QUANTITIES] = list(driver.quantities)
             model = driver.identity.model
         except DriverError as err:
+            if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
+                firmware = err.details["firmware"]
+                return await self._async_take(
+                    candidate._replace(firmware=firmware, known=False)
+                )
             return await self._async_text(Problem.of(err, place(candidate.data)))
         finally:
             with suppress(DriverError):
                 await within_deadline(driver.close())
         if self._entry is not None:
             return await self._async_move(self._entry, data)
+        self._abort_if_unique_id_configured()  # Meanwhile, in another window.
         return self.async_create_entry(title=self._title(model), data=data)
 
     async def _async_missing_chip(self, key: str) -> str:
@@ -228,8 +382,14 @@ def _pick_schema(options: list[SelectOptionDict]) -> vol.Schema:
     """Return the form with the list; empty where there is nothing to pick."""
     if not options:
         return vol.Schema({})
-    selector = SelectSelector(
+    first = options[0]["value"]
+    return vol.Schema(
+        {vol.Required(CONF_DEVICE, default=first): _list_selector(options)}
+    )
+
+
+def _list_selector(options: list[SelectOptionDict]) -> SelectSelector:
+    """Return a list that shows all it has."""
+    return SelectSelector(
         SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
     )
-    first = options[0]["value"]
-    return vol.Schema({vol.Required(CONF_DEVICE, default=first): selector})

@@ -9,6 +9,7 @@ DOMAIN: Final = "temperature_logger"
 LOGGER: Final = logging.getLogger(__package__)
 
 CONF_ADAPTER: Final = "adapter"
+CONF_ADAPTER_NAME: Final = "adapter_name"
 CONF_CALIBRATION: Final = "calibration"
 CONF_CONTROLLER: Final = "controller"
 CONF_DRIVER: Final = "driver"
@@ -19,6 +20,8 @@ CONF_KIND: Final = "kind"
 CONF_OFFSET: Final = "offset"
 CONF_PORTS: Final = "ports"
 CONF_QUANTITIES: Final = "quantities"
+CONF_SHAPE: Final = "shape"
+CONF_THERMOMETER: Final = "thermometer"
 CONF_TRIMMING_HASH: Final = "trimming_hash"
 
 KIND_BME280: Final = "bme280"

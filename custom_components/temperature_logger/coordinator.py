@@ -19,8 +19,8 @@ from .const import (
     RETRY,
 )
 from .drivers import DriverError, Reading, in_order, within_deadline
+from .issues import async_update_issue
 from .kinds import async_make_driver, place
-from .repairs import async_update_issue
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -69,6 +69,15 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         self._remember(self.driver.quantities)
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
+
+    async def async_look_again(self, *, come: bool) -> None:
+        """Read at once, as the device was just plugged in or pulled out."""
+        self._failures = 0
+        if come or self.last_update_success:
+            await self.async_refresh()
+        if come and not self.last_update_success:
+            # What was open was the device that is gone; now it is closed.
+            await self.async_refresh()
 
     @callback
     def _remember(self, quantities: tuple[str, ...]) -> None:

@@ -4,13 +4,22 @@ from typing import Any
 
 from homeassistant.core import HomeAssistant
 
-from .const import CONF_QUANTITIES
+from .const import (
+    CONF_CONTROLLER,
+    CONF_KIND,
+    CONF_PORTS,
+    CONF_QUANTITIES,
+    KIND_USB,
+)
 from .coordinator import TemperatureLoggerConfigEntry
-from .drivers import Reading
+from .drivers import DriverError, Reading, within_deadline
+from .drivers.families import USB_IDS
+from .drivers.sysfs import usb_device
+from .kinds import async_lane
 
 
 async def async_get_config_entry_diagnostics(
-    hass: HomeAssistant,  # noqa: ARG001 - Home Assistant's own signature.
+    hass: HomeAssistant,
     entry: TemperatureLoggerConfigEntry,
 ) -> dict[str, Any]:
     """Return the device, its last reading and what that was made from.
@@ -31,6 +40,32 @@ async def async_get_config_entry_diagnostics(
         "raw": coordinator.driver.raw,
         "reading": _values(entry, coordinator.data),
         "reading_before_calibration": _values(entry, raw) if raw else None,
+        "usb_device": await _async_usb_device(hass, entry),
+    }
+
+
+async def _async_usb_device(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+) -> dict[str, Any] | None:
+    """Return what the kernel tells of a USB device, if it is there."""
+    if entry.data[CONF_KIND] != KIND_USB:
+        return None
+    place = entry.data[CONF_CONTROLLER], entry.data[CONF_PORTS]
+    try:
+        device = await within_deadline(
+            async_lane(hass).run(usb_device, *place, USB_IDS)
+        )
+    except DriverError:
+        return None
+    return {
+        "id": f"{device.vendor_id:04x}:{device.product_id:04x}",
+        "manufacturer": device.manufacturer,
+        "product": device.product,
+        "interfaces": [
+            interface._asdict()
+            | {"report_descriptor": interface.report_descriptor.hex(" ")}
+            for interface in device.interfaces
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import (
     CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
     CONF_KIND,
@@ -25,23 +26,31 @@ from .const import (
 from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadline
 from .drivers.families import Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
-from .kinds import async_import_drivers, async_lane, attachment, place
+from .kinds import (
+    EntryData,
+    async_import_drivers,
+    async_lane,
+    attachment,
+    driver_name,
+    place,
+)
 
 if TYPE_CHECKING:
-    from .drivers.bme280 import Chip
+    from .drivers.bosch import Chip
 
 type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
 
-# The addresses of a BME280, and with it the only ones that are looked at.
+# The addresses of Bosch's chips, and with it the only ones that are looked at.
 ADDRESSES: Final = (0x76, 0x77)
-# The drivers that ask what a device is.
-SEARCHED: Final = ("bme280", "temper")
+# The modules that ask what a device is.
+SEARCHED: Final = ("bosch", "temper")
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
 BUS_FAULTS: Final = {
+    Fault.BUS_DISABLED,
     Fault.BUS_NO_NODE,
     Fault.BUS_NOT_FOUND,
     Fault.HANGING,
@@ -59,6 +68,10 @@ class Candidate(NamedTuple):
     model: str
     asked: bool = True
     """Whether it said itself what it is."""
+    firmware: str | None = None
+    """What it said, if it has a firmware that says something."""
+    known: bool = True
+    """Whether what it said is in the table."""
 
     @property
     def attachment(self) -> str:
@@ -105,8 +118,8 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     """The places on searched buses where no chip answers."""
-    owned: bool = False
-    """Whether something is where a device was set up."""
+    owned: set[str] = field(default_factory=set)
+    """The places of devices that are set up, where something is now."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -143,6 +156,7 @@ async def _async_search(
     if not found.candidates:
         found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
+    await async_import_drivers(hass, {driver_name(c.data) for c in found.candidates})
     return found
 
 
@@ -193,10 +207,10 @@ async def _async_ask(
     found: Found,
 ) -> None:
     """Find out what a device is."""
-    from .drivers.layouts import layouts_of
+    from .drivers.layouts import firmware_name, layouts_of
 
     if device.attachment in owned:
-        found.owned = True
+        found.owned.add(device.attachment)
         return
     data = {
         CONF_KIND: KIND_USB,
@@ -222,10 +236,13 @@ async def _async_ask(
         found.problems.append(Problem.of(answer, device.place))
     elif layouts := layouts_of(answer, device.product):
         models = " / ".join(row.model for row in layouts)
-        found.candidates.append(Candidate(data=data, model=models))
+        found.candidates.append(Candidate(data=data, model=models, firmware=answer))
     else:
-        err = DriverError(Fault.UNKNOWN_FIRMWARE, firmware=answer)
-        found.problems.append(Problem.of(err, device.place))
+        found.candidates.append(
+            Candidate(
+                data=data, model=firmware_name(answer), firmware=answer, known=False
+            )
+        )
 
 
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
@@ -247,6 +264,17 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
                 return err  # It was not asked.
             asked[plug] = DriverError(err.fault, **err.details)
     return asked[plug]
+
+
+async def async_survey(hass: HomeAssistant, data: EntryData) -> list[bytes]:
+    """Return what a stick with an unknown firmware answers, once its owner agreed.
+
+    Raises DriverError if it does not answer.
+    """
+    from .drivers.temper import Temper
+
+    stick = Temper(_async_lane(hass), data[CONF_CONTROLLER], data[CONF_PORTS])
+    return await within_deadline(stick.survey())
 
 
 async def _async_probe(
@@ -272,10 +300,11 @@ async def _async_probe(
         data = {
             CONF_KIND: KIND_BME280,
             CONF_ADAPTER: adapter.key,
+            CONF_ADAPTER_NAME: adapter.label,
             CONF_ADDRESS: address,
         }
-        if attachment(data) in owned:
-            found.owned = True
+        if (where := attachment(data)) in owned:
+            found.owned.add(where)
             continue
         try:
             chip = await within_deadline(lane.run(_chip, adapter, address))
@@ -287,6 +316,7 @@ async def _async_probe(
             if err.fault in BUS_FAULTS:
                 return
         else:
+            data[CONF_DRIVER] = chip.driver
             found.candidates.append(Candidate(data=data, model=chip.model))
 
 
@@ -302,6 +332,6 @@ def _adapters() -> list[I2cAdapter]:
 
 def _chip(adapter: I2cAdapter, address: int) -> Chip:
     """Read a chip's id; blocks."""
-    from .drivers.bme280 import probe
+    from .drivers.bosch import probe
 
     return probe(adapter, address)

@@ -1,7 +1,7 @@
 """The kinds of devices and what sets each up."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import Event, HomeAssistant
@@ -10,11 +10,13 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import (
     CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
     CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
+    CONF_SHAPE,
     CONF_TRIMMING_HASH,
     DOMAIN,
     KIND_BME280,
@@ -26,9 +28,13 @@ from .drivers import (
     Workers,
     i2c_attachment,
     i2c_place,
+    i2c_port,
     usb_attachment,
     usb_place,
 )
+
+if TYPE_CHECKING:
+    from .drivers.bosch import BoschChip
 
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
@@ -45,6 +51,8 @@ class Kind(NamedTuple):
     """The driver where the entry names none."""
     place: Callable[[EntryData], str]
     """The place for people."""
+    port: Callable[[EntryData], str]
+    """What its plug or bus is called by the watch: it comes and goes with that."""
 
 
 def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
@@ -57,18 +65,32 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
         model=data.get(CONF_MODEL),
+        shape=data.get(CONF_SHAPE),
         on_gone=on_gone,
     )
 
 
 def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
-    """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    """Return the driver of a BME280 or BMP280."""
     from .drivers.bme280 import Bme280
 
-    return Bme280(
+    return _make_chip(Bme280, lane, data)
+
+
+def _make_bme680(lane: Lane, data: EntryData, _: OnGone) -> Driver:
+    """Return the driver of a BME680 or BME688."""
+    from .drivers.bme680 import Bme680
+
+    return _make_chip(Bme680, lane, data)
+
+
+def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
+    """Return the driver of a chip, which nobody can tell is gone but by asking."""
+    return kind(
         lane,
         data[CONF_ADAPTER],
         data[CONF_ADDRESS],
+        adapter_name=data.get(CONF_ADAPTER_NAME),
         trimming_hash=data.get(CONF_TRIMMING_HASH),
     )
 
@@ -131,17 +153,23 @@ _KINDS: Final = {
     KIND_BME280: Kind(
         attachment=lambda data: i2c_attachment(data[CONF_ADAPTER], data[CONF_ADDRESS]),
         driver="bme280",
-        place=lambda data: i2c_place(data[CONF_ADAPTER], data[CONF_ADDRESS]),
+        # The name is remembered, as there is no place to read it from without adapter.
+        place=lambda data: i2c_place(
+            data.get(CONF_ADAPTER_NAME, data[CONF_ADAPTER]), data[CONF_ADDRESS]
+        ),
+        port=lambda data: i2c_port(data[CONF_ADAPTER]),
     ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
         driver="temper",
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
+        port=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
 }
 # By the name of the driver's module, which is imported only where it is needed.
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
+    "bme680": _make_bme680,
     "diamex": _make_diamex,
     "gotemp": _make_gotemp,
     "hidtemper": _make_hidtemper,
@@ -166,6 +194,11 @@ def attachment(data: EntryData) -> str:
 def place(data: EntryData) -> str:
     """Return the place of a device for people."""
     return _KINDS[data[CONF_KIND]].place(data)
+
+
+def port(data: EntryData) -> str:
+    """Return the plug or bus that a device comes and goes with."""
+    return _KINDS[data[CONF_KIND]].port(data)
 
 
 async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:

@@ -1,38 +1,86 @@
-"""Problems that an owner can mend, and that nothing else mends."""
+"""What mends an issue when the owner says so."""
 
 from typing import TYPE_CHECKING, Final
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
+from homeassistant.components.repairs.const import FlowType
+from homeassistant.config_entries import SOURCE_RECONFIGURE, ConfigEntry
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
+import voluptuous as vol
 
-from .const import DOMAIN
-from .drivers import DriverError, Fault
-from .kinds import place
+from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
+from .issues import CONF_ENTRY, STICK_MOVED
+from .kinds import attachment
 
-if TYPE_CHECKING:
-    from .coordinator import TemperatureLoggerConfigEntry
+type IssueData = dict[str, str | int | float | None]
 
-# Another device stands where the entry's was: nothing will be read until the owner
-# says which one is meant.
-REPAIRABLE: Final = {Fault.CHIP_CHANGED, Fault.STICK_CHANGED}
+CONTINUED: Final = "continued"
+GONE: Final = "gone"
+TAKEN: Final = "taken"
 
 
-@callback
-def async_update_issue(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, err: DriverError | None
-) -> None:
-    """Raise the issue of a device, or clear it."""
-    issue_id = f"device_changed_{entry.entry_id}"
-    if err is None or err.fault not in REPAIRABLE:
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
-        return
-    ir.async_create_issue(
-        hass,
-        DOMAIN,
-        issue_id,
-        is_fixable=False,
-        severity=ir.IssueSeverity.ERROR,
-        translation_key=err.fault,
-        translation_placeholders=err.details
-        | {"device": entry.title, "place": place(entry.data)},
-    )
+class DeviceRepairFlow(RepairsFlow):
+    """Asks before it does anything."""
+
+    def __init__(self, entry_id: str) -> None:
+        """Name the entry of the device."""
+        self._entry_id = entry_id
+
+    async def async_step_init(self, _: object = None) -> RepairsFlowResult:
+        """Begin with the question."""
+        return await self.async_step_confirm()
+
+    async def async_step_confirm(
+        self, user_input: dict[str, str] | None = None
+    ) -> RepairsFlowResult:
+        """Say what is to be done; do it once the owner agrees."""
+        entry = self.hass.config_entries.async_get_entry(self._entry_id)
+        if entry is None:  # It was deleted meanwhile.
+            return self.async_abort(reason=GONE)
+        if user_input is not None:
+            return await self._async_mend(entry)
+        issue = ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
+        return self.async_show_form(
+            step_id="confirm",
+            data_schema=vol.Schema({}),
+            description_placeholders=issue.translation_placeholders if issue else None,
+        )
+
+    async def _async_mend(self, entry: ConfigEntry) -> RepairsFlowResult:
+        """Go on in the form for the device's place; reading it clears the issue."""
+        form = await self.hass.config_entries.flow.async_init(
+            DOMAIN,
+            context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id},
+        )
+        return self.async_abort(
+            reason=CONTINUED, next_flow=(FlowType.CONFIG_FLOW, form["flow_id"])
+        )
+
+
+class MovedRepairFlow(DeviceRepairFlow):
+    """Lets an entry follow its device."""
+
+    async def _async_mend(self, entry: ConfigEntry) -> RepairsFlowResult:
+        """Put the new place into the entry; its entities and history stay."""
+        if TYPE_CHECKING:
+            assert self.data is not None
+        place = {key: self.data[key] for key in (CONF_CONTROLLER, CONF_PORTS)}
+        data = {**entry.data, **place}
+        unique_id = attachment(data)
+        entries = self.hass.config_entries
+        if entries.async_entry_for_domain_unique_id(DOMAIN, unique_id):
+            return self.async_abort(reason=TAKEN)
+        entries.async_update_entry(entry, unique_id=unique_id, data=data)
+        entries.async_schedule_reload(entry.entry_id)
+        return self.async_create_entry(data={})
+
+
+async def async_create_fix_flow(
+    hass: HomeAssistant,  # noqa: ARG001 - Home Assistant's own signature.
+    issue_id: str,
+    data: IssueData | None,
+) -> RepairsFlow:
+    """Return the flow that mends an issue of a device."""
+    flow = MovedRepairFlow if issue_id.startswith(STICK_MOVED) else DeviceRepairFlow
+    return flow(str((data or {}).get(CONF_ENTRY)))

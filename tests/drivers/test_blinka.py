@@ -70,9 +70,9 @@ else:
     blinka = importlib.util.module_from_spec(spec)
     sys.modules["blinka"] = blinka
     spec.loader.exec_module(blinka)
-    libraries = blinka.import_blinka()
-    assert libraries.bme280.__name__ == "Adafruit_BME280"
-    assert libraries.bus.__name__ == "I2C"
+    assert blinka.import_bus().__name__ == "I2C"
+    assert "adafruit_bme280" not in sys.modules
+    assert blinka.import_bme280().bme280.__name__ == "Adafruit_BME280"
 assert dict(os.environ) == before
 assert "board" not in sys.modules
 """
@@ -138,4 +138,5 @@ def test_digitalio_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_import_again() -> None:
     """The libraries are imported once."""
-    assert blinka.import_blinka() == blinka.import_blinka()
+    assert blinka.import_bus() is blinka.import_bus()
+    assert blinka.import_bme280() == blinka.import_bme280()

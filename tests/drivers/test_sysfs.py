@@ -11,8 +11,6 @@ import pytest
 from custom_components.temperature_logger.drivers import (
     DeviceNotFoundError,
     Fault,
-    i2c_attachment,
-    i2c_place,
     sysfs,
     usb_place,
 )
@@ -201,18 +199,13 @@ def adapter(bus: int = 1, **spec: object) -> dict[str, Any]:
             True,
         ),
         (
-            {"path": f"{FIRST}/usb1/1-1/1-1.3/1-1.3:1.0", "adapter": "MCP2221"},
-            f"{FIRST}-1.3",
-            True,
-        ),
-        (
             {"path": f"{FIRST}/0000:02:00.0", "adapter": "NVIDIA i2c adapter 1"},
             f"{FIRST}/0000:02:00.0/NVIDIA i2c adapter 1",
             False,
         ),
         ({"path": "", "adapter": "SMBus stub driver"}, "SMBus stub driver", False),
     ],
-    ids=["device tree", "usb", "mainboard", "no parent"],
+    ids=["device tree", "mainboard", "no parent"],
 )
 def test_adapter_key(
     build: Build, spec: dict[str, Any], key: str, *, expected: bool
@@ -220,13 +213,130 @@ def test_adapter_key(
     """An adapter is known by where it is, not by its number."""
     machine = build(i2c=[adapter(7, **spec)])
     (found,) = sysfs.i2c_adapters()
-    assert (found.key, found.number) == (key, 7)
+    assert (found.key, found.label, found.number) == (key, key, 7)
+    assert found.plug is None
     assert found.expected is expected
     assert found.node == machine.dev / "i2c-7"
     assert found.has_node
     assert not found.multiplexed
     assert not found.held
     assert sysfs.i2c_adapter(key) == found
+
+
+BRIDGE = "i2c-tiny-usb at bus {bus:03} device {device:03}"
+
+
+def bridge(model: str = "i2c-tiny-usb", **spec: object) -> dict[str, Any]:
+    """Return the spec of a USB device with an I2C bus."""
+    return {"name": "bridge", "model": model, "ports": "1.3", **spec}
+
+
+@pytest.mark.parametrize(
+    ("model", "interface", "name", "shown"),
+    [
+        ("i2c-tiny-usb", 0, BRIDGE, "i2c-tiny-usb"),
+        (
+            "i2c-tiny-usb",
+            0,
+            "CH341 I2C USB bus {bus:03} device {device:03}",
+            "CH341 I2C",
+        ),
+        ("i2c-tiny-usb", 0, "OSIF at bus {bus:03} device {device:03}", "OSIF"),
+        ("i2c-tiny-usb", 0, "dln2-i2c-{bus}-1.3:1.0-0", "dln2-i2c"),
+        ("i2c-tiny-usb", 0, "cx231xx #0-1", "cx231xx"),
+        ("MCP2221", 2, "MCP2221 usb-i2c bridge", "MCP2221 usb-i2c bridge"),
+        ("MCP2221", 2, "MCP2221 usb-i2c bridge on {hidraw}", "MCP2221 usb-i2c bridge"),
+        ("CP2112", 0, "CP2112 SMBus Bridge on {hidraw}", "CP2112 SMBus Bridge"),
+    ],
+)
+def test_usb_adapter(
+    build: Build, model: str, interface: int, name: str, shown: str
+) -> None:
+    """It is known by its port, and called what it is, without what changes."""
+    spec = {"usb": "bridge", "interface": interface, "adapter": name}
+    machine = build(bridge(model), i2c=[adapter(3, **spec)])
+    (found,) = sysfs.i2c_adapters()
+    assert found.key == f"{FIRST}-1.3"
+    assert found.label == f"{shown} at USB port 1.3, 0000:00:14.0"
+    assert found.number == 3
+    assert found.expected
+    assert sysfs.i2c_adapter(found.key) == found
+    assert sysfs.is_as_before(found)
+    machine.replug("bridge")
+    (again,) = sysfs.i2c_adapters()
+    assert (again.key, again.label) == (found.key, found.label)
+    assert again.number == found.number
+    assert not sysfs.is_as_before(found)
+    machine.unplug("bridge")
+    assert not sysfs.is_as_before(again)
+    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
+        sysfs.i2c_adapter(found.key)
+
+
+def test_two_buses_of_one_usb_device(build: Build) -> None:
+    """The second is known by its interface, also while the first is not there."""
+    specs = [adapter(3 + n, usb="bridge", interface=n, adapter=BRIDGE) for n in (0, 1)]
+    machine = build(bridge("two i2c-tiny-usb"), i2c=specs)
+    keys = [f"{FIRST}-1.3", f"{FIRST}-1.3:1"]
+    assert [found.key for found in sysfs.i2c_adapters()] == keys
+    label = "i2c-tiny-usb at USB port 1.3:1, 0000:00:14.0"
+    assert sysfs.i2c_adapter(keys[1]).label == label
+    machine.unplug_bus(3)
+    assert [found.key for found in sysfs.i2c_adapters()] == keys[1:]
+
+
+def test_two_buses_of_one_interface(build: Build) -> None:
+    """Where one interface has several, they are known by their order."""
+    spec = {"usb": "bridge", "interface": 1, "adapter": BRIDGE}
+    specs = [adapter(number, **spec) for number in (3, 4)]
+    build(bridge("two i2c-tiny-usb"), i2c=specs)
+    keys = [f"{FIRST}-1.3:1", f"{FIRST}-1.3:1+1"]
+    assert [found.key for found in sysfs.i2c_adapters()] == keys
+
+
+def test_bus_of_a_whole_usb_device(build: Build) -> None:
+    """Some drivers put the bus below the device, not below its interface."""
+    machine = build(bridge(), i2c=[adapter(3, usb="bridge", adapter=BRIDGE)])
+    link = machine.sys / "bus/i2c/devices/i2c-3"
+    below = link.resolve()
+    link.unlink()
+    link.symlink_to(below.rename(below.parents[1] / "i2c-3"))
+    (found,) = sysfs.i2c_adapters()
+    assert found.key == f"{FIRST}-1.3"
+
+
+def test_usb_adapters_swapped(build: Build) -> None:
+    """Plugged in again in the other order, two adapters keep their places."""
+    machine = build(
+        bridge(name="one", ports="1"),
+        bridge(name="two", ports="2"),
+        i2c=[
+            adapter(3 + n, usb=usb, adapter=BRIDGE)
+            for n, usb in enumerate(("one", "two"))
+        ],
+    )
+    before = {found.key: found.number for found in sysfs.i2c_adapters()}
+    machine.unplug("one")
+    machine.unplug("two")
+    machine.plug("two")
+    machine.plug("one")
+    after = {found.key: found.number for found in sysfs.i2c_adapters()}
+    assert before == {f"{FIRST}-1": 3, f"{FIRST}-2": 4}
+    assert after == {f"{FIRST}-1": 4, f"{FIRST}-2": 3}
+
+
+def test_multiplexer_on_a_usb_adapter(build: Build) -> None:
+    """Its channels are never taken for the adapter, and are left alone."""
+    channel = {"mux": {"bus": 3, "address": "0x70"}, "adapter": "channel 0"}
+    build(
+        bridge(),
+        i2c=[adapter(3, usb="bridge", adapter=BRIDGE), adapter(10, **channel)],
+    )
+    found = {one.number: one for one in sysfs.i2c_adapters()}
+    assert not found[3].multiplexed
+    assert found[10].multiplexed
+    assert found[10].key != found[3].key
+    assert sysfs.i2c_adapter(f"{FIRST}-1.3") == found[3]
 
 
 def test_device_tree_hidden_from_a_container(build: Build) -> None:
@@ -296,16 +406,27 @@ def test_adapter_removed_while_it_is_read(build: Build) -> None:
     assert [found.number for found in sysfs.i2c_adapters()] == [2]
 
 
-def test_adapter_removed(build: Build) -> None:
-    """An adapter that is gone is not found."""
-    machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
+@pytest.mark.parametrize(
+    ("place", "key", "fault"),
+    [
+        (
+            {"of_node": "soc/i2c@7e804000"},
+            "soc/i2c@7e804000",
+            Fault.BUS_DISABLED,
+        ),
+        (
+            {"path": "pci0000:00/0000:00:1f.4"},
+            "pci0000:00/0000:00:1f.4/emulated i2c",
+            Fault.BUS_NOT_FOUND,
+        ),
+    ],
+)
+def test_adapter_removed(
+    build: Build, place: dict[str, str], key: str, fault: Fault
+) -> None:
+    """An adapter that is gone is not found; one of the board's is switched off."""
+    machine = build(i2c=[adapter(1, **place)])
+    assert sysfs.i2c_adapter(key).number == 1
     machine.unplug_bus(1)
-    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
-        sysfs.i2c_adapter("soc/i2c@7e804000")
-
-
-def test_i2c_names() -> None:
-    """A place on a bus has one name for the machine and one for people."""
-    assert i2c_attachment("soc/i2c@7e804000", 0x76) == "i2c-soc/i2c@7e804000-0x76"
-    assert i2c_place("soc/i2c@7e804000", 0x76) == "I2C address 0x76 (soc/i2c@7e804000)"
-    assert i2c_place("x", 0x76, 0x77) == "I2C address 0x76, 0x77 (x)"
+    with pytest.raises(DeviceNotFoundError, match=fault):
+        sysfs.i2c_adapter(key)

@@ -21,7 +21,7 @@ from .readings import (
     rom_of,
     without_probes,
 )
-from .sysfs import i2c_attachment, i2c_place, usb_attachment, usb_place
+from .sysfs import i2c_attachment, i2c_place, i2c_port, usb_attachment, usb_place
 from .workers import Lane, Workers, within_deadline
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Workers",
     "i2c_attachment",
     "i2c_place",
+    "i2c_port",
     "in_order",
     "is_quantity",
     "probe_quantity",

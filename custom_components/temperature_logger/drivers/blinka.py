@@ -24,21 +24,28 @@ NO_BOARD: Final = {
 _ONE_AT_A_TIME: Final = Lock()
 
 
-class Blinka(NamedTuple):
-    """What is used of the libraries."""
+class Bme280Library(NamedTuple):
+    """What is used of adafruit_bme280."""
 
     bme280: type[Adafruit_BME280]
-    bus: type[I2C]
     normal_mode: int
 
 
-def import_blinka() -> Blinka:
-    """Import the libraries; in a worker, as the first time reads many files."""
+def import_bus() -> type[I2C]:
+    """Import Blinka's bus; in a worker, as the first time reads many files."""
     with _ONE_AT_A_TIME, _no_board():
-        from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
+        from adafruit_blinka.microcontroller.generic_linux import i2c
+
+    bus: type[I2C] = i2c.I2C
+    return bus
+
+
+def import_bme280() -> Bme280Library:
+    """Import the library for a BME280, and only for that; in a worker, too."""
+    with _ONE_AT_A_TIME, _no_board():
         from adafruit_bme280 import basic
 
-    return Blinka(bme280=basic.Adafruit_BME280, bus=I2C, normal_mode=basic.MODE_NORMAL)
+    return Bme280Library(bme280=basic.Adafruit_BME280, normal_mode=basic.MODE_NORMAL)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ class Fault(StrEnum):
     ADDRESS_HELD = "address_held"
     BAD_REGISTERS = "bad_registers"
     BAD_REPORT = "bad_report"
+    BUS_DISABLED = "bus_disabled"
     BUS_ERROR = "bus_error"
     BUS_NOT_FOUND = "bus_not_found"
     BUS_NO_NODE = "bus_no_node"

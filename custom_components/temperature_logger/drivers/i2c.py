@@ -7,7 +7,7 @@ from collections.abc import Callable
 import errno
 from typing import TYPE_CHECKING, Final
 
-from .blinka import import_blinka
+from .blinka import import_bus
 from .errors import (
     BadFrameError,
     DeviceAccessError,
@@ -15,7 +15,7 @@ from .errors import (
     DriverError,
     Fault,
 )
-from .sysfs import I2cAdapter
+from .sysfs import I2cAdapter, is_as_before
 
 if TYPE_CHECKING:
     from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 NOT_ACKNOWLEDGED: Final = {errno.EREMOTEIO, errno.ENXIO}
 
 
+class PowerLostError(Exception):
+    """The chip forgot how it was configured, or its adapter was plugged in anew."""
+
+
 class Registers:
-    """The registers of one chip; every call blocks for one transaction."""
+    """The registers of one chip; every call blocks for one transaction.
+
+    A node is held open, but not that of an adapter that can be pulled out: the kernel
+    would wait until it is closed, and let nothing be plugged in or out meanwhile.
+    """
 
     def __init__(self, adapter: I2cAdapter, address: int) -> None:
         """Open the bus.
@@ -39,24 +47,21 @@ class Registers:
             raise DeviceAccessError(Fault.ADDRESS_HELD, address=f"{address:#x}")
         self.adapter = adapter
         self._address = address
-        try:
-            self._bus: I2C = import_blinka().bus(adapter.number)
-        except PermissionError as err:
-            raise DeviceAccessError(
-                Fault.NO_PERMISSION, node=str(adapter.node)
-            ) from err
-        except RuntimeError as err:  # Blinka's word for a node that is not there.
-            raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
-        except OSError as err:
-            if err.errno == errno.ENXIO:  # The node is a leftover.
-                raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
-            raise self._translated(err) from err
+        self._bus: I2C | None = self._opened()
+
+    def rest(self) -> None:
+        """Close the node until the next transaction, if the adapter can be pulled out.
+
+        That transaction raises PowerLostError if the adapter was pulled out meanwhile.
+        """
+        if self.adapter.plug is not None:
+            self._bus = None
 
     def read(self, register: int, length: int) -> bytes:
         """Read consecutive registers in one combined transaction."""
         buffer = bytearray(length)
         self._try(
-            lambda: self._bus.writeto_then_readfrom(
+            lambda bus: bus.writeto_then_readfrom(
                 self._address, bytes((register,)), buffer
             )
         )
@@ -68,22 +73,46 @@ class Registers:
         A write that lost arbitration is not reported by the bus class: what depends
         on it has to be read back.
         """
-        self._try(lambda: self._bus.writeto(self._address, bytes((register, value))))
+        message = bytes((register, value))
+        self._try(lambda bus: bus.writeto(self._address, message))
 
-    def _try(self, transaction: Callable[[], None]) -> None:
+    def _opened(self) -> I2C:
+        """Open the bus."""
+        try:
+            return import_bus()(self.adapter.number)
+        except PermissionError as err:
+            raise DeviceAccessError(
+                Fault.NO_PERMISSION, node=str(self.adapter.node)
+            ) from err
+        except RuntimeError as err:  # Blinka's word for a node that is not there.
+            raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
+        except OSError as err:
+            if err.errno == errno.ENXIO:  # The node is a leftover.
+                raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
+            raise self._translated(err) from err
+
+    def _try(self, transaction: Callable[[I2C], None]) -> None:
         """Run a transaction, once more if the arbitration was lost."""
+        if self._bus is None:
+            if not is_as_before(self.adapter):
+                raise PowerLostError
+            self._bus = self._opened()
         try:
             try:
-                transaction()
+                transaction(self._bus)
             except BlockingIOError:
-                transaction()
+                transaction(self._bus)
         except OSError as err:
-            raise self._translated(err) from err
+            # With its traceback it would keep the node open for as long as it is kept.
+            raise self._translated(err) from err.with_traceback(None)
 
     def _translated(self, err: OSError) -> DriverError:
         """Return what an error of the bus means for the owner."""
         address = f"{self._address:#x}"
-        if err.errno in NOT_ACKNOWLEDGED:
+        if err.errno in NOT_ACKNOWLEDGED or (
+            # Many a USB adapter calls that a time-out, which it need not wait for.
+            err.errno == errno.ETIMEDOUT and self.adapter.plug is not None
+        ):
             return DeviceNotFoundError(Fault.CHIP_NOT_FOUND, address=address)
         if err.errno == errno.EBUSY:
             return DeviceAccessError(Fault.ADDRESS_HELD, address=address)

@@ -11,6 +11,8 @@ public: temper-python, TEMPered, ccwienk/temper, charlieh0tel/temper, ugold(4).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+import re
 from typing import Final, NamedTuple
 
 from .errors import BadFrameError, Fault
@@ -21,6 +23,8 @@ type Formula = Callable[[int, float], float]
 """From a code, and the temperature beside it in °C, to the value."""
 
 VALUE_REPORT: Final = 0x80
+# Up to the version: TEMPerF1.4MPerF1 is TEMPerF1.4.
+VERSIONED: Final = re.compile(r".*?\d\.\d+")
 
 # 200.00 in hundredths: what sticks from 2018 on put where no sensor is. On older
 # ones it would be 78.125 °C; there, too, doubt decides against the value.
@@ -89,6 +93,12 @@ class Layout(NamedTuple):
         rest = firmware.removeprefix(self.firmware)
         # V3.1 is not V3.10.
         return firmware.startswith(self.firmware) and not rest[:1].isdigit()
+
+
+def firmware_name(firmware: str) -> str:
+    """Return a firmware's text without what stood in the stick's buffer before."""
+    found = VERSIONED.match(firmware)
+    return found[0] if found else firmware
 
 
 def decode(reports: list[bytes], layout: Layout) -> Reading:
@@ -414,6 +424,42 @@ LAYOUTS: Final = (
     _row("TEMPer2_V4.1", "TEMPer2", _TWO_OPTIONAL),
     _row("TEMPerHUM_V4.1", "TEMPerHUM", _HUM_85),
 )
+
+
+# What a stick may answer whose firmware is not in the table; its owner picks one.
+SHAPES: Final = {
+    "one_256th": _ONE_FM75,
+    "two_256th": _TWO_FM75,
+    "three_256th": _THREE_FM75,
+    "sht1x": _SHT1X,
+    "si7005": _SI7005,
+    "si7021": _SI7021,
+    "sht20": _SHT20,
+    "one_100th": _GOLD,
+    "one_100th_humidity": _HUM,
+    "probe_100th": _PROBE,
+    "two_100th": _TWO,
+    "two_100th_optional": _TWO_OPTIONAL,
+    "two_100th_humidity": _TWO_WITH_HUMIDITY,
+}
+# TEMPerV1.4 hangs at the next access when it was asked only once: who is not known is
+# asked as it is.
+UNKNOWN_ASKS: Final = 2
+
+
+def layout_of_shape(firmware: str, shape: str) -> Layout:
+    """Return the layout of a stick that is not in the table, as its owner knows it."""
+    name = firmware_name(firmware)
+    return Layout(firmware=name, model=name, reports=SHAPES[shape], asks=UNKNOWN_ASKS)
+
+
+def plausible(reports: list[bytes]) -> dict[str, Reading]:
+    """Return what an answer would mean, by each shape that it fits."""
+    readings: dict[str, Reading] = {}
+    for shape in SHAPES:
+        with suppress(BadFrameError):
+            readings[shape] = decode(reports, layout_of_shape("", shape))
+    return readings
 
 
 def layouts_of(firmware: str, product: str) -> tuple[Layout, ...]:

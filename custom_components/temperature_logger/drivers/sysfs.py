@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+import re
 from threading import Lock
 from typing import NamedTuple
 
@@ -26,6 +27,11 @@ SYS = Path("/sys")
 # another longer than a hundred readers in turn would take.
 PATIENCE = 0.05
 _TURN = Lock()
+# What drivers of USB adapters put behind an adapter's name: numbers of the bus, the
+# device or the hidraw node, which are others at the next plug.
+_NUMBERS = re.compile(
+    r"(?: at| on| USB)? (?:bus|hidraw) ?\d.*|[- ]\d+-[\d.]+:\d.*| #\d.*"
+)
 # What reading says of a device that goes, or comes, at the same time.
 _VANISHED = (LookupError, OSError, ValueError)
 
@@ -86,7 +92,10 @@ class I2cAdapter(NamedTuple):
 
     key: str
     """What identifies the adapter across reboots."""
+    label: str
+    """The adapter, for people."""
     name: str
+    """What its driver calls it; may have numbers in it that change."""
     number: int
     """The N of /dev/i2c-N; changes with probe order."""
     expected: bool
@@ -97,6 +106,10 @@ class I2cAdapter(NamedTuple):
     """Whether i2c-dev made a node of it."""
     held: frozenset[int]
     """The addresses that drivers of the kernel use."""
+    path: Path
+    """Directory of the adapter in sysfs."""
+    plug: int | None
+    """Device number of a USB adapter; another one at each plug."""
 
     @property
     def node(self) -> Path:
@@ -116,7 +129,12 @@ def usb_place(controller: str, ports: str) -> str:
 
 def i2c_attachment(adapter: str, address: int) -> str:
     """Return what identifies a place on I2C."""
-    return f"i2c-{adapter}-{address:#x}"
+    return f"{i2c_port(adapter)}-{address:#x}"
+
+
+def i2c_port(adapter: str) -> str:
+    """Return what identifies a whole bus."""
+    return f"i2c-{adapter}"
 
 
 def i2c_place(adapter: str, *addresses: int) -> str:
@@ -130,9 +148,7 @@ def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
         if _is_usb_device(link.name):
             with suppress(*_VANISHED):
                 path = link.resolve(strict=True)
-                parts = path.relative_to((SYS / "devices").resolve()).parts
-                root = next(i for i, p in enumerate(parts) if _is_root_hub(p))
-                if device := _usb_device(path, "/".join(parts[:root]), ids):
+                if device := _usb_device(path, _controller(path), ids):
                     yield device
 
 
@@ -225,8 +241,17 @@ def i2c_adapter(key: str) -> I2cAdapter:
     with _in_turn():
         adapter = next((adapter for adapter in found if adapter.key == key), None)
     if adapter is None:
-        raise DeviceNotFoundError(Fault.BUS_NOT_FOUND)
+        # Many kinds of boards have nodes of buses that their owner has to enable.
+        known = (SYS / "firmware/devicetree/base" / key).is_dir()
+        raise DeviceNotFoundError(Fault.BUS_DISABLED if known else Fault.BUS_NOT_FOUND)
     return adapter
+
+
+def is_as_before(adapter: I2cAdapter) -> bool:
+    """Return whether an adapter is still there and was not plugged in anew."""
+    with _in_turn(), suppress(*_VANISHED):
+        return _i2c_adapter(adapter.path) == adapter
+    return False
 
 
 def _i2c_adapters(directory: Path) -> Iterator[I2cAdapter]:
@@ -241,33 +266,81 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
     """Read one adapter's directory."""
     name = _text(path / "name")
     parts = path.relative_to((SYS / "devices").resolve()).parts[:-1]
-    usb = next((i for i, p in enumerate(parts) if _is_root_hub(p)), None)
+    on_usb = any(map(_is_root_hub, parts))
+    multiplexed = any(map(_is_i2c_adapter, parts))
     firmware_node = path / "of_node"
+    # An adapter without a parent has nothing but its name; a parent with several
+    # adapters (a graphics card) tells them apart by it.
+    key = label = "/".join((*parts, name))
+    plug = None
+    if on_usb and not multiplexed:
+        key, label, plug = _usb_adapter(path, name)
     # Where the link points to may be hidden from a container.
     if firmware_node.is_symlink():
         base = (SYS / "firmware/devicetree/base").resolve()
-        key = firmware_node.resolve().relative_to(base).as_posix()
-    elif usb is not None:
-        devices = [part for part in parts[usb:] if _is_usb_device(part)]
-        ports = devices[-1].partition("-")[2]
-        key = f"{'/'.join(parts[:usb])}-{ports}"
-    else:
-        # An adapter without a parent has nothing but its name; a parent with
-        # several adapters (a graphics card) tells them apart by it.
-        key = "/".join((*parts, name))
-    number = int(path.name.partition("-")[2])
+        key = label = firmware_node.resolve().relative_to(base).as_posix()
+    number = _number(path)
     return I2cAdapter(
         key=key,
+        label=label,
         name=name,
         number=number,
-        expected=firmware_node.is_symlink() or usb is not None,
-        multiplexed=any(map(_is_i2c_adapter, parts)),
+        expected=firmware_node.is_symlink() or on_usb,
+        multiplexed=multiplexed,
         has_node=(DEV / f"i2c-{number}").exists(),
         held=frozenset(
             int(driver.parent.name.partition("-")[2], 16)
             for driver in path.glob(f"{number}-*/driver")
         ),
+        path=path,
+        plug=plug,
     )
+
+
+def _usb_adapter(path: Path, name: str) -> tuple[str, str, int]:
+    """Return key, label and device number of a USB device's I2C adapter."""
+    device = next(parent for parent in path.parents if _is_usb_device(parent.name))
+    controller = _controller(device)
+    port = device.name.partition("-")[2] + _which_of_several(path, device)
+    label = f"{_NUMBERS.sub('', name)} at USB port {port}"
+    plug = int(_uevent(device)["DEVNUM"])
+    return f"{controller}-{port}", f"{label}, {controller.rpartition('/')[2]}", plug
+
+
+def _which_of_several(path: Path, device: Path) -> str:
+    """Return what tells an adapter from the others of its USB device, if that has any.
+
+    It is the interface's number, unless no interface of the same kind comes before it,
+    with a driver or without; and the position among the adapters of that interface,
+    which its driver makes in the same order each time.
+    """
+    interface = next((p for p in path.parents if p.parent == device), device)
+    number = interface.name.rpartition(".")[2]
+    kind = _uevent(interface).get("INTERFACE")
+    later = any(
+        int(other.name.rpartition(".")[2]) < int(number)
+        for other in device.glob(f"{device.name}:*")
+        if _uevent(other)["INTERFACE"] == kind
+    )
+    # A HID device or a part of the driver may stand between; a multiplexer does not.
+    position = sum(
+        _number(other) < _number(path)
+        for other in chain(interface.glob("i2c-*"), interface.glob("*/i2c-*"))
+        if _is_i2c_adapter(other.name) and not _is_i2c_adapter(other.parent.name)
+    )
+    return (f":{number}" if later else "") + (f"+{position}" if position else "")
+
+
+def _controller(path: Path) -> str:
+    """Return the path of a USB device's host controller below /sys/devices."""
+    parts = path.relative_to((SYS / "devices").resolve()).parts
+    root = next(i for i, part in enumerate(parts) if _is_root_hub(part))
+    return "/".join(parts[:root])
+
+
+def _number(path: Path) -> int:
+    """Return the number of a directory called like i2c-1."""
+    return int(path.name.partition("-")[2])
 
 
 def _is_root_hub(name: str) -> bool:

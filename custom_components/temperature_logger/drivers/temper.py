@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from .errors import BadFrameError, DeviceNotFoundError, Fault
 from .families import TEMPER
-from .layouts import Layout, belongs, decode, layouts_of
+from .layouts import (
+    OPTIONAL_LIMIT,
+    REPORT_LIMIT,
+    UNKNOWN_ASKS,
+    Layout,
+    belongs,
+    decode,
+    layout_of_shape,
+    layouts_of,
+)
 from .readings import QUANTITIES, Identity, Reading
 from .sysfs import UsbDevice, usb_place
 from .transport import Transport, connect
@@ -24,6 +33,8 @@ READ_VALUES: Final = bytes.fromhex("0180330100000000")
 READ_FIRMWARE: Final = bytes.fromhex("0186ff0100000000")
 # Seconds for each half of the firmware's text.
 FIRMWARE_LIMITS: Final = (1.0, 1.0)
+# Seconds for each report of a stick that is not in the table; more than it can have.
+SURVEY_LIMITS: Final = (REPORT_LIMIT, OPTIONAL_LIMIT, OPTIONAL_LIMIT)
 # How often a stick has to answer alike where its model is told by its answers.
 SURE: Final = 2
 # What is more than this between two readings is looked at twice: °C, %, hPa.
@@ -45,11 +56,13 @@ class Temper:
         *,
         firmware: str | None = None,
         model: str | None = None,
+        shape: str | None = None,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         """Name the place, and what was found there before if anything was.
 
-        on_gone is called when the stick is unplugged between two readings.
+        The shape is that of a firmware that is not in the table, as the owner knows
+        it. on_gone is called when the stick is unplugged between two readings.
         """
         self.raw: dict[str, str] = {}
         """The last reports as they came, in hexadecimal."""
@@ -63,6 +76,7 @@ class Temper:
         self._on_gone = on_gone
         self._ports = ports
         self._probe_absent = False
+        self._shape = shape
         self._transport: Transport | None = None
 
     @property
@@ -80,7 +94,8 @@ class Temper:
         """The firmware's text, and the model where it leaves a choice."""
         if self._layout is None or self._firmware is None:
             return {}
-        return {"firmware": self._firmware, "model": self._layout.model}
+        facts = {"firmware": self._firmware, "model": self._layout.model}
+        return facts if self._shape is None else facts | {"shape": self._shape}
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -124,6 +139,24 @@ class Temper:
         await self.close()
         return firmware
 
+    async def survey(self) -> list[bytes]:
+        """Return the reports of a stick whose firmware is not in the table.
+
+        It gets the value command, so its owner has to say first that it is a
+        thermometer. Raises DriverError if it does not take it, or answers nothing.
+        """
+        reports: list[bytes] = []
+        try:
+            await self._connect()
+            for _ in range(UNKNOWN_ASKS):
+                reports = await self._ask(SURVEY_LIMITS)
+        finally:
+            self._close()
+        await self._closed()
+        if not reports:
+            raise BadFrameError(Fault.NO_ANSWER)
+        return reports
+
     async def close(self) -> None:
         """Close the node, and give the kernel back what was taken from it."""
         self._close()
@@ -165,10 +198,9 @@ class Temper:
     async def _open(self) -> None:
         """Open the stick and settle which layout it has."""
         found, product = await self._connect()
-        layouts = layouts_of(found, product)
-        # The texts may differ in what stood in the stick's buffer before.
+        layouts = self._layouts_of(found, product)
         known = self._firmware
-        if known is not None and layouts != layouts_of(known, product):
+        if known is not None and layouts != self._layouts_of(known, product):
             raise DeviceNotFoundError(Fault.STICK_CHANGED, found=found, expected=known)
         if self._model is not None:
             layouts = tuple(row for row in layouts if row.model == self._model)
@@ -176,6 +208,15 @@ class Temper:
             raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=found)
         self._firmware = found
         self._layout = layouts[0] if len(layouts) == 1 else await self._choose(layouts)
+
+    def _layouts_of(self, firmware: str, product: str) -> tuple[Layout, ...]:
+        """Return what a firmware may answer, by the table or by the owner.
+
+        The texts of one firmware may differ in what stood in the stick's buffer before.
+        """
+        if self._shape is None:
+            return layouts_of(firmware, product)
+        return (layout_of_shape(firmware, self._shape),)
 
     async def _choose(self, layouts: tuple[Layout, ...]) -> Layout:
         """Return the one of several layouts whose reports come, twice alike.

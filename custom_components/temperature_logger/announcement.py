@@ -1,0 +1,84 @@
+"""Announces thermometers that were plugged in and are not set up."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from homeassistant.config_entries import (
+    SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntry,
+    ConfigFlowContext,
+)
+from homeassistant.core import CoreState, HomeAssistant, callback
+from homeassistant.helpers import discovery_flow
+
+from .const import CONF_DRIVER, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
+from .discovery import Candidate, async_search
+from .drivers.layouts import firmware_name
+from .issues import Moves, async_update_moves
+from .kinds import driver_name
+
+
+@callback
+def async_announce(hass: HomeAssistant) -> None:
+    """Find out, in a task, what there is to announce."""
+    if hass.state is CoreState.running:
+        hass.async_create_background_task(_announce(hass), f"{DOMAIN} - announce")
+
+
+async def _announce(hass: HomeAssistant) -> None:
+    """Offer each stick that said what it is: to its own entry, or as a new device.
+
+    What was offered and is gone is taken back.
+    """
+    entries = hass.config_entries.async_entries(DOMAIN)
+    owned = {entry.unique_id or "" for entry in entries}
+    found = await async_search(hass, {KIND_USB}, owned, set())
+    candidates = [candidate for candidate in found.candidates if candidate.asked]
+    moves = _moves(
+        (
+            entry
+            for entry in entries
+            if entry.data.get(CONF_KIND) == KIND_USB
+            and entry.disabled_by is None
+            and entry.unique_id not in found.owned
+        ),
+        candidates,
+    )
+    async_update_moves(hass, moves)
+    new = [candidate for candidate in candidates if candidate not in moves.values()]
+    places = {candidate.attachment for candidate in new}
+    flows = hass.config_entries.flow
+    for flow in flows.async_progress_by_handler(
+        DOMAIN, match_context={"source": SOURCE_INTEGRATION_DISCOVERY}
+    ):
+        if flow["context"].get("unique_id") not in places:
+            flows.async_abort(flow["flow_id"])
+    for candidate in new:
+        # The flow keeps its context, so each gets one of its own.
+        context = ConfigFlowContext(source=SOURCE_INTEGRATION_DISCOVERY)
+        discovery_flow.async_create_flow(hass, DOMAIN, context, candidate._asdict())
+
+
+def _moves(missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]) -> Moves:
+    """Return which new devices look like one that is missing.
+
+    Sticks carry no serial number: of two alike, nobody can tell which one is which.
+    """
+    lost: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    come: dict[tuple[str, str | None], list[Candidate]] = defaultdict(list)
+    for entry in missing:
+        firmware = entry.data.get(CONF_FIRMWARE)
+        lost[_identity(driver_name(entry.data), firmware)].append(entry.entry_id)
+    for candidate in candidates:
+        identity = _identity(candidate.data[CONF_DRIVER], candidate.firmware)
+        come[identity].append(candidate)
+    return {
+        lost[identity][0]: come[identity][0]
+        for identity in lost.keys() & come.keys()
+        if len(lost[identity]) == len(come[identity]) == 1
+    }
+
+
+def _identity(driver: str, firmware: str | None) -> tuple[str, str | None]:
+    """Return what tells one sort of device from another."""
+    return driver, firmware and firmware_name(firmware)

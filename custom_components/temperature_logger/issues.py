@@ -1,0 +1,127 @@
+"""Problems that an owner can mend, and that nothing else mends."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.util.hass_dict import HassKey
+
+from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
+from .drivers import DriverError, Fault
+from .kinds import place
+
+if TYPE_CHECKING:
+    from .coordinator import TemperatureLoggerConfigEntry
+    from .discovery import Candidate
+
+type Moves = Mapping[str, Candidate]
+"""What looks like a device that was moved, by the id of its entry."""
+
+DEVICE_MISSING: Final = "device_missing"
+STICK_MOVED: Final = "stick_moved"
+CONF_ENTRY: Final = "entry_id"
+DATA_SINCE: HassKey[dict[str, tuple[str, float]]] = HassKey(f"{DOMAIN}_faults_since")
+"""Since when, of a clock that never jumps, each device has had its fault."""
+
+AT_ONCE: Final = timedelta()
+# Long enough for a system that starts, or a device that was just plugged in.
+SOON: Final = timedelta(minutes=1)
+A_DAY: Final = timedelta(days=1)
+
+
+class Repair(NamedTuple):
+    """What an owner is told of a fault that stays."""
+
+    key: str
+    after: timedelta
+    fixable: bool = False
+    """Whether the form for the device's place mends it."""
+
+
+REPAIRS: Final = {
+    Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=SOON),
+    Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=SOON),
+    Fault.BUS_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
+    Fault.CHIP_CHANGED: Repair(key=Fault.CHIP_CHANGED, after=AT_ONCE, fixable=True),
+    Fault.CHIP_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
+    Fault.CHIP_UNSUPPORTED: Repair(key=Fault.CHIP_UNSUPPORTED, after=AT_ONCE),
+    Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=SOON),
+    Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=SOON),
+    Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=SOON),
+    Fault.STICK_CHANGED: Repair(key=Fault.STICK_CHANGED, after=AT_ONCE, fixable=True),
+    Fault.STICK_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
+    Fault.UNKNOWN_FIRMWARE: Repair(
+        key=Fault.UNKNOWN_FIRMWARE, after=AT_ONCE, fixable=True
+    ),
+}
+
+
+@callback
+def async_update_issue(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, err: DriverError | None
+) -> None:
+    """Raise the issue of a device once its fault has stayed, or clear it."""
+    repair = None if err is None else REPAIRS.get(err.fault)
+    since = hass.data.setdefault(DATA_SINCE, {})
+    issue_id = f"device_{entry.entry_id}"
+    if err is None or repair is None:
+        since.pop(entry.entry_id, None)
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
+        return
+    now = monotonic()
+    key, began = since.get(entry.entry_id, ("", now))
+    if key != repair.key:
+        began = now
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
+    since[entry.entry_id] = repair.key, began
+    if now - began < repair.after.total_seconds():
+        return
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        issue_id,
+        data={CONF_ENTRY: entry.entry_id},
+        is_fixable=repair.fixable,
+        severity=ir.IssueSeverity.ERROR,
+        translation_key=repair.key,
+        translation_placeholders=err.details
+        | {"device": entry.title, "place": place(entry.data)},
+    )
+
+
+@callback
+def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
+    """Offer to each entry to follow its device; take back what was offered before."""
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        issue_id = f"{STICK_MOVED}_{entry.entry_id}"
+        if (candidate := moves.get(entry.entry_id)) is None:
+            ir.async_delete_issue(hass, DOMAIN, issue_id)
+            continue
+        ir.async_create_issue(
+            hass,
+            DOMAIN,
+            issue_id,
+            data={
+                CONF_ENTRY: entry.entry_id,
+                CONF_CONTROLLER: candidate.data[CONF_CONTROLLER],
+                CONF_PORTS: candidate.data[CONF_PORTS],
+            },
+            is_fixable=True,
+            severity=ir.IssueSeverity.WARNING,
+            translation_key=STICK_MOVED,
+            translation_placeholders={
+                "device": entry.title,
+                "place": place(entry.data),
+                "found": candidate.label,
+            },
+        )
+
+
+@callback
+def async_forget(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> None:
+    """Take the issues of a device that was deleted away with it."""
+    async_update_issue(hass, entry, None)
+    ir.async_delete_issue(hass, DOMAIN, f"{STICK_MOVED}_{entry.entry_id}")

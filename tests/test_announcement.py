@@ -1,0 +1,270 @@
+"""What is plugged in is offered: as a new device, or to the entry that misses it."""
+
+import asyncio
+from typing import Any
+
+from homeassistant.config_entries import (
+    SOURCE_IGNORE,
+    SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntryDisabler,
+    ConfigEntryState,
+)
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+import pytest
+
+from custom_components.temperature_logger.const import DOMAIN
+from emulation.machine import Machine
+
+from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp
+from .drivers.conftest import Build
+from .test_repairs import begin_repair, submit_repair
+from .test_watch import until
+
+NEW_PLACE = f"usb-{CONTROLLER}-3"
+GOLD_ENTITY = "sensor.tempergold_temperature"
+
+
+def offered(hass: HomeAssistant) -> dict[str | None, str]:
+    """Return the flow of each device that is under "Discovered", by its place."""
+    return {
+        flow["context"]["unique_id"]: flow["flow_id"]
+        for flow in hass.config_entries.flow.async_progress_by_handler(DOMAIN)
+        if flow["context"]["source"] == SOURCE_INTEGRATION_DISCOVERY
+    }
+
+
+def moved(hass: HomeAssistant) -> set[str]:
+    """Return the entries whose devices seem to have moved."""
+    prefix = "stick_moved_"
+    return {
+        issue_id.removeprefix(prefix)
+        for _, issue_id in ir.async_get(hass).issues
+        if issue_id.startswith(prefix)
+    }
+
+
+async def submit(hass: HomeAssistant, flow_id: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Submit a form."""
+    result: Any = await hass.config_entries.flow.async_configure(flow_id, fields)
+    await hass.async_block_till_done()
+    return dict(result)
+
+
+async def test_offered_when_plugged_in(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A stick that is plugged in can be added with a click, until it is pulled out."""
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+    machine.unplug("gold")
+    await until(hass, lambda: not offered(hass))
+    machine.plug("gold", ports="3")
+    await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
+    (flow,) = hass.config_entries.flow.async_progress_by_handler(DOMAIN)
+    assert flow["step_id"] == "discovered"
+    assert flow["context"]["title_placeholders"] == {
+        "name": "TEMPerGold, USB port 3 (0000:00:14.0)"
+    }
+    result = await submit(hass, flow["flow_id"])
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert result["result"].unique_id == NEW_PLACE
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
+    assert not offered(hass)
+
+
+async def test_offered_when_home_assistant_starts(
+    hass: HomeAssistant, machine: Machine
+) -> None:
+    """What was plugged in before is offered, too, each once; a pedal is not."""
+    assert await async_setup_component(hass, DOMAIN, {})
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
+    assert machine.stick("gold").commands == {"firmware": 1}
+    machine.replug("two")
+    await asyncio.sleep(0.3)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
+    assert machine.stick("gold").commands == {"firmware": 1}
+
+
+@pytest.mark.parametrize(
+    "thing", ["pedal 413d", "mouse", "TEMPerGold_V3.4 without a node"]
+)
+async def test_not_offered(
+    hass: HomeAssistant, build: Build, set_up: SetUp, thing: str
+) -> None:
+    """Only what said itself that it is a thermometer is offered."""
+    model, _, access = thing.partition(" without")
+    build(
+        TWO,
+        {
+            "name": "thing",
+            "model": model,
+            "ports": "3",
+            "hidraw_nodes": not access,
+            "temperature": 20.0,
+        },
+    )
+    await set_up(TWO_PLACE)
+    await asyncio.sleep(0.3)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert not offered(hass)
+
+
+async def test_ignored(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+    """A stick that its owner ignores is not offered again, but can be picked."""
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+    await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_IGNORE},
+        data={"unique_id": GOLD_PLACE, "title": "Not this one"},
+    )
+    machine.replug("gold")
+    await asyncio.sleep(0.3)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert not offered(hass)
+    await set_up(GOLD_PLACE)
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
+
+
+async def test_offer_ends_with_another_flow(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What is picked in the form is not offered any more."""
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+    await set_up(GOLD_PLACE)
+    assert not offered(hass)
+
+
+async def test_stick_that_fails_when_it_is_added(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A stick that cannot be read is not added; the form says why and can try again."""
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+    machine.stick("gold").fail("zero", on="values")
+    flow_id = offered(hass)[GOLD_PLACE]
+    form = await submit(hass, flow_id)
+    assert form["errors"] == {"base": "not_readable"}
+    assert "no reading" in form["description_placeholders"]["problem"]
+    machine.stick("gold").clear()
+    assert (await submit(hass, flow_id))["type"] is FlowResultType.CREATE_ENTRY
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_moved_to_another_port(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """An entry follows its stick when the owner says so; its entities stay."""
+    entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    before = er.async_get(hass).async_get(GOLD_ENTITY)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    assert not offered(hass)
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    assert form["description_placeholders"] == {
+        "device": "TEMPerGold",
+        "place": "USB port 1.4 (0000:00:14.0)",
+        "found": "TEMPerGold, USB port 3 (0000:00:14.0)",
+    }
+    assert hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE)
+    await submit_repair(hass, form)
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    assert entry.unique_id == NEW_PLACE
+    assert er.async_get(hass).async_get(GOLD_ENTITY) == before
+    assert not moved(hass)
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_moved_and_back(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What is back where it was is not moved."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    machine.replug("gold", ports="1.4")
+    await until(hass, lambda: not moved(hass))
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_moved_from_a_deleted_device(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Once the device is deleted, the stick is a new one."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await hass.config_entries.async_remove(entry.entry_id)
+    await until(hass, lambda: NEW_PLACE in offered(hass))
+    assert not moved(hass)
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_two_that_are_missing(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Of two sticks alike nobody knows which one came back elsewhere: a new one."""
+    machine = build(GOLD, GOLD | {"name": "other", "ports": "2"})
+    await set_up(GOLD_PLACE)
+    await set_up(f"usb-{CONTROLLER}-2")
+    machine.unplug("other")
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
+    assert not moved(hass)
+
+
+async def test_disabled_is_not_missing(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A device that its owner switched off does not follow anything."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_set_disabled_by(
+        entry.entry_id, ConfigEntryDisabler.USER
+    )
+    assert entry.state is ConfigEntryState.NOT_LOADED
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: NEW_PLACE in offered(hass))
+    assert not moved(hass)
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_repair_that_comes_too_late(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was set up or deleted while the repair was open is left as it is."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    other = await set_up(NEW_PLACE)
+    assert (await submit_repair(hass, form))["reason"] == "taken"
+    assert (entry.unique_id, other.unique_id) == (GOLD_PLACE, NEW_PLACE)
+    await until(hass, lambda: not moved(hass))
+    machine.replug("gold", ports="5")
+    await hass.config_entries.async_remove(other.entry_id)
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert (await submit_repair(hass, form))["reason"] == "gone"
+
+
+async def test_unknown_firmware_is_offered(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A stick that is not in the table begins with the question what it is."""
+    build(TWO, GOLD | {"firmware": "TEMPerNew_V9.9"})
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+    flow_id = offered(hass)[GOLD_PLACE]
+    form = await submit(hass, flow_id, thermometer=True)
+    assert form["step_id"] == "shape"
+    result = await submit(hass, flow_id, shape="one_100th")
+    assert result["type"] is FlowResultType.CREATE_ENTRY

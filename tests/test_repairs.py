@@ -1,0 +1,230 @@
+"""What an owner can mend becomes a repair, and is gone once it is mended."""
+
+from datetime import timedelta
+from typing import Any
+
+from homeassistant.components.repairs.const import DOMAIN as REPAIRS_DOMAIN
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.temperature_logger import issues
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.issues import A_DAY, REPAIRS, SOON
+from emulation.machine import Machine
+
+from .conftest import (
+    BME_PLACE,
+    CHIP,
+    GOLD,
+    GOLD_PLACE,
+    PINS,
+    SetUp,
+    pass_time,
+)
+from .drivers.conftest import AsNobody, Build
+
+
+async def begin_repair(hass: HomeAssistant, issue_id: str) -> dict[str, Any]:
+    """Open the form of a repair."""
+    assert await async_setup_component(hass, REPAIRS_DOMAIN, {})
+    await hass.async_block_till_done()
+    manager = hass.data[REPAIRS_DOMAIN]["flow_manager"]
+    form: Any = await manager.async_init(DOMAIN, context={"issue_id": issue_id})
+    return dict(form)
+
+
+async def submit_repair(hass: HomeAssistant, form: dict[str, Any]) -> dict[str, Any]:
+    """Agree to a repair."""
+    manager = hass.data[REPAIRS_DOMAIN]["flow_manager"]
+    result: Any = await manager.async_configure(form["flow_id"], {})
+    await hass.async_block_till_done()
+    return dict(result)
+
+
+def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
+    """Return which issue a device has."""
+    found = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
+    return found.translation_key if found else None
+
+
+@pytest.fixture(name="clock")
+def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time that the faults are measured with, to be set forward."""
+    clock = [0.0]
+    monkeypatch.setattr(f"{issues.__name__}.monotonic", lambda: clock[0])
+    return clock
+
+
+async def read(entry: MockConfigEntry) -> None:
+    """Read a device once."""
+    await entry.runtime_data.async_refresh()
+
+
+@pytest.mark.warns("Error fetching")
+async def test_permission(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    clock: list[float],
+) -> None:
+    """A permission that is still missing after a minute is a repair until it comes."""
+    entry = await set_up(GOLD_PLACE)
+    machine.stick("gold").fail("zero", count=1)
+    await read(entry)  # The node is opened again at the next reading.
+    machine.permit("gold", hidraw=0o600, usbfs=0o600)
+    with as_nobody():
+        await read(entry)
+        clock[0] += SOON.total_seconds() - 1
+        await read(entry)
+        assert issue(hass, entry) is None
+        clock[0] += 1
+        await read(entry)
+        assert issue(hass, entry) == "no_permission"
+    machine.permit("gold", hidraw=0o666)
+    with as_nobody():
+        await read(entry)
+    assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_missing_for_a_day(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: list[float]
+) -> None:
+    """A device that was pulled out is a repair after a day, until it is back."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await pass_time(hass, 1)
+    clock[0] += A_DAY.total_seconds() - 1
+    await read(entry)
+    assert issue(hass, entry) is None
+    clock[0] += 1
+    await read(entry)
+    assert issue(hass, entry) == "device_missing"
+    machine.plug("gold")
+    await read(entry)
+    assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_another_fault_begins_anew(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: list[float]
+) -> None:
+    """The time of one fault does not count for the next one; what passes is none."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await read(entry)
+    clock[0] += A_DAY.total_seconds()
+    await read(entry)
+    assert issue(hass, entry) == "device_missing"
+    machine.plug("gold", hidraw_nodes=False, usbfs_mode="000")
+    (machine.dev / "bus/usb/001").rename(machine.dev / "bus/usb/hidden")
+    await read(entry)
+    assert entry.runtime_data.last_exception.translation_key == "no_node"
+    assert issue(hass, entry) is None
+    clock[0] += SOON.total_seconds()
+    await read(entry)
+    assert issue(hass, entry) == "no_node"
+    (machine.dev / "bus/usb/hidden").rename(machine.dev / "bus/usb/001")
+    machine.stick("gold").fail("zero")
+    await read(entry)
+    clock[0] += A_DAY.total_seconds()
+    await read(entry)
+    assert entry.runtime_data.last_exception.translation_key == "bad_report"
+    assert issue(hass, entry) is None
+
+
+async def test_every_fault_of_the_table(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Each repair has its time: at once only what does not pass by itself."""
+    assert {fault for fault, repair in REPAIRS.items() if not repair.after} == {
+        Fault.CHIP_CHANGED,
+        Fault.CHIP_UNSUPPORTED,
+        Fault.STICK_CHANGED,
+        Fault.UNKNOWN_FIRMWARE,
+    }
+    assert {repair.after for repair in REPAIRS.values()} == {timedelta(), SOON, A_DAY}
+
+
+@pytest.mark.warns("Error fetching")
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("off", "bus_disabled"),
+        ("node", "bus_no_node"),
+        ("chip", "chip_unsupported"),
+        ("trimming", "chip_changed"),
+    ],
+)
+async def test_bus_and_chip(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    key: str,
+) -> None:
+    """What is wrong with a bus or its chip is told, and mended it is gone."""
+    entry = await set_up(BME_PLACE)
+    for fault, repair in REPAIRS.items():
+        monkeypatch.setitem(REPAIRS, fault, repair._replace(after=timedelta()))
+    chip, adapter = machine.chip("bme"), machine._adapters[1]
+    calibration = chip.calibration
+    if change == "off":
+        machine.unplug_bus(1)
+    elif change == "node":
+        machine.unplug_bus(1)
+        machine._tree.add_adapter(type(adapter).from_spec(PINS | {"node": False}))
+    elif change == "chip":
+        chip.chip_id = 0x55
+    else:
+        other = CHIP | {"calibration": 1}
+        chip.calibration = type(chip)(other).calibration
+    chip.fail("eio", count=1)  # The chip is looked at anew after an error.
+    await read(entry)
+    await read(entry)
+    assert issue(hass, entry) == key
+    chip.chip_id, chip.calibration = 0x60, calibration
+    if change in {"off", "node"}:
+        if change == "node":
+            machine._tree.remove_adapter(1)
+        machine.plug_bus(1)
+    await read(entry)
+    assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_stick_with_another_firmware(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """The repair opens the form, and what is accepted there is read from then on."""
+    build(GOLD)
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    build(GOLD | {"firmware": "TEMPerNew_V9.9"})
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert issue(hass, entry) == "stick_changed"
+    question = await begin_repair(hass, f"device_{entry.entry_id}")
+    assert question["description_placeholders"]["found"] == "TEMPerNew_V9.9"
+    result = await submit_repair(hass, question)
+    assert result["type"] is FlowResultType.ABORT
+    assert issue(hass, entry) == "stick_changed"
+    flows = hass.config_entries.flow
+    flow_id = result["next_flow"][1]
+    form: Any = await flows.async_configure(flow_id, {"device": GOLD_PLACE})
+    assert form["step_id"] == "unknown_firmware"
+    form = await flows.async_configure(flow_id, {"thermometer": True})
+    assert form["step_id"] == "shape"
+    form = await flows.async_configure(flow_id, {"shape": "one_100th"})
+    await hass.async_block_till_done()
+    assert form["reason"] == "reconfigure_successful"
+    assert entry.state is ConfigEntryState.LOADED
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    assert issue(hass, entry) is None

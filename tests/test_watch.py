@@ -1,0 +1,192 @@
+"""A device that is pulled out is unavailable, and back when it is plugged in again."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+import time
+
+import aiousbwatcher.impl
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
+import pytest
+
+from custom_components.temperature_logger import watch
+from custom_components.temperature_logger.drivers import workers
+from emulation.machine import Machine
+
+from .conftest import (
+    BME_PLACE,
+    CHIP,
+    GOLD,
+    GOLD_PLACE,
+    TWO_PLACE,
+    SetUp,
+    pass_time,
+)
+from .drivers.conftest import AsNobody, Build
+
+GOLD_ENTITY = "sensor.tempergold_temperature"
+TINY = {
+    "bus": 3,
+    "usb": "tiny",
+    "adapter": "i2c-tiny-usb at bus {bus:03} device {device:03}",
+    "chips": [CHIP],
+}
+
+
+async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
+    """Wait for what the hardware's events bring about; a test has its own time-out."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+
+def descriptors() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.parametrize(
+    "access", [{}, {"hidraw_nodes": False}], ids=["hidraw", "libusb"]
+)
+async def test_out_and_in(
+    hass: HomeAssistant, build: Build, set_up: SetUp, access: dict[str, bool]
+) -> None:
+    """A stick is unavailable while it is out, and back without a restart or a leak."""
+    machine = build(GOLD | access)
+    entry = await set_up(GOLD_PLACE)
+    opened = 0
+    for _ in range(3):
+        machine.unplug("gold")
+        await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
+        machine.plug("gold")
+        await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+        await asyncio.sleep(0)
+        opened = opened or descriptors()
+        assert descriptors() <= opened
+    assert entry.state is ConfigEntryState.LOADED
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_back_while_set_up_is_retried(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """An entry that found nothing when it was set up does not wait for its retry."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    machine.plug("gold")
+    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
+
+
+@pytest.mark.warns("No stick is plugged in")
+async def test_permission_that_comes_late(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the system has not given its permissions yet is not asked before it has."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
+    machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
+    with as_nobody():
+        await asyncio.sleep(0.3)
+    assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
+    machine.permit("gold", hidraw=0o666)
+    with as_nobody():
+        await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    assert "may not use" not in caplog.text
+
+
+@pytest.mark.warns("may not use")
+@pytest.mark.warns("No stick is plugged in")
+async def test_permission_that_does_not_come(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After two seconds the owner is told which permission is missing."""
+    monkeypatch.setattr(watch, "PATIENCE", 0.3)
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
+
+    def is_told() -> bool:
+        error = entry.runtime_data.last_exception
+        return error is not None and error.translation_key == "no_permission"
+
+    with as_nobody():
+        await until(hass, is_told)
+    assert hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE)
+
+
+@pytest.mark.warns("bus")
+async def test_adapter_out_and_in(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A chip behind a USB adapter goes and comes with it, whatever its number."""
+    machine = build({"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"}, i2c=[TINY])
+    await set_up("i2c-pci0000:00/0000:00:14.0-9-0x76")
+    machine.unplug("tiny")
+    entity = "sensor.bme280_temperature"
+    await until(hass, lambda: hass.states.is_state(entity, STATE_UNAVAILABLE))
+    machine.plug("tiny")
+    await until(hass, lambda: not hass.states.is_state(entity, STATE_UNAVAILABLE))
+
+
+@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.parametrize("missing", ["inotify", "folder"])
+async def test_nobody_tells(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    """Without inotify, or without the folder, somebody looks every five seconds."""
+    machine = build(GOLD)
+    if missing == "inotify":
+        monkeypatch.setattr(aiousbwatcher.impl, "_INOTIFY_EXCEPTION", OSError())
+    else:
+        (machine.dev / "bus/usb").rename(machine.dev / "bus/hidden")
+    entry = await set_up(GOLD_PLACE)
+    if missing == "folder":
+        (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
+    await hass.config_entries.async_unload(entry.entry_id)
+    await asyncio.sleep(2.2)  # The looks after the start.
+    machine.unplug("gold")
+    await pass_time(hass, 6)
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    machine.plug("gold")
+    await pass_time(hass, 12)
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_port_that_holds_a_look_up(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look that is held up hurts nothing; the next one finds what there is."""
+    await set_up(TWO_PLACE)
+    await set_up(BME_PLACE)
+    monkeypatch.setattr(workers, "DEADLINE", 0.05)
+    monkeypatch.setattr(watch, "plugs", lambda: time.sleep(0.2))
+    machine.replug("gold")
+    await asyncio.sleep(0.3)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert not hass.states.is_state(
+        "sensor.temper2_internal_temperature", STATE_UNAVAILABLE
+    )
