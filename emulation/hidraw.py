@@ -54,6 +54,11 @@ class HidrawNode:
         with suppress(BlockingIOError):
             os.write(self._master, report)
 
+    def catch_up(self) -> None:
+        """Take what was written and not seen yet."""
+        with suppress(BlockingIOError):
+            self._readable()
+
     def send_latest(self, report: bytes) -> None:
         """Pass a report on in the place of one that nobody has read yet.
 

@@ -75,6 +75,17 @@ MODELS = {
         "gotemp",
         gap_ms=100,
     ),
+    "Go!Temp (usbhid)": streamer(
+        Gadget(
+            vid=0x08F7,
+            pid=0x0002,
+            manufacturer="Vernier",
+            product="Go! Temp ver 1.53",
+            interfaces=(hid(FEATURE_8 + bytes.fromhex("0901b102c0"), 8),),
+        ),
+        "gotemp",
+        gap_ms=100,
+    ),
     "EL-USB-RT": streamer(
         Gadget(
             vid=0x1781,

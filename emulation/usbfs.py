@@ -378,7 +378,9 @@ class Connection:
         return b""
 
     def get_feature(self, length: int) -> bytes:
-        """Do what the kernel does for HIDIOCGFEATURE."""
+        """Do what the kernel does for HIDIOCGFEATURE, after all writes before it."""
+        if node := self._device.bound.get(self._device.stick.model.data):
+            node.catch_up()
         return self._device.stick.get_feature(length)
 
     def _command(self, number: int, data: bytes) -> None:

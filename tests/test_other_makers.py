@@ -20,6 +20,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from syrupy.assertion import SnapshotAssertion
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import hidtemper
 
 from .conftest import (
     ADAPTER,
@@ -57,6 +58,12 @@ HID_2 = {
     "temperature": 21.5,
     "external_temperature": -3.25,
 }
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the HidTEMPer less time than a real one needs."""
+    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The Go!Temp, which only libusb can read."""
+"""The Go!Temp, which most kernels leave to libusb."""
 
 import asyncio
 
@@ -12,6 +12,7 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     Lane,
     Reading,
+    gotemp,
     stream,
 )
 from custom_components.temperature_logger.drivers.gotemp import GoTemp, make
@@ -73,6 +74,22 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     await probe.close()
     assert list(device.bound) == [0]
     assert not device.calls["set_configuration"]
+
+
+async def test_read_through_hidraw(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without ldusb makes a node of it, which is listened to."""
+    monkeypatch.setattr(stream, "LIMIT", 0.5)
+    machine = build(PROBE | {"model": "Go!Temp (usbhid)"})
+    probe = driver(lane)
+    assert await probe.read() == Reading(temperature=20.5)
+    assert list(machine.device("probe").bound) == [0]
+    assert not machine.device("probe").calls
+    machine.stick("probe").fail("silent")
+    monkeypatch.setattr(gotemp, "AGE", 0)
+    assert await fault_of(probe) is Fault.NO_ANSWER
+    await probe.close()
 
 
 async def test_what_waited_is_old(machine: Machine, lane: Lane) -> None:
@@ -170,6 +187,15 @@ def test_counter() -> None:
     )
     assert reading(report(255, 128), report(0, 256)) == Reading(temperature=2.0)
     assert reading(report(7, 128), report(7, 128)) is None
+
+
+def test_age() -> None:
+    """A report counts for some seconds."""
+    probe = GoTemp()
+    for now, counter in ((0, 1), (1, 2)):
+        probe.take(report(counter, 256), now)
+    assert probe.reading(6) == Reading(temperature=2.0)
+    assert probe.reading(6.5) is None
 
 
 def test_several_values() -> None:

@@ -40,7 +40,7 @@ READING = Reading(internal_temperature=21.5, external_temperature=-3.25)
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the stick less time than a real one needs."""
-    monkeypatch.setattr(hidtemper, "WAIT", 0.02)
+    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
 
 
 @pytest.fixture(name="machine")

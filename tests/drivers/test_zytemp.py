@@ -159,17 +159,16 @@ def test_out_of_range(wrong: bytes) -> None:
 
 
 def test_age() -> None:
-    """Each value counts as long as it is young, for itself."""
+    """A value counts for some seconds; what was reported once has to go on."""
     monitor = ZyTemp()
     for one in (*SURE * [OTHER], WARM, FRESH, HUMID):
         monitor.take(one, 0)
     monitor.take(WARM, AGE)
     monitor.take(FRESH, AGE)
-    young, old = monitor.reading(AGE), monitor.reading(AGE + 1)
-    assert young is not None
-    assert young.humidity == 45.5
-    assert old is not None
-    assert old.humidity is None
+    assert monitor.reading(AGE) is not None
+    assert monitor.reading(AGE + 1) is None
+    monitor.take(HUMID, AGE + 1)
+    assert monitor.reading(2 * AGE) is not None
     assert monitor.reading(2 * AGE + 1) is None
 
 
@@ -187,13 +186,22 @@ def test_kind_is_kept() -> None:
 
 
 def test_it_takes_some_reports_to_be_sure() -> None:
-    """Until then no value counts, and another kind begins the count anew."""
+    """Until then no value counts; then all do that came as the last one."""
     monitor = ZyTemp()
     for one in (WARM, encrypted(OTHER, KEY), FRESH, WARM):
         monitor.take(one, 0)
     assert monitor.reading(0) is None
-    for one in (FRESH, WARM):
+    monitor.take(OTHER, 0)
+    assert monitor.reading(0) is not None
+
+
+def test_first_value_after_power_up() -> None:
+    """What cannot be measured is no value before it is sure what it is, either."""
+    monitor = ZyTemp()
+    for one in (report(0x50, 25000), WARM, OTHER):
         monitor.take(one, 0)
+    assert monitor.reading(0) is None
+    monitor.take(FRESH, 0)
     assert monitor.reading(0) is not None
 
 

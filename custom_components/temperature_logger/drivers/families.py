@@ -115,11 +115,11 @@ DIAMEX: Final = Family(
     model="DS18B20 adapter",
     manufacturer="Diamex",
 )
-# The kernel gives it to a driver of its own, ldusb, so it has no hidraw node.
 GOTEMP: Final = Family(
     driver="gotemp",
     ids=frozenset({(0x08F7, 0x0002)}),
     fits=_is_hid,
+    interface=0,
     model="Go!Temp",
     manufacturer="Vernier",
 )

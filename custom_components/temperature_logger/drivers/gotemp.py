@@ -7,6 +7,8 @@ It reports up to three temperatures about twice a second:
 Source: J. McMullan, gotemp.c, and G. Kroah-Hartman's kernel driver of 2005. Nothing is
 sent to it. The endpoint may hold a report that waited since the last poll; what comes
 after it does not follow its counter, and only a report that follows another counts.
+
+Most kernels give it to a driver of their own, ldusb, which makes no hidraw node.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from .workers import Lane
 SIZE: Final = 8
 MOST: Final = 3
 REPORTS_IN: Final = 0x81
+# Seconds; several reports are lost before the last one is too old.
+AGE: Final = 5.0
 LOW: Final = -10.0
 HIGH: Final = 110.0
 
@@ -34,9 +38,10 @@ class GoTemp:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._counter: int | None = None
-        self._reading: Reading | None = None
+        self._latest: tuple[float, float] | None = None
+        """Temperature and time of a report that followed another."""
 
-    def take(self, report: bytes, _: float) -> None:
+    def take(self, report: bytes, now: float) -> None:
         """Keep the temperature in a report of 8 bytes, °C, if it follows another.
 
         Raises BadFrameError for a report that is none and for a value that the probe
@@ -46,7 +51,7 @@ class GoTemp:
         if not 1 <= count <= MOST:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
         follows = self._counter is not None and counter == (self._counter + 1) % 256
-        self._counter, self._reading = counter, None
+        self._counter, self._latest = counter, None
         values = [
             code / 128 for code in struct.unpack(f"<{count}h", report[2:][: 2 * count])
         ]
@@ -59,11 +64,14 @@ class GoTemp:
                     high=f"{HIGH:g}",
                 )
         if follows:
-            self._reading = Reading(temperature=values[-1])
+            self._latest = values[-1], now
 
-    def reading(self, _: float) -> Reading | None:
-        """Return the temperature, once it is sure that it is a new one."""
-        return self._reading
+    def reading(self, now: float) -> Reading | None:
+        """Return the temperature if it is surely a new one, and young."""
+        if self._latest is None:
+            return None
+        temperature, time = self._latest
+        return Reading(temperature=temperature) if now - time <= AGE else None
 
 
 def make(

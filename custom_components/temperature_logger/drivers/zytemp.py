@@ -11,6 +11,7 @@ vfilimonov/co2meter, from the traffic of the makers' own program.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from .errors import BadFrameError, Fault
@@ -65,6 +66,8 @@ class ZyTemp:
         """Know nothing yet."""
         self._encrypted: bool | None = None
         self._alike = 0
+        self._held: list[tuple[bytes, float]] = []
+        """What came until it is sure whether that is encrypted, in plain."""
         self._others = 0
         """How often the other humidity was reported."""
         self._values: dict[int, tuple[float, float]] = {}
@@ -78,8 +81,19 @@ class ZyTemp:
         """
         if len(report) != SIZE:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
-        plain = self._plain(report)
-        if plain is None or (item := ITEMS.get(plain[0])) is None:
+        self._held.append((self._plain(report), now))
+        if self._alike < SURE:
+            return
+        *earlier, (latest, _) = self._held
+        self._held.clear()
+        for plain, time in earlier:
+            with suppress(BadFrameError):
+                self._keep(plain, time)
+        self._keep(latest, now)
+
+    def _keep(self, plain: bytes, now: float) -> None:
+        """Keep the value in a plain report, if it is one that is known."""
+        if (item := ITEMS.get(plain[0])) is None:
             return
         value = item.formula(int.from_bytes(plain[1:3]))
         if not item.low <= value <= item.high:
@@ -93,13 +107,13 @@ class ZyTemp:
         self._others += plain[0] == OTHER_HUMIDITY
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values if temperature and CO2 are there and young."""
+        """Return the latest values if temperature and CO2 are there, and all young."""
         values = {
             item: value
             for item, (value, time) in self._values.items()
             if now - time <= AGE
         }
-        if TEMPERATURE not in values or CO2 not in values:
+        if not {TEMPERATURE, CO2} | set(self._values) <= set(values):
             return None
         humidity = values.get(HUMIDITY)
         if HUMIDITY not in self._values and self._others > 1:
@@ -112,15 +126,15 @@ class ZyTemp:
             co2=values[CO2],
         )
 
-    def _plain(self, report: bytes) -> bytes | None:
-        """Return a report in plain; None until it is sure whether it is encrypted."""
+    def _plain(self, report: bytes) -> bytes:
+        """Return a report in plain, and count how many were encrypted alike."""
         ways = {False: report, True: decrypted(report)}
         found = {way: content for way, content in ways.items() if _is_whole(content)}
         if found and self._alike < SURE:
-            self._alike = self._alike + 1 if {self._encrypted} == set(found) else 1
-            self._encrypted = next(iter(found))
-            if self._alike < SURE:
-                return None
+            if {self._encrypted} != set(found):
+                self._alike, self._encrypted = 0, next(iter(found))
+                self._held.clear()
+            self._alike += 1
         if self._encrypted not in found:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
         return found[self._encrypted]
