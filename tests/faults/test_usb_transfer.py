@@ -7,9 +7,9 @@ import pytest
 from custom_components.temperature_logger.drivers import Fault
 from emulation.machine import Machine
 from emulation.usbfs import QUEUED
-from tests.drivers.conftest import silence, until
+from tests.drivers.conftest import silence
 
-from .conftest import HELD, Home
+from .conftest import HELD, Home, soon
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -76,9 +76,9 @@ async def test_fault(home: Home, name: str, stick: str) -> None:
     assert home.trouble(stick) == expected[stick == LIBUSB]
     assert home.published(stick) == (home.trouble(stick) is None)
     home.assert_others_went_on(stick)
-    await until(lambda: home.busy() <= 1)
+    await soon(lambda: home.busy() <= 1)
     home.machine.stick(stick).clear()
-    await until(lambda: home.busy() == 0)
+    await soon(lambda: home.busy() == 0)
     await silence(home.machine)
     await home.assert_comes_back(stick)
 
@@ -86,7 +86,7 @@ async def test_fault(home: Home, name: str, stick: str) -> None:
 async def test_one_worker_and_never_a_second(home: Home) -> None:
     """While a command stays in the kernel its device is not asked again."""
     stick = home.machine.stick(HIDRAW)
-    stick.fail("control-timeout", 3 * HELD, count=1)
+    stick.fail("control-timeout", 2 * HELD, count=1)
     home.change()
     await home.poll()
     for _ in range(2):
@@ -94,5 +94,5 @@ async def test_one_worker_and_never_a_second(home: Home) -> None:
         assert home.busy() == 1
         await home.retry(HIDRAW)
     assert stick.commands["values"] == 2
-    await until(lambda: home.busy() == 0)
+    await soon(lambda: home.busy() == 0)
     await home.assert_comes_back(HIDRAW)
