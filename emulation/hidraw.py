@@ -1,17 +1,23 @@
 """hidraw nodes: pseudo-terminals in raw mode behind ordinary file names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 import errno
 import os
 from pathlib import Path
 import termios
+import time
 import tty
 from types import ModuleType
+from typing import Any, Protocol
 
 from .faults import failure
 from .libusb import Handle
 from .loop import Loop
+from .sticks import Stick
+
+KERNEL_TIMEOUT = 5.0
+"""So long the kernel waits for a control transfer."""
 
 MODULE = "custom_components.temperature_logger.drivers.hidraw"
 """The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
@@ -123,3 +129,50 @@ def usbfs_of(descriptor: int, root: Path) -> Path:
             numbers = [int((device / n).read_text()) for n in ("busnum", "devnum")]
             return root / "dev/bus/usb/{:03}/{:03}".format(*numbers)
     raise failure(errno.ENODEV)
+
+
+class Plugged(Protocol):
+    """A device that has a hidraw node."""
+
+    stick: Stick
+
+    @property
+    def rdev(self) -> int | None:
+        """The device number of the node, while it has one."""
+
+
+class System:
+    """The module os as a driver sees it that writes to hidraw nodes.
+
+    A write to a pseudo-terminal always succeeds at once. One to a hidraw node is a
+    control transfer: it returns when that has ended, non-blocking or not, and fails
+    as it does.
+    """
+
+    def __init__(self, devices: Collection[Plugged]) -> None:
+        """Serve the nodes of these devices, which may come and go."""
+        self._devices = devices
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever os has
+        """Return anything else as it is."""
+        return getattr(os, name)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """Write to a descriptor."""
+        number = os.fstat(descriptor).st_rdev
+        device = next((d for d in list(self._devices) if d.rdev == number), None)
+        if device is not None:
+            self._transfer(device.stick, data[1:])
+        return os.write(descriptor, data)
+
+    @staticmethod
+    def _transfer(stick: Stick, command: bytes) -> None:
+        """Fail if a command's control transfer does; "argument" is its time-out."""
+        fault = stick.refuses(command)
+        if fault is None:
+            return
+        try:
+            stick.command(command)
+        except TimeoutError:
+            time.sleep(KERNEL_TIMEOUT if fault.argument is None else fault.argument)
+            raise

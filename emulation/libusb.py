@@ -40,10 +40,13 @@ FIELDS = {
     "bInterfaceClass bInterfaceSubClass bInterfaceProtocol iInterface",
     5: f"{HEAD} bEndpointAddress bmAttributes wMaxPacketSize bInterval",
 }
+TOLD = {errno.EPROTO: errno.EIO}
+"""What libusb makes of the kernel's errors that it has no name for."""
 SPEEDS = {"1.5": 1, "12": 2, "480": 3}
 MESSAGES = {
     errno.EACCES: "Access denied (insufficient permissions)",
     errno.EBUSY: "Resource busy",
+    errno.EIO: "Input/Output Error",
     errno.EINVAL: "Invalid parameter",
     errno.ENODEV: "No such device (it may have been disconnected)",
     errno.ENOENT: "Entity not found",
@@ -124,7 +127,7 @@ class Handle:
             raise usb_error(errno.ENODEV)
         answer = json.loads(reply)
         if answer["error"]:
-            raise usb_error(answer["error"])
+            raise usb_error(TOLD.get(answer["error"], answer["error"]))
         return bytes.fromhex(answer["data"])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from . import hidraw, libusb
 from .bme680 import chip_of
 from .chips import Chip
 from .hardware import hardware
+from .hidraw import System
 from .i2c import Bus, Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
@@ -72,6 +74,8 @@ class Machine:
             raise ValueError("Two USB devices have the same name")
         self._sticks = {name: hardware(entry) for name, entry in self._usb.items()}
         self._devices: dict[str, Device] = {}
+        self.system = System(self._devices.values())
+        """What the module os is to a driver of hidraw nodes."""
         self._adapters = {
             entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
         }
@@ -199,6 +203,12 @@ class Machine:
         """Unplug an I2C adapter."""
         self.buses.numbered[number].plugged = False
         self._tree.remove_adapter(number)
+
+    def renumber_bus(self, number: int, new: int) -> None:
+        """Give an unplugged I2C adapter the number it will have from now on."""
+        bus = self.buses.numbered[new] = self.buses.numbered.pop(number)
+        bus.number = new
+        self._adapters[new] = replace(self._adapters.pop(number), number=new)
 
     def reload(self, spec: Spec) -> None:
         """Take over a spec's values and faults, and what is plugged in where."""

@@ -26,7 +26,7 @@ from .descriptors import (
     SERIAL,
     Gadget,
 )
-from .faults import Fault, Faulty
+from .faults import Fault, Faulty, failure
 from .values import Value, code_for, value_at
 
 MICRODIA = 0x0C45
@@ -46,6 +46,12 @@ COMMANDS = {
     bytes.fromhex("0187ee"): "probes",
     bytes.fromhex("018155"): "calibration write",
 }
+CONTROL = {
+    "control-timeout": errno.ETIMEDOUT,
+    "protocol": errno.EPROTO,
+    "stall": errno.EPIPE,
+}
+"""The faults of the control transfer that carries a command, and their errors."""
 ANSWERS = {
     "calibration": bytes.fromhex("8204000000000000"),
     "probes": bytes.fromhex("8701010000000000"),
@@ -240,9 +246,9 @@ class Stick(Faulty):
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
         (
-            *("timeout", "control-timeout", "stall", "stall-in", "garbage", "zero"),
-            *("ff", "short", "partial", "drop-first", "swap", "noprobe", "extra"),
-            *("delay", "wrong-tag"),
+            *("timeout", "stall-in", "garbage", "zero", "ff", "short", "partial"),
+            *("drop-first", "reverse", "swap", "noprobe", "extra", "delay"),
+            *("wrong-tag", *CONTROL),
         ),
         frozenset({"values", "firmware"}),
     )
@@ -264,6 +270,13 @@ class Stick(Faulty):
         self._transmitter = Transmitter()
         # What the buffer holds after power-up.
         self._firmware()
+
+    def refuses(self, data: bytes) -> Fault | None:
+        """Return the fault that the control transfer of a command will meet."""
+        fault, kind = self.fault, COMMANDS.get(data[:3], "other")
+        if fault and fault.name in CONTROL and kind in fault.on:
+            return fault
+        return None
 
     def command(self, data: bytes) -> list[tuple[float, bytes]]:
         """Take 8 bytes; return the reports to come, each with its delay in seconds."""
@@ -309,10 +322,8 @@ class Stick(Faulty):
 
     def _disturb(self, fault: Fault) -> None:
         """Fail at the level of USB transfers."""
-        if fault.name == "stall":
-            raise BrokenPipeError(errno.EPIPE, "Stalled")
-        if fault.name == "control-timeout":
-            raise TimeoutError(errno.ETIMEDOUT, "No answer")
+        if fault.name in CONTROL:
+            raise failure(CONTROL[fault.name])
         if fault.name == "stall-in":
             self.halted.add(0x82)
 
@@ -342,6 +353,7 @@ def spoil(fault: Fault, reports: list[bytes]) -> list[bytes]:
         "short": lambda: [report[:short] for report in reports],
         "partial": lambda: reports[:1],
         "drop-first": lambda: reports[1:],
+        "reverse": lambda: reports[::-1],
         "extra": lambda: [STALE_REPORT, *reports],
         "wrong-tag": lambda: [b"\x90" + report[1:] for report in reports],
     }

@@ -84,6 +84,12 @@ class Device:
         return self._plugged
 
     @property
+    def rdev(self) -> int | None:
+        """Return the device number of the data interface's hidraw node."""
+        node = self.bound.get(self.stick.model.data)
+        return node.rdev if node else None
+
+    @property
     def hidraw(self) -> Path | None:
         """Return the hidraw node of the data interface."""
         node = self.bound.get(self.stick.model.data)
@@ -138,8 +144,12 @@ class Device:
         self._tree.unbind(self._plugged, number)
 
     def command(self, data: bytes) -> None:
-        """Take a command over hidraw, where a failed transfer shows as silence."""
-        with suppress(BrokenPipeError, TimeoutError):
+        """Take a command over hidraw.
+
+        Who wrote it through a System has been told of a failed transfer before; to
+        anybody else, such as another process, it shows as silence.
+        """
+        with suppress(OSError):
             self.transmit(data)
         # usbhid clears a halted endpoint by itself.
         self.stick.halted.clear()

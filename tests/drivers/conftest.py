@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Lane, Workers, sysfs
+from custom_components.temperature_logger.drivers import Lane, Workers, hidraw, sysfs
 from emulation.machine import Machine, scratch
 
 NOBODY = 65534
@@ -64,6 +64,7 @@ def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
             machine = undo.enter_context(Machine({"usb": usb, "i2c": i2c or []}, root))
             monkeypatch.setattr(sysfs, "SYS", machine.sys)
             monkeypatch.setattr(sysfs, "DEV", machine.dev)
+            monkeypatch.setattr(hidraw, "os", machine.system)
             machine.install()
             return machine
 

@@ -28,6 +28,7 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers.families import TEMPER, thermometers
 from custom_components.temperature_logger.drivers.temper import Temper
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
+import emulation.hidraw
 from emulation.machine import Machine
 from emulation.sticks import MODELS
 
@@ -60,6 +61,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
     monkeypatch.setattr(temper, "SETTLE", {})
+    monkeypatch.setattr(emulation.hidraw, "KERNEL_TIMEOUT", 0.05)
 
 
 def plug(build: Build, model: str, **spec: Any) -> Machine:  # noqa: ANN401 - as in a machine spec
@@ -461,8 +463,9 @@ def test_candidates(build: Build) -> None:
     ("fault", "expected"),
     [
         ("timeout", Fault.NO_ANSWER),
-        ("control-timeout", Fault.NO_ANSWER),
-        ("stall", Fault.NO_ANSWER),
+        ("control-timeout", Fault.REFUSED),
+        ("stall", Fault.REFUSED),
+        ("protocol", Fault.REFUSED),
         ("stall-in", Fault.NO_ANSWER),
         ("partial", Fault.NO_ANSWER),
         ("drop-first", Fault.NO_ANSWER),

@@ -1,0 +1,314 @@
+"""A home with five devices, one of which is about to fail."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+import gc
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import EVENT_STATE_CHANGED, STATE_UNAVAILABLE
+from homeassistant.core import Event, EventStateChangedData, HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
+from homeassistant.setup import async_setup_component
+import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import (
+    Workers,
+    layouts,
+    libusb,
+    temper,
+    workers,
+)
+from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
+from emulation.chips import CALIBRATIONS
+from emulation.machine import Machine
+from emulation.values import now
+from tests.conftest import CHIP, CONTROLLER, GOLD, PINS, TWO, pass_time
+from tests.drivers.conftest import Build
+
+OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
+# It is read through libusb.
+BORROWED = TWO | {
+    "name": "borrowed",
+    "controller": OTHER_CONTROLLER,
+    "bus": 2,
+    "ports": "3",
+    "hidraw_nodes": False,
+}
+OTHER_CHIP = CHIP | {"name": "other bme", "address": "0x77", "calibration": 1}
+OTHER_PINS = {
+    "bus": 3,
+    "adapter": "bcm2835 (i2c@7e205600)",
+    "of_node": "soc/i2c@7e205600",
+    "chips": [OTHER_CHIP],
+}
+
+
+def stick_entry(spec: dict[str, Any], model: str) -> MockConfigEntry:
+    """Return the entry that the form makes of a stick."""
+    data = {
+        "kind": "usb",
+        "driver": "temper",
+        "controller": spec.get("controller", CONTROLLER),
+        "ports": spec["ports"],
+        "firmware": spec["model"],
+        "model": model,
+        "quantities": list(layouts.layouts_of(spec["model"], "")[0].quantities),
+    }
+    return MockConfigEntry(
+        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+    )
+
+
+def chip_entry(adapter: dict[str, Any], spec: dict[str, Any]) -> MockConfigEntry:
+    """Return the entry that the form makes of a chip."""
+    trimming = b"".join(CALIBRATIONS[spec.get("calibration", 0)].registers())
+    data = {
+        "kind": "bme280",
+        "adapter": adapter["of_node"],
+        "address": int(spec["address"], 0),
+        "chip": "BME280",
+        "quantities": ["temperature", "humidity", "pressure"],
+        "trimming_hash": sha256(trimming).hexdigest()[:16],
+    }
+    return MockConfigEntry(
+        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+    )
+
+
+# What the emulated hardware calls a quantity.
+SENSED: Final = {"internal_temperature": "temperature"}
+# What a value changes by from one poll to the next, so that an old one shows.
+STEP: Final = {"temperature": 3.0, "humidity": 4.0, "pressure": 5.0}
+TOLERANCE: Final = 0.05
+# Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
+HELD: Final = 1.8
+
+
+class Sight(NamedTuple):
+    """A state that the owner saw."""
+
+    device: str
+    quantity: str
+    state: str
+
+
+class Home:
+    """Home Assistant with several devices, and all that its owner sees of them."""
+
+    def __init__(self, hass: HomeAssistant, machine: Machine) -> None:
+        """Listen to every state from the start."""
+        self.entries: dict[str, MockConfigEntry] = {}
+        """The devices, by the names of the emulated ones."""
+        self.hass, self.machine = hass, machine
+        self.wrong: list[Sight] = []
+        """The states that were neither right nor unavailable."""
+        self.seen: list[Sight] = []
+        """The states since the last poll began."""
+        hass.bus.async_listen(EVENT_STATE_CHANGED, self._look)
+
+    async def set_up(self) -> None:
+        """Set all devices up at once."""
+        setup = self.hass.config_entries.async_setup
+        await asyncio.gather(*(setup(e.entry_id) for e in self.entries.values()))
+        await self.hass.async_block_till_done()
+
+    def felt(self, device: str, quantity: str) -> float:
+        """Return what a sensor of an emulated device feels now."""
+        name = SENSED.get(quantity, quantity)
+        value = self._values(device)[name]
+        assert isinstance(value, float)
+        return value
+
+    def change(self) -> None:
+        """Let every sensor feel something else."""
+        for device in self.entries:
+            values = self._values(device)
+            for quantity, value in values.items():
+                if isinstance(value, float):
+                    values[quantity] = value + STEP[quantity.rpartition("_")[2]]
+
+    async def settle(self) -> None:
+        """Let all end that the last poll began, such as dropping what came late."""
+        await pass_time(self.hass, 1)
+        await soon(lambda: self.busy() == 0)
+
+    async def poll(self) -> None:
+        """Let the time of the next poll of each device come."""
+        self.seen.clear()
+        await pass_time(self.hass, 305)
+
+    async def retry(self, device: str) -> None:
+        """Let the time of a failed device's next try come."""
+        entry = self.entries[device]
+        self.seen.clear()
+        if entry.state is ConfigEntryState.SETUP_RETRY:
+            await pass_time(self.hass, 130)
+        else:
+            wait = entry.runtime_data.last_exception.retry_after
+            await pass_time(self.hass, wait + 5)
+
+    def states(self, device: str) -> dict[str, str]:
+        """Return the states of a device's entities, by quantity."""
+        return {
+            quantity: state.state
+            for entity_id, (name, quantity) in self._entities().items()
+            if name == device and (state := self.hass.states.get(entity_id))
+        }
+
+    def trouble(self, device: str) -> str | None:
+        """Return the key of the error of a device that is unavailable."""
+        entry = self.entries[device]
+        states = set(self.states(device).values())
+        if entry.state is ConfigEntryState.SETUP_RETRY:
+            assert states <= {STATE_UNAVAILABLE}
+            return entry.error_reason_translation_key
+        assert entry.state is ConfigEntryState.LOADED
+        if entry.runtime_data.last_update_success:
+            assert STATE_UNAVAILABLE not in states
+            return None
+        assert states == {STATE_UNAVAILABLE}
+        key: str = entry.runtime_data.last_exception.translation_key
+        return key
+
+    def published(self, device: str) -> bool:
+        """Return whether all values of a device came since the last poll began."""
+        fresh = {s.quantity for s in self.seen if s.device == device and right(s, self)}
+        return fresh == set(self.states(device)) != set()
+
+    def assert_others_went_on(self, *failed: str) -> None:
+        """See that all other devices published what they feel now."""
+        for device in self.entries.keys() - set(failed):
+            assert self.published(device), device
+            assert self.trouble(device) is None
+
+    async def assert_comes_back(self, device: str) -> None:
+        """See that a device whose fault is over publishes without a reload."""
+        self.change()
+        await (self.retry(device) if self.trouble(device) else self.poll())
+        assert self.trouble(device) is None
+        assert self.published(device)
+
+    def assert_nothing_wrong(self) -> None:
+        """See that no state ever was neither right nor unavailable."""
+        assert not self.wrong
+
+    @property
+    def workers(self) -> Workers:
+        """The threads of all devices."""
+        return self.hass.data[DATA_WORKERS]
+
+    def busy(self) -> int:
+        """Return how many workers have a job."""
+        pools = self.workers.failing, self.workers.healthy
+        return sum(
+            len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
+            for pool in pools
+        )
+
+    def _values(self, device: str) -> dict[str, Any]:
+        """Return what an emulated device feels, to be changed."""
+        machine, places = self.machine, self.entries[device].data
+        return (
+            machine.stick(device) if places["kind"] == "usb" else machine.chip(device)
+        ).values
+
+    def _entities(self) -> dict[str, tuple[str, str]]:
+        """Return the device and quantity of each entity."""
+        registry = er.async_get(self.hass)
+        return {
+            entity.entity_id: (
+                device,
+                entity.unique_id.removeprefix(f"{entry.entry_id}_"),
+            )
+            for device, entry in self.entries.items()
+            for entity in er.async_entries_for_config_entry(registry, entry.entry_id)
+        }
+
+    @callback
+    def _look(self, event: Event[EventStateChangedData]) -> None:
+        """See a state."""
+        place = self._entities().get(event.data["entity_id"])
+        if place is None or (state := event.data["new_state"]) is None:
+            return
+        sight = Sight(*place, state.state)
+        self.seen.append(sight)
+        if not right(sight, self) and sight.state != STATE_UNAVAILABLE:
+            self.wrong.append(sight)
+
+
+def right(sight: Sight, home: Home) -> bool:
+    """Return whether a state is what the sensor feels."""
+    try:
+        value = float(sight.state)
+    except ValueError:
+        return False
+    return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    """Wait for what is sure to come; fail, not hang, where it does not."""
+    end = now() + 20  # Timers of the event loop end early where the time is let pass.
+    while not condition():
+        assert now() < end
+        await asyncio.sleep(0.001)
+
+
+def open_files() -> int:
+    """Return how many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the devices less time than real ones may need."""
+    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
+    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
+    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
+    monkeypatch.setattr(workers, "DEADLINE", 1.5)
+
+
+@pytest.fixture(name="machine")
+def machine_fixture(build: Build) -> Machine:
+    """Plug in three sticks, one of them without a hidraw node, and two chips."""
+    return build(GOLD, TWO, BORROWED, i2c=[PINS, OTHER_PINS])
+
+
+@pytest.fixture(name="home")
+async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[Home]:
+    """Return a home whose devices work.
+
+    At its end all that was published was right, and nothing is left: no job of a
+    worker, and no open file.
+    """
+    home = Home(hass, machine)
+    await async_setup_component(hass, DOMAIN, {})
+    await hass.async_block_till_done(wait_background_tasks=True)
+    gc.collect()  # An earlier test may have left descriptors to the collector.
+    before = open_files()
+    for entry in (
+        stick_entry(GOLD, "TEMPerGold"),
+        stick_entry(TWO, "TEMPer2"),
+        stick_entry(BORROWED, "TEMPer2"),
+        chip_entry(PINS, CHIP),
+        chip_entry(OTHER_PINS, OTHER_CHIP),
+    ):
+        home.entries[entry.title] = entry
+        entry.add_to_hass(hass)
+    await home.set_up()
+    for device in home.entries:
+        assert home.trouble(device) is None
+        for quantity, state in home.states(device).items():
+            assert right(Sight(device, quantity, state), home)
+    yield home
+    home.assert_nothing_wrong()
+    for entry in home.entries.values():
+        await hass.config_entries.async_unload(entry.entry_id)
+    await soon(lambda: home.busy() == 0)
+    await soon(lambda: open_files() == before)
+    assert len(home.workers.failing._threads) <= workers.SIZE // 4
+    assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4

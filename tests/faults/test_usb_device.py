@@ -1,0 +1,350 @@
+"""Faults of USB devices: plugged otherwise, taken by others, or out of reach."""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from usb.backend import libusb1
+
+from custom_components.temperature_logger.drivers import Fault
+from emulation.machine import Machine, place_of
+from tests.drivers.conftest import AsNobody
+
+from .conftest import OTHER_CONTROLLER, Home, soon
+
+pytestmark = pytest.mark.warns("Error fetching")
+
+HIDRAW, LIBUSB = "two", "borrowed"
+BOTH_WAYS = pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+# Other programs. Each says when it is ready and ends with its standard input.
+LOCKS = """
+    import fcntl
+    node = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+    fcntl.flock(node, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+READS = """
+    import select
+    node = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+    print("ready", flush=True)
+    while node in (ready := select.select([node, 0], [], [], 0.01)[0]) or not ready:
+        if ready:
+            os.read(node, 8)
+        if sys.argv[2] == "asks":
+            os.write(node, bytes.fromhex("000180330100000000"))
+"""
+TAKES = """
+    import pathlib
+    import usb.core
+    from emulation.libusb import Backend
+    found = usb.core.find(
+        backend=Backend(pathlib.Path(sys.argv[1])),
+        bus=int(sys.argv[2]), address=int(sys.argv[3]),
+    )
+    found.detach_kernel_driver(1)
+    usb.util.claim_interface(found, 1)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def program(code: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+    """Run another program from when it is ready to the end of the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import os, sys\n{textwrap.dedent(code)}", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def node_of(machine: Machine, stick: str) -> str:
+    """Return the hidraw node of a stick."""
+    node = machine.device(stick).hidraw
+    assert node is not None
+    return str(node)
+
+
+async def unplug(home: Home, *sticks: str) -> None:
+    """Unplug sticks that are read over hidraw, and wait until that is known."""
+    for stick in sticks:
+        home.machine.unplug(stick)
+    await soon(lambda: all(home.trouble(stick) for stick in sticks))
+    assert {home.trouble(stick) for stick in sticks} == {Fault.STICK_NOT_FOUND}
+
+
+async def unload(home: Home, *devices: str) -> None:
+    """Unload devices, as before a restart."""
+    for device in devices:
+        await home.hass.config_entries.async_unload(home.entries[device].entry_id)
+
+
+async def load(home: Home, *devices: str) -> None:
+    """Load devices again."""
+    for device in devices:
+        await home.hass.config_entries.async_setup(home.entries[device].entry_id)
+    await home.hass.async_block_till_done(wait_background_tasks=True)
+
+
+# Plugged otherwise
+
+
+@BOTH_WAYS
+async def test_unplugged_while_idle(home: Home, stick: str) -> None:
+    """It is known at once over hidraw, and else at the next poll."""
+    home.machine.unplug(stick)
+    if stick == HIDRAW:
+        await soon(lambda: home.trouble(stick) == Fault.STICK_NOT_FOUND)
+    home.change()
+    await home.poll()
+    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
+    home.assert_others_went_on(stick)
+    home.machine.plug(stick)
+    await home.assert_comes_back(stick)
+
+
+@BOTH_WAYS
+async def test_unplugged_while_reading(home: Home, stick: str) -> None:
+    """Who waits for the answer is told, and waits no longer."""
+    commands = home.machine.stick(stick).commands
+    before = commands["values"]
+    home.change()
+    home.machine.stick(stick).fail("timeout")
+    poll = asyncio.create_task(home.poll())
+    await soon(lambda: commands["values"] > before)
+    home.machine.unplug(stick)
+    await poll
+    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
+    home.assert_others_went_on(stick)
+    home.machine.stick(stick).clear()
+    home.machine.plug(stick)
+    await home.assert_comes_back(stick)
+
+
+@BOTH_WAYS
+async def test_unplugged_while_being_set_up(home: Home, stick: str) -> None:
+    """It is set up when it is back."""
+    await unload(home, stick)
+    commands = home.machine.stick(stick).commands
+    before = commands["firmware"]
+    home.machine.stick(stick).fail("timeout")
+    setup = asyncio.create_task(load(home, stick))
+    await soon(lambda: commands["firmware"] > before)
+    home.machine.unplug(stick)
+    await setup
+    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
+    home.change()
+    await home.poll()
+    home.assert_others_went_on(stick)
+    home.machine.stick(stick).clear()
+    home.machine.plug(stick)
+    await home.assert_comes_back(stick)
+
+
+@BOTH_WAYS
+async def test_replugged_at_the_same_port(home: Home, stick: str) -> None:
+    """With other numbers it is the same stick."""
+    number = home.machine.device(stick).node
+    home.machine.replug(stick)
+    assert home.machine.device(stick).node != number
+    home.change()
+    await home.poll()
+    if home.trouble(stick):  # libusb has been told only now.
+        assert home.trouble(stick) == Fault.STICK_NOT_FOUND
+    home.assert_others_went_on(stick)
+    await home.assert_comes_back(stick)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    "place",
+    [{"ports": "4"}, {"controller": "pci0000:00/0000:00:1d.0", "bus": 5}],
+    ids=["port", "controller"],
+)
+async def test_replugged_elsewhere(
+    home: Home, stick: str, place: dict[str, object]
+) -> None:
+    """At another place it is another device, until the owner says otherwise."""
+    before = asdict(place_of(home.machine._usb[stick]))
+    home.machine.replug(stick, **place)
+    home.change()
+    await home.poll()
+    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
+    home.assert_others_went_on(stick)
+    home.machine.replug(stick, **before)
+    await home.assert_comes_back(stick)
+
+
+async def test_another_stick_in_its_place(home: Home) -> None:
+    """One stick's values are never published as another one's."""
+    machine = home.machine
+    ports = {name: machine._usb[name]["ports"] for name in ("gold", "two")}
+    await unplug(home, *ports)
+    machine.plug("gold", ports=ports["two"])
+    machine.plug("two", ports=ports["gold"])
+    home.change()
+    await home.poll()
+    for name in ports:
+        assert home.trouble(name) == Fault.STICK_CHANGED
+    home.assert_others_went_on(*ports)
+    for name in ports:
+        machine.unplug(name)
+    for name, port in ports.items():
+        machine.plug(name, ports=port)
+    for name in ports:
+        await home.assert_comes_back(name)
+
+
+async def test_identical_sticks_in_the_other_order(home: Home) -> None:
+    """Two sticks of one model are told apart by their ports alone."""
+    machine = home.machine
+
+    def number(stick: str) -> int:
+        return int(node_of(machine, stick).rpartition("hidraw")[2])
+
+    machine.replug(LIBUSB, hidraw_nodes=True)
+    first = min(HIDRAW, LIBUSB, key=number)
+    order = sorted((HIDRAW, LIBUSB), key=number, reverse=True)
+    for stick in order:
+        machine.unplug(stick)
+    for stick in order:
+        machine.plug(stick)
+    assert min(HIDRAW, LIBUSB, key=number) != first
+    home.change()
+    await home.poll()
+    home.assert_others_went_on(HIDRAW, LIBUSB)
+    for stick in (HIDRAW, LIBUSB):
+        await home.assert_comes_back(stick)
+
+
+async def test_controllers_in_the_other_order(home: Home) -> None:
+    """The numbers of the buses tell nothing, over a restart as little as before."""
+    machine, sticks = home.machine, ("gold", HIDRAW, LIBUSB)
+    await unload(home, *sticks)
+    for stick in sticks:
+        machine.unplug(stick)
+    machine.plug(LIBUSB, bus=1)
+    machine.plug("gold", bus=2)
+    machine.plug(HIDRAW, bus=2)
+    usb1 = (machine.sys / "bus/usb/devices/usb1").resolve()
+    assert str(usb1).endswith(OTHER_CONTROLLER + "/usb1")
+    home.change()
+    await load(home, *sticks)
+    await home.poll()
+    home.assert_others_went_on()
+
+
+# Taken by others
+
+
+async def test_locked_by_another_program(home: Home) -> None:
+    """Who has it is not disturbed, and it is read when that one is done."""
+    await unload(home, "gold")
+    with program(LOCKS, node_of(home.machine, "gold")):
+        await load(home, "gold")
+        assert home.trouble("gold") == Fault.IN_USE
+        home.change()
+        await home.poll()
+        home.assert_others_went_on("gold")
+    await home.assert_comes_back("gold")
+
+
+@pytest.mark.parametrize("habit", ["reads", "asks"])
+async def test_second_process(home: Home, habit: str) -> None:
+    """What another program steals is missing; what it asks for is not mistaken.
+
+    The kernel gives a report to everybody who has the node open. The emulated node
+    gives it to one of them, which is worse.
+    """
+    with program(READS, node_of(home.machine, "gold"), habit):
+        for _ in range(3):
+            home.change()
+            await asyncio.sleep(0.1)  # What was asked for before the change is gone.
+            await home.poll()
+            assert home.trouble("gold") in {None, Fault.NO_ANSWER, Fault.BAD_REPORT}
+            home.assert_others_went_on("gold")
+    await home.assert_comes_back("gold")
+
+
+async def test_taken_by_another_libusb(home: Home) -> None:
+    """A claimed stick is left to who claimed it, and taken back when that is killed."""
+    machine = home.machine
+    bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
+    with program(TAKES, str(machine.root), bus, address):
+        await soon(lambda: home.trouble("gold") == Fault.IN_USE)
+        home.change()
+        await home.poll()
+        assert home.trouble("gold") == Fault.IN_USE
+        home.assert_others_went_on("gold")
+    await soon(lambda: not machine.device("gold").claims)
+    assert set(machine.device("gold").bound) == {0}
+    await home.assert_comes_back("gold")
+    assert set(machine.device("gold").bound) == {0, 1}
+
+
+# Out of reach
+
+
+async def test_permission_that_comes_late(home: Home, as_nobody: AsNobody) -> None:
+    """Without permission the error says so; once there is one, it is used."""
+    machine = home.machine
+    machine.replug("gold", hidraw_mode="000", usbfs_mode="000")
+    with as_nobody():
+        await soon(lambda: home.trouble("gold") == Fault.NO_PERMISSION)
+        home.change()
+        await home.poll()
+        assert home.trouble("gold") == Fault.NO_PERMISSION
+        home.assert_others_went_on("gold")
+    machine.permit("gold", hidraw=0o666)
+    with as_nobody():
+        await home.assert_comes_back("gold")
+
+
+async def test_no_libusb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without libusb only the sticks that need it are missing."""
+    await unload(home, LIBUSB)
+    with monkeypatch.context() as system:
+        system.setattr(libusb1, "get_backend", lambda **_: None)
+        await load(home, LIBUSB)
+        assert home.trouble(LIBUSB) == Fault.NO_LIBUSB
+        home.change()
+        await home.poll()
+        home.assert_others_went_on(LIBUSB)
+    await home.assert_comes_back(LIBUSB)
+
+
+async def test_interface_left_without_a_driver(home: Home) -> None:
+    """An interface that has lost its driver is given back, and read as before."""
+    home.machine.unbind("gold")
+    await soon(lambda: home.trouble("gold") == Fault.STICK_NOT_FOUND)
+    home.change()
+    await home.poll()
+    home.assert_others_went_on()
+    assert set(home.machine.device("gold").bound) == {0, 1}
+
+
+@BOTH_WAYS
+async def test_suspended_port(home: Home, stick: str) -> None:
+    """A stick that slept is read.
+
+    The kernel wakes it for the first transfer, which takes its time. That is all that
+    can be seen of it, and all that is emulated.
+    """
+    home.machine.stick(stick).fail("delay", 0.2, count=1)
+    home.change()
+    await home.poll()
+    home.assert_others_went_on()

@@ -1,0 +1,98 @@
+"""Faults of USB transfers: a wrong value is never seen, and the next poll is well."""
+
+from collections.abc import Callable
+
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault
+from emulation.machine import Machine
+from emulation.usbfs import QUEUED
+from tests.drivers.conftest import silence
+
+from .conftest import HELD, Home, soon
+
+pytestmark = pytest.mark.warns("Error fetching")
+
+type Inject = Callable[[Machine, str], None]
+
+HIDRAW, LIBUSB = "two", "borrowed"
+# What a fault that the driver overcomes within the poll looks like: the right value.
+OVERCOME = None
+
+
+def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
+    """Return what makes a stick fail."""
+    return lambda machine, stick: machine.stick(stick).fail(name, argument, count=count)
+
+
+def halt(machine: Machine, stick: str) -> None:
+    """Halt the endpoint that the reports come from."""
+    machine.stick(stick).halted.add(0x82)
+
+
+def queue(machine: Machine, stick: str) -> None:
+    """Let as many reports wait as the kernel keeps, of 0.07 and 0.07 °C."""
+    stale = "8080000700000000", "800100074e200000"
+    machine.send(stick, *(stale * QUEUED)[:QUEUED])
+
+
+# fault, and what the owner sees over hidraw and over libusb
+FAULTS = {
+    "stall": (fault("stall"), Fault.REFUSED, Fault.REFUSED),
+    "stall of the input": (halt, OVERCOME, OVERCOME),
+    "time-out": (fault("timeout"), Fault.NO_ANSWER, Fault.NO_ANSWER),
+    "dead control pipe": (
+        fault("control-timeout", HELD),
+        Fault.HANGING,
+        Fault.NO_ANSWER,
+    ),
+    "protocol error": (fault("protocol"), Fault.REFUSED, Fault.REFUSED),
+    "empty frames": (fault("short", 0), Fault.NO_ANSWER, Fault.BAD_REPORT),
+    "short frames": (fault("short", 2), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "truncated frames": (fault("short", 7), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "first frame lost": (fault("drop-first"), Fault.NO_ANSWER, Fault.NO_ANSWER),
+    "last frame lost": (fault("partial"), Fault.NO_ANSWER, Fault.NO_ANSWER),
+    "frames swapped": (fault("reverse"), OVERCOME, OVERCOME),
+    "old frame first": (fault("extra"), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "queue of stale frames first": (queue, OVERCOME, Fault.BAD_REPORT),
+    "reply of another command": (fault("swap"), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "all zero": (fault("zero"), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "all ff": (fault("ff"), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "garbage": (fault("garbage"), Fault.BAD_REPORT, Fault.BAD_REPORT),
+    "slow answer": (fault("delay", 0.2), OVERCOME, OVERCOME),
+    "answer too slow": (fault("delay", 0.7), Fault.NO_ANSWER, Fault.NO_ANSWER),
+}
+
+
+@pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+@pytest.mark.parametrize("name", FAULTS)
+async def test_fault(home: Home, name: str, stick: str) -> None:
+    """It costs this stick's reading at most, and nothing once it is over."""
+    inject, *expected = FAULTS[name]
+    await home.settle()
+    home.change()
+    inject(home.machine, stick)
+    await home.poll()
+    assert home.trouble(stick) == expected[stick == LIBUSB]
+    assert home.published(stick) == (home.trouble(stick) is None)
+    home.assert_others_went_on(stick)
+    await soon(lambda: home.busy() <= 1)
+    home.machine.stick(stick).clear()
+    await soon(lambda: home.busy() == 0)
+    await silence(home.machine)
+    await home.assert_comes_back(stick)
+
+
+async def test_one_worker_and_never_a_second(home: Home) -> None:
+    """While a command stays in the kernel its device is not asked again."""
+    stick = home.machine.stick(HIDRAW)
+    stick.fail("control-timeout", 2 * HELD, count=1)
+    home.change()
+    await home.poll()
+    for _ in range(2):
+        assert home.trouble(HIDRAW) == Fault.HANGING
+        assert home.busy() == 1
+        await home.retry(HIDRAW)
+    assert stick.commands["values"] == 2
+    await soon(lambda: home.busy() == 0)
+    await home.assert_comes_back(HIDRAW)
