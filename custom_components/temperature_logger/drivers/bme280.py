@@ -7,6 +7,7 @@ turns codes that mean "nothing was measured" into plausible values.
 """
 
 import asyncio
+from contextlib import closing
 import hashlib
 import time
 from typing import Final, NamedTuple
@@ -295,14 +296,16 @@ class Bme280:
             self._lane.failing = True
             self._sensor = None
             if isinstance(err, DeviceNotFoundError):
-                self._registers = None
+                await self.close()
             raise
         self._lane.failing = False
         return reading
 
     async def close(self) -> None:
-        """Let go of the bus."""
-        self._registers = self._sensor = None
+        """Let go of the bus; a job that hangs has to end first."""
+        self._sensor = None
+        if self._registers is not None or self._lane.busy:
+            await asyncio.wrap_future(self._lane.finish(self._release))
 
     async def _read(self) -> Reading:
         """Convert once; again, once, for a chip that had to be configured again."""
@@ -335,8 +338,15 @@ class Bme280:
         """Find the bus and initialise the chip."""
         adapter = i2c_adapter(self._adapter)
         if self._registers is None or self._registers.adapter != adapter:
+            self._release()
             self._registers = Registers(adapter, self._address)
         return Sensor(self._registers, self._trimming_hash)
+
+    def _release(self) -> None:
+        """Close the bus, if it is open."""
+        registers, self._registers = self._registers, None
+        if registers is not None:
+            registers.close()
 
 
 def probe(adapter: I2cAdapter, address: int) -> Chip:
@@ -344,7 +354,8 @@ def probe(adapter: I2cAdapter, address: int) -> Chip:
 
     Raises DriverError where no chip that is served answers. Blocks.
     """
-    return _chip(Registers(adapter, address))
+    with closing(Registers(adapter, address)) as registers:
+        return _chip(registers)
 
 
 def _chip(registers: Registers) -> Chip:

@@ -70,6 +70,15 @@ class Registers:
         """
         self._try(lambda: self._bus.writeto(self._address, bytes((register, value))))
 
+    def close(self) -> None:
+        """Close the bus; not to be left to the end of the last reference to it.
+
+        An error keeps the frames that it came through, and with them all of this. As
+        long as a node is open, the kernel holds up who unplugs its adapter.
+        """
+        # Blinka has no way to do that.
+        self._bus._i2c_bus.close()  # noqa: SLF001
+
     def _try(self, transaction: Callable[[], None]) -> None:
         """Run a transaction, once more if the arbitration was lost."""
         try:
