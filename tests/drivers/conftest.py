@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+import itertools
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from custom_components.temperature_logger.drivers import Lane, Workers, hidraw, sysfs
+from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
 
 NOBODY = 65534
@@ -21,6 +23,8 @@ STALE = "808000074e200000"
 REPORTS = [bytes.fromhex(INTERNAL), bytes.fromhex(EXTERNAL)]
 LIMITS = (1.0, 1.0)
 SOON = (0.05, 0.05)
+# The transfers of a reading of an initialised chip.
+TRIGGER, PROOF, BURST = range(3)
 
 type AsNobody = Callable[[], AbstractContextManager[None]]
 
@@ -39,6 +43,18 @@ async def silence(machine: Machine) -> None:
             return not machine._loop._due
 
     await until(silent)
+
+
+def before_transfer(bus: Bus, number: int, action: Callable[[], object]) -> None:
+    """Do something before the transfer with this number, counted from now on."""
+    strike, numbers = bus.strike, itertools.count()
+
+    def counted(kind: str) -> Any:  # noqa: ANN401 - as the method that it covers
+        if next(numbers) == number:
+            action()
+        return strike(kind)
+
+    vars(bus)["strike"] = counted
 
 
 class Build(Protocol):

@@ -1,9 +1,7 @@
 """A chip's reading is one proven conversion, or an error."""
 
 import asyncio
-from collections.abc import Callable
 import errno
-import itertools
 import os
 from typing import Any
 
@@ -26,18 +24,16 @@ from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.i2c import Registers
 from emulation import i2c
 from emulation.chips import CALIBRATIONS, Calibration, Chip
-from emulation.i2c import Bus, Message
+from emulation.i2c import Message
 from emulation.machine import Machine
 
-from .conftest import AsNobody, Build, until
+from .conftest import BURST, PROOF, TRIGGER, AsNobody, Build, before_transfer, until
 
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
 VALUES = {"temperature": 21.5, "pressure": 1013.25, "humidity": 45.0}
 OTHERS = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
 TOLERANCES = {"temperature": 0.01, "pressure": 0.05, "humidity": 0.05}
-# The transfers of a reading of an initialised chip.
-TRIGGER, PROOF, BURST = range(3)
 
 
 def wire(build: Build, *, bus: dict[str, Any] | None = None, **chip: Any) -> Machine:  # noqa: ANN401 - as in a machine spec
@@ -56,18 +52,6 @@ def assert_values(reading: Reading, values: dict[str, float]) -> None:
     for quantity, value in values.items():
         expected = pytest.approx(value, abs=TOLERANCES[quantity])
         assert getattr(reading, quantity) == expected
-
-
-def before_transfer(bus: Bus, number: int, action: Callable[[], object]) -> None:
-    """Do something before the transfer with this number, counted from now on."""
-    strike, numbers = bus.strike, itertools.count()
-
-    def counted(kind: str) -> Any:  # noqa: ANN401 - as the method that it covers
-        if next(numbers) == number:
-            action()
-        return strike(kind)
-
-    vars(bus)["strike"] = counted
 
 
 def written(machine: Machine) -> list[Message]:

@@ -85,6 +85,8 @@ STEP: Final = {"temperature": 3.0, "humidity": 4.0, "pressure": 5.0}
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
+# What a fault that the driver overcomes within the poll looks like: the right value.
+OVERCOME: Final = None
 
 
 class Sight(NamedTuple):
@@ -206,6 +208,7 @@ class Home:
         return sum(
             len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
             for pool in pools
+            if not pool._shutdown
         )
 
     def _values(self, device: str) -> dict[str, Any]:
@@ -307,6 +310,6 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
     for entry in home.entries.values():
         await hass.config_entries.async_unload(entry.entry_id)
     await soon(lambda: home.busy() == 0)
-    await soon(lambda: open_files() == before)
+    await soon(lambda: open_files() <= before)
     assert len(home.workers.failing._threads) <= workers.SIZE // 4
     assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4

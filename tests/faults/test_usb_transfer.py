@@ -9,15 +9,13 @@ from emulation.machine import Machine
 from emulation.usbfs import QUEUED
 from tests.drivers.conftest import silence
 
-from .conftest import HELD, Home, soon
+from .conftest import HELD, OVERCOME, Home, soon
 
 pytestmark = pytest.mark.warns("Error fetching")
 
 type Inject = Callable[[Machine, str], None]
 
 HIDRAW, LIBUSB = "two", "borrowed"
-# What a fault that the driver overcomes within the poll looks like: the right value.
-OVERCOME = None
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
