@@ -128,6 +128,7 @@ class I2cNode:
 
     def close(self) -> None:
         """Close the node."""
+        self._buses.forget(self)
         self._file.close()
 
     def read(self, length: int) -> bytes | None:
@@ -203,6 +204,10 @@ class Buses:
         node = I2cNode(self._dev / Path(file).name, self)
         self._nodes[node.fileno()] = node
         return node
+
+    def forget(self, node: I2cNode) -> None:
+        """Take note that a node is about to be closed."""
+        del self._nodes[node.fileno()]
 
     def ioctl(self, descriptor: int, request: int, argument: Any = 0) -> int:  # noqa: ANN401 - a number or a structure
         """Do an ioctl of i2c-dev."""

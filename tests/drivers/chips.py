@@ -15,6 +15,8 @@ from .conftest import Build
 
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
+# The transfers of a reading of an initialised BME280.
+TRIGGER, PROOF, BURST = range(3)
 VALUES = {"temperature": 21.5, "pressure": 1013.25, "humidity": 45.0}
 OTHERS = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
 TOLERANCES = {"temperature": 0.01, "pressure": 0.05, "humidity": 0.05}

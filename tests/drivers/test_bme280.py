@@ -27,8 +27,11 @@ from emulation.chips import CALIBRATIONS, Calibration
 
 from .chips import (
     ADDRESS,
+    BURST,
     OTHERS,
     PINS,
+    PROOF,
+    TRIGGER,
     VALUES,
     assert_values,
     before_transfer,
@@ -37,9 +40,6 @@ from .chips import (
     written,
 )
 from .conftest import AsNobody, Build, until
-
-# The transfers of a reading of an initialised chip.
-TRIGGER, PROOF, BURST = range(3)
 
 
 def driver(lane: Lane, **known: str) -> Bme280:

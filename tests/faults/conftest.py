@@ -15,6 +15,7 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.temperature_logger import watch
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import (
     Workers,
@@ -87,6 +88,8 @@ STEP: Final = {"temperature": 3.0, "humidity": 4.0, "pressure": 5.0}
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
+# What a fault that the driver overcomes within the poll looks like: the right value.
+OVERCOME: Final = None
 
 
 class Sight(NamedTuple):
@@ -208,6 +211,7 @@ class Home:
         return sum(
             len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
             for pool in pools
+            if not pool._shutdown
         )
 
     def _values(self, device: str) -> dict[str, Any]:
@@ -270,6 +274,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
+    monkeypatch.setattr(watch, "CALM", 0)
 
 
 @pytest.fixture(name="machine")
@@ -288,6 +293,7 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
     home = Home(hass, machine)
     await async_setup_component(hass, DOMAIN, {})
     await hass.async_block_till_done(wait_background_tasks=True)
+    await soon(lambda: home.busy() == 0)
     gc.collect()  # An earlier test may have left descriptors to the collector.
     before = open_files()
     for entry in (
@@ -309,6 +315,6 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
     for entry in home.entries.values():
         await hass.config_entries.async_unload(entry.entry_id)
     await soon(lambda: home.busy() == 0)
-    await soon(lambda: open_files() == before)
+    await soon(lambda: open_files() <= before)
     assert len(home.workers.failing._threads) <= workers.SIZE // 4
     assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4

@@ -277,6 +277,7 @@ async def test_second_process(home: Home, habit: str) -> None:
             await home.poll()
             assert home.trouble("gold") in {None, Fault.NO_ANSWER, Fault.BAD_REPORT}
             home.assert_others_went_on("gold")
+    await asyncio.sleep(0.1)  # What it asked for last is gone, too.
     await home.assert_comes_back("gold")
 
 
@@ -305,6 +306,7 @@ async def test_permission_that_comes_late(home: Home, as_nobody: AsNobody) -> No
     machine.replug("gold", hidraw_mode="000", usbfs_mode="000")
     with as_nobody():
         await soon(lambda: home.trouble("gold") == Fault.NO_PERMISSION)
+        await home.settle()
         home.change()
         await home.poll()
         assert home.trouble("gold") == Fault.NO_PERMISSION

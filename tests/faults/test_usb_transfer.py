@@ -9,15 +9,13 @@ from emulation.machine import Machine
 from emulation.usbfs import QUEUED
 from tests.drivers.conftest import silence
 
-from .conftest import HELD, Home, soon
+from .conftest import HELD, OVERCOME, Home, soon
 
 pytestmark = pytest.mark.warns("Error fetching")
 
 type Inject = Callable[[Machine, str], None]
 
 HIDRAW, LIBUSB = "two", "borrowed"
-# What a fault that the driver overcomes within the poll looks like: the right value.
-OVERCOME = None
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
@@ -86,7 +84,7 @@ async def test_fault(home: Home, name: str, stick: str) -> None:
 async def test_one_worker_and_never_a_second(home: Home) -> None:
     """While a command stays in the kernel its device is not asked again."""
     stick = home.machine.stick(HIDRAW)
-    stick.fail("control-timeout", 2 * HELD, count=1)
+    stick.fail("control-timeout", 3 * HELD, count=1)
     home.change()
     await home.poll()
     for _ in range(2):

@@ -7,7 +7,7 @@ are, in their trimming and in what shows that they lost their power.
 
 from abc import ABC, abstractmethod
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 import hashlib
 import time
 from typing import ClassVar, Final, NamedTuple
@@ -205,17 +205,16 @@ class BoschChip:
         except BaseException as err:
             self._lane.failing = True
             self._sensor = None
-            self._rest()
-            if isinstance(err, DeviceNotFoundError):
-                self._registers = None
+            self._rest(gone=isinstance(err, DeviceNotFoundError))
             raise
         self._rest()
         self._lane.failing = False
         return reading
 
     async def close(self) -> None:
-        """Let go of the bus."""
-        self._registers = self._sensor = None
+        """Let go of the bus; a job that hangs has to end first."""
+        self._sensor = None
+        self._rest(gone=True)
 
     async def _read(self) -> Reading:
         """Convert once; again, once, for a chip that has to be configured again."""
@@ -246,20 +245,29 @@ class BoschChip:
     def _open(self) -> Sensor:
         """Find the bus and initialise the chip."""
         adapter = i2c_adapter(self._adapter)
-        if self._registers is None or self._registers.adapter != adapter:
+        if self._registers is not None and self._registers.adapter != adapter:
+            self._registers.close()
+            self._registers = None
+        if self._registers is None:
             self._registers = Registers(adapter, self._address)
         sensor = self.SENSOR(self._registers, self._trimming_hash)
         sensor.configure()
         return sensor
 
-    def _rest(self) -> None:
-        """Close the node of an adapter that can be pulled out, until the next poll."""
-        if self._registers is None:
+    def _rest(self, *, gone: bool = False) -> None:
+        """Close the node if it is of no use any more.
+
+        That of an adapter that can be pulled out is closed until the next poll.
+        """
+        if (registers := self._registers) is None:
             return
+        if gone:
+            self._registers = None
+        close = registers.close if gone else registers.rest
         if self._lane.busy:  # With a transaction that was given up.
-            self._lane.finish(self._registers.rest)
+            self._lane.finish(close)
         else:
-            self._registers.rest()
+            close()
 
 
 def probe(adapter: I2cAdapter, address: int) -> Chip:
@@ -267,7 +275,8 @@ def probe(adapter: I2cAdapter, address: int) -> Chip:
 
     Raises DriverError where no chip that is served answers. Blocks.
     """
-    return identify(Registers(adapter, address))
+    with closing(Registers(adapter, address)) as registers:
+        return identify(registers)
 
 
 def identify(registers: Registers) -> Chip:

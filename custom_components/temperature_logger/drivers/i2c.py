@@ -55,7 +55,16 @@ class Registers:
         That transaction raises PowerLostError if the adapter was pulled out meanwhile.
         """
         if self.adapter.plug is not None:
-            self._bus = None
+            self.close()
+
+    def close(self) -> None:
+        """Close the node; not to be left to the end of the last reference to it.
+
+        An error keeps the frames that it came through, and with them all of this.
+        """
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus._i2c_bus.close()  # noqa: SLF001 - Blinka has no way to do that.
 
     def read(self, register: int, length: int) -> bytes:
         """Read consecutive registers in one combined transaction."""

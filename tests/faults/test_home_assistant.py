@@ -1,0 +1,133 @@
+"""What Home Assistant does meanwhile: unload, reload, stop, and a clock that jumps."""
+
+import asyncio
+from datetime import timedelta
+from threading import active_count
+import time
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import CoreState
+from homeassistant.util import dt as dt_util
+import pytest
+
+from custom_components.temperature_logger.drivers import workers
+from tests.conftest import pass_time
+
+from .conftest import HELD, Home, soon
+
+pytestmark = pytest.mark.warns("Error fetching")
+
+HANGS = pytest.mark.parametrize(
+    ("device", "fault", "seconds"),
+    [
+        ("two", "timeout", None),
+        ("two", "control-timeout", HELD),
+        ("borrowed", "timeout", None),
+        ("borrowed", "control-timeout", None),
+        ("bme", "timeout", 0.5),
+        ("bme", "stuck", None),
+    ],
+)
+
+
+async def hang(
+    home: Home, device: str, fault: str, seconds: float | None
+) -> asyncio.Task[None]:
+    """Let a poll begin in which one device hangs."""
+    home.change()
+    machine = home.machine
+    hardware = machine.chip(device) if device == "bme" else machine.stick(device)
+    await home.settle()
+    hardware.fail(fault, seconds, count=1)
+    poll = asyncio.create_task(home.poll())
+    await soon(lambda: hardware.fault is None)
+    return poll
+
+
+@HANGS
+async def test_unload_while_a_poll_hangs(
+    home: Home, device: str, fault: str, seconds: float | None
+) -> None:
+    """The device is given back when the kernel lets go of it, and read again then."""
+    poll = await hang(home, device, fault, seconds)
+    entry = home.entries[device]
+    assert await home.hass.config_entries.async_unload(entry.entry_id)
+    assert entry.state is ConfigEntryState.NOT_LOADED
+    await poll
+    home.assert_others_went_on(device)
+    await soon(lambda: home.busy() == 0)
+    assert await home.hass.config_entries.async_setup(entry.entry_id)
+    await home.poll()
+    home.assert_others_went_on()
+
+
+@HANGS
+async def test_reload_while_a_poll_hangs(
+    home: Home, device: str, fault: str, seconds: float | None
+) -> None:
+    """A device that is wanted again at once waits for itself and for nobody else."""
+    poll = await hang(home, device, fault, seconds)
+    await home.hass.config_entries.async_reload(home.entries[device].entry_id)
+    await poll
+    home.assert_others_went_on(device)
+    await soon(lambda: home.busy() == 0)
+    if home.trouble(device):
+        await home.retry(device)
+    assert home.trouble(device) is None
+
+
+@HANGS
+async def test_stop_while_a_poll_hangs(
+    home: Home, device: str, fault: str, seconds: float | None
+) -> None:
+    """Home Assistant ends, without a thread of ours, and every device is given back."""
+    machine = home.machine
+    poll = await hang(home, device, fault, seconds)
+    await home.hass.async_stop()
+    assert home.hass.state is CoreState.stopped
+    await poll
+    pools = home.workers.failing, home.workers.healthy
+    assert not any(thread.is_alive() for pool in pools for thread in pool._threads)
+    for stick in ("gold", "two", "borrowed"):
+        assert set(machine.device(stick).bound) == {0, 1}
+        assert not machine.device(stick).claims
+    assert not machine.buses._nodes
+
+
+async def test_reload_storm(home: Home) -> None:
+    """However often and how much at once devices are reloaded, they end up well."""
+    reload = home.hass.config_entries.async_reload
+    entries = 5 * list(home.entries.values())
+    before = active_count()
+    for _ in range(3):
+        home.change()
+        await asyncio.gather(*(reload(entry.entry_id) for entry in entries))
+        await home.hass.async_block_till_done(wait_background_tasks=True)
+    assert active_count() <= before + workers.SIZE
+    home.change()
+    await home.poll()
+    home.assert_others_went_on()
+
+
+@pytest.mark.parametrize("seconds", [86400, -86400], ids=["ahead", "back"])
+async def test_clock_jump(
+    home: Home, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """A clock that is set in the middle of a poll moves neither it nor the next one."""
+    gold, utcnow, time_of_day = home.machine.stick("gold"), dt_util.utcnow, time.time
+    gold.fail("delay", 0.2, count=1)
+    home.change()
+    poll = asyncio.create_task(home.poll())
+    await soon(lambda: gold.fault is None)
+    jump = timedelta(seconds=seconds)
+    monkeypatch.setattr(dt_util, "utcnow", lambda: utcnow() + jump)
+    monkeypatch.setattr(time, "time", lambda: time_of_day() + seconds)
+    await poll
+    home.assert_others_went_on()
+    polled = gold.commands["values"]
+    await pass_time(home.hass, 290)
+    assert gold.commands["values"] == polled
+    home.change()
+    await home.poll()
+    home.assert_others_went_on()
+    assert gold.commands["values"] == polled + 1

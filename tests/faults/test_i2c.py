@@ -1,0 +1,150 @@
+"""Faults of I2C buses and chips: a wrong value is never seen, and it passes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault
+from emulation.chips import CALIBRATIONS
+from emulation.i2c import Bus
+from emulation.machine import Machine
+from tests.drivers.chips import BURST, TRIGGER, before_transfer
+
+from .conftest import OVERCOME, Home
+
+pytestmark = pytest.mark.warns("Error fetching")
+
+type Inject = Callable[[Machine], None]
+
+CHIP = "bme"
+CHIP_ID = 0x60
+
+
+def bus_of(machine: Machine) -> Bus:
+    """Return the bus of the chip that fails."""
+    return machine.buses.numbered[1]
+
+
+def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
+    """Return what makes the chip fail."""
+    return lambda machine: machine.chip(CHIP).fail(name, argument, count=count)
+
+
+def fault_at(transfer: int, name: str) -> Inject:
+    """Return what makes one transfer of the next reading fail."""
+
+    def inject(machine: Machine) -> None:
+        chip = machine.chip(CHIP)
+        before_transfer(bus_of(machine), transfer, lambda: chip.fail(name, count=1))
+
+    return inject
+
+
+def brown_out(machine: Machine) -> None:
+    """Let the chip lose its power for a moment."""
+    machine.chip(CHIP).power_cycle()
+
+
+def brown_out_while_measuring(machine: Machine) -> None:
+    """Let the chip lose its power before its values are fetched."""
+    before_transfer(bus_of(machine), BURST, machine.chip(CHIP).power_cycle)
+
+
+def brown_out_without_calibration(machine: Machine) -> None:
+    """Let the chip come back without its coefficients."""
+    machine.chip(CHIP).power_cycle()
+    machine.chip(CHIP).fail("zero-calibration")
+
+
+def other_chip(machine: Machine) -> None:
+    """Put another BME280 in the place of the chip."""
+    machine.chip(CHIP).calibration = CALIBRATIONS[2]
+    machine.chip(CHIP).power_cycle()
+
+
+def other_id(chip_id: int) -> Inject:
+    """Return what puts another kind of chip in the place of the chip."""
+
+    def inject(machine: Machine) -> None:
+        machine.chip(CHIP).chip_id = chip_id
+        machine.chip(CHIP).power_cycle()
+
+    return inject
+
+
+# fault, and what the owner sees
+FAULTS = {
+    "address NACK": (fault("nack"), Fault.CHIP_NOT_FOUND),
+    # What it is called depends on the adapter's driver.
+    "data NACK, EREMOTEIO": (fault_at(TRIGGER, "nack"), Fault.CHIP_NOT_FOUND),
+    "data NACK, EIO": (fault_at(TRIGGER, "eio"), Fault.BUS_ERROR),
+    "time-out": (fault("timeout", 0.05), Fault.BUS_ERROR),
+    "arbitration lost at the trigger": (fault_at(TRIGGER, "arb"), OVERCOME),
+    "arbitration lost at the burst": (fault_at(BURST, "arb"), OVERCOME),
+    "arbitration never won": (fault("arb"), Fault.BUS_ERROR),
+    "I/O error": (fault("eio"), Fault.BUS_ERROR),
+    "I/O error at the burst": (fault_at(BURST, "eio"), Fault.BUS_ERROR),
+    "all ff": (fault("ff"), Fault.BAD_REGISTERS),
+    "all ff at the burst": (fault_at(BURST, "ff"), Fault.BAD_REGISTERS),
+    "all zero": (fault("zero"), Fault.CONVERSION_LOST),
+    "all zero at the burst": (fault_at(BURST, "zero"), Fault.BAD_REGISTERS),
+    "conversion never ends": (fault("stuck"), Fault.CONVERSION_UNFINISHED),
+    "conversion never began": (fault("lost-trigger"), Fault.CONVERSION_LOST),
+    "trigger lost once": (fault("lost-trigger", count=1), OVERCOME),
+    "skipped-measurement codes": (fault("nodata"), Fault.BAD_REGISTERS),
+    "calibration read as zero": (brown_out_without_calibration, Fault.BAD_REGISTERS),
+    "brown-out between polls": (brown_out, OVERCOME),
+    "brown-out while measuring": (brown_out_while_measuring, OVERCOME),
+    "another chip at the address": (other_chip, Fault.CHIP_CHANGED),
+    "chip id of a BMP280": (other_id(0x58), Fault.CHIP_CHANGED),
+    "chip id of a BME680": (other_id(0x61), Fault.CHIP_CHANGED),
+    "chip id of a BMP388": (other_id(0x50), Fault.CHIP_UNSUPPORTED),
+    "chip id of nothing": (other_id(0x00), Fault.CHIP_WIRING),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_fault(home: Home, name: str) -> None:
+    """It costs this chip's reading at most, and nothing once it is over."""
+    inject, expected = FAULTS[name]
+    chip = home.machine.chip(CHIP)
+    await home.settle()
+    home.change()
+    inject(home.machine)
+    await home.poll()
+    assert home.trouble(CHIP) == expected
+    assert home.published(CHIP) == (expected is OVERCOME)
+    home.assert_others_went_on(CHIP)
+    chip.clear()
+    chip.calibration, chip.chip_id = CALIBRATIONS[0], CHIP_ID
+    chip.power_cycle()
+    await home.assert_comes_back(CHIP)
+
+
+async def test_bus_held_low(home: Home) -> None:
+    """A bus that is held for longer than a poll may take holds one worker."""
+    home.machine.chip(CHIP).fail("timeout", 2.5, count=1)
+    home.change()
+    await home.poll()
+    for _ in range(2):
+        assert home.trouble(CHIP) == Fault.HANGING
+        assert home.busy() == 1
+        await home.retry(CHIP)
+    home.change()
+    await home.poll()
+    home.assert_others_went_on(CHIP)
+    await home.settle()
+    await home.assert_comes_back(CHIP)
+
+
+async def test_adapter_under_another_number(home: Home) -> None:
+    """A bus that went is missed, and found again whatever its number is then."""
+    machine = home.machine
+    machine.unplug_bus(1)
+    home.change()
+    await home.poll()
+    assert home.trouble(CHIP) == Fault.BUS_NOT_FOUND
+    home.assert_others_went_on(CHIP)
+    machine.renumber_bus(1, 7)
+    machine.plug_bus(7)
+    await home.assert_comes_back(CHIP)
