@@ -156,7 +156,7 @@ async def test_stick_that_fails_when_it_is_added(
     assert (await submit(hass, flow_id))["type"] is FlowResultType.CREATE_ENTRY
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_moved_to_another_port(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -181,7 +181,7 @@ async def test_moved_to_another_port(
     assert not moved(hass)
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_moved_and_back(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -194,7 +194,7 @@ async def test_moved_and_back(
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_moved_from_a_deleted_device(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -207,7 +207,7 @@ async def test_moved_from_a_deleted_device(
     assert not moved(hass)
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_two_that_are_missing(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
@@ -235,7 +235,7 @@ async def test_disabled_is_not_missing(
     assert not moved(hass)
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_repair_that_comes_too_late(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:

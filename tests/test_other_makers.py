@@ -121,7 +121,7 @@ async def test_monitor_without_humidity(
     ]
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_monitor_is_pulled_out(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:

@@ -48,7 +48,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 @pytest.mark.parametrize(
     "access", [{}, {"hidraw_nodes": False}], ids=["hidraw", "libusb"]
 )
@@ -70,7 +70,7 @@ async def test_out_and_in(
     assert entry.state is ConfigEntryState.LOADED
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_back_while_set_up_is_retried(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -85,7 +85,7 @@ async def test_back_while_set_up_is_retried(
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_permission_that_comes_late(
     hass: HomeAssistant,
     machine: Machine,
@@ -108,7 +108,7 @@ async def test_permission_that_comes_late(
 
 
 @pytest.mark.warns("may not use")
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_permission_that_does_not_come(
     hass: HomeAssistant,
     machine: Machine,
@@ -144,7 +144,7 @@ async def test_adapter_out_and_in(
     await until(hass, lambda: not hass.states.is_state(entity, STATE_UNAVAILABLE))
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 @pytest.mark.parametrize("missing", ["inotify", "folder"])
 async def test_nobody_tells(
     hass: HomeAssistant,

@@ -9,7 +9,7 @@ from homeassistant.helpers.typing import ConfigType
 from .actions import async_register_actions
 from .const import DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .issues import async_forget
+from .issues import async_forget, async_watch_disabled
 from .kinds import async_import_drivers, driver_name
 from .retention import async_watch_retention
 from .view import ReadingsView
@@ -27,6 +27,7 @@ async def async_setup(
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
+    async_watch_disabled(hass)
     hass.data[DATA_WATCH] = watch = Watch(hass)
     watch.async_start()
     return True

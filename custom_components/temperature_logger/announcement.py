@@ -26,6 +26,8 @@ async def async_announce(hass: HomeAssistant) -> None:
     entries = hass.config_entries.async_entries(DOMAIN)
     owned = {entry.unique_id or "" for entry in entries}
     found = await async_search(hass, {KIND_USB}, owned, set())
+    if not found.listed:
+        return  # Nobody knows what is gone.
     candidates = [candidate for candidate in found.candidates if candidate.asked]
     moves = _moves(
         (

@@ -267,7 +267,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
 
     async def _async_picked(self, picked: str) -> ConfigFlowResult | str:
         """Go on with the picked device; return the text of what went wrong, if so."""
-        candidate = next(c for c in self._found.candidates if c.attachment == picked)
+        found = (c for c in self._found.candidates if c.attachment == picked)
+        if (candidate := next(found, None)) is None:
+            return ""  # It is gone; the list that follows is a new one.
         # It may be offered under "Discovered", too; that offer ends with this flow.
         await self.async_set_unique_id(candidate.attachment, raise_on_progress=False)
         if self._entry is None or self._entry.unique_id != candidate.attachment:

@@ -64,6 +64,9 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         except DriverError as err:
             async_update_issue(self.hass, self.config_entry, err)
             raise self._failed(err) from err
+        finally:
+            if self._shutdown_requested:  # It was opened for nobody any more.
+                await self.driver.close()
         async_update_issue(self.hass, self.config_entry, None)
         self._failures = 0
         self._remember(self.driver.quantities)

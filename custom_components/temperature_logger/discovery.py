@@ -118,6 +118,8 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     """The places on searched buses where no chip answers."""
+    listed: bool = True
+    """Whether the system said what is there."""
     owned: set[str] = field(default_factory=set)
     """The places of devices that are set up, where something is now."""
     problems: list[Problem] = field(default_factory=list)
@@ -165,9 +167,10 @@ async def _async_listed[T](
 ) -> list[T]:
     """Return what sysfs lists; nothing, and a problem, if a device holds that up."""
     try:
-        return await within_deadline(_async_lane(hass).run(look))
+        return await within_deadline(async_lane(hass).run(look))
     except DriverError as err:
         found.problems.append(Problem.of(err, where))
+        found.listed = False
         return []
 
 

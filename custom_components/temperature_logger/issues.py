@@ -5,8 +5,14 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    ConfigEntry,
+    ConfigEntryChange,
+)
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.util.hass_dict import HassKey
 
 from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
@@ -121,7 +127,19 @@ def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
 
 
 @callback
+def async_watch_disabled(hass: HomeAssistant) -> None:
+    """Let the issues of a device go when its owner disables it."""
+
+    @callback
+    def changed(_: ConfigEntryChange, entry: ConfigEntry) -> None:
+        if entry.domain == DOMAIN and entry.disabled_by is not None:
+            async_forget(hass, entry)
+
+    async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed)
+
+
+@callback
 def async_forget(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> None:
-    """Take the issues of a device that was deleted away with it."""
+    """Take the issues of a device that was deleted or disabled away with it."""
     async_update_issue(hass, entry, None)
     ir.async_delete_issue(hass, DOMAIN, f"{STICK_MOVED}_{entry.entry_id}")

@@ -36,15 +36,15 @@ class DeviceRepairFlow(RepairsFlow):
     ) -> RepairsFlowResult:
         """Say what is to be done; do it once the owner agrees."""
         entry = self.hass.config_entries.async_get_entry(self._entry_id)
-        if entry is None:  # It was deleted meanwhile.
+        issue = ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
+        if entry is None or issue is None or issue.data != self.data:
             return self.async_abort(reason=GONE)
         if user_input is not None:
             return await self._async_mend(entry)
-        issue = ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
         return self.async_show_form(
             step_id="confirm",
             data_schema=vol.Schema({}),
-            description_placeholders=issue.translation_placeholders if issue else None,
+            description_placeholders=issue.translation_placeholders,
         )
 
     async def _async_mend(self, entry: ConfigEntry) -> RepairsFlowResult:

@@ -32,9 +32,11 @@ from .kinds import async_lane, port
 
 # Seconds from an event to each look: the node comes after some milliseconds, its
 # permissions later.
-LOOKS: Final = (0.0, 0.1, 0.5, 2.0)
+LOOKS: Final = (0.0, 0.1, 0.5)
+# Seconds to the next look while a device is not ready, or a look was held up.
+AGAIN: Final = 0.5
 # Seconds after which a device is used, and announced, with or without its node.
-PATIENCE: Final = 1.9
+PATIENCE: Final = 2.0
 # Seconds without a change before what is new is announced.
 CALM: Final = 0.3
 # Where nobody tells, so often somebody looks.
@@ -49,10 +51,10 @@ class Watch:
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Watch nothing yet."""
+        self._again: asyncio.TimerHandle | None = None
         self._announcement: asyncio.TimerHandle | None = None
         self._hass = hass
         self._lane = async_lane(hass)
-        self._lane.failing = True  # The readings come first.
         self._looking = asyncio.Lock()
         self._new: dict[str, float] = {}
         """Since when something is in a port that nobody was told of yet."""
@@ -97,7 +99,7 @@ class Watch:
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Be told of events; return what ends that."""
-        if (sysfs.DEV / "bus/usb").is_dir():
+        if (sysfs.DEV / "bus/usb").is_dir() and _inotify_works():
             with suppress(InotifyNotAvailableError):
                 watcher = AIOUSBWatcher()
                 watcher.async_register_callback(self._async_plugged)
@@ -124,6 +126,8 @@ class Watch:
         """Do not look any more."""
         for timer in self._timers:
             timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
 
     @callback
     def _async_look(self) -> None:
@@ -135,22 +139,44 @@ class Watch:
         async with self._looking:
             try:
                 found = await within_deadline(self._lane.run(plugs))
-            except DriverError:
-                return  # A device holds it up; the next look finds the rest.
-            before, self._plugs = self._plugs, found
-            if before is None:
+            except DriverError:  # A device holds it up.
+                self._async_look_again()
                 return
-            gone = before.keys() - found.keys()
-            come = self._settled(before, found)
-            await asyncio.gather(
-                *(
-                    _tell(self._hass, entry, come=port(entry.data) in come)
-                    for entry in self._hass.config_entries.async_entries(
-                        DOMAIN, include_ignore=False, include_disabled=False
-                    )
-                    if port(entry.data) in gone | come
-                )
-            )
+            before, self._plugs = self._plugs, found
+            if before is not None:
+                self._async_compare(before, found)
+
+    @callback
+    def _async_look_again(self) -> None:
+        """Look a while later, once."""
+        if self._again is not None:
+            self._again.cancel()
+        if self._hass.is_stopping:
+            return
+        self._again = self._hass.loop.call_later(AGAIN, self._async_look)
+
+    @callback
+    def _async_compare(self, before: Plugs, found: Plugs) -> None:
+        """Tell the entries whose devices came or went."""
+        entries = self._hass.config_entries.async_entries(
+            DOMAIN, include_ignore=False, include_disabled=False
+        )
+        gone = before.keys() - found.keys()
+        come = self._settled(before, found) - {
+            port(entry.data)  # Told once that has ended.
+            for entry in entries
+            if entry.state is ConfigEntryState.SETUP_IN_PROGRESS
+        }
+        self._new = {
+            name: since
+            for name, since in self._new.items()
+            if name in found and name not in come
+        }
+        for entry in entries:
+            if (name := port(entry.data)) in gone | come:
+                _async_tell(self._hass, entry, come=name in come)
+        if self._new:
+            self._async_look_again()
         if gone or come:
             self.async_announce_soon()
 
@@ -160,24 +186,34 @@ class Watch:
         for name, plug in found.items():
             if name not in before or before[name].number != plug.number:
                 self._new[name] = now
-        settled = {
+        return {
             name
             for name, since in self._new.items()
             if name in found and (found[name].ready or now - since > PATIENCE)
         }
-        self._new = {
-            name: since
-            for name, since in self._new.items()
-            if name in found and name not in settled
-        }
-        return settled
 
 
-async def _tell(
+@callback
+def _async_tell(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, come: bool
 ) -> None:
-    """Let an entry find out that its device came or went."""
+    """Let an entry find out, in a task of its own, that its device came or went."""
     if entry.state is ConfigEntryState.LOADED:
-        await entry.runtime_data.async_look_again(come=come)
+        entry.async_create_background_task(
+            hass,
+            entry.runtime_data.async_look_again(come=come),
+            f"{entry.title} - look again",
+        )
     elif entry.state is ConfigEntryState.SETUP_RETRY and come:
         hass.config_entries.async_schedule_reload(entry.entry_id)
+
+
+def _inotify_works() -> bool:
+    """Return whether inotify can be had; the watcher would fail in silence."""
+    try:
+        from asyncinotify import Inotify
+
+        Inotify().close()
+    except ImportError, OSError:
+        return False
+    return True

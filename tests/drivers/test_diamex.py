@@ -20,6 +20,7 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers.diamex import (
     AGE,
     AGE_PER_PROBE,
+    ENOUGH,
     Diamex,
     crc,
     make,
@@ -205,12 +206,30 @@ def test_set_is_whole() -> None:
 
 
 def test_age() -> None:
-    """The set is as old as its oldest value; with more probes it may be older."""
+    """A value that is too old is left out; with more probes it may be older."""
     limit = AGE + 2 * AGE_PER_PROBE
     adapter = taken(report(2, 1, 200), report(2, 2, 210, TWO))
     adapter.take(report(2, 1, 200), 1)
-    assert adapter.reading(limit) is not None
-    assert adapter.reading(limit + 1) is None
+    assert adapter.reading(limit) == Reading(probes={ONE: 20.0, TWO: 21.0})
+    assert adapter.reading(limit + 1) == Reading(probes={ONE: 20.0})
+    assert adapter.reading(limit + 2) is None
+
+
+def test_bad_probe_costs_the_others_nothing() -> None:
+    """What one probe says that cannot be is left out until it is right again."""
+    adapter = taken(report(2, 1, 200))
+    with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
+        adapter.take(report(2, 2, 850, TWO), 0)
+    assert adapter.reading(0) == Reading(probes={ONE: 20.0})
+    adapter.take(report(2, 2, 210, TWO), 1)
+    assert adapter.reading(1) == Reading(probes={ONE: 20.0, TWO: 21.0})
+
+
+def test_many_probes() -> None:
+    """Those that have reported do not wait for the others longer than a poll may."""
+    adapter = taken(report(20, 1, 200))
+    assert adapter.reading(ENOUGH - 0.1) is None
+    assert adapter.reading(ENOUGH) == Reading(probes={ONE: 20.0})
 
 
 def test_crc() -> None:

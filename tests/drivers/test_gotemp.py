@@ -174,7 +174,7 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
     """The node that may not be opened is named."""
     build(PROBE | {"usbfs_mode": "600"})
     with as_nobody():
-        assert await fault_of(driver(lane)) is Fault.NO_NODE
+        assert await fault_of(driver(lane)) is Fault.NO_PERMISSION
 
 
 def test_counter() -> None:

@@ -106,7 +106,7 @@ async def test_other_types(build: Build, lane: Lane) -> None:
     machine = build(TWO | {"model": "HidTEMPerNTC"})
     with pytest.raises(BadFrameError) as raised:
         await driver(lane).read()
-    assert raised.value.fault is Fault.UNKNOWN_FIRMWARE
+    assert raised.value.fault is Fault.UNKNOWN_TYPE
     assert raised.value.details["firmware"].startswith("HidTEMPer, 58 00 5b")
     assert set(machine.stick("stick").commands) == {"type"}
 
@@ -122,8 +122,9 @@ async def test_another_stick(machine: Machine, lane: Lane) -> None:
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ("stale", {Fault.BAD_REPORT, Fault.UNKNOWN_FIRMWARE}),
+        ("stale", {Fault.BAD_REPORT, Fault.UNKNOWN_TYPE}),
         ("zero", {Fault.BAD_REPORT}),
+        ("ff", {Fault.BAD_REPORT}),
         ("stall", {Fault.REFUSED}),
         ("short", {Fault.BAD_REPORT}),
     ],
@@ -145,9 +146,9 @@ async def test_garbage(machine: Machine, lane: Lane) -> None:
     """An answer that is none is no type, and none out of range is a value."""
     stick = driver(lane)
     machine.stick("stick").fail("garbage", on="type")
-    assert await fault_of(stick.read()) in {Fault.BAD_REPORT, Fault.UNKNOWN_FIRMWARE}
+    assert await fault_of(stick.read()) in {Fault.BAD_REPORT, Fault.UNKNOWN_TYPE}
     machine.stick("stick").fail("ff", on="type")
-    assert await fault_of(stick.read()) is Fault.UNKNOWN_FIRMWARE
+    assert await fault_of(stick.read()) is Fault.BAD_REPORT
     machine.stick("stick").clear()
     machine.stick("stick").values["temperature"] = 127.5
     assert await fault_of(stick.read()) is Fault.OUT_OF_RANGE

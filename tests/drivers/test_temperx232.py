@@ -160,7 +160,7 @@ async def test_probe_after_the_stick(machine: Machine, lane: Lane) -> None:
     [
         ("silent", "Version", Fault.NO_ANSWER),
         ("silent", "ReadTemp", Fault.NO_ANSWER),
-        ("partial", "Version", Fault.UNKNOWN_FIRMWARE),
+        ("partial", "Version", Fault.UNKNOWN_TYPE),
         ("partial", "ReadTemp", Fault.BAD_REPORT),
         ("garbage", "Version", Fault.BAD_REPORT),
         ("garbage", "ReadTemp", Fault.BAD_REPORT),
@@ -183,7 +183,7 @@ async def test_faults(
 async def test_another_firmware(build: Build, lane: Lane) -> None:
     """What is not known is not guessed, and asked no further."""
     machine = build(STICK | {"firmware": "TEMPerX232_V2.10"})
-    assert await fault_of(driver(lane).read()) is Fault.UNKNOWN_FIRMWARE
+    assert await fault_of(driver(lane).read()) is Fault.UNKNOWN_TYPE
     assert machine.stick("stick").commands == {"Version": 1}
 
 

@@ -37,7 +37,7 @@ ADDRESS = "http://10.10.10.10:8123"
 """Where a Home Assistant of the tests is found."""
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
     """It is what is shown now, at once; of what shows nothing, the last row."""
     gold = await set_up(GOLD_PLACE)
@@ -77,7 +77,7 @@ async def test_latest_after_a_new_name(
     assert after["devices"][0]["reading"] == before["devices"][0]["reading"]
 
 
-@pytest.mark.warns("No stick is plugged in")
+@pytest.mark.warns("No thermometer is plugged in")
 async def test_latest_of_nothing(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:

@@ -31,6 +31,8 @@ STEP: Final = 2.0
 # Seconds. A probe measures for 0.75, perhaps one after the other.
 AGE: Final = 10.0
 AGE_PER_PROBE: Final = 1.0
+# Seconds after which the probes that have reported are a reading, without the others.
+ENOUGH: Final = 3.5
 
 
 class Value(NamedTuple):
@@ -46,7 +48,10 @@ class Diamex:
 
     def __init__(self) -> None:
         """Know of no probe yet."""
+        self._began = 0.0
         self._count = 0
+        self._refused: dict[int, float] = {}
+        """When a probe last said what cannot be, by its number."""
         self._values: dict[int, Value] = {}
         """By the number that the adapter gives a probe, which may change."""
         self.quantities: tuple[str, ...] = ()
@@ -59,8 +64,27 @@ class Diamex:
         a DS18B20, and a value that it cannot have measured.
         """
         count, number = report[:2] if len(report) == SIZE else (0, 0)
+        if not 1 <= number <= count:
+            raise BadFrameError(Fault.BAD_REPORT, report=report[: ROM.stop].hex(" "))
+        if count != self._count:
+            # A probe was added or taken away, and the others may be numbered anew.
+            self._values.clear()
+            self._refused.clear()
+            self._count, self._began = count, now
+        try:
+            value = self._value(report, now)
+        except BadFrameError:
+            self._refused[number] = now
+            raise
+        self._refused.pop(number, None)
+        self._values = {
+            own: other for own, other in self._values.items() if other.rom != value.rom
+        } | {number: value}
+
+    def _value(self, report: bytes, now: float) -> Value:
+        """Return what a probe says; raise BadFrameError for what cannot be."""
         rom = report[ROM]
-        if not 1 <= number <= count or rom[:1] != bytes((DS18B20,)) or crc(rom):
+        if rom[:1] != bytes((DS18B20,)) or crc(rom):
             raise BadFrameError(Fault.BAD_REPORT, report=report[: ROM.stop].hex(" "))
         value = Value(
             rom=rom.hex(),
@@ -76,20 +100,21 @@ class Diamex:
             )
         if value.temperature == POWER_ON and not self._led_to(value):
             raise BadFrameError(Fault.PROBE_RESET, probe=value.rom)
-        if count != self._count:
-            # A probe was added or taken away, and the others may be numbered anew.
-            self._values.clear()
-            self._count = count
-        self._values = {
-            own: other for own, other in self._values.items() if other.rom != value.rom
-        } | {number: value}
+        return value
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values if those of all probes are there and young."""
-        values = [
-            value for value in self._values.values() if now - value.time <= self._age
-        ]
-        if not values or len(values) < self._count:
+        """Return the young values, once all probes have reported or had their time.
+
+        A probe that says what cannot be, or nothing, costs the others nothing.
+        """
+        young = {
+            number: value
+            for number, value in self._values.items()
+            if now - value.time <= self._age and number not in self._refused
+        }
+        values = young.values()
+        heard = len(young.keys() | self._refused.keys())
+        if not values or (heard < self._count and now - self._began < ENOUGH):
             return None
         probes = {value.rom: value.temperature for value in values}
         self.quantities = tuple(map(probe_quantity, sorted(probes)))

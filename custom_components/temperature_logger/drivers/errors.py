@@ -33,6 +33,7 @@ class Fault(StrEnum):
     STICK_CHANGED = "stick_changed"
     STICK_NOT_FOUND = "stick_not_found"
     UNKNOWN_FIRMWARE = "unknown_firmware"
+    UNKNOWN_TYPE = "unknown_type"
 
 
 class DriverError(Exception):

@@ -153,7 +153,7 @@ class HidTemper:
         model = MODELS.get(kind[TYPE_AT])
         if model is None:
             firmware = f"HidTEMPer, {kind.hex(' ')}"
-            raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=firmware)
+            raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=firmware)
         if self._expected not in {None, model.name}:
             raise DeviceNotFoundError(
                 Fault.STICK_CHANGED, found=model.name, expected=self._expected
@@ -212,6 +212,7 @@ async def _ask(transport: HidrawTransport, command: bytes) -> bytes:
         await transport.exchange(message.ljust(SIZE, b"\0"), ())
     await asyncio.sleep(WAIT)
     answer = await transport.feature(ANSWER_SIZE)
-    if len(answer) <= TYPE_AT or not any(answer):
+    # All ff would be a temperature just below zero.
+    if len(answer) <= TYPE_AT or len(set(answer)) == 1:
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return answer

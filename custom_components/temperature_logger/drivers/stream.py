@@ -193,9 +193,21 @@ class Stream:
         try:
             return self._node(device)
         except DeviceAccessError as err:
-            if self._endpoint is None or not libusb_may(device, err):
+            if self._endpoint is None:
                 raise
+            if not libusb_may(device, err):
+                raise self._barred(device, err) from err
             return claimed(device, 0, self._endpoint)
+
+    def _barred(self, device: UsbDevice, err: DeviceAccessError) -> DeviceAccessError:
+        """Return what bars the way to a device that has no hidraw node anywhere."""
+        number = self._family.interface
+        interface = None if number is None else device.interface(number)
+        if interface is None or interface.hidraw is not None:
+            return err
+        if not device.usbfs.exists():
+            return err
+        return DeviceAccessError(Fault.NO_PERMISSION, node=str(device.usbfs))
 
     def _node(self, device: UsbDevice) -> Node:
         """Return the opened hidraw node; blocks."""

@@ -216,7 +216,7 @@ class TemperX232:
         found = (await self._ask(port, VERSION, _is_line)).strip("\r\n <")
         if not FIRMWARE.fullmatch(found):
             if UNKNOWN.fullmatch(found):
-                raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=found)
+                raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=found)
             raise BadFrameError(Fault.BAD_REPORT, report=found)
         if self._firmware not in {None, found}:
             raise DeviceNotFoundError(
@@ -245,7 +245,10 @@ class TemperX232:
         line.text.clear()
         self._asking = True
         try:
-            port.transport.write(command)
+            try:
+                port.transport.write(command)
+            except OSError as err:  # It was pulled out, which is about to be told.
+                raise DeviceNotFoundError(Fault.STICK_NOT_FOUND) from err
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT):
                     while not line.is_lost and not is_whole(line.answer):
