@@ -111,6 +111,11 @@ class Home:
         """The states since the last poll began."""
         hass.bus.async_listen(EVENT_STATE_CHANGED, self._look)
 
+    def add(self, entry: MockConfigEntry) -> None:
+        """Add the entry of a device, not set up yet."""
+        self.entries[entry.title] = entry
+        entry.add_to_hass(self.hass)
+
     async def set_up(self) -> None:
         """Set all devices up at once."""
         setup = self.hass.config_entries.async_setup
@@ -298,8 +303,7 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
         chip_entry(PINS, CHIP),
         chip_entry(OTHER_PINS, OTHER_CHIP),
     ):
-        home.entries[entry.title] = entry
-        entry.add_to_hass(hass)
+        home.add(entry)
     await home.set_up()
     for device in home.entries:
         assert home.trouble(device) is None

@@ -1,0 +1,57 @@
+"""Many devices, a third of which hang."""
+
+from threading import enumerate as threads
+
+from homeassistant.core import CoreState, HomeAssistant
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault, layouts, temper, workers
+from emulation.fleet import fleet
+from tests.drivers.conftest import Build
+
+from .conftest import Home, stick_entry
+
+pytestmark = [
+    pytest.mark.warns("Error fetching"),
+    pytest.mark.warns("Executing <"),  # The event loop's own, on a loaded machine.
+]
+
+SIZE = 333
+
+
+@pytest.fixture(autouse=True)
+def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give so many devices the time that real ones get."""
+    monkeypatch.setattr(layouts, "REPORT_LIMIT", 1.0)
+    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (1.0, 1.0))
+    monkeypatch.setattr(workers, "DEADLINE", 6)
+
+
+def ours() -> int:
+    """Return how many threads the workers have."""
+    return sum(thread.name.startswith("temperature_logger") for thread in threads())
+
+
+async def test_a_third_is_silent(hass: HomeAssistant, build: Build) -> None:
+    """All others publish in the same poll, on no more threads, and then all end."""
+    specs = [
+        spec | {"temperature": 20.0, "external_temperature": 5.0}
+        for spec in fleet(SIZE, "temper")["usb"]
+    ]
+    home = Home(hass, build(*specs))
+    for spec in specs:
+        home.add(stick_entry(spec, "TEMPer2"))
+    await home.set_up()
+    hanging = [spec["name"] for spec in specs[::3]]
+    for stick in hanging:
+        home.machine.stick(stick).fail("timeout")
+    for _ in range(2):
+        home.change()
+        await home.poll()
+        home.assert_others_went_on(*hanging)
+        assert {home.trouble(stick) for stick in hanging} == {Fault.NO_ANSWER}
+        assert ours() <= workers.SIZE
+    home.assert_nothing_wrong()
+    await hass.async_stop()
+    assert hass.state is CoreState.stopped
+    assert ours() == 0
