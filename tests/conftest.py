@@ -10,6 +10,7 @@ from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.util import dt as dt_util
+from hypothesis import settings
 import pytest
 from pytest_homeassistant_custom_component.common import (
     MockConfigEntry,
@@ -74,6 +75,10 @@ ADAPTER_PLACE = f"usb-{CONTROLLER}-4"
 BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
+
+# What is drawn is the same everywhere, so that what failed once can be repeated.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
 

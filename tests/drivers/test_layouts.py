@@ -4,8 +4,6 @@ from pathlib import Path
 import tomllib
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 import pytest
 
 from custom_components.temperature_logger.drivers import BadFrameError, Fault, Reading
@@ -263,31 +261,3 @@ def test_stick_that_hangs_is_asked_twice() -> None:
     text = "TEMPerF1.4MPerF1"
     assert layout_of(text, "TEMPerV1.4").asks == 2
     assert layout_of(text).asks == 1
-
-
-@st.composite
-def frames(draw: st.DrawFn, layout: Layout) -> list[bytes]:
-    """Return reports, many of which begin as the layout's do."""
-    tags = sorted({tag for report in layout.reports for tag in report.tags})
-    endings = sorted({report.ending for report in layout.reports})
-    head = st.sampled_from(tags).map(lambda tag: bytes((0x80, tag)))
-    like = st.builds(
-        lambda head, body, ending: (head + body)[: 8 - len(ending)] + ending,
-        head,
-        st.binary(min_size=6, max_size=6),
-        st.sampled_from([b"", *endings]),
-    )
-    return draw(st.lists(st.one_of(like, like, st.binary(max_size=9)), max_size=3))
-
-
-@given(st.data())
-def test_any_bytes(data: st.DataObject) -> None:
-    """Whatever comes is a value that the sensor can measure, or an error."""
-    layout = data.draw(st.sampled_from(LAYOUTS))
-    try:
-        reading = decode(data.draw(frames(layout)), layout)
-    except BadFrameError:
-        return
-    limits = {c.quantity: c for report in layout.reports for c in report.channels}
-    for quantity, value in reading.values.items():
-        assert limits[quantity].low <= value <= limits[quantity].high

@@ -241,10 +241,21 @@ class Home:
     @callback
     def _look(self, event: Event[EventStateChangedData]) -> None:
         """See a state."""
-        place = self._entities().get(event.data["entity_id"])
-        if place is None or (state := event.data["new_state"]) is None:
+        entity = er.async_get(self.hass).async_get(event.data["entity_id"])
+        if entity is None or (state := event.data["new_state"]) is None:
             return
-        sight = Sight(*place, state.state)
+        device = next(
+            (
+                device
+                for device, entry in self.entries.items()
+                if entry.entry_id == entity.config_entry_id
+            ),
+            None,
+        )
+        if device is None:
+            return
+        quantity = entity.unique_id.removeprefix(f"{entity.config_entry_id}_")
+        sight = Sight(device, quantity, state.state)
         self.seen.append(sight)
         if not right(sight, self) and sight.state != STATE_UNAVAILABLE:
             self.wrong.append(sight)

@@ -5,7 +5,7 @@ from threading import enumerate as threads
 from homeassistant.core import CoreState, HomeAssistant
 import pytest
 
-from custom_components.temperature_logger.drivers import Fault, workers
+from custom_components.temperature_logger.drivers import Fault, layouts, temper, workers
 from emulation.fleet import fleet
 from tests.drivers.conftest import Build
 
@@ -14,6 +14,14 @@ from .conftest import Home, stick_entry
 pytestmark = pytest.mark.warns("Error fetching")
 
 SIZE = 333
+
+
+@pytest.fixture(autouse=True)
+def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give so many devices the time that real ones get."""
+    monkeypatch.setattr(layouts, "REPORT_LIMIT", 1.0)
+    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (1.0, 1.0))
+    monkeypatch.setattr(workers, "DEADLINE", 6)
 
 
 def ours() -> int:

@@ -163,7 +163,11 @@ class HidrawTransport:
                 for limit in limits:
                     timer.reschedule(loop.time() + limit)
                     reports.append(await self._next())
-        return reports
+        if len(reports) < len(limits):
+            self._receive()  # The event loop may have come too late to look.
+            reports.extend(self._reports)
+            self._reports.clear()
+        return reports[: len(limits)]
 
     async def feature(self, size: int) -> bytes:
         """Return feature report 0, of up to so many bytes."""

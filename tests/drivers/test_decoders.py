@@ -1,0 +1,41 @@
+"""Any bytes give what a sensor can measure, or an error of ours, and nothing else."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from benchmarks.frames import DECODERS, ERRORS, Answer, Decoder, Shape, answers, run
+
+
+def filled(shape: Shape) -> st.SearchStrategy[bytes]:
+    """Return bytes of a shape."""
+    size = len(shape.given)
+    return st.binary(min_size=size, max_size=size).map(shape.fill)
+
+
+def anything(decoder: Decoder) -> st.SearchStrategy[Answer]:
+    """Return answers: whole ones, spoilt ones, and any bytes at all."""
+    return st.one_of(
+        *(st.tuples(*map(filled, shapes)) for shapes in decoder.shapes),
+        st.randoms().map(lambda source: next(answers(source, decoder))),
+        st.lists(st.binary(max_size=64), max_size=4),
+    )
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
+@given(st.data())
+def test_any_bytes(decoder: Decoder, data: st.DataObject) -> None:
+    """Never a wrong number, and no exception that nobody expects."""
+    try:
+        result = decoder.decode(data.draw(anything(decoder)))
+    except ERRORS:
+        return
+    assert decoder.is_right(result)
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
+def test_the_bytes_get_somewhere(decoder: Decoder) -> None:
+    """Some answers are results, or the checks behind the first would not be tested."""
+    assert run(decoder, 200, Random(1))["results"]  # noqa: S311 - it keeps no secret.
