@@ -17,7 +17,10 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components.temperature_logger import discovery
+from custom_components.temperature_logger.announcement import async_announce
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import DeviceAccessError, Fault
 from emulation.machine import Machine
 
 from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp
@@ -268,3 +271,21 @@ async def test_unknown_firmware_is_offered(
     assert form["step_id"] == "shape"
     result = await submit(hass, flow_id, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_search_that_is_held_up(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While nobody knows what is there, nothing that was offered is taken back."""
+    await set_up(TWO_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
+
+    def hold_up() -> None:
+        raise DeviceAccessError(Fault.HANGING)
+
+    monkeypatch.setattr(discovery, "_sticks", hold_up)
+    await async_announce(hass)
+    assert set(offered(hass)) == {GOLD_PLACE}

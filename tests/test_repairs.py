@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from homeassistant.components.repairs.const import DOMAIN as REPAIRS_DOMAIN
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import ConfigEntryDisabler, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
@@ -228,3 +228,38 @@ async def test_stick_with_another_firmware(
     assert entry.state is ConfigEntryState.LOADED
     assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
     assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_disabled_device_needs_no_repair(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """What its owner switched off is not to be mended."""
+    build(GOLD)
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    build(GOLD | {"model": "TEMPerGold_V3.3"})
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert issue(hass, entry) == "stick_changed"
+    await hass.config_entries.async_set_disabled_by(
+        entry.entry_id, ConfigEntryDisabler.USER
+    )
+    assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_repair_of_what_is_right_again(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A question that was answered too late changes nothing."""
+    entry = await set_up(BME_PLACE)
+    chip = machine.chip("bme")
+    own, chip.calibration = (
+        chip.calibration,
+        type(chip)(CHIP | {"calibration": 1}).calibration,
+    )
+    await hass.config_entries.async_reload(entry.entry_id)
+    question = await begin_repair(hass, f"device_{entry.entry_id}")
+    chip.calibration = own
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert (await submit_repair(hass, question))["reason"] == "gone"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+import errno
 from pathlib import Path
 import time
 
@@ -10,9 +11,15 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import watch
-from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers import (
+    DeviceAccessError,
+    Fault,
+    workers,
+)
+from custom_components.temperature_logger.drivers.plugs import Plugs, plugs
 from emulation.machine import Machine
 
 from .conftest import (
@@ -190,3 +197,87 @@ async def test_port_that_holds_a_look_up(
     assert not hass.states.is_state(
         "sensor.temper2_internal_temperature", STATE_UNAVAILABLE
     )
+
+
+async def test_look_that_was_held_up_is_made_up_for(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came while nobody could look is found a while later."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    held_up = [True] * 4
+
+    def look() -> Plugs:
+        if held_up:
+            held_up.pop()
+            raise DeviceAccessError(Fault.HANGING)
+        return plugs()
+
+    monkeypatch.setattr(watch, "plugs", look)
+    machine.plug("gold")
+    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    assert not held_up
+
+
+async def test_plugged_in_while_it_is_set_up(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """An entry that is being set up is told once that has ended."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.stick("gold").fail("timeout", on="firmware", count=2)
+    setting_up = hass.async_create_task(hass.config_entries.async_setup(entry.entry_id))
+    await until_in_progress(entry)
+    machine.replug("gold")
+    await setting_up
+    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+
+
+async def until_in_progress(entry: MockConfigEntry) -> None:
+    """Wait until the set-up of an entry has begun."""
+    while entry.state is not ConfigEntryState.SETUP_IN_PROGRESS:
+        await asyncio.sleep(0)
+
+
+async def test_unloaded_while_it_is_read(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was opened for an entry that is gone is closed, and can be opened again."""
+    entry = await set_up(GOLD_PLACE)
+    coordinator = entry.runtime_data
+    await coordinator.driver.close()
+    reading = hass.async_create_task(coordinator.async_refresh())
+    await asyncio.sleep(0)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await reading
+    await hass.async_block_till_done(wait_background_tasks=True)
+    await entry.runtime_data.async_refresh()
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
+
+
+async def test_inotify_that_is_used_up(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where inotify cannot be had, somebody looks every five seconds instead."""
+
+    def used_up() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("asyncinotify.Inotify", used_up)
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    await pass_time(hass, 6)
+    await hass.config_entries.async_setup(entry.entry_id)
+    machine.plug("gold")
+    await pass_time(hass, 12)
+    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)

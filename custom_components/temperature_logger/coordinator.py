@@ -1,7 +1,9 @@
 """One coordinator per device: polls it, calibrates, tells what is wrong."""
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
-from typing import override
+from typing import Final, override
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
@@ -21,6 +23,9 @@ from .const import (
 from .drivers import DriverError, Reading, in_order, within_deadline
 from .issues import async_update_issue
 from .kinds import async_make_driver, place
+
+# Seconds that a reading gets to end before its device is taken from it.
+GRACE: Final = 1.0
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -54,6 +59,10 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     async def async_shutdown(self) -> None:
         """Stop polling and give the device back."""
         await super().async_shutdown()
+        with suppress(TimeoutError):
+            # A reading that still runs may be opening the device just now.
+            async with asyncio.timeout(GRACE), self._debounced_refresh.async_lock():
+                pass
         await self.driver.close()
 
     @override
