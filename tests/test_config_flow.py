@@ -19,6 +19,7 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.discovery import async_search
 from emulation.machine import Machine
 
 from .conftest import (
@@ -677,3 +678,14 @@ async def test_unknown_firmware_without_a_node(
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")
+
+
+async def test_picked_and_gone(hass: HomeAssistant, machine: Machine) -> None:
+    """What is not in the list any more is not set up; the form shows what is there."""
+    form = await begin(hass)
+    flow: Any = hass.config_entries.flow._progress[form["flow_id"]]
+    machine.unplug("gold")
+    flow._found = await async_search(hass, {"usb"}, set(), set())
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert form["step_id"] == "user"
+    assert GOLD_PLACE not in choices(form)

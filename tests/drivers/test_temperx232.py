@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -233,6 +234,22 @@ async def test_unplugged_while_it_is_asked(machine: Machine, lane: Lane) -> None
     with pytest.raises(DeviceNotFoundError):
         await poll
     assert not gone.is_set()
+
+
+async def test_pulled_out_before_it_is_told(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that does not take the question any more is gone."""
+    stick = driver(lane)
+    await stick.read()
+    assert stick._port is not None
+
+    def fail(_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(stick._port.transport, "write", fail)
+    assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
+    await stick.close()
 
 
 async def test_closing_is_no_unplug(machine: Machine, lane: Lane) -> None:

@@ -203,9 +203,8 @@ class Stream:
         """Return what bars the way to a device that has no hidraw node anywhere."""
         number = self._family.interface
         interface = None if number is None else device.interface(number)
-        if interface is None or interface.hidraw is not None:
-            return err
-        if not device.usbfs.exists():
+        has_node = interface is None or interface.hidraw is not None
+        if has_node or not device.usbfs.exists():
             return err
         return DeviceAccessError(Fault.NO_PERMISSION, node=str(device.usbfs))
 
