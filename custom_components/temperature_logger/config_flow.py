@@ -57,7 +57,7 @@ from .drivers import (
     without_probes,
 )
 from .drivers.layouts import plausible
-from .kinds import async_make_driver, place
+from .kinds import async_import_drivers, async_make_driver, driver_name, place
 from .options_flow import OptionsFlow
 from .units import UNITS, base
 
@@ -284,6 +284,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._candidate = candidate
         if not candidate.known:
             return await self.async_step_unknown_firmware()
+        await async_import_drivers(self.hass, {driver_name(candidate.data)})
         driver = async_make_driver(self.hass, candidate.data)
         try:
             await within_deadline(driver.read())

@@ -58,7 +58,7 @@ async def _async_usb_device(
     except DriverError:
         return None
     return {
-        "id": f"{device.vendor_id:04x}:{device.product_id:04x}",
+        "id": device.ids,
         "manufacturer": device.manufacturer,
         "product": device.product,
         "interfaces": [

@@ -44,8 +44,8 @@ that did not answer is left alone until it is plugged in again."""
 
 # The addresses of Bosch's chips, and with it the only ones that are looked at.
 ADDRESSES: Final = (0x76, 0x77)
-# The modules that ask what a device is.
-SEARCHED: Final = ("bosch", "temper")
+# What asks the devices of a kind what they are.
+SEARCHED: Final = {KIND_BME280: "bosch", KIND_USB: "temper"}
 # Faults of hidraw where libusb may do.
 NEEDS_LIBUSB: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
 # Faults that the next address of the bus has, too.
@@ -141,7 +141,7 @@ async def _async_search(
     hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
 ) -> Found:
     """Look, while nobody else does: a node can be open once."""
-    await async_import_drivers(hass, SEARCHED)
+    await async_import_drivers(hass, (SEARCHED[kind] for kind in kinds))
     found = Found()
     devices: list[tuple[Family, UsbDevice]] = []
     adapters: list[I2cAdapter] = []
@@ -210,8 +210,6 @@ async def _async_ask(
     found: Found,
 ) -> None:
     """Find out what a device is."""
-    from .drivers.layouts import firmware_name, layouts_of
-
     if device.attachment in owned:
         found.owned.add(device.attachment)
         return
@@ -221,20 +219,27 @@ async def _async_ask(
         CONF_CONTROLLER: device.controller,
         CONF_PORTS: device.ports,
     }
-    ids = f"{device.vendor_id:04x}:{device.product_id:04x}"
     if family.model is not None:
-        model = family.model if family.sure else f"{family.model} ({ids})"
+        model = family.model if family.sure else f"{family.model} ({device.ids})"
         found.candidates.append(Candidate(data=data, model=model, asked=family.sure))
-        return
+    else:
+        await _async_ask_temper(hass, device, data, found)
+
+
+async def _async_ask_temper(
+    hass: HomeAssistant, device: UsbDevice, data: dict[str, Any], found: Found
+) -> None:
+    """Find out which of the TEMPer sticks a device is."""
+    from .drivers.layouts import firmware_name, layouts_of
+
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
         if answer.fault in NEEDS_LIBUSB and await _async_lane(hass).run(
             os.access, device.usbfs, os.W_OK
         ):
             # It has to be taken from the kernel: only if the owner picks it.
-            found.candidates.append(
-                Candidate(data=data, model=f"TEMPer ({ids})", asked=False)
-            )
+            model = f"TEMPer ({device.ids})"
+            found.candidates.append(Candidate(data=data, model=model, asked=False))
             return
         found.problems.append(Problem.of(answer, device.place))
     elif layouts := layouts_of(answer, device.product):
@@ -294,10 +299,16 @@ async def _async_probe(
     """
     if adapter.multiplexed:
         return
-    if not adapter.expected and adapter.key not in chosen:
-        if adapter.has_node:
-            found.adapters.append(adapter)
-        return
+    if adapter.expected or adapter.key in chosen:
+        await _async_probe_addresses(hass, adapter, owned, found)
+    elif adapter.has_node:
+        found.adapters.append(adapter)
+
+
+async def _async_probe_addresses(
+    hass: HomeAssistant, adapter: I2cAdapter, owned: set[str], found: Found
+) -> None:
+    """Find out which chips answer at the addresses that a sensor can have."""
     lane = _async_lane(hass)
     for address in ADDRESSES:
         data = {

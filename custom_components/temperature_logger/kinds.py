@@ -1,6 +1,8 @@
 """The kinds of devices and what sets each up."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
@@ -95,20 +97,6 @@ def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
     )
 
 
-def _make_diamex(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
-    """Return the driver of an adapter for probes."""
-    from .drivers.diamex import make
-
-    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
-
-
-def _make_gotemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
-    """Return the driver of a Go!Temp."""
-    from .drivers.gotemp import make
-
-    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
-
-
 def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick of the first generation."""
     from .drivers.hidtemper import HidTemper
@@ -122,11 +110,11 @@ def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     )
 
 
-def _make_lascar(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
-    """Return the driver of an EL-USB-RT."""
-    from .drivers.lascar import make
-
-    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+def _make_stream(name: str, lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+    """Return the driver of a device that reports by itself."""
+    module = import_module(f"{__package__}.drivers.{name}")
+    driver: Driver = module.make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+    return driver
 
 
 def _make_temperx232(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
@@ -140,13 +128,6 @@ def _make_temperx232(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
         firmware=data.get(CONF_FIRMWARE),
         on_gone=on_gone,
     )
-
-
-def _make_zytemp(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
-    """Return the driver of a CO2 monitor."""
-    from .drivers.zytemp import make
-
-    return make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
 
 
 _KINDS: Final = {
@@ -170,13 +151,13 @@ _KINDS: Final = {
 _MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "bme680": _make_bme680,
-    "diamex": _make_diamex,
-    "gotemp": _make_gotemp,
+    "diamex": partial(_make_stream, "diamex"),
+    "gotemp": partial(_make_stream, "gotemp"),
     "hidtemper": _make_hidtemper,
-    "lascar": _make_lascar,
+    "lascar": partial(_make_stream, "lascar"),
     "temper": _make_temper,
     "temperx232": _make_temperx232,
-    "zytemp": _make_zytemp,
+    "zytemp": partial(_make_stream, "zytemp"),
 }
 
 

@@ -12,7 +12,7 @@ import hashlib
 import time
 from typing import ClassVar, Final, NamedTuple
 
-from .errors import BadFrameError, DeviceNotFoundError, Fault
+from .errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
 from .i2c import PowerLostError, Registers
 from .readings import Identity, Reading
 from .sysfs import I2cAdapter, i2c_adapter, i2c_place
@@ -317,9 +317,4 @@ def check(unit: str, value: float, limits: tuple[float, float]) -> None:
     """Refuse a value outside the sensor's range."""
     low, high = limits
     if not low <= value <= high:
-        raise BadFrameError(
-            Fault.OUT_OF_RANGE,
-            value=f"{value:.2f} {unit}",
-            low=f"{low:g}",
-            high=f"{high:g}",
-        )
+        raise out_of_range(f"{value:.2f} {unit}", low, high)

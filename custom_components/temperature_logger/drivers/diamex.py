@@ -13,7 +13,7 @@ Code" and "CRC Generation".
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .errors import BadFrameError, Fault
+from .errors import BadFrameError, Fault, out_of_range
 from .families import DIAMEX
 from .readings import Reading, probe_quantity
 from .stream import Stream
@@ -92,12 +92,7 @@ class Diamex:
             time=now,
         )
         if not LOW <= value.temperature <= HIGH:
-            raise BadFrameError(
-                Fault.OUT_OF_RANGE,
-                value=f"{value.temperature:.1f}",
-                low=f"{LOW:g}",
-                high=f"{HIGH:g}",
-            )
+            raise out_of_range(f"{value.temperature:.1f}", LOW, HIGH)
         if value.temperature == POWER_ON and not self._led_to(value):
             raise BadFrameError(Fault.PROBE_RESET, probe=value.rom)
         return value

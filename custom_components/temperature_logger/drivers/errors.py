@@ -57,3 +57,10 @@ class DeviceAccessError(DriverError):
 
 class BadFrameError(DriverError):
     """The device answered with something that is no reading, or not at all."""
+
+
+def out_of_range(value: str, low: float, high: float) -> BadFrameError:
+    """Return the error of a value outside its sensor's range."""
+    return BadFrameError(
+        Fault.OUT_OF_RANGE, value=value, low=f"{low:g}", high=f"{high:g}"
+    )

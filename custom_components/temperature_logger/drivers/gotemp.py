@@ -15,7 +15,7 @@ from collections.abc import Callable
 import struct
 from typing import Final
 
-from .errors import BadFrameError, Fault
+from .errors import BadFrameError, Fault, out_of_range
 from .families import GOTEMP
 from .readings import Reading
 from .stream import Stream
@@ -57,12 +57,7 @@ class GoTemp:
         ]
         for value in values:
             if not LOW <= value <= HIGH:
-                raise BadFrameError(
-                    Fault.OUT_OF_RANGE,
-                    value=f"{value:.2f}",
-                    low=f"{LOW:g}",
-                    high=f"{HIGH:g}",
-                )
+                raise out_of_range(f"{value:.2f}", LOW, HIGH)
         if follows:
             self._latest = values[-1], now
 

@@ -22,7 +22,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import sysfs
-from .errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Fault
+from .errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+    Fault,
+    out_of_range,
+)
 from .families import HIDTEMPER
 from .hidraw import HidrawTransport, Node
 from .readings import Identity, Reading
@@ -193,12 +199,7 @@ def temperature(answer: bytes) -> float:
     """
     value = int.from_bytes(answer[:2], signed=True) / 256
     if not LOW <= value <= HIGH:
-        raise BadFrameError(
-            Fault.OUT_OF_RANGE,
-            value=f"{value:.2f}",
-            low=f"{LOW:g}",
-            high=f"{HIGH:g}",
-        )
+        raise out_of_range(f"{value:.2f}", LOW, HIGH)
     return value
 
 

@@ -11,7 +11,7 @@ Source: Á. Sancho, lascar-usb-thermometer, and the driver of CINF/PyExpLabSys.
 from collections.abc import Callable
 from typing import Final
 
-from .errors import BadFrameError, Fault
+from .errors import BadFrameError, Fault, out_of_range
 from .families import LASCAR
 from .readings import Reading
 from .stream import Stream
@@ -51,12 +51,7 @@ class Lascar:
         value = code / 2 if kind == HUMIDITY else (code - 2000) / 10
         low, high = RANGES[kind]
         if not low <= value <= high:
-            raise BadFrameError(
-                Fault.OUT_OF_RANGE,
-                value=f"{value:.1f}",
-                low=f"{low:g}",
-                high=f"{high:g}",
-            )
+            raise out_of_range(f"{value:.1f}", low, high)
         self._values[kind] = (value, now)
 
     def reading(self, now: float) -> Reading | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 import re
 from typing import Final, NamedTuple
 
-from .errors import BadFrameError, Fault
+from .errors import BadFrameError, Fault, out_of_range
 from .hidraw import REPORT_SIZE
 from .readings import Reading
 
@@ -148,12 +148,7 @@ def _values(report: bytes, expected: Report) -> dict[str, float | None]:
             raise BadFrameError(Fault.SENSOR_MISSING, report=report.hex(" "))
         value = channel.formula(code, temperature)
         if not channel.low <= value <= channel.high:
-            raise BadFrameError(
-                Fault.OUT_OF_RANGE,
-                value=f"{value:.2f}",
-                low=f"{channel.low:g}",
-                high=f"{channel.high:g}",
-            )
+            raise out_of_range(f"{value:.2f}", channel.low, channel.high)
         if channel is expected.channels[0]:
             temperature = value
         values[channel.quantity] = value

@@ -73,6 +73,11 @@ class UsbDevice(NamedTuple):
         return usb_attachment(self.controller, self.ports)
 
     @property
+    def ids(self) -> str:
+        """The vendor and product id as people write them."""
+        return f"{self.vendor_id:04x}:{self.product_id:04x}"
+
+    @property
     def place(self) -> str:
         """The place, for people."""
         return usb_place(self.controller, self.ports)

@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, override
 import serialx
 
 from . import sysfs
-from .errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Fault
+from .errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+    Fault,
+    out_of_range,
+)
 from .families import TEMPERX232
 from .hidraw import translated
 from .readings import Identity, Reading
@@ -291,12 +297,7 @@ def decode(answer: str) -> Reading:
     for quantity, value in values.items():
         low, high = RANGES[quantity]
         if value is not None and not low <= value <= high:
-            raise BadFrameError(
-                Fault.OUT_OF_RANGE,
-                value=f"{value:.2f}",
-                low=f"{low:g}",
-                high=f"{high:g}",
-            )
+            raise out_of_range(f"{value:.2f}", low, high)
     return Reading.of(values)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from .errors import BadFrameError, Fault
+from .errors import BadFrameError, Fault, out_of_range
 from .families import ZYTEMP
 from .hidraw import Node
 from .readings import Reading
@@ -97,12 +97,7 @@ class ZyTemp:
             return
         value = item.formula(int.from_bytes(plain[1:3]))
         if not item.low <= value <= item.high:
-            raise BadFrameError(
-                Fault.OUT_OF_RANGE,
-                value=f"{value:.2f}",
-                low=f"{item.low:g}",
-                high=f"{item.high:g}",
-            )
+            raise out_of_range(f"{value:.2f}", item.low, item.high)
         self._values[plain[0]] = (value, now)
         self._others += plain[0] == OTHER_HUMIDITY
 
