@@ -20,6 +20,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import async_search
+from custom_components.temperature_logger.kinds import DATA_WORKERS
 from emulation.machine import Machine
 
 from .conftest import (
@@ -269,6 +270,20 @@ async def test_bus_that_hangs_does_not_hold_the_form(
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
     assert "hangs" in hints(form)
+
+
+async def test_bus_that_hangs_is_not_asked_again_meanwhile(
+    hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often its owner looks, it costs one worker."""
+    build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 1}}])
+    monkeypatch.setattr(
+        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.05
+    )
+    for _ in range(4):
+        assert "hangs" in hints(await begin(hass))
+    one_hangs_one_lists = 2
+    assert len(hass.data[DATA_WORKERS].healthy._threads) <= one_hangs_one_lists
 
 
 async def test_mainboard_bus_is_searched_when_picked(

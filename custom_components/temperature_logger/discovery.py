@@ -57,6 +57,7 @@ BUS_FAULTS: Final = {
     Fault.NO_PERMISSION,
 }
 DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
+DATA_LANES: HassKey[dict[str, Lane]] = HassKey(f"{DOMAIN}_lanes")
 DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
 
 
@@ -195,11 +196,13 @@ def _reasons(
             yield Problem(key=Fault.CHIP_NOT_FOUND, details={"place": where})
 
 
-def _async_lane(hass: HomeAssistant) -> Lane:
-    """Return a way to the workers that leaves most of them to the readings."""
-    lane = async_lane(hass)
-    lane.failing = True
-    return lane
+def _async_lane(hass: HomeAssistant, key: str) -> Lane:
+    """Return the way of a port or bus to the workers, always the same.
+
+    What hangs there is left to end, and costs one worker however often is searched.
+    """
+    lanes = hass.data.setdefault(DATA_LANES, {})
+    return lanes.setdefault(key, async_lane(hass))
 
 
 async def _async_ask(
@@ -234,7 +237,8 @@ async def _async_ask_temper(
 
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
-        if answer.fault in NEEDS_LIBUSB and await _async_lane(hass).run(
+        lane = _async_lane(hass, device.attachment)
+        if answer.fault in NEEDS_LIBUSB and await lane.run(
             os.access, device.usbfs, os.W_OK
         ):
             # It has to be taken from the kernel: only if the owner picks it.
@@ -264,7 +268,8 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
     asked = hass.data.setdefault(DATA_ASKED, {})
     plug = (str(device.path), device.address)
     if plug not in asked:
-        stick = Temper(_async_lane(hass), device.controller, device.ports)
+        lane = _async_lane(hass, device.attachment)
+        stick = Temper(lane, device.controller, device.ports)
         try:
             asked[plug] = await within_deadline(stick.identify())
         except DriverError as err:
@@ -281,7 +286,8 @@ async def async_survey(hass: HomeAssistant, data: EntryData) -> list[bytes]:
     """
     from .drivers.temper import Temper
 
-    stick = Temper(_async_lane(hass), data[CONF_CONTROLLER], data[CONF_PORTS])
+    lane = _async_lane(hass, attachment(data))
+    stick = Temper(lane, data[CONF_CONTROLLER], data[CONF_PORTS])
     return await within_deadline(stick.survey())
 
 
@@ -309,7 +315,7 @@ async def _async_probe_addresses(
     hass: HomeAssistant, adapter: I2cAdapter, owned: set[str], found: Found
 ) -> None:
     """Find out which chips answer at the addresses that a sensor can have."""
-    lane = _async_lane(hass)
+    lane = _async_lane(hass, adapter.key)
     for address in ADDRESSES:
         data = {
             CONF_KIND: KIND_BME280,
