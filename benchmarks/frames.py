@@ -259,6 +259,7 @@ DECODERS: Final = (
                 shape(CO2, 2, bytes(1), b"\r", bytes(3)),
                 shape(CELSIUS, 1, bytes(1), b"\r", bytes(3)),
                 shape(HUMIDITY, 2, bytes(1), b"\r", bytes(3)),
+                shape(CO2, 2, bytes(1), b"\r", bytes(3)),
             ),
         ),
         decode=monitor,

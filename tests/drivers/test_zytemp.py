@@ -17,6 +17,7 @@ from custom_components.temperature_logger.drivers import (
 )
 from custom_components.temperature_logger.drivers.zytemp import (
     AGE,
+    ENOUGH,
     ITEMS,
     KEY,
     SURE,
@@ -55,7 +56,7 @@ def reading(*reports: bytes) -> Reading | None:
     monitor = ZyTemp()
     for one in [*SURE * [OTHER], *reports]:
         monitor.take(one, 0)
-    return monitor.reading(0)
+    return monitor.reading(ENOUGH)
 
 
 @pytest.mark.parametrize("way", ["plain", "encrypted"])
@@ -155,7 +156,19 @@ def test_out_of_range(wrong: bytes) -> None:
         monitor.take(one, 0)
     with pytest.raises(BadFrameError):
         monitor.take(wrong, 1)
-    assert monitor.reading(1) is not None
+    assert monitor.reading(ENOUGH) is not None
+
+
+def test_humidity_is_waited_for() -> None:
+    """The first reading after opening has it, too, wherever in the round it began."""
+    monitor = ZyTemp()
+    for now, one in enumerate((*SURE * [OTHER], WARM, FRESH, HUMID)):
+        monitor.take(one, now / 10)
+        assert monitor.reading(now / 10) is None
+    monitor.take(WARM, 0.6)
+    found = monitor.reading(0.6)
+    assert found is not None
+    assert found.humidity == 45.5
 
 
 def test_age() -> None:
@@ -182,7 +195,7 @@ def test_kind_is_kept() -> None:
     assert raised.value.fault is Fault.BAD_REPORT
     for one in (WARM, FRESH):
         monitor.take(encrypted(one, KEY), 0)
-    assert monitor.reading(0) is not None
+    assert monitor.reading(ENOUGH) is not None
 
 
 def test_it_takes_some_reports_to_be_sure() -> None:
@@ -190,9 +203,9 @@ def test_it_takes_some_reports_to_be_sure() -> None:
     monitor = ZyTemp()
     for one in (WARM, encrypted(OTHER, KEY), FRESH, WARM):
         monitor.take(one, 0)
-    assert monitor.reading(0) is None
+    assert monitor.reading(ENOUGH) is None
     monitor.take(OTHER, 0)
-    assert monitor.reading(0) is not None
+    assert monitor.reading(ENOUGH) is not None
 
 
 def test_first_value_after_power_up() -> None:
@@ -200,9 +213,9 @@ def test_first_value_after_power_up() -> None:
     monitor = ZyTemp()
     for one in (report(0x50, 25000), WARM, OTHER):
         monitor.take(one, 0)
-    assert monitor.reading(0) is None
+    assert monitor.reading(ENOUGH) is None
     monitor.take(FRESH, 0)
-    assert monitor.reading(0) is not None
+    assert monitor.reading(ENOUGH) is not None
 
 
 def frames() -> st.SearchStrategy[bytes]:

@@ -29,6 +29,8 @@ SIZE: Final = 8
 END: Final = 0x0D
 # Seconds; each value comes every few seconds, so three are lost before one is too old.
 AGE: Final = 15.0
+# Seconds after which what was reported is a reading, without a humidity that may come.
+ENOUGH: Final = 4.0
 # One encrypted report in 65,000 looks like a plain one. So many in a row do not.
 SURE: Final = 3
 
@@ -66,10 +68,11 @@ class ZyTemp:
         """Know nothing yet."""
         self._encrypted: bool | None = None
         self._alike = 0
+        self._began: float | None = None
         self._held: list[tuple[bytes, float]] = []
         """What came until it is sure whether that is encrypted, in plain."""
-        self._others = 0
-        """How often the other humidity was reported."""
+        self._round = False
+        """Whether a value came again, so that all others have come."""
         self._values: dict[int, tuple[float, float]] = {}
         """Value and time of each item."""
 
@@ -82,6 +85,8 @@ class ZyTemp:
         if len(report) != SIZE:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
         self._held.append((self._plain(report), now))
+        if self._began is None:
+            self._began = now
         if self._alike < SURE:
             return
         *earlier, (latest, _) = self._held
@@ -98,11 +103,16 @@ class ZyTemp:
         value = item.formula(int.from_bytes(plain[1:3]))
         if not item.low <= value <= item.high:
             raise out_of_range(f"{value:.2f}", item.low, item.high)
+        self._round |= plain[0] in self._values
         self._values[plain[0]] = (value, now)
-        self._others += plain[0] == OTHER_HUMIDITY
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values if temperature and CO2 are there, and all young."""
+        """Return the latest values if temperature and CO2 are there, and all young.
+
+        Humidity comes in the same round or not at all.
+        """
+        if self._began is None or not (self._round or now - self._began >= ENOUGH):
+            return None
         values = {
             item: value
             for item, (value, time) in self._values.items()
@@ -111,7 +121,7 @@ class ZyTemp:
         if not {TEMPERATURE, CO2} | set(self._values) <= set(values):
             return None
         humidity = values.get(HUMIDITY)
-        if HUMIDITY not in self._values and self._others > 1:
+        if HUMIDITY not in self._values and self._round:
             # Some firmware calls it so, and then reports it by no other name.
             humidity = values.get(OTHER_HUMIDITY)
         return Reading(
