@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+import tomllib
 from typing import Any
 
 from hypothesis import given
@@ -22,6 +23,7 @@ from custom_components.temperature_logger.drivers import (
     temperx232,
 )
 from custom_components.temperature_logger.drivers.temperx232 import (
+    FIRMWARE,
     KEPT,
     RANGES,
     TemperX232,
@@ -31,6 +33,9 @@ from emulation.machine import Machine
 
 from .conftest import AsNobody, Build, until
 
+CAPTURES: list[dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parents[1] / "fixtures/lines.toml").read_text()
+)["capture"]
 CONTROLLER = "pci0000:00/0000:00:14.0"
 STICK: dict[str, Any] = {
     "name": "stick",
@@ -76,40 +81,17 @@ def node_of(machine: Machine) -> Path:
     return node
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (
-            "Temp-Inner:30.53 [C],39.92 [%RH]<",
-            Reading(internal_temperature=30.53, internal_humidity=39.92),
-        ),
-        (
-            "Temp-Outer:27.11 [C],36.72 [%RH]<Temp-Inner:28.15 [C],34.80 [%RH]<",
-            Reading(
-                internal_temperature=28.15,
-                internal_humidity=34.8,
-                external_temperature=27.11,
-                external_humidity=36.72,
-            ),
-        ),
-        (
-            "Temp-Outer:-0.31 [C]<\r\nTemp-Inner:9.70 [C],70.53 [%RH]<\r\n",
-            Reading(
-                internal_temperature=9.7,
-                internal_humidity=70.53,
-                external_temperature=-0.31,
-            ),
-        ),
-        (
-            "Temp-Inner:23.81 [C],42.00 [%RH]\r\n",
-            Reading(internal_temperature=23.81, internal_humidity=42.0),
-        ),
-    ],
-    ids=["ccwienk/temper", "urwen/temper #27", "ccwienk/temper #37", "a line"],
-)
-def test_captures(answer: str, expected: Reading) -> None:
-    """What real sticks answered is read as their owners read it."""
-    assert decode(answer) == expected
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
+def test_captures(capture: dict[str, Any]) -> None:
+    """What real sticks answered is read as their owners read it, and is served."""
+    assert decode(capture["answer"]).values == capture["reading"]
+    assert FIRMWARE.fullmatch(capture["firmware"])
+
+
+def test_line_without_a_mark() -> None:
+    """The end of a line is enough."""
+    expected = Reading(internal_temperature=23.81, internal_humidity=42.0)
+    assert decode("Temp-Inner:23.81 [C],42.00 [%RH]\r\n") == expected
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
@@ -242,13 +224,40 @@ async def test_pulled_out_before_it_is_told(
     """A port that does not take the question any more is gone."""
     stick = driver(lane)
     await stick.read()
-    assert stick._port is not None
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(stick._port.transport, "write", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
+    await stick.close()
+
+
+async def test_pulled_out_while_it_is_heard(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that the kernel cannot read any more is gone; one without news is not."""
+    gone = asyncio.Event()
+    stick = driver(lane, on_gone=gone.set)
+    await stick.read()
+    port = stick._opened
+    assert port is not None
+    port._receive()
+    assert await stick.read() == READING
+    read, own = os.read, port._serial.fileno()
+
+    def fail(fd: int, size: int) -> bytes:
+        if fd == own:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(fd, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", fail)
+        port._receive()
+    assert gone.is_set()
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
+    assert await stick.read() == READING
     await stick.close()
 
 
@@ -289,13 +298,14 @@ async def test_what_nobody_asked_for(machine: Machine, lane: Lane) -> None:
     """What came before a command is no answer to it, and takes no memory."""
     stick = driver(lane)
     await stick.read()
-    assert stick._port is not None
-    line = stick._port.line
+    port = stick._opened
+    assert port is not None
     machine.send("stick", b"Temp-Inner:99.00 [C]<\r\n".hex())
-    await until(lambda: b"99" in line.text)
+    await until(lambda: b"99" in port.text)
     assert await stick.read() == READING
-    line.data_received(bytes(10 * KEPT))
-    assert len(line.text) == KEPT
+    machine.send("stick", bytes(KEPT).hex())
+    await until(lambda: port.text == bytes(KEPT))
+    assert await stick.read() == READING
     await stick.close()
 
 

@@ -148,6 +148,16 @@ async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
     assert stick.bound == [0, 1]
 
 
+async def test_given_back_while_it_is_waited_for(build: Build, lane: Lane) -> None:
+    """Who still has a stick that was given back is told that it is not there."""
+    transport = await opened(lane, plug(build, hidraw_nodes=False).find)
+    await transport.close()
+    with pytest.raises(DeviceNotFoundError):
+        await transport.exchange(READ_VALUES, (1.0,))
+    with pytest.raises(DeviceNotFoundError):
+        await transport.listen(0)
+
+
 async def test_libusb_without_permission(
     build: Build, lane: Lane, as_nobody: AsNobody
 ) -> None:

@@ -5,9 +5,11 @@ build themselves: a device belongs to a family if it is built like one, too.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from .errors import DeviceNotFoundError, Fault
+from . import sysfs
+from .errors import DeviceAccessError, DeviceNotFoundError, Fault
 from .hidraw import REPORT_SIZE, report_sizes
 from .sysfs import Ids, UsbDevice, usb_device, usb_devices
 from .transport import INTERFACE
@@ -45,6 +47,13 @@ class Family(NamedTuple):
         if not self.has(device):
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return device
+
+    def node(self, device: UsbDevice) -> Path:
+        """Return the hidraw node that is read; raise DeviceAccessError without one."""
+        interface = None if self.interface is None else device.interface(self.interface)
+        if interface is None or interface.hidraw is None:
+            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
+        return sysfs.DEV / interface.hidraw
 
 
 def _is_temper(device: UsbDevice) -> bool:

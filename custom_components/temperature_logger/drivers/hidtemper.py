@@ -19,20 +19,18 @@ was not answered anew shows by being the type again.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, override
 
-from . import sysfs
 from .errors import (
     BadFrameError,
-    DeviceAccessError,
     DeviceNotFoundError,
     Fault,
     out_of_range,
 )
 from .families import HIDTEMPER
+from .held import Held
 from .hidraw import HidrawTransport, Node
 from .readings import Identity, Reading
-from .sysfs import usb_place
 from .workers import Lane
 
 SIZE: Final = 32
@@ -68,7 +66,7 @@ MODELS: Final = {
 }
 
 
-class HidTemper:
+class HidTemper(Held[HidrawTransport]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     def __init__(
@@ -84,18 +82,13 @@ class HidTemper:
 
         on_gone is called when the stick is unplugged between two readings.
         """
+        super().__init__(lane, controller, ports, on_gone)
         self.raw: dict[str, str] = {}
         """The last answers as they came, in hexadecimal."""
-        self._closing: asyncio.Future[None] | None = None
-        self._controller = controller
         self._expected = model
         self._kind = b""
         """The answer that tells the type, always the same."""
-        self._lane = lane
         self._model: Model | None = None
-        self._on_gone = on_gone
-        self._ports = ports
-        self._transport: HidrawTransport | None = None
 
     @property
     def identity(self) -> Identity:
@@ -103,7 +96,7 @@ class HidTemper:
         return Identity(
             manufacturer="PCsensor",
             model=self._model.name if self._model else self._expected or "",
-            place=usb_place(self._controller, self._ports),
+            place=self.place,
         )
 
     @property
@@ -116,43 +109,12 @@ class HidTemper:
         """The fields of a reading that this stick can have."""
         return tuple(self._model.commands) if self._model else ()
 
-    async def read(self) -> Reading:
-        """Return one reading; raise DriverError if there is none.
-
-        Whatever went wrong, the node is closed and opened again at the next reading.
-        """
-        try:
-            transport = self._transport or await self._open()
-            reading = await self._read(transport)
-        except BaseException:
-            self._lane.failing = True
-            self._close()
-            raise
-        self._lane.failing = False
-        return reading
-
-    async def close(self) -> None:
-        """Close the node."""
-        self._close()
-        await self._closed()
-
-    def _close(self) -> None:
-        """Begin to close; a job that hangs has to end first."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            self._closing = transport.close()
-
-    async def _closed(self) -> None:
-        """Wait until what was opened before is closed."""
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            self._closing = None
-
+    @override
     async def _open(self) -> HidrawTransport:
         """Open the node, and settle which type of stick is there."""
         await self._closed()
         node = await self._lane.run(self._node, undo=Node.close)
-        self._transport = transport = HidrawTransport(self._lane, node, self._on_gone)
+        self._opened = transport = HidrawTransport(self._lane, node, self._on_gone)
         kind = await _ask(transport, TYPE)
         if await _ask(transport, TYPE) != kind:  # One of them was left from before.
             raise BadFrameError(Fault.BAD_REPORT, report=kind.hex(" "))
@@ -167,24 +129,25 @@ class HidTemper:
         self._kind, self._model = kind, model
         return transport
 
+    @override
+    def _release(self, opened: HidrawTransport) -> asyncio.Future[None]:
+        """Begin to close; the result tells when that is done."""
+        return opened.close()
+
     def _node(self) -> Node:
         """Return the opened node; blocks."""
         device = HIDTEMPER.find(self._controller, self._ports)
-        if TYPE_CHECKING:
-            assert HIDTEMPER.interface is not None
-        interface = device.interface(HIDTEMPER.interface)
-        if interface is None or interface.hidraw is None:
-            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
-        return Node(sysfs.DEV / interface.hidraw)
+        return Node(HIDTEMPER.node(device))
 
-    async def _read(self, transport: HidrawTransport) -> Reading:
+    @override
+    async def _read(self, opened: HidrawTransport) -> Reading:
         """Ask for each value, and before it for the type."""
         if TYPE_CHECKING:
             assert self._model is not None
         answers: dict[str, bytes] = {}
         for quantity, command in self._model.commands.items():
-            kind = await _ask(transport, TYPE)
-            answer = await _ask(transport, command)
+            kind = await _ask(opened, TYPE)
+            answer = await _ask(opened, command)
             if kind != self._kind or answer == self._kind:
                 raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
             answers[quantity] = answer

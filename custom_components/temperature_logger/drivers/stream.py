@@ -11,14 +11,15 @@ for what the device reports then.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+import time
+from typing import TYPE_CHECKING, Final, Protocol, override
 
-from . import sysfs
 from .errors import BadFrameError, DeviceAccessError, DriverError, Fault
 from .families import Family
+from .held import Held
 from .hidraw import Node
 from .readings import Identity, Reading
-from .sysfs import UsbDevice, usb_place
+from .sysfs import UsbDevice
 from .transport import claimed, libusb_may
 from .workers import Lane
 
@@ -52,7 +53,7 @@ class Decoder(Protocol):
         """Return the latest values; None if one is missing or too old."""
 
 
-class Stream:
+class Stream(Held[Opened]):
     """One device at one place; opened by its first reading and held from then on."""
 
     def __init__(
@@ -73,16 +74,11 @@ class Stream:
         is no hidraw node, if it may. start is called with the opened node, in a worker,
         on_gone when the device is unplugged between two readings.
         """
-        self._closing: asyncio.Future[None] | None = None
-        self._controller = controller
+        super().__init__(lane, controller, ports, on_gone)
         self._decoder = decoder()
         self._endpoint = endpoint
         self._family = family
-        self._lane = lane
         self._new_decoder = decoder
-        self._on_gone = on_gone
-        self._opened: Opened | None = None
-        self._ports = ports
         self._refused: BadFrameError | None = None
         """What was wrong with the last report, if it was."""
         self._reports: deque[bytes] = deque(maxlen=KEPT)
@@ -97,7 +93,7 @@ class Stream:
         return Identity(
             manufacturer=self._family.manufacturer,
             model=self._family.model or "",
-            place=usb_place(self._controller, self._ports),
+            place=self.place,
         )
 
     @property
@@ -115,30 +111,41 @@ class Stream:
         """Nothing: what it is called is looked at whenever it is opened."""
         return {}
 
-    async def read(self) -> Reading:
-        """Return the latest values; raise DriverError if there are none in time.
-
-        A device that says nothing of use is closed, to begin anew with it; one that
-        is merely slow is not.
-        """
-        try:
-            opened = self._opened or await self._open()
-            if isinstance(opened, Node):
-                reading = await self._wait()
-            else:
-                reading = await self._ask(opened)
-        except BaseException:
-            self._lane.failing = True
-            if not self._taken:
-                self._close()
-            raise
-        self._lane.failing = False
-        return reading
-
-    async def close(self) -> None:
-        """Close the device, and give the kernel back what was taken from it."""
-        self._close()
+    @override
+    async def _open(self) -> Opened:
+        """Open the device; begin to listen if that is possible."""
         await self._closed()
+        opened = await self._lane.run(self._find_and_open, undo=_close)
+        self._opened = opened
+        if isinstance(opened, Node):
+            asyncio.get_running_loop().add_reader(opened, self._receive, opened)
+        return opened
+
+    @override
+    async def _read(self, opened: Opened) -> Reading:
+        """Return the latest values, or those that come now."""
+        if isinstance(opened, Node):
+            return await self._wait()
+        return await self._ask(opened)
+
+    @override
+    def _release(self, opened: Opened) -> asyncio.Future[None]:
+        """Stop listening and close; the result tells when that is done."""
+        if isinstance(opened, Node):
+            asyncio.get_running_loop().remove_reader(opened)
+        return asyncio.wrap_future(self._lane.finish(opened.close))
+
+    @override
+    def _fail(self) -> None:
+        """Begin anew with a device that says nothing of use, not with a slow one."""
+        if not self._taken:
+            self._close()
+
+    @override
+    def _close(self) -> None:
+        """Begin to close; what was measured before does not count any more."""
+        self._decoder = self._new_decoder()
+        super()._close()
 
     async def _wait(self) -> Reading:
         """Wait until all values are there and young enough."""
@@ -146,7 +153,7 @@ class Stream:
         self._refused, self._taken = None, False
         try:
             async with asyncio.timeout(LIMIT):
-                while (reading := self._decoder.reading(loop.time())) is None:
+                while (reading := self._decoder.reading(seconds())) is None:
                     self._waiter = loop.create_future()
                     await self._waiter
         except TimeoutError as err:
@@ -158,7 +165,7 @@ class Stream:
     async def _ask(self, handle: Handle) -> Reading:
         """Let a worker wait for values that are reported from now on."""
         decoder = self._new_decoder()
-        now = asyncio.get_running_loop().time()
+        now = seconds()
         reports: list[bytes] = []
         refused = BadFrameError(Fault.NO_ANSWER)
 
@@ -177,15 +184,6 @@ class Stream:
         if (reading := decoder.reading(now)) is None:
             raise refused
         return reading
-
-    async def _open(self) -> Opened:
-        """Open the device; begin to listen if that is possible."""
-        await self._closed()
-        opened = await self._lane.run(self._find_and_open, undo=_close)
-        self._opened = opened
-        if isinstance(opened, Node):
-            asyncio.get_running_loop().add_reader(opened, self._receive, opened)
-        return opened
 
     def _find_and_open(self) -> Opened:
         """Return the opened device; blocks."""
@@ -210,11 +208,7 @@ class Stream:
 
     def _node(self, device: UsbDevice) -> Node:
         """Return the opened hidraw node; blocks."""
-        number = self._family.interface
-        interface = None if number is None else device.interface(number)
-        if interface is None or interface.hidraw is None:
-            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
-        node = Node(sysfs.DEV / interface.hidraw, REPORT_SIZE)
+        node = Node(self._family.node(device), REPORT_SIZE)
         try:
             self._start(node)
         except DriverError:
@@ -233,7 +227,7 @@ class Stream:
             return
         self._reports.append(report)
         try:
-            self._decoder.take(report, asyncio.get_running_loop().time())
+            self._decoder.take(report, seconds())
             self._taken = True
         except BadFrameError as err:
             self._refused = err
@@ -249,20 +243,10 @@ class Stream:
         else:
             waiter.set_exception(err)
 
-    def _close(self) -> None:
-        """Begin to close; what was measured before does not count any more."""
-        self._decoder = self._new_decoder()
-        opened, self._opened = self._opened, None
-        if isinstance(opened, Node):
-            asyncio.get_running_loop().remove_reader(opened)
-        if opened is not None:
-            self._closing = asyncio.wrap_future(self._lane.finish(opened.close))
 
-    async def _closed(self) -> None:
-        """Wait until what was opened before is closed."""
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            self._closing = None
+def seconds() -> float:
+    """Return the age of the system; what came before it slept is as old as it is."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _close(opened: Opened) -> None:

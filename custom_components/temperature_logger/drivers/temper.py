@@ -7,10 +7,11 @@ and ccwienk/temper, both from the traffic of the manufacturer's own program.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, override
 
 from .errors import BadFrameError, DeviceNotFoundError, Fault
 from .families import TEMPER
+from .held import Held
 from .layouts import (
     OPTIONAL_LIMIT,
     REPORT_LIMIT,
@@ -22,7 +23,7 @@ from .layouts import (
     layouts_of,
 )
 from .readings import QUANTITIES, Identity, Reading
-from .sysfs import UsbDevice, usb_place
+from .sysfs import UsbDevice
 from .transport import Transport, connect
 from .workers import Lane
 
@@ -45,7 +46,7 @@ ANSWERED: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
 
 
-class Temper:
+class Temper(Held[Transport]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     def __init__(
@@ -64,20 +65,15 @@ class Temper:
         The shape is that of a firmware that is not in the table, as the owner knows
         it. on_gone is called when the stick is unplugged between two readings.
         """
+        super().__init__(lane, controller, ports, on_gone)
         self.raw: dict[str, str] = {}
         """The last reports as they came, in hexadecimal."""
-        self._closing: asyncio.Future[None] | None = None
-        self._controller = controller
         self._firmware = firmware
-        self._lane = lane
         self._last: Reading | None = None
         self._layout: Layout | None = None
         self._model = model
-        self._on_gone = on_gone
-        self._ports = ports
         self._probe_absent = False
         self._shape = shape
-        self._transport: Transport | None = None
 
     @property
     def identity(self) -> Identity:
@@ -86,7 +82,7 @@ class Temper:
             manufacturer="PCsensor",
             model=self._layout.model if self._layout else self._model or "",
             firmware=self._firmware,
-            place=usb_place(self._controller, self._ports),
+            place=self.place,
         )
 
     @property
@@ -102,37 +98,13 @@ class Temper:
         """The fields of a reading that this stick can have."""
         return self._layout.quantities if self._layout else ()
 
-    @property
-    def _opened(self) -> Transport:
-        """The opened stick; it may be closed while a reading waits."""
-        if self._transport is None:
-            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        return self._transport
-
-    async def read(self) -> Reading:
-        """Return one reading; raise DriverError if there is none.
-
-        Whatever went wrong, the node is closed and opened again at the next reading,
-        so that a late answer cannot pass for the next one.
-        """
-        try:
-            if self._transport is None:
-                await self._open()
-            reading = await self._read()
-        except BaseException:
-            self._lane.failing = True
-            self._close()
-            raise
-        self._lane.failing = False
-        return reading
-
     async def identify(self) -> str:
         """Return the firmware's text and touch nothing else.
 
         Raises DriverError if there is none.
         """
         try:
-            firmware, _ = await self._connect(unasked=True)
+            _, firmware, _ = await self._connect(unasked=True)
         except BaseException:
             self._close()
             raise
@@ -147,9 +119,9 @@ class Temper:
         """
         reports: list[bytes] = []
         try:
-            await self._connect()
+            transport, *_ = await self._connect()
             for _ in range(UNKNOWN_ASKS):
-                reports = await self._ask(SURVEY_LIMITS)
+                reports = await self._ask(transport, SURVEY_LIMITS)
         finally:
             self._close()
         await self._closed()
@@ -157,31 +129,24 @@ class Temper:
             raise BadFrameError(Fault.NO_ANSWER)
         return reports
 
-    async def close(self) -> None:
-        """Close the node, and give the kernel back what was taken from it."""
-        self._close()
-        await self._closed()
-
+    @override
     def _close(self) -> None:
-        """Begin to close; a job that hangs has to end first."""
+        """Begin to close; the next reading has none to be compared with."""
         self._last = None
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            self._closing = transport.close()
+        super()._close()
 
-    async def _closed(self) -> None:
-        """Wait until what was opened before is closed."""
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            self._closing = None
+    @override
+    def _release(self, opened: Transport) -> asyncio.Future[None]:
+        """Begin to close; the result tells when that is done."""
+        return opened.close()
 
-    async def _connect(self, *, unasked: bool = False) -> tuple[str, str]:
-        """Open the stick and return its firmware's text and its product string."""
+    async def _connect(self, *, unasked: bool = False) -> tuple[Transport, str, str]:
+        """Return the opened stick, its firmware's text and its product string."""
         await self._closed()
         device, transport = await connect(
             self._lane, self._find, self._on_gone, unasked=unasked
         )
-        self._transport = transport
+        self._opened = transport
         await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) == 1:
@@ -189,15 +154,16 @@ class Temper:
             halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
         if len(halves) < len(FIRMWARE_LIMITS):
             raise BadFrameError(Fault.NO_ANSWER)
-        return _text(b"".join(halves)), device.product
+        return transport, _text(b"".join(halves)), device.product
 
     def _find(self) -> UsbDevice:
         """Return what is plugged in here if it may be a stick; blocks."""
         return TEMPER.find(self._controller, self._ports)
 
-    async def _open(self) -> None:
+    @override
+    async def _open(self) -> Transport:
         """Open the stick and settle which layout it has."""
-        found, product = await self._connect()
+        transport, found, product = await self._connect()
         layouts = self._layouts_of(found, product)
         known = self._firmware
         if known is not None and layouts != self._layouts_of(known, product):
@@ -207,7 +173,11 @@ class Temper:
         if not layouts:
             raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=found)
         self._firmware = found
-        self._layout = layouts[0] if len(layouts) == 1 else await self._choose(layouts)
+        if len(layouts) == 1:
+            self._layout = layouts[0]
+        else:
+            self._layout = await self._choose(transport, layouts)
+        return transport
 
     def _layouts_of(self, firmware: str, product: str) -> tuple[Layout, ...]:
         """Return what a firmware may answer, by the table or by the owner.
@@ -218,7 +188,9 @@ class Temper:
             return layouts_of(firmware, product)
         return (layout_of_shape(firmware, self._shape),)
 
-    async def _choose(self, layouts: tuple[Layout, ...]) -> Layout:
+    async def _choose(
+        self, transport: Transport, layouts: tuple[Layout, ...]
+    ) -> Layout:
         """Return the one of several layouts whose reports come, twice alike.
 
         The sticks that share a firmware's text differ in how many reports they send.
@@ -227,7 +199,7 @@ class Temper:
         fitting: list[Layout] = []
         error = BadFrameError(Fault.NO_ANSWER)
         for _ in range(SURE):
-            reports = await self._ask(widest.limits)
+            reports = await self._ask(transport, widest.limits)
             for row in layouts:
                 try:
                     decode(reports, row)
@@ -238,29 +210,32 @@ class Temper:
             return fitting[0]
         raise error
 
-    async def _read(self) -> Reading:
+    @override
+    async def _read(self, opened: Transport) -> Reading:
         """Ask for the values as the layout says."""
         if TYPE_CHECKING:
             assert self._layout is not None
         layout = self._layout
         reports: list[bytes] = []
         for _ in range(layout.asks):
-            reports = await self._ask(layout.limits)
+            reports = await self._ask(opened, layout.limits)
         reading = decode(reports, layout)
         if len(reports) < len(layout.reports) and not self._probe_absent:
             # One lost report is no missing probe; two running are.
-            reports = await self._ask(layout.limits)
+            reports = await self._ask(opened, layout.limits)
             reading = decode(reports, layout)
         if not reports:
             # A stick without its probe is silent, but a dead one is, too.
-            halves = await self._opened.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+            halves = await opened.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
             if len(halves) < len(FIRMWARE_LIMITS):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
-        await self._doubt(reading, layout)
+        await self._doubt(opened, reading, layout)
         return reading
 
-    async def _doubt(self, reading: Reading, layout: Layout) -> None:
+    async def _doubt(
+        self, transport: Transport, reading: Reading, layout: Layout
+    ) -> None:
         """Refuse a reading that jumped if there was one report too many.
 
         An old report has the right tag, too: one that came between the drain and the
@@ -268,14 +243,16 @@ class Temper:
         reading would double its time.
         """
         if self._last is None or _jumped(self._last, reading):
-            surplus = await self._opened.listen(ANSWERED)
+            surplus = await transport.listen(ANSWERED)
             if surplus is not None and belongs(surplus, layout):
                 raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
         self._last = reading
 
-    async def _ask(self, limits: tuple[float, ...]) -> list[bytes]:
+    async def _ask(
+        self, transport: Transport, limits: tuple[float, ...]
+    ) -> list[bytes]:
         """Send the value command and keep what comes for diagnostics."""
-        reports = await self._opened.exchange(READ_VALUES, limits)
+        reports = await transport.exchange(READ_VALUES, limits)
         self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
 

@@ -15,9 +15,11 @@ none is measured. Source: ccwienk/temper and urwen/temper, with their issues 37 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+import os
 from pathlib import Path
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, override
+from typing import Final, NamedTuple, override
 
 import serialx
 
@@ -30,9 +32,10 @@ from .errors import (
     out_of_range,
 )
 from .families import TEMPERX232
+from .held import Held
 from .hidraw import translated
 from .readings import Identity, Reading
-from .sysfs import usb_place, usb_tty
+from .sysfs import usb_tty
 from .workers import Lane
 
 BAUD: Final = 9600
@@ -70,44 +73,103 @@ RANGES: Final = {
 }
 
 
-class Line(asyncio.Protocol):
-    """What comes over a serial line."""
+class Port:
+    """An opened serial port, watched by the event loop.
 
-    def __init__(self, on_lost: Callable[[Line], None]) -> None:
-        """Hear nothing yet; on_lost is called when the line is cut or closed."""
-        self.changed = asyncio.Event()
-        self.is_lost = False
+    It is read and written past serialx, whose select() takes descriptors below 1024
+    only; Home Assistant may have more.
+    """
+
+    def __init__(
+        self, lane: Lane, serial: serialx.BaseSerial, on_gone: Callable[[], None]
+    ) -> None:
+        """Watch the port; on_gone is called if it goes while nobody asks."""
         self.text = bytearray()
-        self._on_lost = on_lost
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        """Keep what came."""
-        self.text += data
-        del self.text[:-KEPT]
-        self.changed.set()
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that nothing will come any more."""
-        self.is_lost = True
-        self.changed.set()
-        self._on_lost(self)
+        """What came since the last question."""
+        self._asking = False
+        self._changed = asyncio.Event()
+        self._lane = lane
+        self._lost = False
+        self._on_gone = on_gone
+        self._serial = serial
+        asyncio.get_running_loop().add_reader(serial, self._receive)
 
     @property
     def answer(self) -> str:
         """What came, as text."""
         return self.text.decode("latin-1")
 
+    async def ask(self, word: bytes, is_whole: Callable[[str], bool]) -> str:
+        """Send a word; return the answer once it is whole, or what of it came in time.
 
-class Port(NamedTuple):
-    """An opened serial port."""
+        Raises DeviceNotFoundError if the stick is gone and BadFrameError if it does
+        not answer at all.
+        """
+        self.text.clear()
+        self._asking = True
+        try:
+            await self._lane.run(self._send, word)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LIMIT):
+                    while not self._lost and not is_whole(self.answer):
+                        self._changed.clear()
+                        await self._changed.wait()
+        finally:
+            self._asking = False
+        if self._lost:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        if not self.text:
+            raise BadFrameError(Fault.NO_ANSWER)
+        return self.answer
 
-    transport: serialx.BaseSerialTransport
-    line: Line
+    def close(self) -> asyncio.Future[None]:
+        """Close the port as soon as no job uses it; the result tells when."""
+        asyncio.get_running_loop().remove_reader(self._serial)
+        return asyncio.wrap_future(self._lane.finish(partial(_close, self._serial)))
+
+    def _send(self, word: bytes) -> None:
+        """Send a word; blocks."""
+        try:
+            os.write(self._serial.fileno(), word)
+        except OSError as err:  # It was pulled out, which is about to be told.
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND) from err
+
+    def _receive(self) -> None:
+        """Keep what came; what nobody asked for takes no memory."""
+        try:
+            data = os.read(self._serial.fileno(), KEPT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.text += data
+        del self.text[:-KEPT]
+        self._changed.set()
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._serial)
+            self._lost = True
+            if not self._asking:
+                self._on_gone()
 
 
-class TemperX232:
+def _open(path: Path) -> serialx.BaseSerial:
+    """Open a serial port for us alone; blocks."""
+    serial = serialx.serial_for_url(str(path), baudrate=BAUD, exclusive=True)
+    try:
+        serial.open()
+    except OSError as err:
+        raise translated(err, path) from err
+    return serial
+
+
+def _close(serial: serialx.BaseSerial) -> None:
+    """Close a port; the kernel would wait for a stick to take what was sent."""
+    with suppress(OSError):  # It is gone.
+        serial.reset_write_buffer()
+    serial.close()
+
+
+class TemperX232(Held[Port]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     quantities: Final = tuple(RANGES)
@@ -125,16 +187,10 @@ class TemperX232:
 
         on_gone is called when the stick is unplugged between two readings.
         """
+        super().__init__(lane, controller, ports, on_gone)
         self.raw: dict[str, str] = {}
         """The last answer as it came."""
-        self._asking = False
-        self._closing: serialx.BaseSerialTransport | None = None
-        self._controller = controller
         self._firmware = firmware
-        self._lane = lane
-        self._on_gone = on_gone
-        self._port: Port | None = None
-        self._ports = ports
         self._probe_absent = False
 
     @property
@@ -144,7 +200,7 @@ class TemperX232:
             manufacturer="PCsensor",
             model="TEMPerX232",
             firmware=self._firmware,
-            place=usb_place(self._controller, self._ports),
+            place=self.place,
         )
 
     @property
@@ -152,74 +208,39 @@ class TemperX232:
         """The firmware's text."""
         return {"firmware": self._firmware} if self._firmware else {}
 
-    async def read(self) -> Reading:
-        """Return one reading; raise DriverError if there is none.
-
-        Whatever went wrong, the port is closed and opened again at the next reading,
-        so that a late answer cannot pass for the next one.
-        """
-        try:
-            port = self._port or await self._open()
-            reading = await self._read(port)
-            if reading.external_temperature is None and not self._probe_absent:
-                # One lost line is no missing probe; two running are.
-                reading = await self._read(port)
-            self._probe_absent = reading.external_temperature is None
-        except BaseException:
-            self._lane.failing = True
-            self._abort()
-            raise
-        self._lane.failing = False
-        return reading
-
-    async def close(self) -> None:
-        """Close the port."""
-        self._abort()
-        await self._closed()
-
-    def _abort(self) -> None:
-        """Begin to close the port."""
-        port, self._port = self._port, None
-        if port is not None:
-            port.transport.abort()
-            self._closing = port.transport
-
-    async def _closed(self) -> None:
-        """Wait until what was opened before is closed."""
-        if self._closing is not None:
-            await self._closing.wait_closed()
-            self._closing = None
-
+    @override
     async def _open(self) -> Port:
         """Open the port and settle that a known stick is there."""
         await self._closed()
-        path = await self._lane.run(self._find)
-        try:
-            transport, line = await serialx.create_serial_connection(
-                asyncio.get_running_loop(),
-                lambda: Line(self._lost),
-                str(path),
-                baudrate=BAUD,
-                exclusive=True,
-            )
-        except OSError as err:
-            raise translated(err, path) from err
-        if TYPE_CHECKING:
-            assert isinstance(line, Line)
-        self._port = port = Port(transport, line)
+        serial = await self._lane.run(self._find_and_open, undo=_close)
+        self._opened = port = Port(self._lane, serial, self._on_gone)
         await self._identify(port)
         return port
 
-    def _find(self) -> Path:
-        """Return the node of the port that is here now; blocks."""
+    @override
+    async def _read(self, opened: Port) -> Reading:
+        """Return one reading; one lost line is no missing probe, two running are."""
+        reading = await self._ask(opened)
+        if reading.external_temperature is None and not self._probe_absent:
+            reading = await self._ask(opened)
+        self._probe_absent = reading.external_temperature is None
+        return reading
+
+    @override
+    def _release(self, opened: Port) -> asyncio.Future[None]:
+        """Begin to close; the result tells when that is done."""
+        return opened.close()
+
+    def _find_and_open(self) -> serialx.BaseSerial:
+        """Open the port that is here now; blocks."""
         device = TEMPERX232.find(self._controller, self._ports)
         if (tty := usb_tty(device)) is None:
             raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "ttyUSB*"))
-        return sysfs.DEV / tty
+        return _open(sysfs.DEV / tty)
 
     async def _identify(self, port: Port) -> None:
         """Ask for the firmware; raise DriverError for one that is not known."""
-        found = (await self._ask(port, VERSION, _is_line)).strip("\r\n <")
+        found = (await port.ask(VERSION, _is_line)).strip("\r\n <")
         if not FIRMWARE.fullmatch(found):
             if UNKNOWN.fullmatch(found):
                 raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=found)
@@ -230,51 +251,14 @@ class TemperX232:
             )
         self._firmware = found
 
-    async def _read(self, port: Port) -> Reading:
+    async def _ask(self, port: Port) -> Reading:
         """Ask for the values."""
-        answer = await self._ask(port, READ_TEMP, lambda text: "Inner" in _sides(text))
+        answer = await port.ask(READ_TEMP, lambda text: "Inner" in _sides(text))
         if "Outer" not in _sides(answer):
             await asyncio.sleep(LATE)
-            answer = port.line.answer
+            answer = port.answer
         self.raw = {"answer": answer.strip()}
         return decode(answer)
-
-    async def _ask(
-        self, port: Port, command: bytes, is_whole: Callable[[str], bool]
-    ) -> str:
-        """Send a word; return the answer once it is whole, or what of it came in time.
-
-        Raises DeviceNotFoundError if the stick is gone and BadFrameError if it does
-        not answer at all.
-        """
-        line = port.line
-        line.text.clear()
-        self._asking = True
-        try:
-            try:
-                port.transport.write(command)
-            except OSError as err:  # It was pulled out, which is about to be told.
-                raise DeviceNotFoundError(Fault.STICK_NOT_FOUND) from err
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LIMIT):
-                    while not line.is_lost and not is_whole(line.answer):
-                        line.changed.clear()
-                        await line.changed.wait()
-        finally:
-            self._asking = False
-        if line.is_lost:
-            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        if not line.text:
-            raise BadFrameError(Fault.NO_ANSWER)
-        return line.answer
-
-    def _lost(self, line: Line) -> None:
-        """Let go of a port whose stick is gone."""
-        if self._port is None or self._port.line is not line:
-            return  # It was closed.
-        self._port = None
-        if not self._asking:
-            self._on_gone()
 
 
 def decode(answer: str) -> Reading:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import sysfs
-from .errors import DeviceAccessError, DriverError, Fault
+from .errors import DeviceAccessError, DeviceNotFoundError, DriverError, Fault
 from .hidraw import HidrawTransport, Node
 from .sysfs import UsbDevice
 from .workers import Lane
@@ -55,22 +55,18 @@ class LibusbTransport:
 
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds."""
-        if TYPE_CHECKING:
-            assert self._handle is not None
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         if self._drain is not None:
             await self._drain  # It has the worker; that is not a device that hangs.
-        reports = await self._lane.run(self._handle.exchange, command, limits)
+        reports = await self._lane.run(self._held.exchange, command, limits)
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
         return reports
 
     async def listen(self, limit: float) -> bytes | None:
         """Return a report beyond the answer, so many seconds after the command."""
-        if TYPE_CHECKING:
-            assert self._handle is not None
-        return await self._lane.run(self._handle.listen, limit)
+        return await self._lane.run(self._held.listen, limit)
 
     def close(self) -> asyncio.Future[None]:
         """Give the interface back to the kernel; the result tells when."""
@@ -83,6 +79,13 @@ class LibusbTransport:
         else:
             done = self._lane.finish(handle.close)
         return asyncio.wrap_future(done)
+
+    @property
+    def _held(self) -> Handle:
+        """The claimed stick; it may be given back while somebody waits."""
+        if self._handle is None:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return self._handle
 
     def _drain_later(self) -> None:
         """Begin to drop what came beyond the answer."""
