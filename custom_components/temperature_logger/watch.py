@@ -20,10 +20,10 @@ from homeassistant.core import (
     callback,
 )
 from homeassistant.helpers.event import async_track_time_interval
+from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.util.hass_dict import HassKey
 
-from .announcement import async_announce
 from .const import DOMAIN
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, sysfs, within_deadline
@@ -94,8 +94,15 @@ class Watch:
         """Announce, in a task, once everything that is set up has been set up."""
         if self._hass.state is CoreState.running:
             self._hass.async_create_background_task(
-                async_announce(self._hass), f"{DOMAIN} - announce"
+                self._announce(), f"{DOMAIN} - announce"
             )
+
+    async def _announce(self) -> None:
+        """Announce; what that takes is imported with the first time."""
+        await async_import_module(self._hass, f"{__package__}.announcement")
+        from .announcement import async_announce
+
+        await async_announce(self._hass)
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Be told of events; return what ends that."""
