@@ -206,20 +206,23 @@ def statistics(
     period: StatisticsPeriod,
 ) -> Columns:
     """Return minimum, mean and maximum of each period of a device."""
-    with _translated():
-        found = statistics_during_period(
-            hass,
-            dt_util.utc_from_timestamp(span.start),
-            dt_util.utc_from_timestamp(span.end),
-            set(entities.values()),
-            period,
-            {str(CONVERTERS[base(q)].UNIT_CLASS): unit for q, unit in units.items()},
-            set(STATISTICS),
-        )
+    found: dict[str, Any] = {}
+    # One unit at a time: CO2 and humidity are both ratios to the recorder.
+    for unit in {units[quantity] for quantity in entities}:
+        own = {q: entity for q, entity in entities.items() if units[q] == unit}
+        with _translated():
+            found |= statistics_during_period(
+                hass,
+                dt_util.utc_from_timestamp(span.start),
+                dt_util.utc_from_timestamp(span.end),
+                set(own.values()),
+                period,
+                {str(CONVERTERS[base(quantity)].UNIT_CLASS): unit for quantity in own},
+                set(STATISTICS),
+            )
     rows: dict[int, dict[str, float | None]] = {}
     for quantity, entity in entities.items():
-        for one in found.get(entity, []):
-            row: Mapping[str, Any] = one
+        for row in found.get(entity, []):
             # Home Assistant adds the days that a span only touches.
             if span.start <= row["start"] < span.end:
                 values = rows.setdefault(int(row["start"]), {})

@@ -30,6 +30,7 @@ from tests.drivers.conftest import Build
 from .conftest import NOON, TIMES, ask, record
 
 CO2 = "sensor.co2_monitor_carbon_dioxide"
+HUMIDITY = "sensor.co2_monitor_humidity"
 MONITOR_TEMPERATURE = "sensor.co2_monitor_temperature"
 
 
@@ -88,6 +89,23 @@ async def test_statistics_of_co2(
     assert device["units"] == dict.fromkeys(("co2_min", "co2_mean", "co2_max"), "ppm")
     (row,) = device["readings"]
     assert (row["co2_min"], row["co2_max"]) == (800, 900)
+
+
+async def test_statistics_of_humidity_beside_co2(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Both are ratios to the recorder; each keeps its own unit."""
+    await async_setup_component(hass, "sensor", {})
+    await set_up(MONITOR_PLACE)
+    await record(
+        hass, {CO2: [(NOON + 10, "800", "ppm")], HUMIDITY: [(NOON + 10, "45", "%")]}
+    )
+    do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(int(NOON)))
+    await async_wait_recording_done(hass)
+    asked = TIMES | {"entity_id": [CO2, HUMIDITY], "period": "5minute"}
+    (device,) = (await ask(hass, asked))["devices"]
+    (row,) = device["readings"]
+    assert (row["co2_max"], row["humidity_max"]) == (800, 45)
 
 
 async def test_probes(
