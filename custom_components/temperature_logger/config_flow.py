@@ -34,6 +34,7 @@ from .const import (
     CONF_THERMOMETER,
     DOMAIN,
     KIND_BME280,
+    KIND_HOST,
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
@@ -92,7 +93,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     def _kinds(self) -> set[str]:
         """The kinds of devices that can be picked."""
         if self._entry is None:
-            return {KIND_BME280, KIND_USB}
+            return {KIND_BME280, KIND_HOST, KIND_USB}
         return {self._entry.data[CONF_KIND]}
 
     async def async_step_user(
@@ -104,7 +105,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_reconfigure(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Pick the place where the device is now."""
+        """Pick the place where the device is now; this machine is where it is."""
+        if self._get_reconfigure_entry().data[CONF_KIND] == KIND_HOST:
+            return self.async_abort(reason="host_stays")
         return await self._async_step_pick("reconfigure", user_input)
 
     async def async_step_nothing_found(

@@ -25,6 +25,7 @@ CONF_THERMOMETER: Final = "thermometer"
 CONF_TRIMMING_HASH: Final = "trimming_hash"
 
 KIND_BME280: Final = "bme280"
+KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
 # Fine enough for a curve of a room, coarse enough for years of history.

@@ -21,9 +21,17 @@ from .const import (
     CONF_PORTS,
     DOMAIN,
     KIND_BME280,
+    KIND_HOST,
     KIND_USB,
 )
-from .drivers import DeviceAccessError, DriverError, Fault, Lane, within_deadline
+from .drivers import (
+    HOST_MODEL,
+    DeviceAccessError,
+    DriverError,
+    Fault,
+    Lane,
+    within_deadline,
+)
 from .drivers.families import Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
 from .kinds import (
@@ -142,7 +150,9 @@ async def _async_search(
     hass: HomeAssistant, kinds: set[str], owned: set[str], chosen: set[str]
 ) -> Found:
     """Look, while nobody else does: a node can be open once."""
-    await async_import_drivers(hass, (SEARCHED[kind] for kind in kinds))
+    await async_import_drivers(
+        hass, (SEARCHED[kind] for kind in kinds & SEARCHED.keys())
+    )
     found = Found()
     devices: list[tuple[Family, UsbDevice]] = []
     adapters: list[I2cAdapter] = []
@@ -159,6 +169,10 @@ async def _async_search(
     if not found.candidates:
         found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
+    if KIND_HOST in kinds and KIND_HOST not in owned:
+        # The last in the list, and no reason not to say what is missing.
+        data = {CONF_KIND: KIND_HOST, CONF_DRIVER: "host"}
+        found.candidates.append(Candidate(data=data, model=HOST_MODEL))
     await async_import_drivers(hass, {driver_name(c.data) for c in found.candidates})
     return found
 

@@ -29,7 +29,7 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
         self._attr_device_info = DeviceInfo(
             hw_version=identity.place,
             identifiers={(DOMAIN, entry.entry_id)},
-            manufacturer=identity.manufacturer,
+            manufacturer=identity.manufacturer or None,
             model=identity.model,
             name=entry.title,
             sw_version=identity.firmware,

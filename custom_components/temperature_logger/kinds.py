@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
@@ -22,9 +23,11 @@ from .const import (
     CONF_TRIMMING_HASH,
     DOMAIN,
     KIND_BME280,
+    KIND_HOST,
     KIND_USB,
 )
 from .drivers import (
+    HOST_PLACE,
     Driver,
     Lane,
     Workers,
@@ -57,12 +60,12 @@ class Kind(NamedTuple):
     """What its plug or bus is called by the watch: it comes and goes with that."""
 
 
-def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+def _make_temper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick."""
     from .drivers.temper import Temper
 
     return Temper(
-        lane,
+        async_lane(hass),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
@@ -72,24 +75,24 @@ def _make_temper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     )
 
 
-def _make_bme280(lane: Lane, data: EntryData, _: OnGone) -> Driver:
+def _make_bme280(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of a BME280 or BMP280."""
     from .drivers.bme280 import Bme280
 
-    return _make_chip(Bme280, lane, data)
+    return _make_chip(Bme280, hass, data)
 
 
-def _make_bme680(lane: Lane, data: EntryData, _: OnGone) -> Driver:
+def _make_bme680(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of a BME680 or BME688."""
     from .drivers.bme680 import Bme680
 
-    return _make_chip(Bme680, lane, data)
+    return _make_chip(Bme680, hass, data)
 
 
-def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
+def _make_chip(kind: type[BoschChip], hass: HomeAssistant, data: EntryData) -> Driver:
     """Return the driver of a chip, which nobody can tell is gone but by asking."""
     return kind(
-        lane,
+        async_lane(hass),
         data[CONF_ADAPTER],
         data[CONF_ADDRESS],
         adapter_name=data.get(CONF_ADAPTER_NAME),
@@ -97,12 +100,12 @@ def _make_chip(kind: type[BoschChip], lane: Lane, data: EntryData) -> Driver:
     )
 
 
-def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+def _make_hidtemper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick of the first generation."""
     from .drivers.hidtemper import HidTemper
 
     return HidTemper(
-        lane,
+        async_lane(hass),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         model=data.get(CONF_MODEL),
@@ -110,19 +113,29 @@ def _make_hidtemper(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
     )
 
 
-def _make_stream(name: str, lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+def _make_host(hass: HomeAssistant, _data: EntryData, _: OnGone) -> Driver:
+    """Return the driver of this machine."""
+    from .drivers.host import Host
+
+    return Host(async_lane(hass), Path(hass.config.config_dir))
+
+
+def _make_stream(
+    name: str, hass: HomeAssistant, data: EntryData, on_gone: OnGone
+) -> Driver:
     """Return the driver of a device that reports by itself."""
     module = import_module(f"{__package__}.drivers.{name}")
-    driver: Driver = module.make(lane, data[CONF_CONTROLLER], data[CONF_PORTS], on_gone)
+    lane, controller, ports = async_lane(hass), data[CONF_CONTROLLER], data[CONF_PORTS]
+    driver: Driver = module.make(lane, controller, ports, on_gone)
     return driver
 
 
-def _make_temperx232(lane: Lane, data: EntryData, on_gone: OnGone) -> Driver:
+def _make_temperx232(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick that is a serial port."""
     from .drivers.temperx232 import TemperX232
 
     return TemperX232(
-        lane,
+        async_lane(hass),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
@@ -140,6 +153,12 @@ _KINDS: Final = {
         ),
         port=lambda data: i2c_port(data[CONF_ADAPTER]),
     ),
+    KIND_HOST: Kind(
+        attachment=lambda _: KIND_HOST,
+        driver="host",
+        place=lambda _: HOST_PLACE,
+        port=lambda _: KIND_HOST,
+    ),
     KIND_USB: Kind(
         attachment=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
         driver="temper",
@@ -148,11 +167,12 @@ _KINDS: Final = {
     ),
 }
 # By the name of the driver's module, which is imported only where it is needed.
-_MAKERS: Final[dict[str, Callable[[Lane, EntryData, OnGone], Driver]]] = {
+_MAKERS: Final[dict[str, Callable[[HomeAssistant, EntryData, OnGone], Driver]]] = {
     "bme280": _make_bme280,
     "bme680": _make_bme680,
     "diamex": partial(_make_stream, "diamex"),
     "gotemp": partial(_make_stream, "gotemp"),
+    "host": _make_host,
     "hidtemper": _make_hidtemper,
     "lascar": partial(_make_stream, "lascar"),
     "temper": _make_temper,
@@ -192,7 +212,7 @@ def async_make_driver(
     hass: HomeAssistant, data: EntryData, on_gone: OnGone = lambda: None
 ) -> Driver:
     """Return a driver; on_gone is called when its device is pulled out."""
-    return _MAKERS[driver_name(data)](async_lane(hass), data, on_gone)
+    return _MAKERS[driver_name(data)](hass, data, on_gone)
 
 
 def async_lane(hass: HomeAssistant) -> Lane:

@@ -126,6 +126,8 @@ def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
 def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
     """Yield name, quantity and part of each field of the calibration."""
     for quantity in quantities:
+        if base(quantity) not in OFFSETS:
+            continue  # What is counted, and not measured, is not off.
         yield f"{quantity}_{CONF_OFFSET}", quantity, CONF_OFFSET
         if base(quantity) == "temperature":
             yield f"{quantity}_{CONF_FACTOR}", quantity, CONF_FACTOR

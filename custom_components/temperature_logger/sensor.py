@@ -8,7 +8,13 @@ from homeassistant.components.sensor import (
     SensorEntityDescription,
     SensorStateClass,
 )
-from homeassistant.const import Platform, UnitOfPressure, UnitOfRatio, UnitOfTemperature
+from homeassistant.const import (
+    Platform,
+    UnitOfInformation,
+    UnitOfPressure,
+    UnitOfRatio,
+    UnitOfTemperature,
+)
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
@@ -53,6 +59,18 @@ def _humidity(key: str) -> SensorEntityDescription:
     )
 
 
+def _space(key: str) -> SensorEntityDescription:
+    """Describe an amount of disk space."""
+    return SensorEntityDescription(
+        key=key,
+        translation_key=key,
+        device_class=SensorDeviceClass.DATA_SIZE,
+        native_unit_of_measurement=UnitOfInformation.GIBIBYTES,
+        state_class=SensorStateClass.MEASUREMENT,
+        suggested_display_precision=1,
+    )
+
+
 # Each key is the name of a reading's field; the probes of an adapter come beside them.
 SENSORS: Final = (
     _temperature("temperature"),
@@ -75,6 +93,17 @@ SENSORS: Final = (
         native_unit_of_measurement=UnitOfRatio.PARTS_PER_MILLION,
         state_class=SensorStateClass.MEASUREMENT,
         suggested_display_precision=0,
+    ),
+    _temperature("cpu_temperature"),
+    _space("total_space"),
+    _space("used_space"),
+    _space("free_space"),
+    SensorEntityDescription(
+        key="space_usage",
+        translation_key="space_usage",
+        native_unit_of_measurement=UnitOfRatio.PERCENTAGE,
+        state_class=SensorStateClass.MEASUREMENT,
+        suggested_display_precision=1,
     ),
 )
 

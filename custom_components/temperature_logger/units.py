@@ -3,9 +3,15 @@
 from collections.abc import Callable
 from typing import Final
 
-from homeassistant.const import UnitOfPressure, UnitOfRatio, UnitOfTemperature
+from homeassistant.const import (
+    UnitOfInformation,
+    UnitOfPressure,
+    UnitOfRatio,
+    UnitOfTemperature,
+)
 from homeassistant.util.unit_conversion import (
     BaseUnitConverter,
+    InformationConverter,
     PressureConverter,
     TemperatureConverter,
     UnitlessRatioConverter,
@@ -17,13 +23,17 @@ CONVERTERS: Final[dict[str, type[BaseUnitConverter]]] = {
     "co2": UnitlessRatioConverter,
     "humidity": UnitlessRatioConverter,
     "pressure": PressureConverter,
+    "space": InformationConverter,
     "temperature": TemperatureConverter,
+    "usage": UnitlessRatioConverter,
 }
 UNITS: Final[dict[str, str]] = {
     "co2": UnitOfRatio.PARTS_PER_MILLION,
     "humidity": UnitOfRatio.PERCENTAGE,
     "pressure": UnitOfPressure.HPA,
+    "space": UnitOfInformation.GIBIBYTES,
     "temperature": UnitOfTemperature.CELSIUS,
+    "usage": UnitOfRatio.PERCENTAGE,
 }
 
 

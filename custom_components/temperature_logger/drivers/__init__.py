@@ -21,10 +21,20 @@ from .readings import (
     rom_of,
     without_probes,
 )
-from .sysfs import i2c_attachment, i2c_place, i2c_port, usb_attachment, usb_place
+from .sysfs import (
+    HOST_MODEL,
+    HOST_PLACE,
+    i2c_attachment,
+    i2c_place,
+    i2c_port,
+    usb_attachment,
+    usb_place,
+)
 from .workers import Lane, Workers, within_deadline
 
 __all__ = [
+    "HOST_MODEL",
+    "HOST_PLACE",
     "QUANTITIES",
     "BadFrameError",
     "DeviceAccessError",

@@ -19,6 +19,7 @@ class Fault(StrEnum):
     CHIP_WIRING = "chip_wiring"
     CONVERSION_LOST = "conversion_lost"
     CONVERSION_UNFINISHED = "conversion_unfinished"
+    DISK_UNREADABLE = "disk_unreadable"
     FLOODED = "flooded"
     HANGING = "hanging"
     IN_USE = "in_use"

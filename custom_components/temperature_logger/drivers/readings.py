@@ -11,7 +11,8 @@ class Reading:
     """One value per quantity; None is a quantity that is not there, never a failure.
 
     A stick with two sensors has the internal and the external ones, an adapter its
-    probes, any other device the first three or CO2.
+    probes, this machine those of the CPU and the disk, any other device the first three
+    or CO2.
     """
 
     temperature: float | None = None
@@ -32,6 +33,16 @@ class Reading:
     """Degrees Celsius at the thermistor (NTC) of sticks that have a third sensor."""
     co2: float | None = None
     """Carbon dioxide in parts per million."""
+    cpu_temperature: float | None = None
+    """Degrees Celsius in this machine's CPU."""
+    total_space: float | None = None
+    """Size of the disk's file system in GiB."""
+    used_space: float | None = None
+    """GiB of it that are used."""
+    free_space: float | None = None
+    """GiB of it that are free for everybody; some may be set apart for root."""
+    space_usage: float | None = None
+    """Percent of what everybody may use that is used."""
     probes: Mapping[str, float] = field(default_factory=dict)
     """Degrees Celsius at each probe of an adapter, by ROM code."""
 

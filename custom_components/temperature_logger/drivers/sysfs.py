@@ -20,6 +20,8 @@ type Ids = frozenset[tuple[int, int]]
 """Vendor and product ids."""
 
 DEV = Path("/dev")
+HOST_MODEL = "This machine"
+HOST_PLACE = "CPU and disk"
 SYS = Path("/sys")
 # Sixty system calls that each take no time find one device. Threads that make them at
 # once only take the interpreter from each other, and all take five times as long. But
