@@ -23,7 +23,9 @@ STATES: Final = table(
     column("attributes_id"),
     column("last_updated_ts"),
     column("metadata_id"),
+    column("old_state_id"),
     column("state"),
+    column("state_id"),
 )
 STATES_META: Final = table("states_meta", column("entity_id"), column("metadata_id"))
 STATE_ATTRIBUTES: Final = table(
