@@ -16,11 +16,14 @@ type Card = dict[str, Any]
 
 ICONS: Mapping[str, str] = {
     "atmospheric_pressure": "mdi:gauge",
+    "data_size": "mdi:harddisk",
     "humidity": "mdi:water-percent",
 }
 
-# The ends of a gauge's scale, by device class: what freezers, rooms and weather have.
+# The ends of a gauge's scale, by name or device class: what freezers, rooms and weather
+# have, and a CPU.
 SCALES: Mapping[str, tuple[float, float]] = {
+    "CPU temperature": (0, 100),
     "atmospheric_pressure": (960, 1060),
     "humidity": (0, 100),
     "temperature": (-30, 40),
@@ -66,10 +69,16 @@ def config(values: list[Value]) -> dict[str, Any]:
 
 def _device(name: str, values: list[Value]) -> Card:
     """Return a device's gauges over the curves of its last day."""
-    gauges = [value for value in values if value.device_class in SCALES]
+    scales = [(value, _scale(value)) for value in values]
+    gauges = [(value, scale) for value, scale in scales if scale is not None]
     columns = 12 // max(2, min(len(gauges), 3))
     curves = _history({value.entity_id: value.name for value in values}, hours=24)
-    return _section(name, [*(_gauge(value, columns) for value in gauges), curves])
+    return _section(name, [*(_gauge(*gauge, columns) for gauge in gauges), curves])
+
+
+def _scale(value: Value) -> tuple[float, float] | None:
+    """Return the ends of a gauge's scale; None for what has no gauge."""
+    return SCALES.get(value.name) or SCALES.get(value.device_class)
 
 
 def _class(values: list[Value]) -> Card:
@@ -88,9 +97,9 @@ def _section(
     return {"type": "grid", "column_span": columns, "cards": [heading, *cards]}
 
 
-def _gauge(value: Value, columns: int) -> Card:
+def _gauge(value: Value, scale: tuple[float, float], columns: int) -> Card:
     """Return a gauge."""
-    least, most = SCALES[value.device_class]
+    least, most = scale
     return {
         "type": "gauge",
         "entity": value.entity_id,

@@ -15,7 +15,7 @@ from homeassistant.components.sensor import SensorEntityDescription
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
-from custom_components.temperature_logger.const import KIND_BME280
+from custom_components.temperature_logger.const import KIND_BME280, KIND_HOST
 from custom_components.temperature_logger.drivers import usb_attachment
 from custom_components.temperature_logger.sensor import SENSORS
 from emulation.machine import place_of
@@ -59,7 +59,8 @@ class EntrySpec:
 
 def find() -> list[EntrySpec]:
     """Return this machine's sensors, or the emulated ones where it has none."""
-    if real := _scan(environment()):
+    real = _scan(environment())
+    if any(device["data"]["kind"] != KIND_HOST for device in real):
         return [EntrySpec(**device) for device in real]
     machine = json.loads(MACHINE.read_text(encoding="utf-8"))
     return [_emulated(device, machine) for device in _scan(environment(MACHINE))]
@@ -91,23 +92,28 @@ def _scan(variables: dict[str, str]) -> list[dict[str, Any]]:
 
 def _emulated(device: dict[str, Any], machine: dict[str, Any]) -> EntrySpec:
     """Return the entry of an emulated device, named as such, with its past."""
-    title = f"{device['title']} (emulated)"
+    what = "CPU emulated" if device["data"]["kind"] == KIND_HOST else "emulated"
+    title = f"{device['title']} ({what})"
     values = _values(device, machine)
     readings = {
         description.key: Series(
             entity_id=f"sensor.{slugify(f'{title} {_name(description)}')}",
             device_class=str(description.device_class),
             unit=str(description.native_unit_of_measurement),
-            value=values.get(description.key.removeprefix("internal_")),
+            value=value,
         )
         for description in SENSORS
         if description.key in device["data"]["quantities"]
+        and (value := values.get(description.key.removeprefix("internal_"))) is not None
     }
     return EntrySpec(**(device | {"title": title}), emulated=True, readings=readings)
 
 
 def _values(device: dict[str, Any], machine: dict[str, Any]) -> dict[str, Value]:
     """Return the part of a machine spec that is about a device."""
+    if device["data"]["kind"] == KIND_HOST:
+        # The disk is the real one, whose past nobody knows.
+        return {"cpu_temperature": machine["hwmon"][0]["sensors"][0]["temperature"]}
     if device["data"]["kind"] == KIND_BME280:
         chips = (chip for bus in machine["i2c"] for chip in bus["chips"])
         address = device["data"][CONF_ADDRESS]

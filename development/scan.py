@@ -12,7 +12,11 @@ from homeassistant.const import EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import HomeAssistant
 
 from custom_components.temperature_logger import discovery, kinds
-from custom_components.temperature_logger.const import KIND_BME280, KIND_USB
+from custom_components.temperature_logger.const import (
+    KIND_BME280,
+    KIND_HOST,
+    KIND_USB,
+)
 from custom_components.temperature_logger.discovery import Candidate
 from custom_components.temperature_logger.drivers import DriverError, within_deadline
 
@@ -39,8 +43,8 @@ async def device(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | 
 async def scan() -> list[dict[str, Any]]:
     """Return the devices that may be read without asking their owner."""
     hass = HomeAssistant("")
-    both = {KIND_BME280, KIND_USB}
-    found = await discovery.async_search(hass, both, owned=set(), chosen=set())
+    every = {KIND_BME280, KIND_HOST, KIND_USB}
+    found = await discovery.async_search(hass, every, owned=set(), chosen=set())
     devices: dict[str, dict[str, Any]] = {}
     # One that was not asked would have to be taken from the kernel.
     for candidate in (one for one in found.candidates if one.asked):

@@ -2,7 +2,8 @@
 
 USB sticks are emulated at the level of HID reports, I2C chips at the level of
 registers, and both have the sysfs tree and the device nodes that the kernel would
-give them, below a folder of their own. A machine is described in JSON:
+give them, below a folder of their own. The machine's own sensors are attributes in
+that tree. A machine is described in JSON:
 
     {"usb": [{"name": "stick", "model": "TEMPer2_V4.1",
               "controller": "pci0000:00/0000:00:14.0", "bus": 1, "ports": "1.4",
@@ -10,7 +11,9 @@ give them, below a folder of their own. A machine is described in JSON:
      "i2c": [{"bus": 1, "adapter": "bcm2835", "of_node": "soc/i2c@7e804000",
               "chips": [{"name": "chip", "address": "0x76", "chip_id": "0x60",
                          "calibration": 0, "temperature": 21.5,
-                         "pressure": 1013.25, "humidity": 45.0}]}]}
+                         "pressure": 1013.25, "humidity": 45.0}]}],
+     "hwmon": [{"driver": "coretemp", "sensors": [
+         {"label": "Package id 0", "temperature": 48.0}]}]}
 
 A value is a number, null (nothing is plugged in there) or, for one that follows the
 sun, {"mean": 21.0, "daily": 2.5}. The models are those of sticks.MODELS,
@@ -30,5 +33,6 @@ streams.MODELS, serial.MODELS and control.MODELS. Optional:
              name are {bus:03}, {device:03} and {hidraw});
              held: {"0x76": "bmp280"} (addresses of kernel drivers);
              mux: {"bus": 1, "address": "0x70"} (the multiplexer it is a channel of)
+    hwmon    zone: true (a thermal zone, which psutil takes if there is no other sensor)
     all      fault: "timeout", or {"name": "short", "argument": 3, "count": 1}
 """

@@ -34,6 +34,7 @@ def main() -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         while not stdin_closed():
+            machine.refresh()
             problem = file.problem
             if file.reread():
                 machine.reload(file.spec)

@@ -10,11 +10,12 @@ import tempfile
 from types import TracebackType
 from typing import Any, Self
 
-from . import hidraw, libusb
+from . import hidraw, hwmon, libusb
 from .bme680 import chip_of
 from .chips import Chip
 from .hardware import hardware
 from .hidraw import System
+from .hwmon import Hwmon
 from .i2c import Bus, Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
@@ -87,6 +88,8 @@ class Machine:
     def __enter__(self) -> Self:
         """Plug everything in."""
         self._tree, self._loop = Tree(self.root), Loop()
+        self._hwmon = Hwmon(self.sys)
+        self.refresh()
         for name, entry in self._usb.items():
             if entry.get("plugged", True):
                 self.plug(name)
@@ -120,6 +123,11 @@ class Machine:
         watcher = import_module("aiousbwatcher.impl")
         self._undo.callback(watch(watcher, self.root))
         self._undo.callback(hidraw.install(import_module(hidraw.MODULE), self.root))
+        self._undo.callback(hwmon.install(import_module(hwmon.MODULE), self.root))
+
+    def refresh(self) -> None:
+        """Let the machine's own sensors tell what they feel now."""
+        self._hwmon.show(self._spec.get("hwmon", []))
 
     def stick(self, name: str) -> Stick:
         """Return a USB device's values, faults and counters."""
@@ -212,6 +220,8 @@ class Machine:
 
     def reload(self, spec: Spec) -> None:
         """Take over a spec's values and faults, and what is plugged in where."""
+        self._spec = spec
+        self.refresh()
         reload_buses(self.buses, spec)
         for entry in spec.get("usb", []):
             name, stick = entry["name"], hardware(entry)

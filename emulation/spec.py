@@ -8,6 +8,7 @@ from typing import Any
 
 from .bme680 import chip_of
 from .hardware import hardware
+from .hwmon import attributes
 from .i2c import Bus
 from .machine import Spec, place_of
 from .sticks import QUANTITIES
@@ -64,6 +65,8 @@ def check(spec: Spec) -> None:
             _check_values(entry)
             if not isinstance(place_of(entry).ports, str):
                 raise TypeError("ports is a text, such as 1.4")
+    with _in_words("hwmon"):
+        dict(attributes(spec.get("hwmon", []), 0))
     for bus in buses:
         with _in_words("an I2C bus"):
             Adapter.from_spec(bus)

@@ -22,9 +22,9 @@ from syrupy.assertion import SnapshotAssertion
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
 
-from .drivers.conftest import Build, as_nobody_fixture, build_fixture
+from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
 
-__all__ = ["as_nobody_fixture", "build_fixture"]
+__all__ = ["as_nobody_fixture", "build_fixture", "disk_fixture"]
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 GOLD = {

@@ -68,9 +68,9 @@ async def submit(
 
 
 def choices(form: dict[str, Any]) -> dict[str, str]:
-    """Return what can be picked: values and labels."""
-    selector = form["data_schema"].schema["device"]
-    return {o["value"]: o["label"] for o in selector.config["options"]}
+    """Return what can be picked besides this machine: values and labels."""
+    options = form["data_schema"].schema["device"].config["options"]
+    return {o["value"]: o["label"] for o in options if o["value"] != "host"}
 
 
 def hints(form: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import stat
 import struct
 from typing import Any
 
+import psutil
 import pytest
 import usb.backend.libusb1
 import usb.core
@@ -19,6 +20,7 @@ import usb.util
 
 from emulation.bme680 import Bme680
 from emulation.chips import CALIBRATIONS, DATA, Calibration, Chip, codes
+from emulation.hwmon import Hwmon
 from emulation.i2c import Message
 from emulation.machine import Machine, scratch
 from emulation.spec import SpecFile
@@ -407,6 +409,33 @@ def test_permissions(machine: Machine) -> None:
     assert stat.S_IMODE(device.node.stat().st_mode) == 0o600
 
 
+def test_hwmon(machine: Machine) -> None:
+    """The sensors that the machine has are there for psutil, if they can be read."""
+    told = psutil.sensors_temperatures()
+    assert {driver: [s[:2] for s in own] for driver, own in told.items()} == {
+        "nvme": [("Composite", 39.85)],
+        "coretemp": [("Package id 0", 53.0), ("Core 0", 51.0)],
+    }
+    machine.reload({"hwmon": [{"driver": "d", "sensors": [{"temperature": -1.5}]}]})
+    ((driver, (sensor,)),) = psutil.sensors_temperatures().items()
+    assert (driver, sensor.label, sensor.current) == ("d", "", -1.5)
+    zone = {"driver": "cpu-thermal", "zone": True, "sensors": [{"temperature": 45.0}]}
+    machine.reload({"hwmon": [zone]})
+    ((driver, (sensor,)),) = psutil.sensors_temperatures().items()
+    assert (driver, sensor.current) == ("cpu-thermal", 45.0)
+
+
+def test_hwmon_follows_the_sun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told is what is felt at that moment."""
+    day = {"mean": 50.0, "daily": 5.0}
+    sensors, chip = Hwmon(tmp_path), {"driver": "d", "sensors": [{"temperature": day}]}
+    for hour in (3, 15):
+        monkeypatch.setattr("time.time", lambda: hour * 3600)  # noqa: B023 - used here
+        sensors.show([chip])
+        text = (tmp_path / "class/hwmon/hwmon0/temp1_input").read_text()
+        assert int(text) == 1000 * (value_at(day, hour * 3600) or 0)
+
+
 def test_reload(machine: Machine) -> None:
     """A changed spec changes values, faults and what is plugged in."""
     spec = json.loads((MACHINES / "all.json").read_text())
@@ -438,6 +467,11 @@ def test_reload(machine: Machine) -> None:
         (
             {"i2c": [{"bus": 1, "chips": [{"name": "b", "address": "zz"}]}]},
             "b: invalid literal for int",
+        ),
+        ({"hwmon": [{"sensors": []}]}, "hwmon: 'driver' is missing or not known"),
+        (
+            {"hwmon": [{"driver": "d", "sensors": [{"temperature": "warm"}]}]},
+            "hwmon: could not convert string to float: 'warm'",
         ),
     ],
 )

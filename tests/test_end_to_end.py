@@ -42,6 +42,7 @@ MACHINE = {
             ],
         }
     ],
+    "hwmon": [{"driver": "cpu_thermal", "sensors": [{"temperature": 48.312}]}],
 }
 EXPECTED = {
     "sensor.bme280_atmospheric_pressure": 1013.25,
@@ -49,6 +50,7 @@ EXPECTED = {
     "sensor.bme280_temperature": 21.5,
     "sensor.temper2_external_temperature": -7.06,
     "sensor.temper2_internal_temperature": 22.34,
+    "sensor.this_machine_cpu_temperature": 48.312,
 }
 FLOW = "/api/config/config_entries/flow"
 
@@ -97,12 +99,16 @@ async def ask(session: ClientSession, path: str, body: object = None) -> Any:  #
 
 
 async def add_everything(session: ClientSession) -> None:
-    """Pick what the form lists, until it lists nothing."""
+    """Pick what the form lists, this machine last, until it lists nothing."""
     while (form := await ask(session, FLOW, {"handler": DOMAIN}))["step_id"] == "user":
         picked = form["data_schema"][0]["default"]
         added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": picked})
         assert added["type"] == "create_entry"
     assert "does not answer" in form["description_placeholders"]["hints"]
+    added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": "host"})
+    assert added["type"] == "create_entry"
+    form = await ask(session, FLOW, {"handler": DOMAIN})
+    assert not form["data_schema"]
 
 
 def our(states: list[dict[str, Any]]) -> dict[str, float]:

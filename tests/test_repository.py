@@ -25,6 +25,7 @@ from custom_components.temperature_logger.options_flow import (
 )
 from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS
+from custom_components.temperature_logger.units import base
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"
@@ -68,7 +69,7 @@ def details() -> dict[str, set[str]]:
 def calibration_fields(quantities: Iterable[str]) -> set[str]:
     """Return the names of the fields that calibrate some quantities."""
     temperatures = {q for q in quantities if q.endswith("temperature")}
-    offsets = {f"{quantity}_offset" for quantity in quantities}
+    offsets = {f"{q}_offset" for q in quantities if base(q) in OFFSETS}
     return offsets | {f"{quantity}_factor" for quantity in temperatures}
 
 

@@ -111,10 +111,11 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return await self._async_step_pick("reconfigure", user_input)
 
     async def async_step_nothing_found(
-        self, _: dict[str, Any] | None = None
+        self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Look again."""
-        return await self._async_step_pick("reconfigure" if self._entry else "user")
+        """Look again, or take this machine, which is always there."""
+        step_id = "reconfigure" if self._entry else "user"
+        return await self._async_step_pick(step_id, user_input)
 
     async def _async_step_pick(
         self, step_id: str, user_input: dict[str, Any] | None = None
@@ -122,7 +123,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Show what is there; take what was picked."""
         picked = problem = ""
         if user_input is not None:
-            picked = user_input[CONF_DEVICE]
+            picked = user_input.get(CONF_DEVICE, "")
             self._chosen |= {picked} & {a.key for a in self._found.adapters}
             if picked not in self._chosen:
                 result = await self._async_picked(picked)
@@ -136,13 +137,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             problem = await self._async_missing_chip(picked)
         problems = self._found.problems
         options = self._options()
-        if not options:
+        if not options or options[0]["value"] == KIND_HOST:
             step_id = "nothing_found"
             problems = self._problems_of_a_move()
         hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
-            data_schema=_pick_schema(options),
+            data_schema=_pick_schema(options, required=step_id != "nothing_found"),
             errors={"base": "not_readable"} if problem else {},
             description_placeholders={
                 "device": self._entry.title if self._entry else "",
@@ -356,7 +357,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return owned
 
     def _options(self) -> list[SelectOptionDict]:
-        """Return what can be picked."""
+        """Return what can be picked, this machine last."""
         devices = [
             SelectOptionDict(value=candidate.attachment, label=candidate.label)
             for candidate in self._found.candidates
@@ -367,7 +368,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
             for adapter in self._found.adapters
         ]
-        return devices + buses
+        return sorted(devices + buses, key=lambda option: option["value"] == KIND_HOST)
 
     def _title(self, model: str) -> str:
         """Return the name of a new device: its model, numbered from the second on."""
@@ -384,14 +385,14 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return text.format(**problem.details)
 
 
-def _pick_schema(options: list[SelectOptionDict]) -> vol.Schema:
+def _pick_schema(options: list[SelectOptionDict], *, required: bool) -> vol.Schema:
     """Return the form with the list; empty where there is nothing to pick."""
     if not options:
         return vol.Schema({})
-    first = options[0]["value"]
-    return vol.Schema(
-        {vol.Required(CONF_DEVICE, default=first): _list_selector(options)}
-    )
+    field: vol.Marker = vol.Optional(CONF_DEVICE)
+    if required:
+        field = vol.Required(CONF_DEVICE, default=options[0]["value"])
+    return vol.Schema({field: _list_selector(options)})
 
 
 def _list_selector(options: list[SelectOptionDict]) -> SelectSelector:

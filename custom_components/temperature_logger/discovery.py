@@ -170,7 +170,7 @@ async def _async_search(
         found.problems += _reasons(kinds, devices, adapters, found)
     found.candidates.sort(key=lambda candidate: candidate.label)
     if KIND_HOST in kinds and KIND_HOST not in owned:
-        # The last in the list, and no reason not to say what is missing.
+        # It is always there, and no reason not to say what is missing.
         data = {CONF_KIND: KIND_HOST, CONF_DRIVER: "host"}
         found.candidates.append(Candidate(data=data, model=HOST_MODEL))
     await async_import_drivers(hass, {driver_name(c.data) for c in found.candidates})

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
 
+DATA_HOST: HassKey[Lane] = HassKey(f"{DOMAIN}_host")
+"""The one way of this machine to the workers: a disk that hangs, hangs for long, and
+costs one of them however often its entry is set up."""
 DATA_WORKERS: HassKey[Workers] = HassKey(f"{DOMAIN}_workers")
 
 
@@ -117,7 +120,8 @@ def _make_host(hass: HomeAssistant, _data: EntryData, _: OnGone) -> Driver:
     """Return the driver of this machine."""
     from .drivers.host import Host
 
-    return Host(async_lane(hass), Path(hass.config.config_dir))
+    lane = hass.data.setdefault(DATA_HOST, async_lane(hass))
+    return Host(lane, Path(hass.config.config_dir))
 
 
 def _make_stream(

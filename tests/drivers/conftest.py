@@ -5,11 +5,18 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 import os
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Lane, Workers, hidraw, sysfs
+from custom_components.temperature_logger.drivers import (
+    Lane,
+    Workers,
+    hidraw,
+    host,
+    sysfs,
+)
 from emulation.machine import Machine, scratch
 
 NOBODY = 65534
@@ -45,9 +52,12 @@ class Build(Protocol):
     """Build a machine and put it below the drivers, in the place of the last one."""
 
     def __call__(
-        self, *usb: dict[str, Any], i2c: list[dict[str, Any]] | None = None
+        self,
+        *usb: dict[str, Any],
+        i2c: list[dict[str, Any]] | None = None,
+        hwmon: list[dict[str, Any]] | None = None,
     ) -> Machine:
-        """Plug in these sticks and buses, given as in a machine spec."""
+        """Plug in these sticks, buses and sensors, given as in a machine spec."""
 
 
 @pytest.fixture(name="build")
@@ -56,12 +66,15 @@ def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
     with ExitStack() as undo:
 
         def build(
-            *usb: dict[str, Any], i2c: list[dict[str, Any]] | None = None
+            *usb: dict[str, Any],
+            i2c: list[dict[str, Any]] | None = None,
+            hwmon: list[dict[str, Any]] | None = None,
         ) -> Machine:
             undo.close()
             root = Path(undo.enter_context(scratch()))
             root.chmod(0o755)  # Nobody may look into it, too.
-            machine = undo.enter_context(Machine({"usb": usb, "i2c": i2c or []}, root))
+            spec = {"usb": usb, "i2c": i2c or [], "hwmon": hwmon or []}
+            machine = undo.enter_context(Machine(spec, root))
             monkeypatch.setattr(sysfs, "SYS", machine.sys)
             monkeypatch.setattr(sysfs, "DEV", machine.dev)
             monkeypatch.setattr(hidraw, "os", machine.system)
@@ -90,6 +103,22 @@ def workers_fixture() -> Generator[Workers]:
 def lane_fixture(workers: Workers) -> Lane:
     """Return one device's way to the workers."""
     return Lane(workers)
+
+
+@pytest.fixture(name="disk")
+def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
+    """Return what makes every disk hang while it is cleared."""
+    answers, statvfs = Event(), os.statvfs
+    answers.set()
+
+    def statvfs_once_it_answers(path: str) -> os.statvfs_result:
+        answers.wait()
+        return statvfs(path)
+
+    monkeypatch.setattr(os, "statvfs", statvfs_once_it_answers)
+    monkeypatch.setattr(host, "LIMIT", 0.05)
+    yield answers
+    answers.set()  # Or the workers would never end.
 
 
 @pytest.fixture(name="as_nobody")

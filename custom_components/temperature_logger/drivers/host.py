@@ -1,46 +1,50 @@
 """The machine itself: how warm its CPU is, and how full its disk.
 
-Through psutil: the temperature is what the kernel's hwmon drivers tell, the space is
-that of statvfs(2), counted as df counts it.
+Through psutil: the temperature is what the kernel's hwmon drivers and thermal zones
+tell, the space is that of statvfs(2), counted as df counts it.
 """
 
 import asyncio
+import errno
+import os
 from pathlib import Path
-from typing import Final
+import re
+from typing import Any, Final
 
 import psutil
 
-from .errors import DeviceAccessError, Fault, out_of_range
+from .errors import DeviceAccessError, Fault
 from .readings import Identity, Reading
 from .sysfs import HOST_MODEL, HOST_PLACE
 from .workers import Lane
 
+type Temperatures = dict[str, list[tuple[str, float]]]
+"""Label and degrees Celsius of each sensor, by driver."""
+
 DISK: Final = ("total_space", "used_space", "free_space", "space_usage")
 CPU: Final = "cpu_temperature"
 GIB: Final = 2**30
-# The names of the hwmon drivers that stand for a CPU, or for all of a board's one chip;
-# any other may be a disk, a battery or the air.
-CPU_DRIVERS: Final = (
-    "coretemp",
-    "k10temp",
-    "zenpower",
-    "cpu_thermal",
-    "cpu-thermal",
-    "cpu0_thermal",
-    "cpu0-thermal",
-    "cpu_thermal_zone",
-    "soc_thermal",
-    "soc-thermal",
-    "bigcore0_thermal",
-    "exynos-therm",
-    "x86_pkg_temp",
+# The hwmon drivers and thermal zones of a CPU, or of the one chip that a board has; any
+# other may be a disk, a radio or the air. The kernel's thermal_hwmon.c makes the dashes
+# of a zone's name underscores, and may add the zone's number.
+CPU_DRIVER: Final = re.compile(
+    r"""
+    ( coretemp | x86_pkg_temp | via_cputemp         # Intel; VIA
+    | k8temp | k10temp | zenpower                   # AMD
+    | cpu[0-9]*_therm(al(_zone)?)?                  # most boards, a Raspberry Pi too
+    | soc_thermal | package_thermal                 # Rockchip
+    | (bigcore[0-9] | littlecore)_thermal           # Rockchip RK3588
+    | bcm2835_thermal | exynos_therm | imx_thermal_zone
+    | scpi_sensors                                  # ODROID-C2
+    )(_[0-9]+)?
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
-# Where one of them has several sensors, those of the whole chip; Tctl may be higher on
-# purpose than the chip is warm.
-WHOLE_CHIP: Final = ("Package id 0", "Tdie", "Tctl")
-# What a CPU can have and still run.
+# What a CPU that runs can have; a driver without a sensor may say 0 K, or 255.
 LOW: Final = -40.0
 HIGH: Final = 150.0
+# Seconds that the disk has; less than a poll, so that the error can name the disk.
+LIMIT: Final = 5.0
 
 
 class Host:
@@ -52,8 +56,8 @@ class Host:
         """Name a folder on the disk."""
         self.quantities: tuple[str, ...] = DISK
         self.raw: dict[str, str] = {}
-        """What psutil said last."""
-        self._folder = folder
+        """What psutil said last, with the sensors that are not the CPU's."""
+        self._folder = str(folder)
         self._lane = lane
 
     @property
@@ -64,33 +68,25 @@ class Host:
     async def read(self) -> Reading:
         """Return the temperature of the CPU, in °C, and of the disk what df tells.
 
-        Sizes are in GiB. Raises DeviceAccessError for a disk that cannot be asked, and
-        BadFrameError for a temperature that no CPU has.
+        Sizes are in GiB. The temperature is that of the CPU's warmest sensor; None if
+        it has none, or none that can be believed, which is no reason not to tell of
+        the disk. Raises DeviceAccessError for a disk that cannot be asked.
         """
         try:
-            reading = await self._lane.run(self._read)
-        except BaseException:
+            async with asyncio.timeout(LIMIT):
+                disk, temperatures = await self._lane.run(_ask, self._folder)
+        except (DeviceAccessError, OSError) as err:  # A time-out is one of the latter.
             self._lane.failing = True
-            raise
-        self._lane.failing = False
-        return reading
-
-    async def close(self) -> None:
-        """Wait until a disk that hangs lets go; nothing is held open."""
-        await asyncio.wrap_future(self._lane.finish(lambda: None))
-
-    def _read(self) -> Reading:
-        """Ask; blocks."""
-        try:
-            disk = psutil.disk_usage(str(self._folder))
-        except OSError as err:
-            error = err.strerror or str(err)
+            error = isinstance(err, OSError) and err.strerror
             raise DeviceAccessError(
-                Fault.DISK_UNREADABLE, folder=str(self._folder), error=error
+                Fault.DISK_UNREADABLE,
+                folder=self._folder,
+                error=error or f"no answer within {LIMIT:g} s",
             ) from err
-        temperature = _cpu_temperature()
-        self.raw = {"disk": str(disk), "cpu": str(temperature)}
+        self._lane.failing = False
+        temperature = _cpu_temperature(temperatures)
         self.quantities = DISK if temperature is None else (CPU, *DISK)
+        self.raw = {"disk": str(disk), "temperatures": str(temperatures)}
         return Reading(
             cpu_temperature=temperature,
             total_space=disk.total / GIB,
@@ -99,20 +95,27 @@ class Host:
             space_usage=disk.percent,
         )
 
-
-def _cpu_temperature() -> float | None:
-    """Return the CPU's temperature; None for a machine that does not tell."""
-    sensors = psutil.sensors_temperatures()
-    for driver in CPU_DRIVERS:
-        found = {one.label: one.current for one in reversed(sensors.get(driver, ()))}
-        for label in (*WHOLE_CHIP, *found):
-            if label in found:
-                return _checked(found[label])
-    return None
+    async def close(self) -> None:
+        """Do nothing: no file is held open."""
 
 
-def _checked(temperature: float) -> float:
-    """Return a temperature; raise BadFrameError for one that no CPU has."""
-    if not LOW <= temperature <= HIGH:
-        raise out_of_range(f"{temperature:.1f}", LOW, HIGH)
-    return temperature
+def _ask(folder: str) -> tuple[Any, Temperatures]:
+    """Return the usage of a folder's disk, and all temperatures; blocks."""
+    disk = psutil.disk_usage(folder)
+    if not disk.total:  # So say file systems that do not know, such as some of FUSE.
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+    return disk, {
+        driver: [(sensor.label, sensor.current) for sensor in sensors]
+        for driver, sensors in psutil.sensors_temperatures().items()
+    }
+
+
+def _cpu_temperature(temperatures: Temperatures) -> float | None:
+    """Return the temperature of the CPU's warmest sensor; None if it has none."""
+    found: list[float] = []
+    for driver, sensors in temperatures.items():
+        if CPU_DRIVER.fullmatch(driver.replace("-", "_")):
+            # Beside a Tdie, Tctl may be higher on purpose: it is for the fan.
+            skipped = "Tctl" if "Tdie" in dict(sensors) else None
+            found += (value for label, value in sensors if label != skipped)
+    return max((value for value in found if LOW <= value <= HIGH), default=None)

@@ -1,0 +1,76 @@
+"""The temperatures that the kernel itself tells of, as files below /sys/class.
+
+psutil reads them. It finds them with the module glob, and that alone is replaced.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import glob
+import os
+from pathlib import Path
+import time
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from .values import value_at
+
+MODULE = "psutil._pslinux"
+SYS = "/sys/"
+
+
+def attributes(
+    chips: Iterable[Mapping[str, Any]], now: float
+) -> Iterator[tuple[str, str]]:
+    """Yield the path below /sys and the text of each attribute, at a Unix time."""
+    for number, chip in enumerate(chips):
+        folder, name, value_name = f"class/hwmon/hwmon{number}", "name", "temp{}_input"
+        if chip.get("zone", False):
+            folder = f"class/thermal/thermal_zone{number}"
+            name, value_name = "type", "temp"
+        yield f"{folder}/{name}", chip["driver"]
+        for index, sensor in enumerate(chip["sensors"], 1):
+            if "label" in sensor:
+                yield f"{folder}/temp{index}_label", sensor["label"]
+            if (value := value_at(sensor["temperature"], now)) is not None:
+                text = str(round(float(value) * 1000))
+                yield f"{folder}/{value_name.format(index)}", text
+
+
+class Hwmon:
+    """The attributes of a machine's own sensors."""
+
+    def __init__(self, sys: Path) -> None:
+        """Write nothing yet."""
+        self._sys = sys
+        self._written: dict[str, str] = {}
+
+    def show(self, chips: Iterable[Mapping[str, Any]]) -> None:
+        """Write what the sensors of a machine spec feel now; nobody sees half of it."""
+        wanted = dict(attributes(chips, time.time()))
+        for name in self._written.keys() - wanted.keys():
+            (self._sys / name).unlink()
+        for name, text in wanted.items():
+            if self._written.get(name) != text:
+                path = self._sys / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                new = path.with_name("new")
+                new.write_text(f"{text}\n")
+                new.replace(path)
+        self._written = wanted
+
+
+def install(module: ModuleType, root: Path) -> Callable[[], None]:
+    """Let psutil find what is below root in place of /sys; return what undoes it."""
+    # It cuts a path at the first underscore, which the name of root may have.
+    folder = os.open(root, os.O_PATH)
+
+    def redirected(pattern: str) -> list[str]:
+        if pattern.startswith(SYS):
+            pattern = f"/proc/self/fd/{folder}{pattern}"
+        return glob.glob(pattern)  # noqa: PTH207 - it is asked for as psutil asks
+
+    def undo() -> None:
+        vars(module).update(glob=glob)
+        os.close(folder)
+
+    vars(module).update(glob=SimpleNamespace(glob=redirected, iglob=glob.iglob))
+    return undo

@@ -1,0 +1,275 @@
+"""The machine that Home Assistant runs on, from the form to the sensors."""
+
+from pathlib import Path
+import subprocess
+import sys
+from threading import Event
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import STATE_UNAVAILABLE, STATE_UNKNOWN
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+from homeassistant.util.unit_system import US_CUSTOMARY_SYSTEM
+import psutil
+import pytest
+from pytest_homeassistant_custom_component.common import snapshot_platform
+from pytest_homeassistant_custom_component.components.diagnostics import (
+    get_diagnostics_for_config_entry,
+)
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+from syrupy.assertion import SnapshotAssertion
+from syrupy.filters import props
+
+from custom_components.temperature_logger.announcement import async_announce
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.kinds import DATA_HOST, DATA_WORKERS
+from emulation.machine import Machine
+
+from .conftest import BME_PLACE, GOLD, GOLD_PLACE, PINS, SetUp, pass_time
+from .drivers.conftest import Build, until
+from .test_config_flow import MAINBOARD, begin, hints, problem, submit
+
+CPU = "sensor.this_machine_cpu_temperature"
+USED = "sensor.this_machine_disk_space_used"
+CPU_THERMAL = {"driver": "cpu_thermal", "sensors": [{"temperature": 48.312}]}
+QUANTITIES = ["total_space", "used_space", "free_space", "space_usage"]
+
+
+def listed(form: dict[str, Any]) -> list[str]:
+    """Return the labels of what can be picked, in their order."""
+    options = form["data_schema"].schema["device"].config["options"]
+    return [option["label"] for option in options]
+
+
+@pytest.mark.usefixtures("known_id")
+async def test_sensors(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    entity_registry: er.EntityRegistry,
+    device_registry: dr.DeviceRegistry,
+    snapshot: SnapshotAssertion,
+) -> None:
+    """The CPU and the disk are the sensors of one device; the disk is the real one."""
+    build(hwmon=[CPU_THERMAL])
+    entry = await set_up("host")
+    assert entry.title == "This machine"
+    assert entry.unique_id == "host"
+    assert entry.data == {
+        "kind": "host",
+        "driver": "host",
+        "quantities": ["cpu_temperature", *QUANTITIES],
+    }
+    real = snapshot.with_defaults(exclude=props("state"))
+    await snapshot_platform(hass, entity_registry, real, entry.entry_id)
+    device = device_registry.async_get_device_by_identifier(
+        (DOMAIN, entry.entry_id), entry.entry_id
+    )
+    assert device == snapshot(name="device")
+    assert hass.states.is_state(CPU, "48.312")
+    size = hass.states.get("sensor.this_machine_disk_size")
+    disk = psutil.disk_usage(hass.config.config_dir)
+    assert size
+    assert float(size.state) == round(disk.total / 2**30, 3)
+
+
+async def test_machine_without_a_cpu_sensor(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """It has no such entity; one that comes is added, one that goes is unknown."""
+    machine = build()
+    entry = await set_up("host")
+    assert entry.data["quantities"] == QUANTITIES
+    assert len(hass.states.async_entity_ids("sensor")) == len(QUANTITIES)
+    machine.reload({"hwmon": [CPU_THERMAL]})
+    await pass_time(hass, 305)
+    assert hass.states.is_state(CPU, "48.312")
+    machine.reload({})
+    await pass_time(hass, 610)
+    assert hass.states.is_state(CPU, STATE_UNKNOWN)
+    assert not hass.states.is_state(USED, STATE_UNAVAILABLE)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert hass.states.is_state(CPU, STATE_UNKNOWN)
+
+
+async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """It is below sticks, chips and buses, never picked beforehand, and there once."""
+    build(GOLD, i2c=[PINS, MAINBOARD])
+    form = await begin(hass)
+    assert listed(form) == [
+        "BME280, I2C address 0x76 (soc/i2c@7e804000)",
+        "TEMPerGold, USB port 1.4 (0000:00:14.0)",
+        "I2C 4: SMBus I801 adapter",
+        "This machine, CPU and disk",
+    ]
+    assert form["data_schema"]({}) == {"device": BME_PLACE}
+    other = await begin(hass)
+    result = await submit(hass, form, device="host")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    result = await submit(hass, other, device="host")
+    assert result["reason"] == "already_configured"
+    assert "This machine, CPU and disk" not in listed(await begin(hass))
+
+
+async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
+    """Where there is no thermometer the form says why, and looks again unless told."""
+    machine = build()
+    form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert "No USB device" in hints(form)
+    assert "no I2C bus" in hints(form)
+    assert listed(form) == ["This machine, CPU and disk"]
+    assert form["data_schema"]({}) == {}
+    form = await submit(hass, form)
+    assert form["step_id"] == "nothing_found"
+    build(GOLD)
+    form = await submit(hass, form)
+    assert form["step_id"] == "user"
+    assert form["data_schema"]({}) == {"device": GOLD_PLACE}
+    assert len(listed(form)) == len((GOLD, machine))
+
+
+async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
+    """It is set up from that form, too; then there is nothing left to pick."""
+    build()
+    result = await submit(hass, await begin(hass), device="host")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    form = await begin(hass)
+    assert form["step_id"] == "nothing_found"
+    assert not form["data_schema"].schema
+    assert "No USB device" in hints(form)
+
+
+async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """A machine did not just come, so it is not under "Discovered"."""
+    build(GOLD)
+    await set_up(GOLD_PLACE)
+    await async_announce(hass)
+    await hass.async_block_till_done()
+    assert not hass.config_entries.flow.async_progress()
+
+
+async def test_it_stays_where_it_is(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """There is no other place to choose."""
+    build()
+    entry = await set_up("host")
+    result = await begin(hass, entry)
+    assert result["type"] is FlowResultType.ABORT
+    assert result["reason"] == "host_stays"
+
+
+async def test_disk_that_cannot_be_asked_is_not_set_up(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """The form says what is wrong with it, and takes it once that is mended."""
+    build()
+    form, folder = await begin(hass), hass.config.config_dir
+    hass.config.config_dir = f"{folder}/gone"
+    form = await submit(hass, form, device="host")
+    assert "does not tell how full it is (No such file or directory)" in problem(form)
+    hass.config.config_dir = folder
+    result = await submit(hass, form, device="host")
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+@pytest.mark.warns("does not tell how full it is")
+async def test_disk_that_hangs(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    disk: Event,
+    issue_registry: ir.IssueRegistry,
+) -> None:
+    """It costs its own readings and one worker, however often it is set up."""
+    entry = await set_up("host")
+    await set_up(GOLD_PLACE)
+    issues = set(issue_registry.issues)
+    disk.clear()
+    await pass_time(hass, 305)
+    assert hass.states.is_state(USED, STATE_UNAVAILABLE)
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    workers = hass.data[DATA_WORKERS]
+    threads = len(workers.healthy._threads) + len(workers.failing._threads)
+    for _ in range(3):
+        await hass.config_entries.async_reload(entry.entry_id)
+        assert entry.state is ConfigEntryState.SETUP_RETRY
+        assert "no answer within" in str(entry.reason)
+    assert len(workers.healthy._threads) + len(workers.failing._threads) == threads
+    assert set(issue_registry.issues) == issues
+    disk.set()
+    await until(lambda: not hass.data[DATA_HOST].busy)
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert entry.state is ConfigEntryState.LOADED
+
+
+async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """The CPU's temperature can be calibrated; what is counted cannot."""
+    build(hwmon=[CPU_THERMAL])
+    entry = await set_up("host")
+    before = hass.states.get("sensor.this_machine_disk_size")
+    form: Any = await hass.config_entries.options.async_init(entry.entry_id)
+    fields = ["interval", "cpu_temperature_offset", "cpu_temperature_factor"]
+    assert list(map(str, form["data_schema"].schema)) == fields
+    await hass.config_entries.options.async_configure(
+        form["flow_id"], dict(zip(fields, (60, -1.5, 1.0), strict=True))
+    )
+    await hass.async_block_till_done()
+    assert entry.runtime_data.update_interval.total_seconds() == 60
+    assert hass.states.is_state(CPU, "46.812")
+    after = hass.states.get("sensor.this_machine_disk_size")
+    assert before
+    assert after
+    assert after.state == before.state
+
+
+async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """The temperature is in °F there; a GiB is the same everywhere."""
+    hass.config.units = US_CUSTOMARY_SYSTEM
+    build(hwmon=[{"driver": "cpu_thermal", "sensors": [{"temperature": 50.0}]}])
+    await set_up("host")
+    temperature, used = hass.states.get(CPU), hass.states.get(USED)
+    assert temperature
+    assert used
+    assert (temperature.state, temperature.attributes["unit_of_measurement"]) == (
+        "122.0",
+        "°F",
+    )
+    assert used.attributes["unit_of_measurement"] == "GiB"
+
+
+async def test_diagnostics(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    build: Build,
+    set_up: SetUp,
+) -> None:
+    """What psutil said is there, with the sensors that are not the CPU's."""
+    assert await async_setup_component(hass, "diagnostics", {})
+    composite = {"label": "Composite", "temperature": 39.85}
+    build(hwmon=[CPU_THERMAL, {"driver": "nvme", "sensors": [composite]}])
+    entry = await set_up("host")
+    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert found["raw"]["disk"].startswith("sdiskusage(total=")
+    assert found["raw"]["temperatures"] == (
+        "{'cpu_thermal': [('', 48.312)], 'nvme': [('Composite', 39.85)]}"
+    )
+    assert found["reading"]["cpu_temperature"] == 48.312
+    assert list(found["reading"]) == ["cpu_temperature", *QUANTITIES]
+    assert found["usb_device"] is None
+
+
+def test_psutil_is_not_imported_before_it_is_needed() -> None:
+    """Who has sticks only does not wait for it."""
+    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health", "watch"
+    imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
+    script = f"import sys, {imports}; sys.exit('psutil' in sys.modules)"
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
