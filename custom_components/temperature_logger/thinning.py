@@ -5,7 +5,7 @@ in each slot, each entity's newest row, gaps, statistics, and every row of other
 done by the recorder's own thread, the only one that writes, some rows at a time.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import batched
@@ -63,8 +63,8 @@ class Tally:
         """Count some rows."""
         for row in rows:
             self.rows += 1
-            self.first = min(row.time, self.first or row.time)
-            self.last = max(row.time, self.last or row.time)
+            self.first = row.time if self.first is None else min(row.time, self.first)
+            self.last = row.time if self.last is None else max(row.time, self.last)
 
 
 def preview(
@@ -74,13 +74,14 @@ def preview(
     tallies = [Tally(minutes=minutes) for minutes in SLOTS]
     with connected(hass) as connection:
         stay = _newest(connection, metadata_ids)
-        for begin in _hours(connection, metadata_ids, until):
+        begin = _next_hour(connection, metadata_ids, 0)
+        while begin is not None and begin + HOUR <= until():
+            found = False
             for part in batched(metadata_ids, ENTITIES, strict=False):
-                rows, gone = _rows(connection, part, begin), set[Row]()
-                for tally in tallies:
-                    gone.update(_surplus(rows, tally.minutes, stay))
-                    rows = [row for row in rows if row not in gone]
-                    tally.add(gone)
+                rows = _rows(connection, part, begin)
+                found |= bool(rows)
+                _count(rows, stay, tallies)
+            begin = _after(connection, metadata_ids, begin, found=found)
     return tallies
 
 
@@ -99,11 +100,16 @@ def thin(
         tally.minutes = minutes
         with _transaction(instance) as connection:
             stay = _newest(connection, metadata_ids)
-            hours = list(_hours(connection, metadata_ids, until))
-        for begin in hours:
+            begin = _next_hour(connection, metadata_ids, 0)
+        yield
+        while begin is not None and begin + HOUR <= until():
+            found = False
             for part in batched(metadata_ids, ENTITIES, strict=False):
-                if begin + HOUR <= until():
-                    yield from _thin_hour(instance, part, begin, stay, tally)
+                found |= yield from _thin_hour(
+                    instance, part, begin, stay=stay, until=until, tally=tally
+                )
+            with _transaction(instance) as connection:
+                begin = _after(connection, metadata_ids, begin, found=found)
         with _transaction(instance) as connection:
             if enough(connection, tally):
                 return
@@ -113,25 +119,34 @@ class ThinTask(RecorderTask):
     """Thinning between two things that the recorder has to write."""
 
     def __init__(
-        self, work: Generator[None], done: Callable[[BaseException | None], None]
+        self, work: Generator[None], done: Callable[[HomeAssistantError | None], None]
     ) -> None:
-        """Take the work over; done is called in the recorder's thread."""
+        """Take the work over; done is called once, in the recorder's thread."""
         self._done = done
+        self._stopped = False
         self._work = work
+
+    def stop(self) -> None:
+        """End with the next turn; what is deleted until then stays deleted."""
+        self._stopped = True
 
     @override
     def run(self, instance: Recorder) -> None:
         """Work for a moment, then wait for the next turn."""
         ends = time.monotonic() + TURN
         try:
-            while time.monotonic() < ends:
+            while not self._stopped and time.monotonic() < ends:
                 next(self._work)
         except StopIteration:
             self._done(None)
         except HomeAssistantError as err:
             self._done(err)
         else:
-            instance.queue_task(self)
+            if self._stopped:
+                self._work.close()
+                self._done(None)
+            else:
+                instance.queue_task(self)
 
 
 @contextmanager
@@ -145,21 +160,37 @@ def _thin_hour(
     instance: Recorder,
     metadata_ids: Sequence[int],
     begin: int,
+    *,
     stay: set[int],
+    until: Until,
     tally: Tally,
-) -> Generator[None]:
-    """Thin the rows of some entities in one hour."""
+) -> Generator[None, None, bool]:
+    """Thin the rows of some entities in one hour; return whether there are any."""
     with _transaction(instance) as connection:
-        surplus = _surplus(_rows(connection, metadata_ids, begin), tally.minutes, stay)
+        rows = _rows(connection, metadata_ids, begin)
     yield
-    for rows in batched(surplus, ROWS, strict=False):
+    for part in batched(_surplus(rows, tally.minutes, stay), ROWS, strict=False):
+        if begin + HOUR > until():  # Somebody holds them back since.
+            break
         with _transaction(instance) as connection:
-            unused = _delete(connection, rows)
+            unused = _delete(connection, part)
         # Or the next row that is written would refer to what is gone.
-        instance.states_manager.evict_purged_state_ids({row.state_id for row in rows})
+        instance.states_manager.evict_purged_state_ids({row.state_id for row in part})
         instance.state_attributes_manager.evict_purged(unused)
-        tally.add(rows)
+        tally.add(part)
         yield
+    return bool(rows)
+
+
+def _count(rows: list[Row], stay: set[int], tallies: Iterable[Tally]) -> None:
+    """Count what each step, and those before it, would delete of some rows."""
+    gone: list[Row] = []
+    for tally in tallies:
+        surplus = _surplus(rows, tally.minutes, stay)
+        gone += surplus
+        tally.add(gone)
+        ids = {row.state_id for row in surplus}
+        rows = [row for row in rows if row.state_id not in ids]
 
 
 def _surplus(rows: Iterable[Row], minutes: int, stay: set[int]) -> list[Row]:
@@ -194,22 +225,29 @@ def _newest(connection: Connection, metadata_ids: Sequence[int]) -> set[int]:
     return found
 
 
-def _hours(
-    connection: Connection, metadata_ids: Sequence[int], until: Until
-) -> Iterator[int]:
-    """Yield when each whole hour begins that may be thinned."""
+def _next_hour(
+    connection: Connection, metadata_ids: Sequence[int], begin: int
+) -> int | None:
+    """Return when the hour of the first row begins, from some hour on."""
     states = STATES.columns
     oldest = [
         connection.scalar(
-            select(func.min(states.last_updated_ts)).where(states.metadata_id == own)
+            select(func.min(states.last_updated_ts)).where(
+                states.metadata_id == own, states.last_updated_ts >= begin
+            )
         )
         for own in metadata_ids
     ]
     start = min((time for time in oldest if time is not None), default=None)
-    begin = 0 if start is None else int(start // HOUR) * HOUR
-    while start is not None and begin + HOUR <= until():
-        yield begin
-        begin += HOUR
+    return None if start is None else int(start // HOUR) * HOUR
+
+
+def _after(
+    connection: Connection, metadata_ids: Sequence[int], begin: int, *, found: bool
+) -> int | None:
+    """Return the hour to go on with; where one was empty, the next may be far."""
+    following = begin + HOUR
+    return following if found else _next_hour(connection, metadata_ids, following)
 
 
 def _rows(connection: Connection, metadata_ids: Sequence[int], begin: int) -> list[Row]:
