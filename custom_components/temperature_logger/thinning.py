@@ -13,6 +13,7 @@ import time
 from typing import Final, NamedTuple, override
 
 from homeassistant.components.recorder.core import Recorder
+from homeassistant.components.recorder.repack import repack_database
 from homeassistant.components.recorder.tasks import RecorderTask
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
@@ -22,6 +23,8 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 from .tables import STATE_ATTRIBUTES, STATES, connected, translated
 from .units import number
 
+type Done = Callable[[HomeAssistantError | None], object]
+"""Takes what went wrong, if something did."""
 type Until = Callable[[], float]
 """The Unix time before which readings may go; asked again before each hour."""
 
@@ -81,7 +84,9 @@ def preview(
                 rows = _rows(connection, part, begin)
                 found |= bool(rows)
                 _count(rows, stay, tallies)
-            begin = _after(connection, metadata_ids, begin, found=found)
+            begin += HOUR
+            if not found:
+                begin = _next_hour(connection, metadata_ids, begin)
     return tallies
 
 
@@ -98,18 +103,21 @@ def thin(
     """
     for minutes in SLOTS:
         tally.minutes = minutes
-        with _transaction(instance) as connection:
-            stay = _newest(connection, metadata_ids)
-            begin = _next_hour(connection, metadata_ids, 0)
-        yield
+        stay = set[int]()
+        for part in batched(metadata_ids, ENTITIES, strict=False):
+            with _transaction(instance) as connection:
+                stay |= _newest(connection, part)
+            yield
+        begin = yield from _find_hour(instance, metadata_ids, 0)
         while begin is not None and begin + HOUR <= until():
             found = False
             for part in batched(metadata_ids, ENTITIES, strict=False):
                 found |= yield from _thin_hour(
                     instance, part, begin, stay=stay, until=until, tally=tally
                 )
-            with _transaction(instance) as connection:
-                begin = _after(connection, metadata_ids, begin, found=found)
+            begin += HOUR
+            if not found:  # The next one may be far.
+                begin = yield from _find_hour(instance, metadata_ids, begin)
         with _transaction(instance) as connection:
             if enough(connection, tally):
                 return
@@ -118,35 +126,43 @@ def thin(
 class ThinTask(RecorderTask):
     """Thinning between two things that the recorder has to write."""
 
-    def __init__(
-        self, work: Generator[None], done: Callable[[HomeAssistantError | None], None]
-    ) -> None:
+    def __init__(self, work: Generator[None], done: Done) -> None:
         """Take the work over; done is called once, in the recorder's thread."""
         self._done = done
-        self._stopped = False
         self._work = work
-
-    def stop(self) -> None:
-        """End with the next turn; what is deleted until then stays deleted."""
-        self._stopped = True
 
     @override
     def run(self, instance: Recorder) -> None:
         """Work for a moment, then wait for the next turn."""
         ends = time.monotonic() + TURN
         try:
-            while not self._stopped and time.monotonic() < ends:
+            while time.monotonic() < ends:
                 next(self._work)
         except StopIteration:
             self._done(None)
         except HomeAssistantError as err:
             self._done(err)
         else:
-            if self._stopped:
-                self._work.close()
-                self._done(None)
-            else:
-                instance.queue_task(self)
+            instance.queue_task(self)
+
+
+class RepackTask(RecorderTask):
+    """Gives what is free inside the database to the disk."""
+
+    def __init__(self, done: Done) -> None:
+        """Remember what is called once, in the recorder's thread."""
+        self._done = done
+
+    @override
+    def run(self, instance: Recorder) -> None:
+        """Do as a purge does; nothing is recorded meanwhile, but nothing is lost."""
+        try:
+            with translated():
+                repack_database(instance)
+        except HomeAssistantError as err:
+            self._done(err)
+        else:
+            self._done(None)
 
 
 @contextmanager
@@ -242,12 +258,17 @@ def _next_hour(
     return None if start is None else int(start // HOUR) * HOUR
 
 
-def _after(
-    connection: Connection, metadata_ids: Sequence[int], begin: int, *, found: bool
-) -> int | None:
-    """Return the hour to go on with; where one was empty, the next may be far."""
-    following = begin + HOUR
-    return following if found else _next_hour(connection, metadata_ids, following)
+def _find_hour(
+    instance: Recorder, metadata_ids: Sequence[int], begin: int
+) -> Generator[None, None, int | None]:
+    """Return the same, some entities at a time."""
+    found: list[int] = []
+    for part in batched(metadata_ids, ENTITIES, strict=False):
+        with _transaction(instance) as connection:
+            hour = _next_hour(connection, part, begin)
+        found += [] if hour is None else [hour]
+        yield
+    return min(found, default=None)
 
 
 def _rows(connection: Connection, metadata_ids: Sequence[int], begin: int) -> list[Row]:

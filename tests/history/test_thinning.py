@@ -110,7 +110,6 @@ class Filled(NamedTuple):
         self,
         steps: int | None = None,
         until: thinning.Until = lambda: UNTIL,
-        **patched: Any,  # noqa: ANN401
     ) -> Tally:
         """Do some steps, or all, as the recorder does; raise what the work raised."""
         instance = get_instance(self.hass)
@@ -124,9 +123,8 @@ class Filled(NamedTuple):
             errors.extend([err] if err else [])
             ended.set()
 
-        task = ThinTask(thinning.thin(instance, self.ours, until, enough, tally), done)
-        patched.get("begun", lambda _: None)(task)
-        instance.queue_task(task)
+        work = thinning.thin(instance, self.ours, until, enough, tally)
+        instance.queue_task(ThinTask(work, done))
         await self.hass.async_add_executor_job(ended.wait, 60)
         assert ended.is_set()
         for err in errors:
@@ -362,29 +360,6 @@ async def test_recorder_goes_on(
     assert [row.state for row in found] == written
     assert len(written) > 10
     await check(filled)
-
-
-async def test_stopped(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with the turn; what is left can be thinned later."""
-    monkeypatch.setattr(thinning, "ROWS", 1)
-    rows = await filled.rows()
-    evict = get_instance(filled.hass).states_manager.evict_purged_state_ids
-    tasks = list[ThinTask]()
-
-    def stop(ids: set[int]) -> None:
-        evict(ids)
-        tasks[0].stop()
-
-    monkeypatch.setattr(
-        get_instance(filled.hass).states_manager, "evict_purged_state_ids", stop
-    )
-    tally = await filled.thin(begun=tasks.append)
-    assert tally.rows == 1
-    assert len(await filled.rows()) == len(rows) - 1
-    await check(filled)
-    monkeypatch.undo()
-    await filled.thin(1)
-    assert await filled.rows() == expected(rows, 10, UNTIL)
 
 
 async def test_database_fails(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
