@@ -61,6 +61,9 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
     await hass.async_start()
     try:
         await recorder.get_instance(hass).async_recorder_ready.wait()
+        await asyncio.sleep(
+            1
+        )  # What it is told while it begins, such as to stop, is lost.
         yield hass
     finally:
         await hass.async_stop(force=True)

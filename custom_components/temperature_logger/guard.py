@@ -67,6 +67,8 @@ class Outcome(StrEnum):
     """The guard is to warn only."""
     ELSEWHERE = "disk_full_elsewhere"
     FAILED = "disk_full_failed"
+    NOT_REPACKED = "disk_full_not_repacked"
+    """Readings were thinned, and the disk has no room for more than that."""
     ROOMY = "disk_full_roomy"
     THINNED = "disk_full_thinned"
     TOO_FEW = "disk_full_too_few"
@@ -89,6 +91,13 @@ class Pass:
     error: str = INTERRUPTED
 
     @property
+    def outcome(self) -> Outcome:
+        """What the owner is told of it."""
+        if self.error:
+            return Outcome.FAILED
+        return Outcome.THINNED if self.repacked else Outcome.NOT_REPACKED
+
+    @property
     def shown(self) -> dict[str, Any]:
         """What is told of it, with times in ISO 8601."""
         times = {"began": self.began, "first": self.first, "last": self.last}
@@ -97,8 +106,8 @@ class Pass:
         }
 
 
-def decide(survey: Survey, last: Pass | None) -> Outcome | None:
-    """Return why nothing is thinned now; None if it is to be."""
+def decide(survey: Survey, last: Pass | None) -> Outcome | Room:
+    """Return why nothing is thinned now, or the room that the database has before."""
     room = survey.room
     if room is None:
         return Outcome.ELSEWHERE
@@ -108,12 +117,12 @@ def decide(survey: Survey, last: Pass | None) -> Outcome | None:
         # What it freed was given to the disk, or PostgreSQL counts it no more.
         days = (time.time() - last.began) / A_DAY
         if days < 1:
-            return Outcome.FAILED if last.error else Outcome.THINNED
+            return last.outcome
         if last.bytes - days * room.growth >= room.growth:
-            return Outcome.THINNED
+            return last.outcome
     if survey.steps[-1].rows * room.row < room.growth:
         return Outcome.TOO_FEW
-    return None
+    return room
 
 
 class Guard:
@@ -186,16 +195,17 @@ class Guard:
         error = ""
         try:
             survey = await async_survey(self._hass)
-            outcome = decide(survey, self.last)
-            if outcome is None and survey.room is not None:
-                outcome = await self._async_pass(survey, survey.room)
+            found = decide(survey, self.last)
+            if isinstance(found, Outcome):
+                outcome = found
+            else:
+                outcome = await self._async_pass(survey, found)
         except HomeAssistantError as err:
             outcome, error = Outcome.FAILED, str(err)
         finally:
             self._busy = False
             self._look_after = time.monotonic() + LOOK_EVERY
-        if outcome is not None:
-            self._tell(outcome, error)
+        self._tell(outcome, error)
 
     @callback
     def _tell(self, outcome: Outcome, error: str = "") -> None:
@@ -244,7 +254,7 @@ class Guard:
         self.last = await self._async_repacked(self.last, room, tally, error)
         await self._store.async_save(asdict(self.last))
         self._async_report(self.last)
-        return Outcome.FAILED if self.last.error else Outcome.THINNED
+        return self.last.outcome
 
     async def _async_repacked(
         self, began: Pass, room: Room, tally: Tally, error: Error
@@ -263,8 +273,13 @@ class Guard:
             error = err
         # All that is used is written anew and, by SQLite, twice for a moment.
         needed = max(room.size, 2 * (room.size - inside))
-        is_due = error is None and tally.rows > 0 and room.disk_free > needed
-        if is_due and self._coordinator is not None:
+        is_due = (
+            error is None
+            and tally.rows > 0
+            and room.disk_free > needed
+            and self._coordinator is not None
+        )
+        if is_due:
             error = await self._async_run(RepackTask)
         return replace(
             began,
@@ -323,6 +338,7 @@ async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
     survey = await async_survey(hass)
     room = survey.room
     last = (await async_guard(hass)).last
+    found = decide(survey, last)
     return {
         "until": iso(survey.until),
         "steps": [
@@ -331,11 +347,11 @@ async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
                 "rows": step.rows,
                 "first": None if step.first is None else iso(step.first),
                 "last": None if step.last is None else iso(step.last),
-                "bytes": room and step.rows * room.row,
+                "bytes": None if room is None else step.rows * room.row,
             }
             for step in survey.steps
         ],
-        "database": room and room.told,
-        "last_pass": last and last.shown,
-        "outcome": decide(survey, last) or WOULD_THIN,
+        "database": None if room is None else room.told,
+        "last_pass": None if last is None else last.shown,
+        "outcome": found if isinstance(found, Outcome) else WOULD_THIN,
     }

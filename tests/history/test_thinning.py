@@ -332,7 +332,11 @@ async def test_gap_of_years(filled: Filled) -> None:
 
     await filled.run(write)
     rows = await filled.rows()
+    found = await get_instance(filled.hass).async_add_executor_job(
+        thinning.preview, filled.hass, filled.ours, lambda: UNTIL
+    )
     tally = await filled.thin(1)
+    assert tally == found[0]
     assert await filled.rows() == expected(rows, 10, UNTIL)
     assert tally.first == MIDNIGHT - 20 * 365 * 86400 + 60
 
