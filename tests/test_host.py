@@ -271,10 +271,11 @@ async def test_full_disk_without_a_recorder(
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     assert issue_registry.async_get_issue(DOMAIN, Outcome.DISK_FULL)
-    with pytest.raises(HomeAssistantError, match="no_recorder"):
+    with pytest.raises(HomeAssistantError) as refused:
         await hass.services.async_call(
             DOMAIN, "preview_thinning", blocking=True, return_response=True
         )
+    assert refused.value.translation_key == "no_recorder"
 
 
 async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
