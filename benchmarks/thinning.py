@@ -10,6 +10,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+import gc
 import json
 from pathlib import Path
 import sqlite3
@@ -163,6 +164,7 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
         hass.loop.call_soon_threadsafe(ended.set)
 
     task = Timed(thin(instance, ours, lambda: newest, enough, Tally()), done)
+    gc.collect()  # Its first full run, of what was imported, is not the thinning's.
     say("thinning")
     instance.queue_task(task)
     count = 0

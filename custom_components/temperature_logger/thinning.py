@@ -35,9 +35,9 @@ SLOTS: Final = (10, 15, 30, 60)
 # Entities whose rows of an hour are read together: thousands at the shortest interval.
 ENTITIES: Final = 25
 # Rows that are deleted in one transaction: some milliseconds.
-ROWS: Final = 150
+ROWS: Final = 75
 # Seconds after which the recorder gets on with what it has to write.
-TURN: Final = 0.02
+TURN: Final = 0.01
 
 
 class Row(NamedTuple):

@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import json
 from pathlib import Path
 import time
 from types import SimpleNamespace
 from typing import Any
 
-from homeassistant.components.recorder.db_schema import States, StatesMeta
+from homeassistant.components.recorder.db_schema import (
+    StateAttributes,
+    States,
+    StatesMeta,
+)
+from homeassistant.components.recorder.history import state_changes_during_period
 from homeassistant.components.recorder.repack import repack_database
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP, STATE_UNKNOWN
@@ -15,6 +21,8 @@ from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import get_instance, session_scope
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.common import (
     MockConfigEntry,
@@ -22,6 +30,7 @@ from pytest_homeassistant_custom_component.common import (
 )
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
+    do_adhoc_statistics,
 )
 from sqlalchemy import delete, func, insert, select, text
 
@@ -40,7 +49,7 @@ from custom_components.temperature_logger.tables import translated
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
-from .conftest import GOLD, ask
+from .conftest import GOLD, ask, readings
 from .test_thinning import recorder_db_url
 
 __all__ = ["recorder_db_url"]
@@ -52,6 +61,7 @@ pytestmark = pytest.mark.parametrize(
 SENSOR = "sensor.this_machine_thinned_readings"
 OTHER = "sensor.other"
 DAY = 86400
+CELSIUS = {"state_class": "measurement", "unit_of_measurement": "°C"}
 OLD, NEW = 3 * 2880, 2880
 """Rows of three days with one each 30 seconds, and of one."""
 
@@ -89,8 +99,15 @@ async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
                 session.add(meta := StatesMeta(entity_id=entity_id))
                 session.flush()
                 own = meta.metadata_id
+            session.add(shared := StateAttributes(shared_attrs=json.dumps(CELSIUS)))
+            session.flush()
             rows = [
-                {"metadata_id": own, "last_updated_ts": time, "state": "20.5"}
+                {
+                    "attributes_id": shared.attributes_id,
+                    "last_updated_ts": time,
+                    "metadata_id": own,
+                    "state": str(time % 7),
+                }
                 for time in sorted(times)
             ]
             session.execute(insert(States), rows)
@@ -196,6 +213,35 @@ async def test_one_pass(
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.TOO_FEW
     assert len(events) == 1
+
+
+async def test_everything_still_answers(
+    hass: HomeAssistant, entry: ConfigEntry
+) -> None:
+    """What is left of the readings, and all statistics."""
+    await async_setup_component(hass, "sensor", {})
+    begin = int(time.time() - 2 * DAY) // 300 * 300
+    do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(begin))
+    await async_wait_recording_done(hass)
+    span = {
+        "start": dt_util.utc_from_timestamp(begin - 0.5 * DAY).isoformat(),
+        "end": dt_util.utc_from_timestamp(begin + 0.75 * DAY).isoformat(),
+    }
+    statistics = await readings(hass, entity_id=GOLD, period="5minute", **span)
+    assert len(statistics) == 1
+    before = await readings(hass, entity_id=GOLD, **span)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.THINNED
+    assert await readings(hass, entity_id=GOLD, period="5minute", **span) == statistics
+    left = await readings(hass, entity_id=GOLD, **span)
+    assert 30 <= len(left) <= 31  # 30 hours; the last one before a day is not whole.
+    assert all(reading in before for reading in left)
+    shown = await get_instance(hass).async_add_executor_job(
+        state_changes_during_period,
+        *(hass, dt_util.utc_from_timestamp(begin - 0.5 * DAY)),
+        *(dt_util.utc_from_timestamp(begin + 0.75 * DAY), GOLD),
+    )
+    assert len(shown[GOLD]) - len(left) in {0, 1}
 
 
 async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
