@@ -22,6 +22,7 @@ from custom_components.temperature_logger.drivers import (
     layouts,
     libusb,
     temper,
+    transport,
     workers,
 )
 from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
@@ -88,6 +89,8 @@ STEP: Final = {"temperature": 3.0, "humidity": 4.0, "pressure": 5.0}
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
+RELEASED: Final = 1.2
+"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
 # What a fault that the driver overcomes within the poll looks like: the right value.
 OVERCOME: Final = None
 
@@ -212,12 +215,7 @@ class Home:
 
     def busy(self) -> int:
         """Return how many workers have a job."""
-        pools = self.workers.failing, self.workers.healthy
-        return sum(
-            len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
-            for pool in pools
-            if not pool._shutdown
-        )
+        return self.workers.failing.busy + self.workers.healthy.busy
 
     def _values(self, device: str) -> dict[str, Any]:
         """Return what an emulated device feels, to be changed."""
@@ -289,6 +287,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "CALM", 0)
 
@@ -331,5 +330,4 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
         await hass.config_entries.async_unload(entry.entry_id)
     await soon(lambda: home.busy() == 0)
     await soon(lambda: open_files() <= before)
-    assert len(home.workers.failing._threads) <= workers.SIZE // 4
-    assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4
+    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE
