@@ -356,12 +356,13 @@ def test_replug(machine: Machine) -> None:
 
 def test_hub_that_is_not_needed_any_more(tmp_path: Path) -> None:
     """A port is free again when what was behind a hub there is gone."""
-    other = GOLD | {"name": "other", "ports": "9"}
-    with Machine({"usb": [GOLD | {"ports": "9.3.1"}]}, tmp_path) as machine:
-        machine.reload({"usb": [GOLD | {"ports": "9"}]})
-        assert (machine.sys / "bus/usb/devices/1-9:1.1").exists()
+    other = GOLD | {"name": "other", "ports": "9", "plugged": False}
+    with Machine({"usb": [GOLD | {"ports": "9.3.1"}, other]}, tmp_path) as machine:
         with pytest.raises(ValueError, match="Port 1-9 is taken"):
-            machine.reload({"usb": [GOLD | {"ports": "9"}, other]})
+            machine.plug("other")
+        machine.unplug("gold")
+        machine.plug("other")
+        assert (machine.sys / "bus/usb/devices/1-9:1.1").exists()
 
 
 def test_buses_swap(machine: Machine) -> None:
