@@ -19,10 +19,15 @@ from homeassistant.helpers import entity_registry as er
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.temperature_logger.config_flow import (
+    TemperatureLoggerConfigFlow,
+)
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import async_search
+from custom_components.temperature_logger.discovery import Candidate, async_search
 from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.plugs import plugs
 from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
+from custom_components.temperature_logger.watch import DATA_WATCH
 from emulation.machine import Machine
 
 from .conftest import (
@@ -31,6 +36,8 @@ from .conftest import (
     CONTROLLER,
     GOLD,
     GOLD_PLACE,
+    MONITOR,
+    MONITOR_PLACE,
     PINS,
     TWO,
     TWO_PLACE,
@@ -44,6 +51,7 @@ MAINBOARD = {
     "adapter": "SMBus I801 adapter",
     "path": "pci0000:00/0000:00:1f.4",
 }
+NEW_PLACE = f"usb-{CONTROLLER}-3"
 MAINBOARD_KEY = "pci0000:00/0000:00:1f.4/SMBus I801 adapter"
 
 
@@ -495,6 +503,165 @@ async def test_move_to_a_place_that_was_taken_meanwhile(
     await set_up(other)
     result = await submit(hass, form, device=other)
     assert result["reason"] == "already_configured"
+
+
+async def change_places(
+    hass: HomeAssistant, machine: Machine, *entries: MockConfigEntry, **ports: str
+) -> None:
+    """Plug sticks into other ports while their entries are not loaded; load these."""
+    for entry in entries:
+        await hass.config_entries.async_unload(entry.entry_id)
+    for name in ports:
+        machine.unplug(name)
+    for name, port in ports.items():
+        machine.plug(name, ports=port)
+    await until(lambda: hass.data[DATA_WATCH]._plugs == plugs())
+    for entry in entries:
+        await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+
+@pytest.mark.warns("another stick")
+async def test_exchange_the_places_of_two_sticks(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Each of two swapped sticks gets its own entry back with one form."""
+    entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
+    gold, two = entries
+    names = sorted(hass.states.async_entity_ids("sensor"))
+    await change_places(hass, machine, *entries, gold="2", two="1.4")
+    assert {entry.state for entry in entries} == {ConfigEntryState.SETUP_RETRY}
+    form = await begin(hass, gold)
+    assert set(choices(form)) == {GOLD_PLACE, TWO_PLACE}
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert "delete that one first" in problem(form)
+    result = await submit(hass, form, device=TWO_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE]
+    assert (gold.data["ports"], two.data["ports"]) == ("2", "1.4")
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    assert hass.states.is_state("sensor.temper2_internal_temperature", "29.0")
+    assert sorted(hass.states.async_entity_ids("sensor")) == names
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+@pytest.mark.warns("another stick")
+async def test_exchange_while_both_are_loaded(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """The places are given back before they are opened again."""
+    entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
+    machine.unplug("two")
+    machine.replug("gold", ports="2")
+    machine.plug("two", ports="1.4")
+
+    def noticed() -> bool:
+        errors = [entry.runtime_data.last_exception for entry in entries]
+        return all(e and e.translation_key == "stick_changed" for e in errors)
+
+    await until(noticed)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    result = await submit(hass, await begin(hass, entries[1]), device=GOLD_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE]
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_exchange_the_places_of_two_families(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Where the other one is of another maker, nothing of its own is at its port."""
+    machine = build(GOLD, MONITOR)
+    gold, monitor = await set_up(GOLD_PLACE), await set_up(MONITOR_PLACE)
+    await change_places(hass, machine, gold, monitor, gold="3", monitor="1.4")
+    result = await submit(hass, await begin(hass, gold), device=MONITOR_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert (gold.unique_id, monitor.unique_id) == (MONITOR_PLACE, GOLD_PLACE)
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    assert monitor.state is ConfigEntryState.LOADED
+
+
+@pytest.mark.warns("another sensor")
+async def test_exchange_the_places_of_two_chips(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Chips are told apart by what they were trimmed to."""
+    other = CHIP | {"name": "other", "address": "0x77", "calibration": 1}
+    machine = build(i2c=[PINS | {"chips": [CHIP, other]}])
+    places = [BME_PLACE, BME_PLACE.replace("0x76", "0x77")]
+    entries = [await set_up(place) for place in places]
+    hashes = [entry.data["trimming_hash"] for entry in entries]
+    first, second = machine.chip("bme"), machine.chip("other")
+    first.calibration, second.calibration = second.calibration, first.calibration
+    for entry in entries:
+        await hass.config_entries.async_reload(entry.entry_id)
+    result = await submit(hass, await begin(hass, entries[0]), device=places[1])
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == places[::-1]
+    assert [entry.data["address"] for entry in entries] == [0x77, 0x76]
+    assert [entry.data["trimming_hash"] for entry in entries] == hashes
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+
+
+@pytest.mark.warns("another stick")
+async def test_three_that_changed_places(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """The one that is not back at its place after an exchange says so, and is moved."""
+    new = TWO | {"name": "new", "model": "TEMPer2_V4.1", "ports": "3"}
+    machine = build(GOLD, TWO, new)
+    places = [GOLD_PLACE, TWO_PLACE, NEW_PLACE]
+    entries = [await set_up(place) for place in places]
+    await change_places(hass, machine, *entries, gold="2", two="3", new="1.4")
+    await submit(hass, await begin(hass, entries[0]), device=TWO_PLACE)
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE, NEW_PLACE]
+    assert [entry.state for entry in entries] == [
+        ConfigEntryState.LOADED,
+        ConfigEntryState.SETUP_RETRY,
+        ConfigEntryState.SETUP_RETRY,
+    ]
+    await submit(hass, await begin(hass, entries[1]), device=NEW_PLACE)
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, NEW_PLACE, GOLD_PLACE]
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+
+
+@pytest.mark.warns("another stick")
+@pytest.mark.parametrize("meanwhile", ["before it is picked", "while it is read"])
+async def test_exchange_with_one_that_is_back(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: str,
+) -> None:
+    """A device that is read where it is keeps its place."""
+    gold, two = await set_up(GOLD_PLACE), await set_up(TWO_PLACE)
+    await change_places(hass, machine, gold, two, gold="2", two="1.4")
+    form = await begin(hass, gold)
+    read = TemperatureLoggerConfigFlow._async_read
+
+    async def put_back() -> None:
+        await change_places(hass, machine, two, gold="3", two="2")
+        assert two.state is ConfigEntryState.LOADED
+
+    async def read_and_put_back(
+        flow: TemperatureLoggerConfigFlow, candidate: Candidate
+    ) -> tuple[str, dict[str, Any]]:
+        result = await read(flow, candidate)
+        await put_back()
+        return result
+
+    if meanwhile == "before it is picked":
+        await put_back()
+    else:
+        name = "_async_read"
+        monkeypatch.setattr(TemperatureLoggerConfigFlow, name, read_and_put_back)
+    result = await submit(hass, form, device=TWO_PLACE)
+    assert result["reason"] == "already_configured"
+    assert (gold.unique_id, two.unique_id) == (GOLD_PLACE, TWO_PLACE)
 
 
 async def test_nowhere_to_move(

@@ -58,6 +58,7 @@ from .drivers import (
 )
 from .drivers.layouts import plausible
 from .kinds import async_import_drivers, async_make_driver, driver_name, place
+from .moves import async_gives_way, async_move
 from .options_flow import OptionsFlow
 from .units import UNITS, base
 
@@ -272,8 +273,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return ""  # It is gone; the list that follows is a new one.
         # It may be offered under "Discovered", too; that offer ends with this flow.
         await self.async_set_unique_id(candidate.attachment, raise_on_progress=False)
-        if self._entry is None or self._entry.unique_id != candidate.attachment:
-            self._abort_if_unique_id_configured()
+        own = self._entry and self._entry.unique_id
+        if picked != own and picked in self._owned():  # Meanwhile, in another window.
+            return self.async_abort(reason="already_configured")
         return await self._async_take(candidate)
 
     async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | str:
@@ -285,7 +287,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if not candidate.known:
             return await self.async_step_unknown_firmware()
         try:
-            async with self._async_paused():
+            async with self._async_paused(candidate):
                 model, data = await self._async_read(candidate)
         except DriverError as err:
             if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
@@ -299,11 +301,15 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._abort_if_unique_id_configured()  # Meanwhile, in another window.
         return self.async_create_entry(title=self._title(model), data=data)
 
-    def _async_paused(self) -> AbstractAsyncContextManager[None]:
-        """Keep the entry that is moved from reading what this flow reads."""
-        if self._entry is None or self._entry.state is not ConfigEntryState.LOADED:
+    def _async_paused(self, candidate: Candidate) -> AbstractAsyncContextManager[None]:
+        """Keep the entry of a place from reading what this flow reads there."""
+        entry: TemperatureLoggerConfigEntry | None
+        entry = self.hass.config_entries.async_entry_for_domain_unique_id(
+            DOMAIN, candidate.attachment
+        )
+        if entry is None or entry.state is not ConfigEntryState.LOADED:
             return nullcontext()
-        return self._entry.runtime_data.async_paused()
+        return entry.runtime_data.async_paused()
 
     async def _async_read(self, candidate: Candidate) -> tuple[str, dict[str, Any]]:
         """Read a device once; return its model, and the data of its entry."""
@@ -337,9 +343,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
         data[CONF_QUANTITIES] = in_order({*old, *new})
-        return self.async_update_reload_and_abort(
-            entry, unique_id=self.unique_id, data=data
-        )
+        moved = await async_move(self.hass, entry, data)
+        reason = "reconfigure_successful" if moved else "already_configured"
+        return self.async_abort(reason=reason)
 
     def _problems_of_a_move(self) -> list[Problem]:
         """Return why there is no place to pick, said of the device that was moved."""
@@ -356,13 +362,21 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         ]
 
     def _owned(self) -> set[str]:
-        """Return the places that are not looked at: another entry reads there."""
-        owned = {entry.unique_id or "" for entry in self._async_current_entries()}
-        if (entry := self._entry) is not None:
-            loaded = entry.state is ConfigEntryState.LOADED
-            if not loaded or not entry.runtime_data.last_update_success:
-                owned.discard(entry.unique_id or "")
-        return owned
+        """Return the places that are not looked at: the device of an entry is there."""
+        return {
+            entry.unique_id or ""
+            for entry in self._async_current_entries()
+            if not self._gives_way(entry)
+        }
+
+    def _gives_way(self, entry: TemperatureLoggerConfigEntry) -> bool:
+        """Return whether the place of an entry can be picked for what was moved."""
+        if self._entry is None:
+            return False
+        if entry.entry_id != self._entry.entry_id:
+            return async_gives_way(entry)
+        loaded = entry.state is ConfigEntryState.LOADED
+        return not loaded or not entry.runtime_data.last_update_success
 
     def _options(self) -> list[SelectOptionDict]:
         """Return what can be picked."""
