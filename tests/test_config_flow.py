@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from homeassistant.config_entries import (
+    SOURCE_IGNORE,
     SOURCE_RECONFIGURE,
     SOURCE_USER,
     ConfigEntryState,
@@ -662,6 +663,27 @@ async def test_exchange_with_one_that_is_back(
     result = await submit(hass, form, device=TWO_PLACE)
     assert result["reason"] == "already_configured"
     assert (gold.unique_id, two.unique_id) == (GOLD_PLACE, TWO_PLACE)
+
+
+async def test_move_to_a_place_that_is_ignored(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was not wanted as a new device can be where an old one is now."""
+    entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_IGNORE},
+        data={"unique_id": NEW_PLACE, "title": "Not this one"},
+    )
+    await change_places(hass, machine, entry, gold="3")
+    form = await begin(hass, entry)
+    assert list(choices(form)) == [NEW_PLACE]
+    result = await submit(hass, form, device=NEW_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.unique_id == NEW_PLACE
+    assert entry.state is ConfigEntryState.LOADED
+    assert not [e for e in hass.config_entries.async_entries(DOMAIN) if not e.data]
 
 
 async def test_nowhere_to_move(

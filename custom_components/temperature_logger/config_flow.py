@@ -365,7 +365,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Return the places that are not looked at: the device of an entry is there."""
         return {
             entry.unique_id or ""
-            for entry in self._async_current_entries()
+            for entry in self._async_current_entries(include_ignore=False)
             if not self._gives_way(entry)
         }
 

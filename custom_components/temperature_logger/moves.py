@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import SOURCE_IGNORE, ConfigEntryState
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.update_coordinator import UpdateFailed
@@ -42,12 +42,15 @@ async def async_move(
 ) -> bool:
     """Put an entry at the place in its new data; return False if that is taken.
 
-    An entry that gives way gets the
+    What was ignored there is not ignored any more. An entry that gives way gets the
     place that becomes free. Entities and history belong to the entries, and stay.
     """
     entries = hass.config_entries
     unique_id = attachment(data)
     other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
+    if other is not None and other.source == SOURCE_IGNORE:
+        await entries.async_remove(other.entry_id)
+        other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
     moved = [entry]
     if other is None or other is entry:
         entries.async_update_entry(entry, unique_id=unique_id, data=data)
