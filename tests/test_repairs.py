@@ -39,10 +39,12 @@ async def begin_repair(hass: HomeAssistant, issue_id: str) -> dict[str, Any]:
     return dict(form)
 
 
-async def submit_repair(hass: HomeAssistant, form: dict[str, Any]) -> dict[str, Any]:
-    """Agree to a repair."""
+async def submit_repair(
+    hass: HomeAssistant, form: dict[str, Any], **choice: str
+) -> dict[str, Any]:
+    """Agree to a repair, or choose from its menu."""
     manager = hass.data[REPAIRS_DOMAIN]["flow_manager"]
-    result: Any = await manager.async_configure(form["flow_id"], {})
+    result: Any = await manager.async_configure(form["flow_id"], choice)
     await hass.async_block_till_done()
     return dict(result)
 

@@ -13,7 +13,7 @@ from homeassistant.helpers import discovery_flow
 
 from .const import CONF_KIND, DOMAIN, KIND_USB
 from .discovery import Candidate, Sort, async_search, sort_of
-from .issues import Moves, async_update_moves
+from .issues import Moves, async_is_another, async_update_moves
 
 
 async def async_announce(hass: HomeAssistant) -> None:
@@ -38,7 +38,8 @@ async def async_announce(hass: HomeAssistant) -> None:
         candidates,
     )
     async_update_moves(hass, moves)
-    new = [candidate for candidate in candidates if candidate not in moves.values()]
+    own = [c for entry_id, c in moves.items() if not async_is_another(hass, entry_id)]
+    new = [candidate for candidate in candidates if candidate not in own]
     places = {candidate.attachment for candidate in new}
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(

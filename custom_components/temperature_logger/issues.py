@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .coordinator import TemperatureLoggerConfigEntry
     from .discovery import Candidate
 
+type IssueData = dict[str, str | int | float | None]
 type Moves = Mapping[str, Candidate]
 """What looks like a device that was moved, by the id of its entry."""
 
@@ -102,19 +103,24 @@ def async_update_issue(
 def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
     """Offer to each entry to follow its device; take back what was offered before."""
     for entry in hass.config_entries.async_entries(DOMAIN):
-        issue_id = f"{STICK_MOVED}_{entry.entry_id}"
+        issue_id = _moved_id(entry.entry_id)
         if (candidate := moves.get(entry.entry_id)) is None:
             ir.async_delete_issue(hass, DOMAIN, issue_id)
             continue
+        data: IssueData = {
+            CONF_ENTRY: entry.entry_id,
+            CONF_CONTROLLER: candidate.data[CONF_CONTROLLER],
+            CONF_PORTS: candidate.data[CONF_PORTS],
+        }
+        issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+        # Of an ignored issue from before a restart, the data is not kept.
+        if issue is not None and issue.data not in (None, data):
+            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It was another stick.
         ir.async_create_issue(
             hass,
             DOMAIN,
             issue_id,
-            data={
-                CONF_ENTRY: entry.entry_id,
-                CONF_CONTROLLER: candidate.data[CONF_CONTROLLER],
-                CONF_PORTS: candidate.data[CONF_PORTS],
-            },
+            data=data,
             is_fixable=True,
             severity=ir.IssueSeverity.WARNING,
             translation_key=STICK_MOVED,
@@ -124,6 +130,18 @@ def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
                 "found": candidate.label,
             },
         )
+
+
+@callback
+def async_is_another(hass: HomeAssistant, entry_id: str) -> bool:
+    """Return whether what looks like a moved device is another one, as was said."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, _moved_id(entry_id))
+    return issue is not None and issue.dismissed_version is not None
+
+
+def _moved_id(entry_id: str) -> str:
+    """Return the id of the issue that offers to follow a device."""
+    return f"{STICK_MOVED}_{entry_id}"
 
 
 @callback
@@ -142,4 +160,4 @@ def async_watch_disabled(hass: HomeAssistant) -> None:
 def async_forget(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> None:
     """Take the issues of a device that was deleted or disabled away with it."""
     async_update_issue(hass, entry, None)
-    ir.async_delete_issue(hass, DOMAIN, f"{STICK_MOVED}_{entry.entry_id}")
+    ir.async_delete_issue(hass, DOMAIN, _moved_id(entry.entry_id))
