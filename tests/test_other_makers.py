@@ -26,38 +26,18 @@ from .conftest import (
     ADAPTER,
     ADAPTER_PLACE,
     CONTROLLER,
+    GO_TEMP,
+    HID_2,
+    LASCAR,
     MONITOR,
     MONITOR_PLACE,
     OTHER_ROM,
     ROM,
+    X232,
     SetUp,
     pass_time,
 )
 from .drivers.conftest import Build, until
-
-GO_TEMP = {"name": "go", "model": "Go!Temp", "ports": "5", "temperature": -4.5}
-LASCAR = {
-    "name": "lascar",
-    "model": "EL-USB-RT",
-    "ports": "6",
-    "temperature": -12.5,
-    "humidity": 49.5,
-}
-X232 = {
-    "name": "x232",
-    "model": "TEMPerX232_V2.0",
-    "ports": "7",
-    "temperature": 23.81,
-    "humidity": 42.0,
-    "external_temperature": -2.5,
-}
-HID_2 = {
-    "name": "hid",
-    "model": "HidTEMPer2",
-    "ports": "8",
-    "temperature": 21.5,
-    "external_temperature": -3.25,
-}
 
 
 @pytest.fixture(autouse=True)
