@@ -93,6 +93,7 @@ X232: dict[str, Any] = {
     "humidity": 42.0,
     "external_temperature": -2.5,
 }
+X232_PLACE = f"usb-{CONTROLLER}-7"
 HID_2: dict[str, Any] = {
     "name": "hid",
     "model": "HidTEMPer2",

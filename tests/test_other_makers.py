@@ -34,6 +34,7 @@ from .conftest import (
     OTHER_ROM,
     ROM,
     X232,
+    X232_PLACE,
     SetUp,
     pass_time,
 )
@@ -290,7 +291,7 @@ async def test_other_thing_on_a_serial_port(hass: HomeAssistant, build: Build) -
     form: Any = await hass.config_entries.flow.async_init(
         DOMAIN, context={"source": SOURCE_USER}
     )
-    place = f"usb-{CONTROLLER}-7"
+    place = X232_PLACE
     configure = hass.config_entries.flow.async_configure
     again: Any = await configure(form["flow_id"], {"device": place})
     assert (

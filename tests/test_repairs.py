@@ -24,6 +24,8 @@ from .conftest import (
     GOLD,
     GOLD_PLACE,
     PINS,
+    X232,
+    X232_PLACE,
     SetUp,
     pass_time,
 )
@@ -90,6 +92,25 @@ async def test_permission(
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
         await read(entry)
+    assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_no_port(
+    hass: HomeAssistant, build: Build, set_up: SetUp, clock: list[float]
+) -> None:
+    """A serial stick whose port the kernel does not make is told so, until it does."""
+    machine = build(X232)
+    entry = await set_up(X232_PLACE)
+    machine.replug("x232", bound=False)
+    await read(entry)  # What was open is gone.
+    await read(entry)
+    clock[0] += SOON.total_seconds()
+    await read(entry)
+    assert entry.runtime_data.last_exception.translation_key == "no_port"
+    assert issue(hass, entry) == "no_port"
+    machine.bind("x232", 0)
+    await read(entry)
     assert issue(hass, entry) is None
 
 

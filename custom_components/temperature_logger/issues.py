@@ -57,6 +57,7 @@ REPAIRS: Final = {
     Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=SOON),
     Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=SOON),
     Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=SOON),
+    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=SOON),
     Fault.STICK_CHANGED: Repair(key=Fault.STICK_CHANGED, after=AT_ONCE, fixable=True),
     Fault.STICK_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
     Fault.UNKNOWN_FIRMWARE: Repair(
