@@ -1,5 +1,6 @@
 """What an owner can mend becomes a repair, and is gone once it is mended."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+from usb.backend import libusb1
 
 from custom_components.temperature_logger import issues
 from custom_components.temperature_logger.const import DOMAIN
@@ -21,15 +23,44 @@ from emulation.machine import Machine
 from .conftest import (
     BME_PLACE,
     CHIP,
+    CONTROLLER,
     GOLD,
     GOLD_PLACE,
     PINS,
     X232,
-    X232_PLACE,
     SetUp,
-    pass_time,
 )
 from .drivers.conftest import AsNobody, Build
+
+type Act = Callable[[Machine], object]
+
+TINY: dict[str, Any] = {
+    "bus": 3,
+    "usb": "tiny",
+    "adapter": "i2c-tiny-usb at bus {bus:03} device {device:03}",
+    "chips": [CHIP | {"name": "far"}],
+}
+# place, what is wrong with it, and how it goes and comes
+MISSING: list[tuple[str, Fault, Act, Act]] = [
+    (
+        GOLD_PLACE,
+        Fault.STICK_NOT_FOUND,
+        lambda machine: machine.unplug("gold"),
+        lambda machine: machine.plug("gold"),
+    ),
+    (
+        f"i2c-{CONTROLLER}-9-0x76",
+        Fault.BUS_NOT_FOUND,
+        lambda machine: machine.unplug("tiny"),
+        lambda machine: machine.plug("tiny"),
+    ),
+    (
+        BME_PLACE,
+        Fault.CHIP_NOT_FOUND,
+        lambda machine: machine.chip("bme").fail("nack"),
+        lambda machine: machine.chip("bme").clear(),
+    ),
+]
 
 
 async def begin_repair(hass: HomeAssistant, issue_id: str) -> dict[str, Any]:
@@ -96,39 +127,75 @@ async def test_permission(
 
 
 @pytest.mark.warns("Error fetching")
-async def test_no_port(
-    hass: HomeAssistant, build: Build, set_up: SetUp, clock: list[float]
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [(GOLD, "no_libusb"), (GOLD, "no_node"), (X232, "no_port")],
+    ids=["libusb", "node", "port"],
+)
+async def test_access(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
+    device: dict[str, Any],
+    key: str,
 ) -> None:
-    """A serial stick whose port the kernel does not make is told so, until it does."""
-    machine = build(X232)
-    entry = await set_up(X232_PLACE)
-    machine.replug("x232", bound=False)
+    """What bars the way to a stick is told after a minute, and mended it is gone."""
+    machine, name = build(device), device["name"]
+    entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
+    nodes, hidden = machine.dev / "bus/usb/001", machine.dev / "bus/usb/hidden"
+    machine.replug(name, hidraw_nodes=False, bound=key != "no_port")
     await read(entry)  # What was open is gone.
+    with monkeypatch.context() as system:
+        if key == "no_node":
+            nodes.rename(hidden)
+        elif key == "no_libusb":
+            system.setattr(libusb1, "get_backend", lambda **_: None)
+        await read(entry)
+        assert entry.runtime_data.last_exception.translation_key == key
+        assert issue(hass, entry) is None
+        clock[0] += SOON.total_seconds()
+        await read(entry)
+        assert issue(hass, entry) == key
+    if key == "no_node":
+        hidden.rename(nodes)
+    elif key == "no_port":
+        machine.replug(name, hidraw_nodes=True, bound=True)
     await read(entry)
-    clock[0] += SOON.total_seconds()
-    await read(entry)
-    assert entry.runtime_data.last_exception.translation_key == "no_port"
-    assert issue(hass, entry) == "no_port"
-    machine.bind("x232", 0)
-    await read(entry)
+    assert entry.runtime_data.last_update_success
     assert issue(hass, entry) is None
 
 
 @pytest.mark.warns("Error fetching")
+@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING)
 async def test_missing_for_a_day(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: list[float]
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    clock: list[float],
+    place: str,
+    fault: Fault,
+    away: Act,
+    back: Act,
 ) -> None:
-    """A device that was pulled out is a repair after a day, until it is back."""
-    entry = await set_up(GOLD_PLACE)
-    machine.unplug("gold")
-    await pass_time(hass, 1)
+    """What was pulled out is a repair after a day, until it is back."""
+    machine = build(
+        GOLD,
+        {"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"},
+        i2c=[PINS, TINY],
+    )
+    entry = await set_up(place)
+    away(machine)
+    await read(entry)
+    assert entry.runtime_data.last_exception.translation_key == fault
     clock[0] += A_DAY.total_seconds() - 1
     await read(entry)
     assert issue(hass, entry) is None
     clock[0] += 1
     await read(entry)
     assert issue(hass, entry) == "device_missing"
-    machine.plug("gold")
+    back(machine)
     await read(entry)
     assert issue(hass, entry) is None
 
@@ -178,6 +245,7 @@ async def test_every_fault_of_the_table(
 @pytest.mark.parametrize(
     ("change", "key"),
     [
+        ("held", "address_held"),
         ("off", "bus_disabled"),
         ("node", "bus_no_node"),
         ("chip", "chip_unsupported"),
@@ -198,7 +266,9 @@ async def test_bus_and_chip(
         monkeypatch.setitem(REPAIRS, fault, repair._replace(after=timedelta()))
     chip, adapter = machine.chip("bme"), machine._adapters[1]
     calibration = chip.calibration
-    if change == "off":
+    if change == "held":
+        machine.buses.numbered[1].held.add(0x76)
+    elif change == "off":
         machine.unplug_bus(1)
     elif change == "node":
         machine.unplug_bus(1)
@@ -208,11 +278,13 @@ async def test_bus_and_chip(
     else:
         other = CHIP | {"calibration": 1}
         chip.calibration = type(chip)(other).calibration
-    chip.fail("eio", count=1)  # The chip is looked at anew after an error.
+    if change != "held":
+        chip.fail("eio", count=1)  # The chip is looked at anew after an error.
     await read(entry)
     await read(entry)
     assert issue(hass, entry) == key
     chip.chip_id, chip.calibration = 0x60, calibration
+    machine.buses.numbered[1].held.clear()
     if change in {"off", "node"}:
         if change == "node":
             machine._tree.remove_adapter(1)

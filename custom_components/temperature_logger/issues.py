@@ -48,6 +48,7 @@ class Repair(NamedTuple):
 
 
 REPAIRS: Final = {
+    Fault.ADDRESS_HELD: Repair(key=Fault.ADDRESS_HELD, after=SOON),
     Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=SOON),
     Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=SOON),
     Fault.BUS_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
