@@ -108,14 +108,13 @@ async def test_monitor_is_pulled_out(
 ) -> None:
     """It is unavailable at once, and back with what it measures then."""
     machine = build(MONITOR)
-    entry = await set_up(MONITOR_PLACE)
+    await set_up(MONITOR_PLACE)
     machine.unplug("monitor")
     co2 = "sensor.co2_monitor_carbon_dioxide"
     await until(lambda: hass.states.is_state(co2, "unavailable"))
     machine.stick("monitor").values["co2"] = 650
     machine.plug("monitor")
-    await entry.runtime_data.async_refresh()
-    assert hass.states.is_state(co2, "650.0")
+    await until(lambda: hass.states.is_state(co2, "650.0"))
 
 
 async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
