@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 import os
+from threading import Event
 from typing import Any
 
 from homeassistant.config_entries import (
@@ -20,7 +21,8 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import async_search
-from custom_components.temperature_logger.kinds import DATA_WORKERS
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
 from emulation.machine import Machine
 
 from .conftest import (
@@ -259,6 +261,21 @@ async def test_port_that_hangs_does_not_hold_the_form(
     product.write_text("TEMPerGold")
 
 
+async def test_stick_that_hangs_still_and_has_no_node(
+    hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs from before is not asked, and costs the others nothing."""
+    build(GOLD | {"hidraw_nodes": False}, TWO)
+    monkeypatch.setattr(workers, "GRACE", 0)
+    kernel = Event()
+    hanging = asyncio.create_task(async_lane(hass, GOLD_PLACE).run(kernel.wait))
+    form = await begin(hass)
+    assert list(choices(form)) == [TWO_PLACE]
+    kernel.set()
+    await hanging
+    assert list(choices(await begin(hass))) == [GOLD_PLACE, TWO_PLACE]
+
+
 async def test_bus_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,7 +300,7 @@ async def test_bus_that_hangs_is_not_asked_again_meanwhile(
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
     one_hangs_one_lists = 2
-    assert len(hass.data[DATA_WORKERS].healthy._threads) <= one_hangs_one_lists
+    assert hass.data[DATA_WORKERS].healthy.threads <= one_hangs_one_lists
 
 
 async def test_mainboard_bus_is_searched_when_picked(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
 
+DATA_LANES: HassKey[dict[str, Lane]] = HassKey(f"{DOMAIN}_lanes")
 DATA_WORKERS: HassKey[Workers] = HassKey(f"{DOMAIN}_workers")
 
 
@@ -192,16 +193,29 @@ def async_make_driver(
     hass: HomeAssistant, data: EntryData, on_gone: OnGone = lambda: None
 ) -> Driver:
     """Return a driver; on_gone is called when its device is pulled out."""
-    return _MAKERS[driver_name(data)](async_lane(hass), data, on_gone)
+    lane = async_lane(hass, attachment(data))
+    return _MAKERS[driver_name(data)](lane, data, on_gone)
 
 
-def async_lane(hass: HomeAssistant) -> Lane:
-    """Return a new way to the workers, which end with Home Assistant."""
+def async_lane(hass: HomeAssistant, name: str) -> Lane:
+    """Return the way of a device, a bus or a task to the workers, always the same.
+
+    What hangs is left to end, and costs one worker however often it is tried anew.
+    """
+    lanes = hass.data.setdefault(DATA_LANES, {})
+    if (lane := lanes.get(name)) is None:
+        lane = lanes[name] = Lane(_async_workers(hass))
+    return lane
+
+
+def _async_workers(hass: HomeAssistant) -> Workers:
+    """Return the workers, which end with Home Assistant."""
     if (workers := hass.data.get(DATA_WORKERS)) is None:
         hass.data[DATA_WORKERS] = workers = Workers()
 
         async def close(_: Event) -> None:
-            await hass.async_add_executor_job(workers.close)
+            workers.close()
+            await hass.async_add_executor_job(workers.join)
 
         hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
-    return Lane(workers)
+    return workers

@@ -89,6 +89,7 @@ def workers_fixture() -> Generator[Workers]:
     workers = Workers()
     yield workers
     workers.close()
+    workers.join()
 
 
 @pytest.fixture(name="lane")

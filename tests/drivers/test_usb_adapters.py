@@ -13,6 +13,7 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     Lane,
     sysfs,
+    workers,
 )
 from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.bosch import probe
@@ -181,7 +182,9 @@ async def test_time_out_is_no_answer(
         await driver(lane).read()
 
 
-async def test_given_up(build: Build, lane: Lane) -> None:
+async def test_given_up(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A transfer that hangs keeps the node open until it ends, and no longer."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
@@ -192,6 +195,7 @@ async def test_given_up(build: Build, lane: Lane) -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+    monkeypatch.setattr(workers, "GRACE", 0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await chip.read()
     await until(lambda: not machine.buses._nodes)

@@ -29,6 +29,7 @@ from custom_components.temperature_logger.drivers import (
     stream,
     temper,
     temperx232,
+    transport,
     workers,
     zytemp,
 )
@@ -190,6 +191,8 @@ STEP: Final = {
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
+RELEASED: Final = 1.2
+"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
 # What a fault that the driver overcomes within the poll looks like: the right value.
 OVERCOME: Final = None
 
@@ -316,12 +319,7 @@ class Home:
 
     def busy(self) -> int:
         """Return how many workers have a job."""
-        pools = self.workers.failing, self.workers.healthy
-        return sum(
-            len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
-            for pool in pools
-            if not pool._shutdown
-        )
+        return self.workers.failing.busy + self.workers.healthy.busy
 
     async def _hear(self) -> None:
         """Let who reports by itself tell what it feels now."""
@@ -430,6 +428,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
     monkeypatch.setattr(temperx232, "LIMIT", 0.5)
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "CALM", 0)
 
@@ -463,5 +462,4 @@ async def home_fixture(
         await hass.config_entries.async_unload(entry.entry_id)
     await soon(lambda: home.busy() == 0)
     await soon(lambda: open_files() <= before)
-    assert len(home.workers.failing._threads) <= workers.SIZE // 4
-    assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4
+    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE

@@ -131,6 +131,8 @@ class Port:
         """Send a word; blocks."""
         try:
             os.write(self._serial.fileno(), word)
+        except BlockingIOError as err:  # It takes nothing, so its buffer is full.
+            raise BadFrameError(Fault.NO_ANSWER) from err
         except OSError as err:  # It was pulled out, which is about to be told.
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND) from err
 
