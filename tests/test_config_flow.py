@@ -37,7 +37,7 @@ from .conftest import (
     SetUp,
     pass_time,
 )
-from .drivers.conftest import Build
+from .drivers.conftest import Build, until
 
 MAINBOARD = {
     "bus": 4,
@@ -261,11 +261,15 @@ async def test_port_that_hangs_does_not_hold_the_form(
     product.write_text("TEMPerGold")
 
 
-async def test_stick_that_hangs_still_and_has_no_node(
-    hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", [{}, {"hidraw_nodes": False}, {"bound": False}])
+async def test_stick_that_hangs_still(
+    hass: HomeAssistant,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    way: dict[str, bool],
 ) -> None:
-    """What hangs from before is not asked, and costs the others nothing."""
-    build(GOLD | {"hidraw_nodes": False}, TWO)
+    """What hangs from before is not asked then, and costs the others nothing."""
+    build(GOLD | way, TWO)
     monkeypatch.setattr(workers, "GRACE", 0)
     kernel = Event()
     hanging = asyncio.create_task(async_lane(hass, GOLD_PLACE).run(kernel.wait))
@@ -273,7 +277,7 @@ async def test_stick_that_hangs_still_and_has_no_node(
     assert list(choices(form)) == [TWO_PLACE]
     kernel.set()
     await hanging
-    assert list(choices(await begin(hass))) == [GOLD_PLACE, TWO_PLACE]
+    assert set(choices(await begin(hass))) == {GOLD_PLACE, TWO_PLACE}
 
 
 async def test_bus_that_hangs_does_not_hold_the_form(
@@ -446,6 +450,25 @@ async def test_two_forms_at_once(hass: HomeAssistant, machine: Machine) -> None:
     first, second = await asyncio.gather(begin(hass), begin(hass))
     assert choices(first) == choices(second)
     assert len(choices(first)) == 3
+
+
+@pytest.mark.warns("does not answer")
+async def test_form_and_poll_at_once(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A form waits for the poll of the entry that it is about, which is nobody else."""
+    entry = await set_up(GOLD_PLACE)
+    gold = machine.stick("gold")
+    gold.fail("timeout")
+    await entry.runtime_data.async_refresh()
+    form = await begin(hass, entry)
+    gold.fail("delay", 0.2, count=1)
+    poll = asyncio.create_task(entry.runtime_data._handle_refresh_interval())
+    await until(lambda: gold.fault is None)
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    await poll
+    assert entry.state is ConfigEntryState.LOADED
 
 
 async def test_move_to_another_model_is_refused(

@@ -1,6 +1,6 @@
 """Pick a device from what is there; say where it is now."""
 
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, override
 
@@ -284,13 +284,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._candidate = candidate
         if not candidate.known:
             return await self.async_step_unknown_firmware()
-        await async_import_drivers(self.hass, {driver_name(candidate.data)})
-        driver = async_make_driver(self.hass, candidate.data)
         try:
-            await within_deadline(driver.read())
-            data = candidate.data | driver.facts
-            data[CONF_QUANTITIES] = list(driver.quantities)
-            model = driver.identity.model
+            async with self._async_paused():
+                model, data = await self._async_read(candidate)
         except DriverError as err:
             if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
                 firmware = err.details["firmware"]
@@ -298,13 +294,29 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                     candidate._replace(firmware=firmware, known=False)
                 )
             return await self._async_text(Problem.of(err, place(candidate.data)))
-        finally:
-            with suppress(DriverError):
-                await within_deadline(driver.close())
         if self._entry is not None:
             return await self._async_move(self._entry, data)
         self._abort_if_unique_id_configured()  # Meanwhile, in another window.
         return self.async_create_entry(title=self._title(model), data=data)
+
+    def _async_paused(self) -> AbstractAsyncContextManager[None]:
+        """Keep the entry that is moved from reading what this flow reads."""
+        if self._entry is None or self._entry.state is not ConfigEntryState.LOADED:
+            return nullcontext()
+        return self._entry.runtime_data.async_paused()
+
+    async def _async_read(self, candidate: Candidate) -> tuple[str, dict[str, Any]]:
+        """Read a device once; return its model, and the data of its entry."""
+        await async_import_drivers(self.hass, {driver_name(candidate.data)})
+        driver = async_make_driver(self.hass, candidate.data)
+        try:
+            await within_deadline(driver.read())
+            data = candidate.data | driver.facts
+            data[CONF_QUANTITIES] = list(driver.quantities)
+            return driver.identity.model, data
+        finally:
+            with suppress(DriverError):
+                await within_deadline(driver.close())
 
     async def _async_missing_chip(self, key: str) -> str:
         """Return the text for a bus that was picked and has no sensor."""

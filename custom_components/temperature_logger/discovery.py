@@ -265,6 +265,8 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
     plug = (str(device.path), device.address)
     if plug not in asked:
         lane = async_lane(hass, device.attachment)
+        if lane.busy:
+            return DeviceAccessError(Fault.HANGING)
         stick = Temper(lane, device.controller, device.ports)
         try:
             asked[plug] = await within_deadline(stick.identify())
@@ -328,9 +330,10 @@ async def _async_probe_addresses(
             if err.fault is Fault.CHIP_NOT_FOUND:
                 found.empty.append(place(data))
                 continue
-            found.problems.append(Problem.of(err, place(data)))
             if err.fault in BUS_FAULTS:
+                found.problems.append(Problem.of(err, adapter.label))
                 return
+            found.problems.append(Problem.of(err, place(data)))
         else:
             data[CONF_DRIVER] = chip.driver
             found.candidates.append(Candidate(data=data, model=chip.model))
