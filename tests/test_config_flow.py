@@ -19,6 +19,7 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+import voluptuous as vol
 
 from custom_components.temperature_logger.config_flow import (
     TemperatureLoggerConfigFlow,
@@ -84,6 +85,15 @@ def choices(form: dict[str, Any]) -> dict[str, str]:
     return {o["value"]: o["label"] for o in selector.config["options"]}
 
 
+def suggested(form: dict[str, Any]) -> str | None:
+    """Return what is picked when the form opens; a required field would pick one."""
+    (field,) = form["data_schema"].schema
+    assert isinstance(field, vol.Optional)
+    assert field.description is not None
+    place: str | None = field.description["suggested_value"]
+    return place
+
+
 def hints(form: dict[str, Any]) -> str:
     """Return what the form says is missing."""
     return str(form["description_placeholders"]["hints"])
@@ -118,6 +128,19 @@ async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
         "model": "TEMPerGold",
         "quantities": ["temperature"],
     }
+
+
+async def test_nothing_is_picked_unread(hass: HomeAssistant, machine: Machine) -> None:
+    """A form submitted as it came looks again; after a failure, the pick stays."""
+    machine.unplug("gold")
+    form = await begin(hass)
+    assert suggested(form) is None
+    machine.plug("gold")
+    form = await submit(hass, form)
+    assert GOLD_PLACE in choices(form)
+    machine.stick("gold").fail("zero", on="values")
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert suggested(form) == GOLD_PLACE
 
 
 async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
@@ -487,6 +510,7 @@ async def test_move_to_another_model_is_refused(
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
     assert list(choices(form)) == [TWO_PLACE]
+    assert suggested(form) is None
     form = await submit(hass, form, device=TWO_PLACE)
     assert "does not measure the same" in problem(form)
     assert entry.unique_id == GOLD_PLACE
@@ -534,6 +558,7 @@ async def test_exchange_the_places_of_two_sticks(
     assert {entry.state for entry in entries} == {ConfigEntryState.SETUP_RETRY}
     form = await begin(hass, gold)
     assert set(choices(form)) == {GOLD_PLACE, TWO_PLACE}
+    assert suggested(form) == TWO_PLACE
     form = await submit(hass, form, device=GOLD_PLACE)
     assert "delete that one first" in problem(form)
     result = await submit(hass, form, device=TWO_PLACE)
@@ -751,6 +776,7 @@ async def test_accept_another_chip(
     await pass_time(hass, 305)
     assert not entry.runtime_data.last_update_success
     form = await begin(hass, entry)
+    assert suggested(form) == BME_PLACE
     result = await submit(hass, form, device=BME_PLACE)
     assert result["reason"] == "reconfigure_successful"
     assert entry.data["trimming_hash"] != old
@@ -856,6 +882,10 @@ async def test_unknown_firmware(hass: HomeAssistant, build: Build) -> None:
         "two_100th_optional": "19.87 °C: internal and external sensor in 1/100 °C, "
         "silent without the external one",
     }
+    form = await submit(hass, form)
+    assert form["step_id"] == "shape"
+    assert form["errors"] == {"shape": "nothing_picked"}
+    assert suggested(form) is None
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["title"] == "TEMPerNew_V9.9"
@@ -876,10 +906,12 @@ async def test_unknown_firmware_of_a_pedal(hass: HomeAssistant, build: Build) ->
     """What its owner does not call a thermometer is sent nothing more."""
     machine = build(UNKNOWN)
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
-    result = await submit(hass, form, thermometer=False)
-    assert result["type"] is FlowResultType.ABORT
-    assert result["reason"] == "no_thermometer"
+    form = await submit(hass, form, thermometer=False)
+    assert form["step_id"] == "unknown_firmware"
+    assert form["errors"] == {"thermometer": "no_thermometer"}
     assert machine.stick("gold").commands == {"firmware": 1}
+    form = await submit(hass, form, thermometer=True)
+    assert form["step_id"] == "shape"
 
 
 async def test_unknown_answer(hass: HomeAssistant, build: Build) -> None:
@@ -905,6 +937,7 @@ async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) ->
     machine.stick("gold").fail("zero", on="values")
     form = await submit(hass, form, shape="one_100th")
     assert "no reading" in problem(form)
+    assert suggested(form) == "one_100th"
     machine.stick("gold").clear()
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
