@@ -259,6 +259,25 @@ async def test_repair_that_comes_too_late(
     assert (await submit_repair(hass, form))["reason"] == "gone"
 
 
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_repair_of_a_place_that_is_ignored(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was ignored while the repair was open does not keep it from its end."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_IGNORE},
+        data={"unique_id": NEW_PLACE, "title": "Not this one"},
+    )
+    await submit_repair(hass, form)
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    assert hass.config_entries.async_entries(DOMAIN) == [entry]
+
+
 async def test_unknown_firmware_is_offered(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:

@@ -453,7 +453,10 @@ async def test_stick_with_another_firmware(
     assert issue(hass, entry) == "stick_changed"
     flows = hass.config_entries.flow
     flow_id = result["next_flow"][1]
-    form: Any = await flows.async_configure(flow_id, {"device": GOLD_PLACE})
+    form: Any = await flows.async_configure(flow_id, {})
+    (field,) = form["data_schema"].schema
+    assert field.description == {"suggested_value": GOLD_PLACE}
+    form = await flows.async_configure(flow_id, {"device": GOLD_PLACE})
     assert form["step_id"] == "unknown_firmware"
     form = await flows.async_configure(flow_id, {"thermometer": True})
     assert form["step_id"] == "shape"

@@ -45,6 +45,7 @@ from .discovery import (
     Problem,
     async_search,
     async_survey,
+    sort_of,
 )
 from .drivers import (
     QUANTITIES,
@@ -58,8 +59,11 @@ from .drivers import (
 )
 from .drivers.layouts import plausible
 from .kinds import async_import_drivers, async_make_driver, driver_name, place
+from .moves import async_gives_way, async_move
 from .options_flow import OptionsFlow
 from .units import UNITS, base
+
+type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -119,7 +123,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Show what is there; take what was picked."""
         picked = problem = ""
         if user_input is not None:
-            picked = user_input[CONF_DEVICE]
+            picked = user_input.get(CONF_DEVICE, "")
             self._chosen |= {picked} & {a.key for a in self._found.adapters}
             if picked not in self._chosen:
                 result = await self._async_picked(picked)
@@ -139,7 +143,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
-            data_schema=_pick_schema(options),
+            data_schema=_pick_schema(options, self._suggested(picked)),
             errors={"base": "not_readable"} if problem else {},
             description_placeholders={
                 "device": self._entry.title if self._entry else "",
@@ -178,12 +182,11 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Have the owner say that it is a thermometer; only then ask it for values."""
+        errors: dict[str, str] = {}
         problem = ""
-        if user_input is not None:
-            if not user_input[CONF_THERMOMETER]:
-                return self.async_abort(
-                    reason="no_thermometer", description_placeholders=self._quoted
-                )
+        if user_input is not None and not user_input[CONF_THERMOMETER]:
+            errors[CONF_THERMOMETER] = "no_thermometer"
+        elif user_input is not None:
             try:
                 self._reports = await async_survey(self.hass, self._taken.data)
                 return await self.async_step_shape()
@@ -192,14 +195,18 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                     Problem.of(err, place(self._taken.data))
                 )
         field = vol.Required(CONF_THERMOMETER, default=False)
-        return self._async_form("unknown_firmware", {field: BooleanSelector()}, problem)
+        fields: Fields = {field: BooleanSelector()}
+        return self._async_form("unknown_firmware", fields, problem, errors)
 
     async def async_step_shape(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Have the owner pick what the answer means."""
+        errors: dict[str, str] = {}
         problem = ""
-        if user_input is not None:
+        if user_input is not None and CONF_SHAPE not in user_input:
+            errors[CONF_SHAPE] = "nothing_picked"
+        elif user_input is not None:
             known = {
                 CONF_FIRMWARE: self._taken.firmware,
                 CONF_SHAPE: user_input[CONF_SHAPE],
@@ -220,8 +227,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
             for shape, reading in readings.items()
         ]
-        field = vol.Required(CONF_SHAPE)
-        return self._async_form("shape", {field: _list_selector(options)}, problem)
+        fields = _list_field(CONF_SHAPE, options, (user_input or {}).get(CONF_SHAPE))
+        return self._async_form("shape", fields, problem, errors)
 
     @property
     def _taken(self) -> Candidate:
@@ -242,13 +249,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         }
 
     def _async_form(
-        self, step_id: str, fields: dict[vol.Marker, Any], problem: str
+        self,
+        step_id: str,
+        fields: Fields,
+        problem: str,
+        errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
         """Show a form about one device."""
         return self.async_show_form(
             step_id=step_id,
             data_schema=vol.Schema(fields),
-            errors={"base": "not_readable"} if problem else {},
+            errors={"base": "not_readable"} if problem else errors,
             description_placeholders=self._quoted | {"problem": problem},
         )
 
@@ -272,8 +283,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return ""  # It is gone; the list that follows is a new one.
         # It may be offered under "Discovered", too; that offer ends with this flow.
         await self.async_set_unique_id(candidate.attachment, raise_on_progress=False)
-        if self._entry is None or self._entry.unique_id != candidate.attachment:
-            self._abort_if_unique_id_configured()
+        own = self._entry and self._entry.unique_id
+        if picked != own and picked in self._owned():  # Meanwhile, in another window.
+            return self.async_abort(reason="already_configured")
         return await self._async_take(candidate)
 
     async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | str:
@@ -285,7 +297,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if not candidate.known:
             return await self.async_step_unknown_firmware()
         try:
-            async with self._async_paused():
+            async with self._async_paused(candidate):
                 model, data = await self._async_read(candidate)
         except DriverError as err:
             if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
@@ -299,11 +311,15 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._abort_if_unique_id_configured()  # Meanwhile, in another window.
         return self.async_create_entry(title=self._title(model), data=data)
 
-    def _async_paused(self) -> AbstractAsyncContextManager[None]:
-        """Keep the entry that is moved from reading what this flow reads."""
-        if self._entry is None or self._entry.state is not ConfigEntryState.LOADED:
+    def _async_paused(self, candidate: Candidate) -> AbstractAsyncContextManager[None]:
+        """Keep the entry of a place from reading what this flow reads there."""
+        entry: TemperatureLoggerConfigEntry | None
+        entry = self.hass.config_entries.async_entry_for_domain_unique_id(
+            DOMAIN, candidate.attachment
+        )
+        if entry is None or entry.state is not ConfigEntryState.LOADED:
             return nullcontext()
-        return self._entry.runtime_data.async_paused()
+        return entry.runtime_data.async_paused()
 
     async def _async_read(self, candidate: Candidate) -> tuple[str, dict[str, Any]]:
         """Read a device once; return its model, and the data of its entry."""
@@ -337,9 +353,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
         data[CONF_QUANTITIES] = in_order({*old, *new})
-        return self.async_update_reload_and_abort(
-            entry, unique_id=self.unique_id, data=data
-        )
+        moved = await async_move(self.hass, entry, data)
+        reason = "reconfigure_successful" if moved else "already_configured"
+        return self.async_abort(reason=reason)
 
     def _problems_of_a_move(self) -> list[Problem]:
         """Return why there is no place to pick, said of the device that was moved."""
@@ -356,13 +372,21 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         ]
 
     def _owned(self) -> set[str]:
-        """Return the places that are not looked at: another entry reads there."""
-        owned = {entry.unique_id or "" for entry in self._async_current_entries()}
-        if (entry := self._entry) is not None:
-            loaded = entry.state is ConfigEntryState.LOADED
-            if not loaded or not entry.runtime_data.last_update_success:
-                owned.discard(entry.unique_id or "")
-        return owned
+        """Return the places that are not looked at: the device of an entry is there."""
+        return {
+            entry.unique_id or ""
+            for entry in self._async_current_entries(include_ignore=False)
+            if not self._gives_way(entry)
+        }
+
+    def _gives_way(self, entry: TemperatureLoggerConfigEntry) -> bool:
+        """Return whether the place of an entry can be picked for what was moved."""
+        if self._entry is None:
+            return False
+        if entry.entry_id != self._entry.entry_id:
+            return async_gives_way(entry)
+        loaded = entry.state is ConfigEntryState.LOADED
+        return not loaded or not entry.runtime_data.last_update_success
 
     def _options(self) -> list[SelectOptionDict]:
         """Return what can be picked."""
@@ -377,6 +401,19 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             for adapter in self._found.adapters
         ]
         return devices + buses
+
+    def _suggested(self, picked: str) -> str | None:
+        """Return what was picked, or the place where a moved device most likely is."""
+        listed = [candidate.attachment for candidate in self._found.candidates]
+        if picked in listed:
+            return picked
+        if (entry := self._entry) is None:
+            return None
+        sort = sort_of(entry.data)
+        alike = [c.attachment for c in self._found.candidates if c.sort == sort]
+        if entry.unique_id in (alike or listed):
+            return entry.unique_id
+        return alike[0] if len(alike) == 1 else None
 
     def _title(self, model: str) -> str:
         """Return the name of a new device: its model, numbered from the second on."""
@@ -393,18 +430,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return text.format(**problem.details)
 
 
-def _pick_schema(options: list[SelectOptionDict]) -> vol.Schema:
+def _pick_schema(options: list[SelectOptionDict], suggested: str | None) -> vol.Schema:
     """Return the form with the list; empty where there is nothing to pick."""
     if not options:
         return vol.Schema({})
-    first = options[0]["value"]
-    return vol.Schema(
-        {vol.Required(CONF_DEVICE, default=first): _list_selector(options)}
-    )
+    return vol.Schema(_list_field(CONF_DEVICE, options, suggested))
 
 
-def _list_selector(options: list[SelectOptionDict]) -> SelectSelector:
-    """Return a list that shows all it has."""
-    return SelectSelector(
-        SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
-    )
+def _list_field(
+    name: str, options: list[SelectOptionDict], suggested: str | None
+) -> Fields:
+    """Return a list that shows all it has; of a required one, the first were picked."""
+    config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
+    field = vol.Optional(name, description={"suggested_value": suggested})
+    return {field: SelectSelector(config)}

@@ -17,6 +17,7 @@ from .const import (
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
+    CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
     DOMAIN,
@@ -38,6 +39,7 @@ from .kinds import (
 if TYPE_CHECKING:
     from .drivers.bosch import Chip
 
+type Sort = tuple[str, str | None]
 type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
@@ -79,9 +81,22 @@ class Candidate(NamedTuple):
         return attachment(self.data)
 
     @property
+    def sort(self) -> Sort:
+        """What tells it from devices that measure otherwise."""
+        return sort_of(self.data | {CONF_FIRMWARE: self.firmware})
+
+    @property
     def label(self) -> str:
         """The device for people."""
         return f"{self.model}, {place(self.data)}"
+
+
+def sort_of(data: EntryData) -> Sort:
+    """Return the driver of a device and its firmware, if it has one that is known."""
+    from .drivers.layouts import firmware_name
+
+    firmware: str | None = data.get(CONF_FIRMWARE)
+    return driver_name(data), firmware and firmware_name(firmware)
 
 
 class Hint(StrEnum):

@@ -11,7 +11,7 @@ import voluptuous as vol
 
 from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
 from .issues import CONF_ENTRY, STICK_MOVED
-from .kinds import attachment
+from .moves import async_move
 
 type IssueData = dict[str, str | int | float | None]
 
@@ -67,12 +67,8 @@ class MovedRepairFlow(DeviceRepairFlow):
             assert self.data is not None
         place = {key: self.data[key] for key in (CONF_CONTROLLER, CONF_PORTS)}
         data = {**entry.data, **place}
-        unique_id = attachment(data)
-        entries = self.hass.config_entries
-        if entries.async_entry_for_domain_unique_id(DOMAIN, unique_id):
+        if not await async_move(self.hass, entry, data):
             return self.async_abort(reason=TAKEN)
-        entries.async_update_entry(entry, unique_id=unique_id, data=data)
-        entries.async_schedule_reload(entry.entry_id)
         return self.async_create_entry(data={})
 
 
