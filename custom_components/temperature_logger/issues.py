@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from homeassistant.config_entries import (
@@ -13,11 +12,11 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.dispatcher import async_dispatcher_connect
-from homeassistant.util.hass_dict import HassKey
 
 from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
 from .drivers import DriverError, Fault
 from .kinds import place
+from .since import DATA_SINCE, Since
 
 if TYPE_CHECKING:
     from .coordinator import TemperatureLoggerConfigEntry
@@ -30,8 +29,6 @@ type Moves = Mapping[str, Candidate]
 DEVICE_MISSING: Final = "device_missing"
 STICK_MOVED: Final = "stick_moved"
 CONF_ENTRY: Final = "entry_id"
-DATA_SINCE: HassKey[dict[str, tuple[str, float]]] = HassKey(f"{DOMAIN}_faults_since")
-"""Since when, of a clock that never jumps, each device has had its fault."""
 
 AT_ONCE: Final = timedelta()
 # Long enough for a system that starts, or a device that was just plugged in.
@@ -49,6 +46,7 @@ class Repair(NamedTuple):
 
 
 REPAIRS: Final = {
+    Fault.ADDRESS_HELD: Repair(key=Fault.ADDRESS_HELD, after=SOON),
     Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=SOON),
     Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=SOON),
     Fault.BUS_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
@@ -58,6 +56,7 @@ REPAIRS: Final = {
     Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=SOON),
     Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=SOON),
     Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=SOON),
+    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=SOON),
     Fault.STICK_CHANGED: Repair(key=Fault.STICK_CHANGED, after=AT_ONCE, fixable=True),
     Fault.STICK_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
     Fault.UNKNOWN_FIRMWARE: Repair(
@@ -72,19 +71,16 @@ def async_update_issue(
 ) -> None:
     """Raise the issue of a device once its fault has stayed, or clear it."""
     repair = None if err is None else REPAIRS.get(err.fault)
-    since = hass.data.setdefault(DATA_SINCE, {})
+    since = hass.data[DATA_SINCE]
     issue_id = f"device_{entry.entry_id}"
     if err is None or repair is None:
-        since.pop(entry.entry_id, None)
+        since.async_forget(entry.entry_id)
         ir.async_delete_issue(hass, DOMAIN, issue_id)
         return
-    now = monotonic()
-    key, began = since.get(entry.entry_id, ("", now))
-    if key != repair.key:
-        began = now
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
-    since[entry.entry_id] = repair.key, began
-    if now - began < repair.after.total_seconds():
+    passed = since.async_passed(entry.entry_id, repair.key)
+    if not passed:
+        ir.async_delete_issue(hass, DOMAIN, issue_id)  # That of another fault.
+    if passed < repair.after.total_seconds():
         return
     ir.async_create_issue(
         hass,
@@ -130,6 +126,12 @@ def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
                 "found": candidate.label,
             },
         )
+
+
+async def async_load_since(hass: HomeAssistant) -> None:
+    """Go on counting where the last run of Home Assistant ended."""
+    hass.data[DATA_SINCE] = since = Since(hass, DEVICE_MISSING)
+    await since.async_load()
 
 
 @callback

@@ -297,10 +297,10 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
 
 
 @pytest.mark.parametrize("spec", [{"bound": False}, {"hidraw_nodes": False}])
-async def test_no_node(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
+async def test_no_port(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
     """Without the kernel's driver, or in a container, there is no port."""
     build(STICK | spec)
-    assert await fault_of(driver(lane).read()) is Fault.NO_NODE
+    assert await fault_of(driver(lane).read()) is Fault.NO_PORT
 
 
 async def test_what_nobody_asked_for(machine: Machine, lane: Lane) -> None:

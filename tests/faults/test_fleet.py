@@ -3,8 +3,10 @@
 from threading import enumerate as threads
 
 from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import Fault, layouts, temper, workers
 from emulation.fleet import fleet
 from tests.drivers.conftest import Build
@@ -54,6 +56,7 @@ async def test_a_third_fails(
         for spec in fleet(SIZE, "temper")["usb"]
     ]
     home = Home(hass, build(*specs))
+    await async_setup_component(hass, DOMAIN, {})
     for spec in specs:
         home.add(stick_entry(spec, "TEMPer2"))
     await home.set_up()

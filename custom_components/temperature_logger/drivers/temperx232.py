@@ -236,9 +236,10 @@ class TemperX232(Held[Port]):
     def _find_and_open(self) -> serialx.BaseSerial:
         """Open the port that is here now; blocks."""
         device = TEMPERX232.find(self._controller, self._ports)
-        if (tty := usb_tty(device)) is None:
-            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "ttyUSB*"))
-        return _open(sysfs.DEV / tty)
+        tty = usb_tty(device)
+        if tty is None or not (node := sysfs.DEV / tty).exists():
+            raise DeviceAccessError(Fault.NO_PORT)
+        return _open(node)
 
     async def _identify(self, port: Port) -> None:
         """Ask for the firmware; raise DriverError for one that is not known."""
