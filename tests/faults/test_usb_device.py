@@ -140,6 +140,7 @@ async def test_out_and_in(
     for _ in range(2):
         home.machine.unplug(device)
         await soon(lambda: home.trouble(device) == Fault.STICK_NOT_FOUND)
+        await home.settle()  # Whoever else was told is not to be cut short by the poll.
         home.change()
         await home.poll()
         assert home.trouble(device) == Fault.STICK_NOT_FOUND
