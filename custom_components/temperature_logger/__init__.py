@@ -9,7 +9,7 @@ from homeassistant.helpers.typing import ConfigType
 from .actions import async_register_actions
 from .const import DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .issues import async_forget, async_watch_disabled
+from .issues import async_forget, async_load_since, async_watch_disabled
 from .kinds import async_import_drivers, driver_name
 from .retention import async_watch_retention
 from .view import ReadingsView
@@ -24,6 +24,7 @@ async def async_setup(
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
     """Offer the history, and look out for devices, while none is loaded, too."""
+    await async_load_since(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
