@@ -20,6 +20,9 @@ from custom_components.temperature_logger.drivers import (
     DriverError,
     Fault,
     Reading,
+    bme680,
+    hidtemper,
+    temperx232,
 )
 from custom_components.temperature_logger.drivers.bme280 import (
     BURST,
@@ -30,7 +33,9 @@ from custom_components.temperature_logger.drivers.bme280 import (
 from custom_components.temperature_logger.drivers.bosch import (
     CHIP_ID,
     PRESSURE_RANGE,
+    SLEEP_X1,
     TEMPERATURE_RANGE,
+    Sensor,
 )
 from custom_components.temperature_logger.drivers.diamex import Diamex
 from custom_components.temperature_logger.drivers.gotemp import GoTemp
@@ -51,6 +56,7 @@ from custom_components.temperature_logger.drivers.stream import Decoder as Liste
 from custom_components.temperature_logger.drivers.temper import FIRMWARE_PREFIX, _text
 from custom_components.temperature_logger.drivers.zytemp import ZyTemp
 from custom_components.temperature_logger.units import base
+from emulation.bme680 import CALIBRATIONS as CALIBRATIONS_680
 from emulation.chips import CALIBRATIONS
 from emulation.descriptors import VENDOR_REPORT
 
@@ -58,6 +64,7 @@ type Answer = Sequence[bytes]
 type Limits = Mapping[str, tuple[float, float]]
 type Random = random.Random
 
+DIGITS: Final = b"0123456789"
 # What a decoder may raise.
 ERRORS: Final = (DriverError, PowerLostError)
 
@@ -161,29 +168,46 @@ class Image(Registers):
         self._image[register] = value
 
 
-def collect(chip_id: int, answer: Answer) -> Reading:
-    """Return what the driver makes of a trimming block and of a burst."""
-    size = TRIMMING[1] + TRIMMING_HUMIDITY[1]
-    content = b"".join(answer).ljust(size + BURST[1], b"\0")
-    registers = Image(chip_id)
-    registers.put(TRIMMING[0], content[: TRIMMING[1]])
-    registers.put(TRIMMING_HUMIDITY[0], content[TRIMMING[1] : size])
-    sensor = Bme280Sensor(registers, None)
-    registers.put(BURST[0], content[size : size + BURST[1]])
-    return sensor.collect()
+class Chip(NamedTuple):
+    """Where a chip has what a reading is made of."""
+
+    name: str
+    chip_id: int
+    sensor: type[Sensor]
+    trimmings: Sequence[bytes]
+    """The trimming blocks of real chips, one behind the other."""
+    blocks: tuple[tuple[int, int], ...]
+    """Register and length of each trimming block."""
+    burst: tuple[int, int]
+    head: bytes
+    """How the burst of a finished conversion begins."""
+    settings: tuple[int, bytes] = (0, b"")
+    """What the other registers hold after it, from one of them on."""
+
+    def collect(self, answer: Answer) -> Reading:
+        """Return what the driver makes of trimming blocks and of a burst."""
+        places = (*self.blocks, self.burst)
+        content = b"".join(answer).ljust(sum(size for _, size in places), b"\0")
+        registers = Image(self.chip_id)
+        registers.put(*self.settings)
+        for register, size in places[:-1]:
+            registers.put(register, content[:size])
+            content = content[size:]
+        sensor = self.sensor(registers, None)
+        registers.put(self.burst[0], content[: self.burst[1]])
+        return sensor.collect()
 
 
-def bosch(chip_id: int, name: str) -> Decoder:
+def bosch(chip: Chip) -> Decoder:
     """Return the decoder of a chip's registers."""
-    burst = shape(bytes.fromhex("0024a000"), 8)
-    trimmings = [b"".join(calibration.registers()) for calibration in CALIBRATIONS]
+    burst = shape(chip.head, chip.burst[1] - len(chip.head))
     return Decoder(
-        name=name,
+        name=chip.name,
         shapes=(
-            *((shape(trimming), burst) for trimming in trimmings),
-            (shape(len(trimmings[0])), burst),
+            *((shape(trimming), burst) for trimming in chip.trimmings),
+            (shape(len(chip.trimmings[0])), burst),
         ),
-        decode=partial(collect, chip_id),
+        decode=chip.collect,
         is_right=partial(
             is_within,
             {
@@ -192,6 +216,53 @@ def bosch(chip_id: int, name: str) -> Decoder:
                 "pressure": PRESSURE_RANGE,
             },
         ),
+    )
+
+
+def bme280(chip_id: int, name: str) -> Chip:
+    """Return a BME280, or a BMP280."""
+    return Chip(
+        name=name,
+        chip_id=chip_id,
+        sensor=Bme280Sensor,
+        trimmings=[b"".join(one.registers()) for one in CALIBRATIONS],
+        blocks=(TRIMMING, TRIMMING_HUMIDITY),
+        burst=BURST,
+        head=bytes.fromhex("0024a000"),
+    )
+
+
+BME680: Final = Chip(
+    name="BME680",
+    chip_id=bme680.CHIP_ID,
+    sensor=bme680.Bme680Sensor,
+    trimmings=[b"".join(one.registers()) for one in CALIBRATIONS_680],
+    blocks=(bme680.TRIMMING, bme680.TRIMMING_HUMIDITY),
+    burst=bme680.BURST,
+    head=bytes((bme680.NEW_DATA, 0)),
+    settings=(
+        bme680.SETTINGS[0],
+        bme680.CONFIGURED[:4] + bytes((SLEEP_X1,)) + bme680.CONFIGURED[5:],
+    ),
+)
+
+
+# Sticks that answer in words, or by feature reports
+
+
+def digits(line: bytes) -> Shape:
+    """Return the shape of a line in which each digit may be another one."""
+    zeros = bytes(ord("0") if one in DIGITS else one for one in line)
+    return Shape(zeros, bytes(0x0F if one in DIGITS else 0 for one in line))
+
+
+def lines(*given: bytes) -> Decoder:
+    """Return the decoder of a serial stick's lines."""
+    return Decoder(
+        name="TEMPerX232",
+        shapes=tuple((digits(line),) for line in given),
+        decode=lambda answer: temperx232.decode(b"".join(answer).decode("latin-1")),
+        is_right=partial(is_within, temperx232.RANGES),
     )
 
 
@@ -250,8 +321,20 @@ DECODERS: Final = (
         decode=lambda answer: report_sizes(b"".join(answer)),
         is_right=are_sizes,
     ),
-    bosch(0x60, "BME280"),
-    bosch(0x58, "BMP280"),
+    bosch(bme280(0x60, "BME280")),
+    bosch(bme280(0x58, "BMP280")),
+    bosch(BME680),
+    Decoder(
+        name="HidTEMPer",
+        shapes=((shape(2),), (shape(32),)),
+        decode=lambda answer: hidtemper.temperature(b"".join(answer)),
+        is_right=lambda value: hidtemper.LOW <= value <= hidtemper.HIGH,
+    ),
+    lines(
+        b"Temp-Inner:23.81 [C]<",
+        b"Temp-Inner:-23.81 [C],42.00 [%RH]<",
+        b"Temp-Outer:-0.31 [C]<\r\nTemp-Inner:9.70 [C],70.53 [%RH]<\r\n",
+    ),
     Decoder(
         name="ZyTemp",
         shapes=(

@@ -174,7 +174,10 @@ class Tree:
         if place.ports:
             parent = self._hub(place.hub).path
         if place.name in self._usb:
-            raise ValueError(f"Port {place.name} is taken")
+            # A hub that was plugged in for a device may go when that is gone.
+            below = f"{place.name}."
+            own = [p for name, p in self._usb.items() if f"{name}.".startswith(below)]
+            self._vacate(own, f"Port {place.name} is taken")
         used = {p.number for p in self._usb.values() if p.place.bus == place.bus}
         numbers = self._numbers.setdefault(place.bus, itertools.cycle(range(1, 128)))
         number = next(number for number in numbers if number not in used)
@@ -319,7 +322,8 @@ class Tree:
         """
         hub = self._usb.get(place.name)
         if hub and hub.place.controller != place.controller:
-            self._vacate(hub)
+            bus = [p for p in self._usb.values() if p.place.bus == hub.place.bus]
+            self._vacate(bus, f"Bus {place.bus} is {hub.place.controller}'s")
             hub = None
         if hub is None:
             hub = self.add_usb(HUB if place.ports else ROOT_HUB, place)
@@ -328,12 +332,11 @@ class Tree:
             self.usbfs(hub).touch()
         return hub
 
-    def _vacate(self, hub: Plugged) -> None:
-        """Remove the hubs of a bus, so that another controller can have its number."""
-        bus = [p for p in self._usb.values() if p.place.bus == hub.place.bus]
-        if any(p.gadget.device_class != HUB.device_class for p in bus):
-            raise ValueError(f"Bus {hub.place.bus} is {hub.place.controller}'s")
-        for plugged in reversed(bus):
+    def _vacate(self, hubs: list[Plugged], problem: str) -> None:
+        """Remove hubs; raise ValueError if something else is among them."""
+        if any(p.gadget.device_class != HUB.device_class for p in hubs):
+            raise ValueError(problem)
+        for plugged in reversed(hubs):
             self.unbind(plugged, 0)
             self.remove_usb(plugged)
 

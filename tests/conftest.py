@@ -72,6 +72,35 @@ ADAPTER: dict[str, Any] = {
     "probes": {ROM: 24.7},
 }
 ADAPTER_PLACE = f"usb-{CONTROLLER}-4"
+GO_TEMP: dict[str, Any] = {
+    "name": "go",
+    "model": "Go!Temp",
+    "ports": "5",
+    "temperature": -4.5,
+}
+LASCAR: dict[str, Any] = {
+    "name": "lascar",
+    "model": "EL-USB-RT",
+    "ports": "6",
+    "temperature": -12.5,
+    "humidity": 49.5,
+}
+X232: dict[str, Any] = {
+    "name": "x232",
+    "model": "TEMPerX232_V2.0",
+    "ports": "7",
+    "temperature": 23.81,
+    "humidity": 42.0,
+    "external_temperature": -2.5,
+}
+X232_PLACE = f"usb-{CONTROLLER}-7"
+HID_2: dict[str, Any] = {
+    "name": "hid",
+    "model": "HidTEMPer2",
+    "ports": "8",
+    "temperature": 21.5,
+    "external_temperature": -3.25,
+}
 BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")

@@ -1,11 +1,13 @@
 """What is plugged in is offered: as a new device, or to the entry that misses it."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 from homeassistant.config_entries import (
     SOURCE_IGNORE,
     SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntry,
     ConfigEntryDisabler,
     ConfigEntryState,
 )
@@ -49,6 +51,22 @@ def moved(hass: HomeAssistant) -> set[str]:
         for _, issue_id in ir.async_get(hass).issues
         if issue_id.startswith(prefix)
     }
+
+
+def ignored(hass: HomeAssistant, entry: ConfigEntry) -> bool:
+    """Return whether the owner said that it is another stick."""
+    issue_id = f"stick_moved_{entry.entry_id}"
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    return issue is not None and issue.dismissed_version is not None
+
+
+def restarted(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Keep of the issue what is kept of it while Home Assistant is restarted."""
+    registry = ir.async_get(hass)
+    key = DOMAIN, f"stick_moved_{entry.entry_id}"
+    registry.issues[key] = dataclasses.replace(
+        registry.issues[key], active=False, data=None
+    )
 
 
 async def submit(hass: HomeAssistant, flow_id: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -177,11 +195,58 @@ async def test_moved_to_another_port(
         "found": "TEMPerGold, USB port 3 (0000:00:14.0)",
     }
     assert hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE)
-    await submit_repair(hass, form)
+    await submit_repair(hass, form, next_step_id="follow")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
     assert entry.unique_id == NEW_PLACE
     assert er.async_get(hass).async_get(GOLD_ENTITY) == before
     assert not moved(hass)
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_another_stick_at_another_port(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A stick that is not the missing one is offered as new; nobody asks again."""
+    entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    assert form["type"] is FlowResultType.MENU
+    result = await submit_repair(hass, form, next_step_id="other")
+    assert result["reason"] == "other"
+    await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
+    restarted(hass, entry)
+    machine.replug("two")
+    await asyncio.sleep(0.5)
+    await async_announce(hass)
+    assert set(offered(hass)) == {NEW_PLACE}
+    assert ignored(hass, entry)
+    result = await submit(hass, offered(hass)[NEW_PLACE])
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    await until(hass, lambda: not moved(hass))
+    assert entry.unique_id == GOLD_PLACE
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_another_stick_is_forgotten_once_it_is_moved(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was said of a stick at one port is not said of one at the next."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    late = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    await submit_repair(hass, form, next_step_id="other")
+    await until(hass, lambda: NEW_PLACE in offered(hass))
+    machine.replug("gold", ports="5")
+    await until(hass, lambda: NEW_PLACE not in offered(hass))
+    assert moved(hass) == {entry.entry_id}
+    assert not ignored(hass, entry)
+    result = await submit_repair(hass, late, next_step_id="other")
+    assert result["reason"] == "gone"
+    assert not ignored(hass, entry)
 
 
 @pytest.mark.warns("No thermometer is plugged in")
@@ -248,7 +313,7 @@ async def test_repair_that_comes_too_late(
     await until(hass, lambda: moved(hass) == {entry.entry_id})
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     other = await set_up(NEW_PLACE)
-    assert (await submit_repair(hass, form))["reason"] == "taken"
+    assert (await submit_repair(hass, form, next_step_id="follow"))["reason"] == "taken"
     assert (entry.unique_id, other.unique_id) == (GOLD_PLACE, NEW_PLACE)
     await until(hass, lambda: not moved(hass))
     machine.replug("gold", ports="5")
@@ -256,7 +321,26 @@ async def test_repair_that_comes_too_late(
     await until(hass, lambda: moved(hass) == {entry.entry_id})
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     await hass.config_entries.async_remove(entry.entry_id)
-    assert (await submit_repair(hass, form))["reason"] == "gone"
+    assert (await submit_repair(hass, form, next_step_id="follow"))["reason"] == "gone"
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_repair_of_a_place_that_is_ignored(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was ignored while the repair was open does not keep it from its end."""
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_IGNORE},
+        data={"unique_id": NEW_PLACE, "title": "Not this one"},
+    )
+    await submit_repair(hass, form, next_step_id="follow")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    assert hass.config_entries.async_entries(DOMAIN) == [entry]
 
 
 async def test_unknown_firmware_is_offered(

@@ -9,6 +9,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.chips import Chip
@@ -37,6 +38,17 @@ def near(temperature: float, humidity: float, pressure: float) -> dict[str, Any]
     return {q: pytest.approx(value, abs=0.05) for q, value in expected.items()}
 
 
+ROOM = near(21.5, 45.0, 1013.25)
+"""What they show of a chip as it is in CHIP."""
+
+
+async def move(hass: HomeAssistant, entry: MockConfigEntry, place: str) -> None:
+    """Say in the form where the chip of an entry is now."""
+    form = await begin(hass, entry)
+    result = await submit(hass, form, device=place)
+    assert result["reason"] == "reconfigure_successful"
+
+
 @pytest.mark.parametrize(("variant", "model"), [(0, "BME680"), (1, "BME688")])
 async def test_bme680(
     hass: HomeAssistant,
@@ -58,7 +70,7 @@ async def test_bme680(
     data = {"kind": "bme280", "driver": "bme680", "chip": model}
     assert entry.data.items() >= data.items()
     assert entry.unique_id == BME_PLACE
-    assert values(hass, model.lower()) == near(21.5, 45.0, 1013.25)
+    assert values(hass, model.lower()) == ROOM
     (device,) = dr.async_entries_for_config_entry(device_registry, entry.entry_id)
     assert (device.manufacturer, device.model) == ("Bosch Sensortec", model)
 
@@ -70,13 +82,11 @@ async def test_move_a_bme680(hass: HomeAssistant, build: Build, set_up: SetUp) -
     await hass.config_entries.async_unload(entry.entry_id)
     chips = machine.buses.numbered[1].chips
     chips[0x77] = chips.pop(0x76)
-    form = await begin(hass, entry)
     place = BME_PLACE.replace("0x76", "0x77")
-    result = await submit(hass, form, device=place)
-    assert result["reason"] == "reconfigure_successful"
+    await move(hass, entry, place)
     assert entry.unique_id == place
     assert entry.state is ConfigEntryState.LOADED
-    assert values(hass, "bme680") == near(21.5, 45.0, 1013.25)
+    assert values(hass, "bme680") == ROOM
 
 
 @pytest.mark.warns("Error fetching BME680 data")
@@ -96,9 +106,7 @@ async def test_bme680_replaced_by_a_bme280(
     assert not entry.runtime_data.last_update_success
     issue = DOMAIN, f"device_{entry.entry_id}"
     assert issue_registry.async_get_issue(*issue)
-    form = await begin(hass, entry)
-    result = await submit(hass, form, device=BME_PLACE)
-    assert result["reason"] == "reconfigure_successful"
+    await move(hass, entry, BME_PLACE)
     assert (entry.data["driver"], entry.data["chip"]) == ("bme280", "BME280")
     assert values(hass, "bme680") == near(5.0, 45.0, 1013.25)
     assert not issue_registry.async_get_issue(*issue)
@@ -141,7 +149,7 @@ async def test_usb_adapter(
     assert hass.states.is_state("sensor.bme280_temperature", STATE_UNAVAILABLE)
     machine.plug("mcp")
     await pass_time(hass, 20)
-    assert values(hass, "bme280") == near(21.5, 45.0, 1013.25)
+    assert values(hass, "bme280") == ROOM
 
 
 async def test_usb_adapter_without_a_chip(hass: HomeAssistant, build: Build) -> None:
@@ -162,11 +170,9 @@ async def test_move_to_a_usb_adapter(
     await hass.config_entries.async_unload(entry.entry_id)
     pins, adapter = machine.buses.all
     adapter.chips, pins.chips = pins.chips, {}
-    form = await begin(hass, entry)
-    result = await submit(hass, form, device=f"i2c-{MCP2221_KEY}-0x76")
-    assert result["reason"] == "reconfigure_successful"
+    await move(hass, entry, f"i2c-{MCP2221_KEY}-0x76")
     assert entry.state is ConfigEntryState.LOADED
-    assert values(hass, "bme280") == near(21.5, 45.0, 1013.25)
+    assert values(hass, "bme280") == ROOM
 
 
 async def test_two_adapters_swapped(

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 import os
+from threading import Event
 from typing import Any
 
 from homeassistant.config_entries import (
+    SOURCE_IGNORE,
     SOURCE_RECONFIGURE,
     SOURCE_USER,
     ConfigEntryState,
@@ -17,10 +19,17 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+import voluptuous as vol
 
+from custom_components.temperature_logger.config_flow import (
+    TemperatureLoggerConfigFlow,
+)
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import async_search
-from custom_components.temperature_logger.kinds import DATA_WORKERS
+from custom_components.temperature_logger.discovery import Candidate, async_search
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.plugs import plugs
+from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
+from custom_components.temperature_logger.watch import DATA_WATCH
 from emulation.machine import Machine
 
 from .conftest import (
@@ -29,19 +38,22 @@ from .conftest import (
     CONTROLLER,
     GOLD,
     GOLD_PLACE,
+    MONITOR,
+    MONITOR_PLACE,
     PINS,
     TWO,
     TWO_PLACE,
     SetUp,
     pass_time,
 )
-from .drivers.conftest import Build
+from .drivers.conftest import Build, until
 
 MAINBOARD = {
     "bus": 4,
     "adapter": "SMBus I801 adapter",
     "path": "pci0000:00/0000:00:1f.4",
 }
+NEW_PLACE = f"usb-{CONTROLLER}-3"
 MAINBOARD_KEY = "pci0000:00/0000:00:1f.4/SMBus I801 adapter"
 
 
@@ -71,6 +83,15 @@ def choices(form: dict[str, Any]) -> dict[str, str]:
     """Return what can be picked besides this machine: values and labels."""
     options = form["data_schema"].schema["device"].config["options"]
     return {o["value"]: o["label"] for o in options if o["value"] != "host"}
+
+
+def suggested(form: dict[str, Any]) -> str | None:
+    """Return what is picked when the form opens; a required field would pick one."""
+    (field,) = form["data_schema"].schema
+    assert isinstance(field, vol.Optional)
+    assert field.description is not None
+    place: str | None = field.description["suggested_value"]
+    return place
 
 
 def hints(form: dict[str, Any]) -> str:
@@ -107,6 +128,19 @@ async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
         "model": "TEMPerGold",
         "quantities": ["temperature"],
     }
+
+
+async def test_nothing_is_picked_unread(hass: HomeAssistant, machine: Machine) -> None:
+    """A form submitted as it came looks again; after a failure, the pick stays."""
+    machine.unplug("gold")
+    form = await begin(hass)
+    assert suggested(form) is None
+    machine.plug("gold")
+    form = await submit(hass, form)
+    assert GOLD_PLACE in choices(form)
+    machine.stick("gold").fail("zero", on="values")
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert suggested(form) == GOLD_PLACE
 
 
 async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
@@ -259,6 +293,25 @@ async def test_port_that_hangs_does_not_hold_the_form(
     product.write_text("TEMPerGold")
 
 
+@pytest.mark.parametrize("way", [{}, {"hidraw_nodes": False}, {"bound": False}])
+async def test_stick_that_hangs_still(
+    hass: HomeAssistant,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    way: dict[str, bool],
+) -> None:
+    """What hangs from before is not asked then, and costs the others nothing."""
+    build(GOLD | way, TWO)
+    monkeypatch.setattr(workers, "GRACE", 0)
+    kernel = Event()
+    hanging = asyncio.create_task(async_lane(hass, GOLD_PLACE).run(kernel.wait))
+    form = await begin(hass)
+    assert list(choices(form)) == [TWO_PLACE]
+    kernel.set()
+    await hanging
+    assert set(choices(await begin(hass))) == {GOLD_PLACE, TWO_PLACE}
+
+
 async def test_bus_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,14 +329,12 @@ async def test_bus_that_hangs_is_not_asked_again_meanwhile(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often its owner looks, it costs one worker."""
-    build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 1}}])
-    monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.05
-    )
+    build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 3}}])
+    monkeypatch.setattr(workers, "DEADLINE", 0.3)
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
-    one_hangs_one_lists = 2
-    assert len(hass.data[DATA_WORKERS].healthy._threads) <= one_hangs_one_lists
+    async with asyncio.timeout(1):  # What else looks around is soon done.
+        await until(lambda: hass.data[DATA_WORKERS].healthy.busy == 1)
 
 
 async def test_mainboard_bus_is_searched_when_picked(
@@ -431,6 +482,25 @@ async def test_two_forms_at_once(hass: HomeAssistant, machine: Machine) -> None:
     assert len(choices(first)) == 3
 
 
+@pytest.mark.warns("does not answer")
+async def test_form_and_poll_at_once(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A form waits for the poll of the entry that it is about, which is nobody else."""
+    entry = await set_up(GOLD_PLACE)
+    gold = machine.stick("gold")
+    gold.fail("timeout")
+    await entry.runtime_data.async_refresh()
+    form = await begin(hass, entry)
+    gold.fail("delay", 0.2, count=1)
+    poll = asyncio.create_task(entry.runtime_data._handle_refresh_interval())
+    await until(lambda: gold.fault is None)
+    result = await submit(hass, form, device=GOLD_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    await poll
+    assert entry.state is ConfigEntryState.LOADED
+
+
 async def test_move_to_another_model_is_refused(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -438,6 +508,7 @@ async def test_move_to_another_model_is_refused(
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
     assert list(choices(form)) == [TWO_PLACE]
+    assert suggested(form) is None
     form = await submit(hass, form, device=TWO_PLACE)
     assert "does not measure the same" in problem(form)
     assert entry.unique_id == GOLD_PLACE
@@ -455,6 +526,187 @@ async def test_move_to_a_place_that_was_taken_meanwhile(
     await set_up(other)
     result = await submit(hass, form, device=other)
     assert result["reason"] == "already_configured"
+
+
+async def change_places(
+    hass: HomeAssistant, machine: Machine, *entries: MockConfigEntry, **ports: str
+) -> None:
+    """Plug sticks into other ports while their entries are not loaded; load these."""
+    for entry in entries:
+        await hass.config_entries.async_unload(entry.entry_id)
+    for name in ports:
+        machine.unplug(name)
+    for name, port in ports.items():
+        machine.plug(name, ports=port)
+    await until(lambda: hass.data[DATA_WATCH]._plugs == plugs())
+    for entry in entries:
+        await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+
+@pytest.mark.warns("another stick")
+async def test_exchange_the_places_of_two_sticks(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Each of two swapped sticks gets its own entry back with one form."""
+    entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
+    gold, two = entries
+    names = sorted(hass.states.async_entity_ids("sensor"))
+    await change_places(hass, machine, *entries, gold="2", two="1.4")
+    assert {entry.state for entry in entries} == {ConfigEntryState.SETUP_RETRY}
+    form = await begin(hass, gold)
+    assert set(choices(form)) == {GOLD_PLACE, TWO_PLACE}
+    assert suggested(form) == TWO_PLACE
+    form = await submit(hass, form, device=GOLD_PLACE)
+    assert "delete that one first" in problem(form)
+    result = await submit(hass, form, device=TWO_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE]
+    assert (gold.data["ports"], two.data["ports"]) == ("2", "1.4")
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    assert hass.states.is_state("sensor.temper2_internal_temperature", "29.0")
+    assert sorted(hass.states.async_entity_ids("sensor")) == names
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+@pytest.mark.warns("another stick")
+async def test_exchange_while_both_are_loaded(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """The places are given back before they are opened again."""
+    entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
+    machine.unplug("two")
+    machine.replug("gold", ports="2")
+    machine.plug("two", ports="1.4")
+
+    def noticed() -> bool:
+        errors = [entry.runtime_data.last_exception for entry in entries]
+        return all(e and e.translation_key == "stick_changed" for e in errors)
+
+    await until(noticed)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    result = await submit(hass, await begin(hass, entries[1]), device=GOLD_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE]
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+async def test_exchange_the_places_of_two_families(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Where the other one is of another maker, nothing of its own is at its port."""
+    machine = build(GOLD, MONITOR)
+    gold, monitor = await set_up(GOLD_PLACE), await set_up(MONITOR_PLACE)
+    await change_places(hass, machine, gold, monitor, gold="3", monitor="1.4")
+    result = await submit(hass, await begin(hass, gold), device=MONITOR_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert (gold.unique_id, monitor.unique_id) == (MONITOR_PLACE, GOLD_PLACE)
+    assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
+    assert monitor.state is ConfigEntryState.LOADED
+
+
+@pytest.mark.warns("another sensor")
+async def test_exchange_the_places_of_two_chips(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """Chips are told apart by what they were trimmed to."""
+    other = CHIP | {"name": "other", "address": "0x77", "calibration": 1}
+    machine = build(i2c=[PINS | {"chips": [CHIP, other]}])
+    places = [BME_PLACE, BME_PLACE.replace("0x76", "0x77")]
+    entries = [await set_up(place) for place in places]
+    hashes = [entry.data["trimming_hash"] for entry in entries]
+    first, second = machine.chip("bme"), machine.chip("other")
+    first.calibration, second.calibration = second.calibration, first.calibration
+    for entry in entries:
+        await hass.config_entries.async_reload(entry.entry_id)
+    result = await submit(hass, await begin(hass, entries[0]), device=places[1])
+    assert result["reason"] == "reconfigure_successful"
+    assert [entry.unique_id for entry in entries] == places[::-1]
+    assert [entry.data["address"] for entry in entries] == [0x77, 0x76]
+    assert [entry.data["trimming_hash"] for entry in entries] == hashes
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+
+
+@pytest.mark.warns("another stick")
+async def test_three_that_changed_places(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """The one that is not back at its place after an exchange says so, and is moved."""
+    new = TWO | {"name": "new", "model": "TEMPer2_V4.1", "ports": "3"}
+    machine = build(GOLD, TWO, new)
+    places = [GOLD_PLACE, TWO_PLACE, NEW_PLACE]
+    entries = [await set_up(place) for place in places]
+    await change_places(hass, machine, *entries, gold="2", two="3", new="1.4")
+    await submit(hass, await begin(hass, entries[0]), device=TWO_PLACE)
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE, NEW_PLACE]
+    assert [entry.state for entry in entries] == [
+        ConfigEntryState.LOADED,
+        ConfigEntryState.SETUP_RETRY,
+        ConfigEntryState.SETUP_RETRY,
+    ]
+    await submit(hass, await begin(hass, entries[1]), device=NEW_PLACE)
+    assert [entry.unique_id for entry in entries] == [TWO_PLACE, NEW_PLACE, GOLD_PLACE]
+    assert {entry.state for entry in entries} == {ConfigEntryState.LOADED}
+
+
+@pytest.mark.warns("another stick")
+@pytest.mark.parametrize("meanwhile", ["before it is picked", "while it is read"])
+async def test_exchange_with_one_that_is_back(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: str,
+) -> None:
+    """A device that is read where it is keeps its place."""
+    gold, two = await set_up(GOLD_PLACE), await set_up(TWO_PLACE)
+    await change_places(hass, machine, gold, two, gold="2", two="1.4")
+    form = await begin(hass, gold)
+    read = TemperatureLoggerConfigFlow._async_read
+
+    async def put_back() -> None:
+        await change_places(hass, machine, two, gold="3", two="2")
+        assert two.state is ConfigEntryState.LOADED
+
+    async def read_and_put_back(
+        flow: TemperatureLoggerConfigFlow, candidate: Candidate
+    ) -> tuple[str, dict[str, Any]]:
+        result = await read(flow, candidate)
+        await put_back()
+        return result
+
+    if meanwhile == "before it is picked":
+        await put_back()
+    else:
+        name = "_async_read"
+        monkeypatch.setattr(TemperatureLoggerConfigFlow, name, read_and_put_back)
+    result = await submit(hass, form, device=TWO_PLACE)
+    assert result["reason"] == "already_configured"
+    assert (gold.unique_id, two.unique_id) == (GOLD_PLACE, TWO_PLACE)
+
+
+async def test_move_to_a_place_that_is_ignored(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """What was not wanted as a new device can be where an old one is now."""
+    entry = await set_up(GOLD_PLACE)
+    await set_up(TWO_PLACE)
+    await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_IGNORE},
+        data={"unique_id": NEW_PLACE, "title": "Not this one"},
+    )
+    await change_places(hass, machine, entry, gold="3")
+    form = await begin(hass, entry)
+    assert list(choices(form)) == [NEW_PLACE]
+    result = await submit(hass, form, device=NEW_PLACE)
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.unique_id == NEW_PLACE
+    assert entry.state is ConfigEntryState.LOADED
+    assert not [e for e in hass.config_entries.async_entries(DOMAIN) if not e.data]
 
 
 async def test_nowhere_to_move(
@@ -522,6 +774,7 @@ async def test_accept_another_chip(
     await pass_time(hass, 305)
     assert not entry.runtime_data.last_update_success
     form = await begin(hass, entry)
+    assert suggested(form) == BME_PLACE
     result = await submit(hass, form, device=BME_PLACE)
     assert result["reason"] == "reconfigure_successful"
     assert entry.data["trimming_hash"] != old
@@ -627,6 +880,10 @@ async def test_unknown_firmware(hass: HomeAssistant, build: Build) -> None:
         "two_100th_optional": "19.87 °C: internal and external sensor in 1/100 °C, "
         "silent without the external one",
     }
+    form = await submit(hass, form)
+    assert form["step_id"] == "shape"
+    assert form["errors"] == {"shape": "nothing_picked"}
+    assert suggested(form) is None
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert result["title"] == "TEMPerNew_V9.9"
@@ -647,10 +904,12 @@ async def test_unknown_firmware_of_a_pedal(hass: HomeAssistant, build: Build) ->
     """What its owner does not call a thermometer is sent nothing more."""
     machine = build(UNKNOWN)
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
-    result = await submit(hass, form, thermometer=False)
-    assert result["type"] is FlowResultType.ABORT
-    assert result["reason"] == "no_thermometer"
+    form = await submit(hass, form, thermometer=False)
+    assert form["step_id"] == "unknown_firmware"
+    assert form["errors"] == {"thermometer": "no_thermometer"}
     assert machine.stick("gold").commands == {"firmware": 1}
+    form = await submit(hass, form, thermometer=True)
+    assert form["step_id"] == "shape"
 
 
 async def test_unknown_answer(hass: HomeAssistant, build: Build) -> None:
@@ -676,6 +935,7 @@ async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) ->
     machine.stick("gold").fail("zero", on="values")
     form = await submit(hass, form, shape="one_100th")
     assert "no reading" in problem(form)
+    assert suggested(form) == "one_100th"
     machine.stick("gold").clear()
     result = await submit(hass, form, shape="one_100th")
     assert result["type"] is FlowResultType.CREATE_ENTRY

@@ -356,6 +356,17 @@ def test_replug(machine: Machine) -> None:
     assert len(ask(VALUES, again.hidraw)[0]) == 2
 
 
+def test_hub_that_is_not_needed_any_more(tmp_path: Path) -> None:
+    """A port is free again when what was behind a hub there is gone."""
+    other = GOLD | {"name": "other", "ports": "9", "plugged": False}
+    with Machine({"usb": [GOLD | {"ports": "9.3.1"}, other]}, tmp_path) as machine:
+        with pytest.raises(ValueError, match="Port 1-9 is taken"):
+            machine.plug("other")
+        machine.unplug("gold")
+        machine.plug("other")
+        assert (machine.sys / "bus/usb/devices/1-9:1.1").exists()
+
+
 def test_buses_swap(machine: Machine) -> None:
     """Two controllers can be bound in the other order."""
     for name in list(machine._devices):

@@ -101,7 +101,7 @@ async def ask(session: ClientSession, path: str, body: object = None) -> Any:  #
 async def add_everything(session: ClientSession) -> None:
     """Pick what the form lists, this machine last, until it lists nothing."""
     while (form := await ask(session, FLOW, {"handler": DOMAIN}))["step_id"] == "user":
-        picked = form["data_schema"][0]["default"]
+        picked = form["data_schema"][0]["selector"]["select"]["options"][0]["value"]
         added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": picked})
         assert added["type"] == "create_entry"
     assert "does not answer" in form["description_placeholders"]["hints"]

@@ -26,38 +26,19 @@ from .conftest import (
     ADAPTER,
     ADAPTER_PLACE,
     CONTROLLER,
+    GO_TEMP,
+    HID_2,
+    LASCAR,
     MONITOR,
     MONITOR_PLACE,
     OTHER_ROM,
     ROM,
+    X232,
+    X232_PLACE,
     SetUp,
     pass_time,
 )
 from .drivers.conftest import Build, until
-
-GO_TEMP = {"name": "go", "model": "Go!Temp", "ports": "5", "temperature": -4.5}
-LASCAR = {
-    "name": "lascar",
-    "model": "EL-USB-RT",
-    "ports": "6",
-    "temperature": -12.5,
-    "humidity": 49.5,
-}
-X232 = {
-    "name": "x232",
-    "model": "TEMPerX232_V2.0",
-    "ports": "7",
-    "temperature": 23.81,
-    "humidity": 42.0,
-    "external_temperature": -2.5,
-}
-HID_2 = {
-    "name": "hid",
-    "model": "HidTEMPer2",
-    "ports": "8",
-    "temperature": 21.5,
-    "external_temperature": -3.25,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -127,14 +108,13 @@ async def test_monitor_is_pulled_out(
 ) -> None:
     """It is unavailable at once, and back with what it measures then."""
     machine = build(MONITOR)
-    entry = await set_up(MONITOR_PLACE)
+    await set_up(MONITOR_PLACE)
     machine.unplug("monitor")
     co2 = "sensor.co2_monitor_carbon_dioxide"
     await until(lambda: hass.states.is_state(co2, "unavailable"))
     machine.stick("monitor").values["co2"] = 650
     machine.plug("monitor")
-    await entry.runtime_data.async_refresh()
-    assert hass.states.is_state(co2, "650.0")
+    await until(lambda: hass.states.is_state(co2, "650.0"))
 
 
 async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
@@ -310,7 +290,7 @@ async def test_other_thing_on_a_serial_port(hass: HomeAssistant, build: Build) -
     form: Any = await hass.config_entries.flow.async_init(
         DOMAIN, context={"source": SOURCE_USER}
     )
-    place = f"usb-{CONTROLLER}-7"
+    place = X232_PLACE
     configure = hass.config_entries.flow.async_configure
     again: Any = await configure(form["flow_id"], {"device": place})
     assert (

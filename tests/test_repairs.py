@@ -1,33 +1,72 @@
 """What an owner can mend becomes a repair, and is gone once it is mended."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from homeassistant.components.repairs.const import DOMAIN as REPAIRS_DOMAIN
 from homeassistant.config_entries import ConfigEntryDisabler, ConfigEntryState
+from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+from usb.backend import libusb1
 
-from custom_components.temperature_logger import issues
+from custom_components.temperature_logger import since
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.issues import A_DAY, REPAIRS, SOON
+from custom_components.temperature_logger.issues import (
+    A_DAY,
+    REPAIRS,
+    SOON,
+    async_load_since,
+)
 from emulation.machine import Machine
 
 from .conftest import (
     BME_PLACE,
     CHIP,
+    CONTROLLER,
     GOLD,
     GOLD_PLACE,
     PINS,
+    X232,
     SetUp,
-    pass_time,
 )
 from .drivers.conftest import AsNobody, Build
+
+type Act = Callable[[Machine], object]
+
+TINY: dict[str, Any] = {
+    "bus": 3,
+    "usb": "tiny",
+    "adapter": "i2c-tiny-usb at bus {bus:03} device {device:03}",
+    "chips": [CHIP | {"name": "far"}],
+}
+# place, what is wrong with it, and how it goes and comes
+MISSING: list[tuple[str, Fault, Act, Act]] = [
+    (
+        GOLD_PLACE,
+        Fault.STICK_NOT_FOUND,
+        lambda machine: machine.unplug("gold"),
+        lambda machine: machine.plug("gold"),
+    ),
+    (
+        f"i2c-{CONTROLLER}-9-0x76",
+        Fault.BUS_NOT_FOUND,
+        lambda machine: machine.unplug("tiny"),
+        lambda machine: machine.plug("tiny"),
+    ),
+    (
+        BME_PLACE,
+        Fault.CHIP_NOT_FOUND,
+        lambda machine: machine.chip("bme").fail("nack"),
+        lambda machine: machine.chip("bme").clear(),
+    ),
+]
 
 
 async def begin_repair(hass: HomeAssistant, issue_id: str) -> dict[str, Any]:
@@ -39,10 +78,12 @@ async def begin_repair(hass: HomeAssistant, issue_id: str) -> dict[str, Any]:
     return dict(form)
 
 
-async def submit_repair(hass: HomeAssistant, form: dict[str, Any]) -> dict[str, Any]:
-    """Agree to a repair."""
+async def submit_repair(
+    hass: HomeAssistant, form: dict[str, Any], **choice: str
+) -> dict[str, Any]:
+    """Agree to a repair, or choose from its menu."""
     manager = hass.data[REPAIRS_DOMAIN]["flow_manager"]
-    result: Any = await manager.async_configure(form["flow_id"], {})
+    result: Any = await manager.async_configure(form["flow_id"], choice)
     await hass.async_block_till_done()
     return dict(result)
 
@@ -53,11 +94,26 @@ def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
     return found.translation_key if found else None
 
 
+class Clocks:
+    """The time that the faults are measured with."""
+
+    def __init__(self) -> None:
+        """Begin some time."""
+        self.monotonic = 5.0
+        self.today = 1.8e9
+
+    def go(self, seconds: float) -> None:
+        """Let time pass."""
+        self.monotonic += seconds
+        self.today += seconds
+
+
 @pytest.fixture(name="clock")
-def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the time that the faults are measured with, to be set forward."""
-    clock = [0.0]
-    monkeypatch.setattr(f"{issues.__name__}.monotonic", lambda: clock[0])
+def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    """Return the clocks that the faults are measured with, to be set forward."""
+    clock = Clocks()
+    monkeypatch.setattr(since, "monotonic", lambda: clock.monotonic)
+    monkeypatch.setattr(since, "time", lambda: clock.today)
     return clock
 
 
@@ -72,7 +128,7 @@ async def test_permission(
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
-    clock: list[float],
+    clock: Clocks,
 ) -> None:
     """A permission that is still missing after a minute is a repair until it comes."""
     entry = await set_up(GOLD_PLACE)
@@ -81,10 +137,10 @@ async def test_permission(
     machine.permit("gold", hidraw=0o600, usbfs=0o600)
     with as_nobody():
         await read(entry)
-        clock[0] += SOON.total_seconds() - 1
+        clock.go(SOON.total_seconds() - 1)
         await read(entry)
         assert issue(hass, entry) is None
-        clock[0] += 1
+        clock.go(1)
         await read(entry)
         assert issue(hass, entry) == "no_permission"
     machine.permit("gold", hidraw=0o666)
@@ -94,33 +150,209 @@ async def test_permission(
 
 
 @pytest.mark.warns("Error fetching")
-async def test_missing_for_a_day(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: list[float]
+@pytest.mark.parametrize(
+    ("device", "key"),
+    [(GOLD, "no_libusb"), (GOLD, "no_node"), (X232, "no_port")],
+    ids=["libusb", "node", "port"],
+)
+async def test_access(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clocks,
+    device: dict[str, Any],
+    key: str,
 ) -> None:
-    """A device that was pulled out is a repair after a day, until it is back."""
-    entry = await set_up(GOLD_PLACE)
-    machine.unplug("gold")
-    await pass_time(hass, 1)
-    clock[0] += A_DAY.total_seconds() - 1
+    """What bars the way to a stick is told after a minute, and mended it is gone."""
+    machine, name = build(device), device["name"]
+    entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
+    nodes, hidden = machine.dev / "bus/usb/001", machine.dev / "bus/usb/hidden"
+    machine.replug(name, hidraw_nodes=False, bound=key != "no_port")
+    await read(entry)  # What was open is gone.
+    with monkeypatch.context() as system:
+        if key == "no_node":
+            nodes.rename(hidden)
+        elif key == "no_libusb":
+            system.setattr(libusb1, "get_backend", lambda **_: None)
+        await read(entry)
+        assert entry.runtime_data.last_exception.translation_key == key
+        assert issue(hass, entry) is None
+        clock.go(SOON.total_seconds())
+        await read(entry)
+        assert issue(hass, entry) == key
+    if key == "no_node":
+        hidden.rename(nodes)
+    elif key == "no_port":
+        machine.replug(name, hidraw_nodes=True, bound=True)
     await read(entry)
-    assert issue(hass, entry) is None
-    clock[0] += 1
-    await read(entry)
-    assert issue(hass, entry) == "device_missing"
-    machine.plug("gold")
-    await read(entry)
+    assert entry.runtime_data.last_update_success
     assert issue(hass, entry) is None
 
 
 @pytest.mark.warns("Error fetching")
+@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING)
+async def test_missing_for_a_day(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    clock: Clocks,
+    place: str,
+    fault: Fault,
+    away: Act,
+    back: Act,
+) -> None:
+    """What was pulled out is a repair after a day, until it is back."""
+    machine = build(
+        GOLD,
+        {"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"},
+        i2c=[PINS, TINY],
+    )
+    entry = await set_up(place)
+    away(machine)
+    await read(entry)
+    assert entry.runtime_data.last_exception.translation_key == fault
+    clock.go(A_DAY.total_seconds() - 1)
+    await read(entry)
+    assert issue(hass, entry) is None
+    clock.go(1)
+    await read(entry)
+    assert issue(hass, entry) == "device_missing"
+    back(machine)
+    await read(entry)
+    assert issue(hass, entry) is None
+
+
+DAY = A_DAY.total_seconds()
+STORED = f"{DOMAIN}.since"
+
+
+async def stop(hass: HomeAssistant) -> None:
+    """Let Home Assistant write what it has not written yet, as before it ends."""
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_FINAL_WRITE)
+    await hass.async_block_till_done()
+
+
+async def restart(hass: HomeAssistant, clock: Clocks, entry: MockConfigEntry) -> None:
+    """Restart the machine: a clock that never jumps begins anew with it."""
+    await hass.config_entries.async_unload(entry.entry_id)
+    await stop(hass)
+    ir.async_delete_issue(hass, DOMAIN, f"device_{entry.entry_id}")
+    clock.monotonic = 5.0
+    await async_load_since(hass)
+    await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+
+
+@pytest.mark.warns("Error fetching")
+async def test_day_with_restarts(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    clock: Clocks,
+    hass_storage: dict[str, Any],
+) -> None:
+    """A restart does not begin the day anew, and what is back is forgotten."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await read(entry)
+    clock.go(DAY / 2)
+    for _ in range(2):
+        await restart(hass, clock, entry)
+        assert issue(hass, entry) is None
+        clock.go(DAY / 4 - 1)
+    await restart(hass, clock, entry)
+    assert issue(hass, entry) is None
+    clock.go(2)
+    await restart(hass, clock, entry)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    assert issue(hass, entry) == "device_missing"
+    machine.plug("gold")
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert issue(hass, entry) is None
+    await stop(hass)
+    assert hass_storage[STORED]["data"] == {}
+
+
+@pytest.mark.warns("Error fetching")
+@pytest.mark.parametrize("jump", [-1e9, -2 * DAY, 2 * DAY, 1e9])
+async def test_clock_that_jumps(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks, jump: float
+) -> None:
+    """A day is a day, though the time of day was set meanwhile."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await read(entry)
+    await stop(hass)
+    clock.today += jump
+    clock.go(DAY / 2)
+    await read(entry)
+    assert issue(hass, entry) is None
+    await restart(hass, clock, entry)
+    clock.go(DAY / 2 - 1)
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert issue(hass, entry) is None
+    clock.go(1)
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert issue(hass, entry) == "device_missing"
+
+
+@pytest.mark.warns("Error fetching")
+async def test_clock_behind_at_a_restart(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks
+) -> None:
+    """Where the time of day says nothing, a day from then on is enough."""
+    entry = await set_up(GOLD_PLACE)
+    machine.unplug("gold")
+    await read(entry)
+    clock.today = 0.0
+    await restart(hass, clock, entry)
+    clock.go(DAY - 1)
+    clock.today += 1.8e9  # The time is asked for over the network.
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert issue(hass, entry) is None
+    clock.go(1)
+    await restart(hass, clock, entry)
+    assert issue(hass, entry) == "device_missing"
+
+
+@pytest.mark.warns("Error fetching")
+async def test_written_where_something_changed(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    clock: Clocks,
+    hass_storage: dict[str, Any],
+) -> None:
+    """A device that works, or is missing as before, costs no write."""
+    entry = await set_up(GOLD_PLACE)
+    await read(entry)
+    await stop(hass)
+    assert STORED not in hass_storage
+    machine.unplug("gold")
+    await read(entry)
+    await stop(hass)
+    stored = hass_storage.pop(STORED)
+    assert stored["data"] == {entry.entry_id: clock.today}
+    clock.go(DAY)
+    await read(entry)
+    await stop(hass)
+    assert issue(hass, entry) == "device_missing"
+    assert STORED not in hass_storage
+    await hass.config_entries.async_remove(entry.entry_id)
+    await stop(hass)
+    assert hass_storage[STORED]["data"] == {}
+
+
+@pytest.mark.warns("Error fetching")
 async def test_another_fault_begins_anew(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: list[float]
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks
 ) -> None:
     """The time of one fault does not count for the next one; what passes is none."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock[0] += A_DAY.total_seconds()
+    clock.go(A_DAY.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     machine.plug("gold", hidraw_nodes=False, usbfs_mode="000")
@@ -128,13 +360,13 @@ async def test_another_fault_begins_anew(
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "no_node"
     assert issue(hass, entry) is None
-    clock[0] += SOON.total_seconds()
+    clock.go(SOON.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "no_node"
     (machine.dev / "bus/usb/hidden").rename(machine.dev / "bus/usb/001")
     machine.stick("gold").fail("zero")
     await read(entry)
-    clock[0] += A_DAY.total_seconds()
+    clock.go(A_DAY.total_seconds())
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "bad_report"
     assert issue(hass, entry) is None
@@ -157,6 +389,7 @@ async def test_every_fault_of_the_table(
 @pytest.mark.parametrize(
     ("change", "key"),
     [
+        ("held", "address_held"),
         ("off", "bus_disabled"),
         ("node", "bus_no_node"),
         ("chip", "chip_unsupported"),
@@ -177,7 +410,9 @@ async def test_bus_and_chip(
         monkeypatch.setitem(REPAIRS, fault, repair._replace(after=timedelta()))
     chip, adapter = machine.chip("bme"), machine._adapters[1]
     calibration = chip.calibration
-    if change == "off":
+    if change == "held":
+        machine.buses.numbered[1].held.add(0x76)
+    elif change == "off":
         machine.unplug_bus(1)
     elif change == "node":
         machine.unplug_bus(1)
@@ -187,11 +422,13 @@ async def test_bus_and_chip(
     else:
         other = CHIP | {"calibration": 1}
         chip.calibration = type(chip)(other).calibration
-    chip.fail("eio", count=1)  # The chip is looked at anew after an error.
+    if change != "held":
+        chip.fail("eio", count=1)  # The chip is looked at anew after an error.
     await read(entry)
     await read(entry)
     assert issue(hass, entry) == key
     chip.chip_id, chip.calibration = 0x60, calibration
+    machine.buses.numbered[1].held.clear()
     if change in {"off", "node"}:
         if change == "node":
             machine._tree.remove_adapter(1)
@@ -218,7 +455,10 @@ async def test_stick_with_another_firmware(
     assert issue(hass, entry) == "stick_changed"
     flows = hass.config_entries.flow
     flow_id = result["next_flow"][1]
-    form: Any = await flows.async_configure(flow_id, {"device": GOLD_PLACE})
+    form: Any = await flows.async_configure(flow_id, {})
+    (field,) = form["data_schema"].schema
+    assert field.description == {"suggested_value": GOLD_PLACE}
+    form = await flows.async_configure(flow_id, {"device": GOLD_PLACE})
     assert form["step_id"] == "unknown_firmware"
     form = await flows.async_configure(flow_id, {"thermometer": True})
     assert form["step_id"] == "shape"

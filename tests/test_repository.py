@@ -16,7 +16,7 @@ from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
 from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.guard import Outcome
-from custom_components.temperature_logger.issues import REPAIRS, STICK_MOVED
+from custom_components.temperature_logger.issues import REPAIRS, SOON, STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
     CONF_PROBE,
     FACTORS,
@@ -88,6 +88,24 @@ def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
     keys = {repair.key for repair in REPAIRS.values()}
     assert set(texts["issues"]) == {*keys, STICK_MOVED, *Outcome, *Shortfall}
+
+
+def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
+    """A way that is barred has a remedy for each way to run Home Assistant."""
+    keys = {repair.key for repair in REPAIRS.values() if repair.after == SOON}
+    assert keys == {
+        "address_held",
+        "bus_disabled",
+        "bus_no_node",
+        "no_libusb",
+        "no_node",
+        "no_permission",
+        "no_port",
+    }
+    for key in keys:
+        text = texts["issues"][key]["description"]
+        remedies = re.findall(r"^- \*\*(.+):\*\* \S", text, re.MULTILINE)
+        assert remedies == ["Home Assistant OS", "Container", "Core"], key
 
 
 def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:

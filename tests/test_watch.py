@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 import errno
 from pathlib import Path
 import time
+from typing import Any
 
 import aiousbwatcher.impl
 from homeassistant.config_entries import ConfigEntryState
@@ -14,7 +16,7 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.temperature_logger import watch
+from custom_components.temperature_logger import coordinator, watch
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import (
     DeviceAccessError,
@@ -27,9 +29,12 @@ from emulation.machine import Machine
 from .conftest import (
     BME_PLACE,
     CHIP,
+    CONTROLLER,
+    GO_TEMP,
     GOLD,
     GOLD_PLACE,
     TWO_PLACE,
+    X232,
     SetUp,
     pass_time,
 )
@@ -92,6 +97,34 @@ async def test_back_while_set_up_is_retried(
     machine.plug("gold")
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
+
+
+@pytest.mark.warns("No thermometer is plugged in")
+@pytest.mark.parametrize(
+    "device", [X232, GO_TEMP], ids=lambda device: str(device["name"])
+)
+async def test_ready_without_a_hidraw_node(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    monkeypatch: pytest.MonkeyPatch,
+    device: dict[str, Any],
+) -> None:
+    """A serial port, or what libusb reads, is used as soon as its own node may be."""
+    monkeypatch.setattr(watch, "PATIENCE", 60)
+    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+    machine, name = build(device), device["name"]
+    entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
+    machine.unplug(name)
+    await until(hass, lambda: not entry.runtime_data.last_update_success)
+    machine.plug(name, hidraw_mode="600", usbfs_mode="600")
+    with as_nobody():
+        await asyncio.sleep(0.8)  # All looks but those that go on.
+    assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
+    machine.permit(name, hidraw=0o666, usbfs=0o666)
+    with as_nobody():
+        await until(hass, lambda: entry.runtime_data.last_update_success)
 
 
 @pytest.mark.warns("No thermometer is plugged in")

@@ -10,7 +10,7 @@ from .actions import async_register_actions
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .guard import async_guard
-from .issues import async_forget, async_watch_disabled
+from .issues import async_forget, async_load_since, async_watch_disabled
 from .kinds import async_import_drivers, driver_name
 from .retention import async_watch_retention
 from .view import ReadingsView
@@ -25,6 +25,7 @@ async def async_setup(
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
     """Offer the history, and look out for devices, while none is loaded, too."""
+    await async_load_since(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)

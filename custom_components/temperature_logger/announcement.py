@@ -11,11 +11,9 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import discovery_flow
 
-from .const import CONF_DRIVER, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
-from .discovery import Candidate, async_search
-from .drivers.layouts import firmware_name
-from .issues import Moves, async_update_moves
-from .kinds import driver_name
+from .const import CONF_KIND, DOMAIN, KIND_USB
+from .discovery import Candidate, Sort, async_search, sort_of
+from .issues import Moves, async_is_another, async_update_moves
 
 
 async def async_announce(hass: HomeAssistant) -> None:
@@ -40,7 +38,8 @@ async def async_announce(hass: HomeAssistant) -> None:
         candidates,
     )
     async_update_moves(hass, moves)
-    new = [candidate for candidate in candidates if candidate not in moves.values()]
+    own = [c for entry_id, c in moves.items() if not async_is_another(hass, entry_id)]
+    new = [candidate for candidate in candidates if candidate not in own]
     places = {candidate.attachment for candidate in new}
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(
@@ -59,21 +58,14 @@ def _moves(missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]) -> M
 
     Sticks carry no serial number: of two alike, nobody can tell which one is which.
     """
-    lost: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    come: dict[tuple[str, str | None], list[Candidate]] = defaultdict(list)
+    lost: dict[Sort, list[str]] = defaultdict(list)
+    come: dict[Sort, list[Candidate]] = defaultdict(list)
     for entry in missing:
-        firmware = entry.data.get(CONF_FIRMWARE)
-        lost[_identity(driver_name(entry.data), firmware)].append(entry.entry_id)
+        lost[sort_of(entry.data)].append(entry.entry_id)
     for candidate in candidates:
-        identity = _identity(candidate.data[CONF_DRIVER], candidate.firmware)
-        come[identity].append(candidate)
+        come[candidate.sort].append(candidate)
     return {
-        lost[identity][0]: come[identity][0]
-        for identity in lost.keys() & come.keys()
-        if len(lost[identity]) == len(come[identity]) == 1
+        lost[sort][0]: come[sort][0]
+        for sort in lost.keys() & come.keys()
+        if len(lost[sort]) == len(come[sort]) == 1
     }
-
-
-def _identity(driver: str, firmware: str | None) -> tuple[str, str | None]:
-    """Return what tells one sort of device from another."""
-    return driver, firmware and firmware_name(firmware)

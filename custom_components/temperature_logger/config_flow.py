@@ -1,6 +1,6 @@
 """Pick a device from what is there; say where it is now."""
 
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, override
 
@@ -46,6 +46,7 @@ from .discovery import (
     Problem,
     async_search,
     async_survey,
+    sort_of,
 )
 from .drivers import (
     QUANTITIES,
@@ -59,8 +60,11 @@ from .drivers import (
 )
 from .drivers.layouts import plausible
 from .kinds import async_import_drivers, async_make_driver, driver_name, place
+from .moves import async_gives_way, async_move
 from .options_flow import OptionsFlow
 from .units import UNITS, base
+
+type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -143,7 +147,7 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         hints = [await self._async_text(problem) for problem in problems]
         return self.async_show_form(
             step_id=step_id,
-            data_schema=_pick_schema(options, required=step_id != "nothing_found"),
+            data_schema=_pick_schema(options, self._suggested(picked)),
             errors={"base": "not_readable"} if problem else {},
             description_placeholders={
                 "device": self._entry.title if self._entry else "",
@@ -182,12 +186,11 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Have the owner say that it is a thermometer; only then ask it for values."""
+        errors: dict[str, str] = {}
         problem = ""
-        if user_input is not None:
-            if not user_input[CONF_THERMOMETER]:
-                return self.async_abort(
-                    reason="no_thermometer", description_placeholders=self._quoted
-                )
+        if user_input is not None and not user_input[CONF_THERMOMETER]:
+            errors[CONF_THERMOMETER] = "no_thermometer"
+        elif user_input is not None:
             try:
                 self._reports = await async_survey(self.hass, self._taken.data)
                 return await self.async_step_shape()
@@ -196,14 +199,18 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                     Problem.of(err, place(self._taken.data))
                 )
         field = vol.Required(CONF_THERMOMETER, default=False)
-        return self._async_form("unknown_firmware", {field: BooleanSelector()}, problem)
+        fields: Fields = {field: BooleanSelector()}
+        return self._async_form("unknown_firmware", fields, problem, errors)
 
     async def async_step_shape(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Have the owner pick what the answer means."""
+        errors: dict[str, str] = {}
         problem = ""
-        if user_input is not None:
+        if user_input is not None and CONF_SHAPE not in user_input:
+            errors[CONF_SHAPE] = "nothing_picked"
+        elif user_input is not None:
             known = {
                 CONF_FIRMWARE: self._taken.firmware,
                 CONF_SHAPE: user_input[CONF_SHAPE],
@@ -224,8 +231,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
             for shape, reading in readings.items()
         ]
-        field = vol.Required(CONF_SHAPE)
-        return self._async_form("shape", {field: _list_selector(options)}, problem)
+        fields = _list_field(CONF_SHAPE, options, (user_input or {}).get(CONF_SHAPE))
+        return self._async_form("shape", fields, problem, errors)
 
     @property
     def _taken(self) -> Candidate:
@@ -246,13 +253,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         }
 
     def _async_form(
-        self, step_id: str, fields: dict[vol.Marker, Any], problem: str
+        self,
+        step_id: str,
+        fields: Fields,
+        problem: str,
+        errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
         """Show a form about one device."""
         return self.async_show_form(
             step_id=step_id,
             data_schema=vol.Schema(fields),
-            errors={"base": "not_readable"} if problem else {},
+            errors={"base": "not_readable"} if problem else errors,
             description_placeholders=self._quoted | {"problem": problem},
         )
 
@@ -276,8 +287,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return ""  # It is gone; the list that follows is a new one.
         # It may be offered under "Discovered", too; that offer ends with this flow.
         await self.async_set_unique_id(candidate.attachment, raise_on_progress=False)
-        if self._entry is None or self._entry.unique_id != candidate.attachment:
-            self._abort_if_unique_id_configured()
+        own = self._entry and self._entry.unique_id
+        if picked != own and picked in self._owned():  # Meanwhile, in another window.
+            return self.async_abort(reason="already_configured")
         return await self._async_take(candidate)
 
     async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | str:
@@ -288,13 +300,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self._candidate = candidate
         if not candidate.known:
             return await self.async_step_unknown_firmware()
-        await async_import_drivers(self.hass, {driver_name(candidate.data)})
-        driver = async_make_driver(self.hass, candidate.data)
         try:
-            await within_deadline(driver.read())
-            data = candidate.data | driver.facts
-            data[CONF_QUANTITIES] = list(driver.quantities)
-            model = driver.identity.model
+            async with self._async_paused(candidate):
+                model, data = await self._async_read(candidate)
         except DriverError as err:
             if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
                 firmware = err.details["firmware"]
@@ -302,13 +310,33 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                     candidate._replace(firmware=firmware, known=False)
                 )
             return await self._async_text(Problem.of(err, place(candidate.data)))
-        finally:
-            with suppress(DriverError):
-                await within_deadline(driver.close())
         if self._entry is not None:
             return await self._async_move(self._entry, data)
         self._abort_if_unique_id_configured()  # Meanwhile, in another window.
         return self.async_create_entry(title=self._title(model), data=data)
+
+    def _async_paused(self, candidate: Candidate) -> AbstractAsyncContextManager[None]:
+        """Keep the entry of a place from reading what this flow reads there."""
+        entry: TemperatureLoggerConfigEntry | None
+        entry = self.hass.config_entries.async_entry_for_domain_unique_id(
+            DOMAIN, candidate.attachment
+        )
+        if entry is None or entry.state is not ConfigEntryState.LOADED:
+            return nullcontext()
+        return entry.runtime_data.async_paused()
+
+    async def _async_read(self, candidate: Candidate) -> tuple[str, dict[str, Any]]:
+        """Read a device once; return its model, and the data of its entry."""
+        await async_import_drivers(self.hass, {driver_name(candidate.data)})
+        driver = async_make_driver(self.hass, candidate.data)
+        try:
+            await within_deadline(driver.read())
+            data = candidate.data | driver.facts
+            data[CONF_QUANTITIES] = list(driver.quantities)
+            return driver.identity.model, data
+        finally:
+            with suppress(DriverError):
+                await within_deadline(driver.close())
 
     async def _async_missing_chip(self, key: str) -> str:
         """Return the text for a bus that was picked and has no sensor."""
@@ -329,9 +357,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
                 Problem(key=Hint.OTHER_MODEL, details={"place": place(data)})
             )
         data[CONF_QUANTITIES] = in_order({*old, *new})
-        return self.async_update_reload_and_abort(
-            entry, unique_id=self.unique_id, data=data
-        )
+        moved = await async_move(self.hass, entry, data)
+        reason = "reconfigure_successful" if moved else "already_configured"
+        return self.async_abort(reason=reason)
 
     def _problems_of_a_move(self) -> list[Problem]:
         """Return why there is no place to pick, said of the device that was moved."""
@@ -348,13 +376,21 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         ]
 
     def _owned(self) -> set[str]:
-        """Return the places that are not looked at: another entry reads there."""
-        owned = {entry.unique_id or "" for entry in self._async_current_entries()}
-        if (entry := self._entry) is not None:
-            loaded = entry.state is ConfigEntryState.LOADED
-            if not loaded or not entry.runtime_data.last_update_success:
-                owned.discard(entry.unique_id or "")
-        return owned
+        """Return the places that are not looked at: the device of an entry is there."""
+        return {
+            entry.unique_id or ""
+            for entry in self._async_current_entries(include_ignore=False)
+            if not self._gives_way(entry)
+        }
+
+    def _gives_way(self, entry: TemperatureLoggerConfigEntry) -> bool:
+        """Return whether the place of an entry can be picked for what was moved."""
+        if self._entry is None:
+            return False
+        if entry.entry_id != self._entry.entry_id:
+            return async_gives_way(entry)
+        loaded = entry.state is ConfigEntryState.LOADED
+        return not loaded or not entry.runtime_data.last_update_success
 
     def _options(self) -> list[SelectOptionDict]:
         """Return what can be picked, this machine last."""
@@ -369,6 +405,19 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             for adapter in self._found.adapters
         ]
         return sorted(devices + buses, key=lambda option: option["value"] == KIND_HOST)
+
+    def _suggested(self, picked: str) -> str | None:
+        """Return what was picked, or the place where a moved device most likely is."""
+        listed = [candidate.attachment for candidate in self._found.candidates]
+        if picked in listed:
+            return picked
+        if (entry := self._entry) is None:
+            return None
+        sort = sort_of(entry.data)
+        alike = [c.attachment for c in self._found.candidates if c.sort == sort]
+        if entry.unique_id in (alike or listed):
+            return entry.unique_id
+        return alike[0] if len(alike) == 1 else None
 
     def _title(self, model: str) -> str:
         """Return the name of a new device: its model, numbered from the second on."""
@@ -385,18 +434,17 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return text.format(**problem.details)
 
 
-def _pick_schema(options: list[SelectOptionDict], *, required: bool) -> vol.Schema:
+def _pick_schema(options: list[SelectOptionDict], suggested: str | None) -> vol.Schema:
     """Return the form with the list; empty where there is nothing to pick."""
     if not options:
         return vol.Schema({})
-    field: vol.Marker = vol.Optional(CONF_DEVICE)
-    if required:
-        field = vol.Required(CONF_DEVICE, default=options[0]["value"])
-    return vol.Schema({field: _list_selector(options)})
+    return vol.Schema(_list_field(CONF_DEVICE, options, suggested))
 
 
-def _list_selector(options: list[SelectOptionDict]) -> SelectSelector:
-    """Return a list that shows all it has."""
-    return SelectSelector(
-        SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
-    )
+def _list_field(
+    name: str, options: list[SelectOptionDict], suggested: str | None
+) -> Fields:
+    """Return a list that shows all it has; of a required one, the first were picked."""
+    config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
+    field = vol.Optional(name, description={"suggested_value": suggested})
+    return {field: SelectSelector(config)}

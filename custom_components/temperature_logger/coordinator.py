@@ -1,7 +1,8 @@
 """One coordinator per device: polls it, calibrates, tells what is wrong."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final, override
 
@@ -90,6 +91,13 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         if come and not self.last_update_success:
             # What was open was the device that is gone; now it is closed.
             await self.async_refresh()
+
+    @asynccontextmanager
+    async def async_paused(self) -> AsyncGenerator[None]:
+        """Leave the device to somebody else, who is to read it meanwhile."""
+        async with self._debounced_refresh.async_lock():
+            await self.driver.close()
+            yield
 
     @callback
     def _remember(self, quantities: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from .const import (
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .drivers import DriverError, Reading, within_deadline
+from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.families import USB_IDS
 from .drivers.sysfs import usb_device
 from .guard import async_guard
@@ -64,10 +64,9 @@ async def _async_usb_device(
     if entry.data[CONF_KIND] != KIND_USB:
         return None
     place = entry.data[CONF_CONTROLLER], entry.data[CONF_PORTS]
+    lane = async_lane(hass, usb_attachment(*place))
     try:
-        device = await within_deadline(
-            async_lane(hass).run(usb_device, *place, USB_IDS)
-        )
+        device = await within_deadline(lane.run(usb_device, *place, USB_IDS))
     except DriverError:
         return None
     return {

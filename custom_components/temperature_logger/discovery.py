@@ -17,6 +17,7 @@ from .const import (
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
     CONF_DRIVER,
+    CONF_FIRMWARE,
     CONF_KIND,
     CONF_PORTS,
     DOMAIN,
@@ -29,7 +30,6 @@ from .drivers import (
     DeviceAccessError,
     DriverError,
     Fault,
-    Lane,
     within_deadline,
 )
 from .drivers.families import Family, thermometers
@@ -46,6 +46,7 @@ from .kinds import (
 if TYPE_CHECKING:
     from .drivers.bosch import Chip
 
+type Sort = tuple[str, str | None]
 type Asked = dict[tuple[str, int], str | DriverError]
 """The answers to the firmware query, by the device's directory and number: a device
 that did not answer is left alone until it is plugged in again."""
@@ -65,7 +66,6 @@ BUS_FAULTS: Final = {
     Fault.NO_PERMISSION,
 }
 DATA_ASKED: HassKey[Asked] = HassKey(f"{DOMAIN}_asked")
-DATA_LANES: HassKey[dict[str, Lane]] = HassKey(f"{DOMAIN}_lanes")
 DATA_SEARCHING: HassKey[asyncio.Lock] = HassKey(f"{DOMAIN}_searching")
 
 
@@ -88,9 +88,22 @@ class Candidate(NamedTuple):
         return attachment(self.data)
 
     @property
+    def sort(self) -> Sort:
+        """What tells it from devices that measure otherwise."""
+        return sort_of(self.data | {CONF_FIRMWARE: self.firmware})
+
+    @property
     def label(self) -> str:
         """The device for people."""
         return f"{self.model}, {place(self.data)}"
+
+
+def sort_of(data: EntryData) -> Sort:
+    """Return the driver of a device and its firmware, if it has one that is known."""
+    from .drivers.layouts import firmware_name
+
+    firmware: str | None = data.get(CONF_FIRMWARE)
+    return driver_name(data), firmware and firmware_name(firmware)
 
 
 class Hint(StrEnum):
@@ -182,7 +195,7 @@ async def _async_listed[T](
 ) -> list[T]:
     """Return what sysfs lists; nothing, and a problem, if a device holds that up."""
     try:
-        return await within_deadline(async_lane(hass).run(look))
+        return await within_deadline(async_lane(hass, where).run(look))
     except DriverError as err:
         found.problems.append(Problem.of(err, where))
         found.listed = False
@@ -208,15 +221,6 @@ def _reasons(
             yield Problem(key=Hint.NO_BUS)
         for where in found.empty:
             yield Problem(key=Fault.CHIP_NOT_FOUND, details={"place": where})
-
-
-def _async_lane(hass: HomeAssistant, key: str) -> Lane:
-    """Return the way of a port or bus to the workers, always the same.
-
-    What hangs there is left to end, and costs one worker however often is searched.
-    """
-    lanes = hass.data.setdefault(DATA_LANES, {})
-    return lanes.setdefault(key, async_lane(hass))
 
 
 async def _async_ask(
@@ -251,10 +255,7 @@ async def _async_ask_temper(
 
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
-        lane = _async_lane(hass, device.attachment)
-        if answer.fault in NEEDS_LIBUSB and await lane.run(
-            os.access, device.usbfs, os.W_OK
-        ):
+        if answer.fault in NEEDS_LIBUSB and await _async_claimable(hass, device):
             # It has to be taken from the kernel: only if the owner picks it.
             model = f"TEMPer ({device.ids})"
             found.candidates.append(Candidate(data=data, model=model, asked=False))
@@ -271,6 +272,15 @@ async def _async_ask_temper(
         )
 
 
+async def _async_claimable(hass: HomeAssistant, device: UsbDevice) -> bool:
+    """Return whether libusb may take a device from the kernel."""
+    lane = async_lane(hass, device.attachment)
+    try:
+        return await within_deadline(lane.run(os.access, device.usbfs, os.W_OK))
+    except DriverError:
+        return False
+
+
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
     """Return the firmware's text, asked for once per plug-in."""
     from .drivers.temper import Temper
@@ -282,7 +292,9 @@ async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | Drive
     asked = hass.data.setdefault(DATA_ASKED, {})
     plug = (str(device.path), device.address)
     if plug not in asked:
-        lane = _async_lane(hass, device.attachment)
+        lane = async_lane(hass, device.attachment)
+        if lane.busy:
+            return DeviceAccessError(Fault.HANGING)
         stick = Temper(lane, device.controller, device.ports)
         try:
             asked[plug] = await within_deadline(stick.identify())
@@ -300,7 +312,7 @@ async def async_survey(hass: HomeAssistant, data: EntryData) -> list[bytes]:
     """
     from .drivers.temper import Temper
 
-    lane = _async_lane(hass, attachment(data))
+    lane = async_lane(hass, attachment(data))
     stick = Temper(lane, data[CONF_CONTROLLER], data[CONF_PORTS])
     return await within_deadline(stick.survey())
 
@@ -329,7 +341,7 @@ async def _async_probe_addresses(
     hass: HomeAssistant, adapter: I2cAdapter, owned: set[str], found: Found
 ) -> None:
     """Find out which chips answer at the addresses that a sensor can have."""
-    lane = _async_lane(hass, adapter.key)
+    lane = async_lane(hass, adapter.key)
     for address in ADDRESSES:
         data = {
             CONF_KIND: KIND_BME280,
@@ -346,9 +358,10 @@ async def _async_probe_addresses(
             if err.fault is Fault.CHIP_NOT_FOUND:
                 found.empty.append(place(data))
                 continue
-            found.problems.append(Problem.of(err, place(data)))
             if err.fault in BUS_FAULTS:
+                found.problems.append(Problem.of(err, adapter.label))
                 return
+            found.problems.append(Problem.of(err, place(data)))
         else:
             data[CONF_DRIVER] = chip.driver
             found.candidates.append(Candidate(data=data, model=chip.model))

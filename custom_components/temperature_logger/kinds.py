@@ -44,9 +44,7 @@ if TYPE_CHECKING:
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
 
-DATA_HOST: HassKey[Lane] = HassKey(f"{DOMAIN}_host")
-"""The one way of this machine to the workers: a disk that hangs, hangs for long, and
-costs one of them however often its entry is set up."""
+DATA_LANES: HassKey[dict[str, Lane]] = HassKey(f"{DOMAIN}_lanes")
 DATA_WORKERS: HassKey[Workers] = HassKey(f"{DOMAIN}_workers")
 
 
@@ -68,7 +66,7 @@ def _make_temper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Drive
     from .drivers.temper import Temper
 
     return Temper(
-        async_lane(hass),
+        _lane(hass, data),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
@@ -95,7 +93,7 @@ def _make_bme680(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
 def _make_chip(kind: type[BoschChip], hass: HomeAssistant, data: EntryData) -> Driver:
     """Return the driver of a chip, which nobody can tell is gone but by asking."""
     return kind(
-        async_lane(hass),
+        _lane(hass, data),
         data[CONF_ADAPTER],
         data[CONF_ADDRESS],
         adapter_name=data.get(CONF_ADAPTER_NAME),
@@ -108,7 +106,7 @@ def _make_hidtemper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Dr
     from .drivers.hidtemper import HidTemper
 
     return HidTemper(
-        async_lane(hass),
+        _lane(hass, data),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         model=data.get(CONF_MODEL),
@@ -116,12 +114,11 @@ def _make_hidtemper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Dr
     )
 
 
-def _make_host(hass: HomeAssistant, _data: EntryData, _: OnGone) -> Driver:
+def _make_host(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of this machine."""
     from .drivers.host import Host
 
-    lane = hass.data.setdefault(DATA_HOST, async_lane(hass))
-    return Host(lane, Path(hass.config.config_dir))
+    return Host(_lane(hass, data), Path(hass.config.config_dir))
 
 
 def _make_stream(
@@ -129,7 +126,7 @@ def _make_stream(
 ) -> Driver:
     """Return the driver of a device that reports by itself."""
     module = import_module(f"{__package__}.drivers.{name}")
-    lane, controller, ports = async_lane(hass), data[CONF_CONTROLLER], data[CONF_PORTS]
+    lane, controller, ports = _lane(hass, data), data[CONF_CONTROLLER], data[CONF_PORTS]
     driver: Driver = module.make(lane, controller, ports, on_gone)
     return driver
 
@@ -139,7 +136,7 @@ def _make_temperx232(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> D
     from .drivers.temperx232 import TemperX232
 
     return TemperX232(
-        async_lane(hass),
+        _lane(hass, data),
         data[CONF_CONTROLLER],
         data[CONF_PORTS],
         firmware=data.get(CONF_FIRMWARE),
@@ -219,13 +216,30 @@ def async_make_driver(
     return _MAKERS[driver_name(data)](hass, data, on_gone)
 
 
-def async_lane(hass: HomeAssistant) -> Lane:
-    """Return a new way to the workers, which end with Home Assistant."""
+def _lane(hass: HomeAssistant, data: EntryData) -> Lane:
+    """Return the way of a device to the workers."""
+    return async_lane(hass, attachment(data))
+
+
+def async_lane(hass: HomeAssistant, name: str) -> Lane:
+    """Return the way of a device, a bus or a task to the workers, always the same.
+
+    What hangs is left to end, and costs one worker however often it is tried anew.
+    """
+    lanes = hass.data.setdefault(DATA_LANES, {})
+    if (lane := lanes.get(name)) is None:
+        lane = lanes[name] = Lane(_async_workers(hass))
+    return lane
+
+
+def _async_workers(hass: HomeAssistant) -> Workers:
+    """Return the workers, which end with Home Assistant."""
     if (workers := hass.data.get(DATA_WORKERS)) is None:
         hass.data[DATA_WORKERS] = workers = Workers()
 
         async def close(_: Event) -> None:
-            await hass.async_add_executor_job(workers.close)
+            workers.close()
+            await hass.async_add_executor_job(workers.join)
 
         hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
-    return Lane(workers)
+    return workers

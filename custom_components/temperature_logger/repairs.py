@@ -10,13 +10,14 @@ from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
 
 from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
-from .issues import CONF_ENTRY, STICK_MOVED
-from .kinds import attachment
-
-type IssueData = dict[str, str | int | float | None]
+from .issues import CONF_ENTRY, STICK_MOVED, IssueData
+from .moves import async_move
+from .watch import DATA_WATCH
 
 CONTINUED: Final = "continued"
+FOLLOW: Final = "follow"
 GONE: Final = "gone"
+OTHER: Final = "other"
 TAKEN: Final = "taken"
 
 
@@ -27,6 +28,27 @@ class DeviceRepairFlow(RepairsFlow):
         """Name the entry of the device."""
         self._entry_id = entry_id
 
+    @property
+    def _entry(self) -> ConfigEntry | None:
+        """The entry, unless what the owner is asked about is not so any more."""
+        if self._issue is None or self._issue.data != self.data:
+            return None
+        return self.hass.config_entries.async_get_entry(self._entry_id)
+
+    @property
+    def _issue(self) -> ir.IssueEntry | None:
+        """The issue, unless it was mended meanwhile."""
+        return ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
+
+    @property
+    def _quoted(self) -> dict[str, str] | None:
+        """What the question quotes."""
+        return None if self._issue is None else self._issue.translation_placeholders
+
+
+class PlaceRepairFlow(DeviceRepairFlow):
+    """Leads to the form for a device's place."""
+
     async def async_step_init(self, _: object = None) -> RepairsFlowResult:
         """Begin with the question."""
         return await self.async_step_confirm()
@@ -34,21 +56,15 @@ class DeviceRepairFlow(RepairsFlow):
     async def async_step_confirm(
         self, user_input: dict[str, str] | None = None
     ) -> RepairsFlowResult:
-        """Say what is to be done; do it once the owner agrees."""
-        entry = self.hass.config_entries.async_get_entry(self._entry_id)
-        issue = ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
-        if entry is None or issue is None or issue.data != self.data:
+        """Go on in that form once the owner agrees; reading it clears the issue."""
+        if (entry := self._entry) is None:
             return self.async_abort(reason=GONE)
-        if user_input is not None:
-            return await self._async_mend(entry)
-        return self.async_show_form(
-            step_id="confirm",
-            data_schema=vol.Schema({}),
-            description_placeholders=issue.translation_placeholders,
-        )
-
-    async def _async_mend(self, entry: ConfigEntry) -> RepairsFlowResult:
-        """Go on in the form for the device's place; reading it clears the issue."""
+        if user_input is None:
+            return self.async_show_form(
+                step_id="confirm",
+                data_schema=vol.Schema({}),
+                description_placeholders=self._quoted,
+            )
         form = await self.hass.config_entries.flow.async_init(
             DOMAIN,
             context={"source": SOURCE_RECONFIGURE, "entry_id": entry.entry_id},
@@ -59,21 +75,34 @@ class DeviceRepairFlow(RepairsFlow):
 
 
 class MovedRepairFlow(DeviceRepairFlow):
-    """Lets an entry follow its device."""
+    """Lets an entry follow its device, if it is that."""
 
-    async def _async_mend(self, entry: ConfigEntry) -> RepairsFlowResult:
+    async def async_step_init(self, _: object = None) -> RepairsFlowResult:
+        """Have the owner say which stick it is."""
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=[FOLLOW, OTHER],
+            description_placeholders=self._quoted,
+        )
+
+    async def async_step_follow(self, _: object = None) -> RepairsFlowResult:
         """Put the new place into the entry; its entities and history stay."""
+        if (entry := self._entry) is None:
+            return self.async_abort(reason=GONE)
         if TYPE_CHECKING:
             assert self.data is not None
         place = {key: self.data[key] for key in (CONF_CONTROLLER, CONF_PORTS)}
-        data = {**entry.data, **place}
-        unique_id = attachment(data)
-        entries = self.hass.config_entries
-        if entries.async_entry_for_domain_unique_id(DOMAIN, unique_id):
+        if not await async_move(self.hass, entry, {**entry.data, **place}):
             return self.async_abort(reason=TAKEN)
-        entries.async_update_entry(entry, unique_id=unique_id, data=data)
-        entries.async_schedule_reload(entry.entry_id)
         return self.async_create_entry(data={})
+
+    async def async_step_other(self, _: object = None) -> RepairsFlowResult:
+        """Leave the entry as it is; the stick is offered as a new device."""
+        if self._entry is None:
+            return self.async_abort(reason=GONE)
+        ir.async_ignore_issue(self.hass, DOMAIN, self.issue_id, ignore=True)
+        self.hass.data[DATA_WATCH].async_announce_soon()
+        return self.async_abort(reason=OTHER, description_placeholders=self._quoted)
 
 
 async def async_create_fix_flow(
@@ -82,5 +111,5 @@ async def async_create_fix_flow(
     data: IssueData | None,
 ) -> RepairsFlow:
     """Return the flow that mends an issue of a device."""
-    flow = MovedRepairFlow if issue_id.startswith(STICK_MOVED) else DeviceRepairFlow
+    flow = MovedRepairFlow if issue_id.startswith(STICK_MOVED) else PlaceRepairFlow
     return flow(str((data or {}).get(CONF_ENTRY)))

@@ -54,7 +54,7 @@ class Watch:
         self._again: asyncio.TimerHandle | None = None
         self._announcement: asyncio.TimerHandle | None = None
         self._hass = hass
-        self._lane = async_lane(hass)
+        self._lane = async_lane(hass, "watch")
         self._looking = asyncio.Lock()
         self._new: dict[str, float] = {}
         """Since when something is in a port that nobody was told of yet."""

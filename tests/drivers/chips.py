@@ -1,37 +1,96 @@
-"""A chip on the pins of the board, and what tests of its driver do with it."""
+"""Bosch's chips on the pins of the board, and what tests of their drivers do there."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 import itertools
 from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Reading
-from emulation import chips
+from custom_components.temperature_logger.drivers import Fault, bosch
+from custom_components.temperature_logger.drivers.bme280 import Bme280
+from custom_components.temperature_logger.drivers.bme680 import Bme680
+from custom_components.temperature_logger.drivers.bosch import BoschChip
+from emulation import bme680, chips
 from emulation.i2c import Bus, Message
-from emulation.machine import Machine
-
-from .conftest import Build
 
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
-# The transfers of a reading of an initialised BME280.
-TRIGGER, PROOF, BURST = range(3)
+# The transfers of a reading of an initialised chip; the last only of a BME680.
+TRIGGER, PROOF, BURST, SETTINGS = range(4)
 VALUES = {"temperature": 21.5, "pressure": 1013.25, "humidity": 45.0}
 OTHERS = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
 TOLERANCES = {"temperature": 0.01, "pressure": 0.05, "humidity": 0.05}
 
 
-def wire(build: Build, *, bus: dict[str, Any] | None = None, **chip: Any) -> Machine:  # noqa: ANN401 - as in a machine spec
-    """Return a machine with one chip on the pins of the board."""
-    spec = {"name": "chip", "address": hex(ADDRESS), **VALUES, **chip}
-    return build(i2c=[{"bus": 1, "of_node": PINS, "chips": [spec], **(bus or {})}])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A model of chip, and what its driver promises."""
+
+    name: str
+    driver: type[BoschChip]
+    chip_id: str
+    variant: int = 0
+    """What tells models with the same id apart."""
+    probed: bosch.Chip
+    """What its id alone says."""
+    quantities: tuple[str, ...]
+    transfers: int
+    """The transfers of a reading."""
+    first_transfers: int
+    """The transfers of the first reading, which initialises the chip."""
+    all_ff: Fault
+    """What it is if the wire reads as ones."""
+    calibrations: tuple[chips.Calibration, ...]
+
+    def on_pins(self, **bus: Any) -> dict[str, Any]:  # noqa: ANN401 - as in a machine spec
+        """Return the spec of the board's bus with one chip."""
+        identity = {"chip_id": self.chip_id, "variant": self.variant}
+        chip = {"name": "chip", "address": hex(ADDRESS), **identity, **VALUES}
+        return {"bus": 1, "of_node": PINS, "chips": [chip], **bus}
 
 
-def assert_values(reading: Reading, values: dict[str, float]) -> None:
-    """Compare a reading, as near as the promise says."""
+BME280 = Model(
+    name="BME280",
+    driver=Bme280,
+    chip_id="0x60",
+    probed=bosch.Chip(driver="bme280", model="BME280"),
+    quantities=("temperature", "humidity", "pressure"),
+    transfers=3,
+    first_transfers=10,
+    all_ff=Fault.BAD_REGISTERS,
+    calibrations=chips.CALIBRATIONS,
+)
+BMP280 = replace(
+    BME280,
+    name="BMP280",
+    chip_id="0x58",
+    probed=bosch.Chip(driver="bme280", model="BMP280"),
+    quantities=("temperature", "pressure"),
+    first_transfers=8,
+)
+BME680 = Model(
+    name="BME680",
+    driver=Bme680,
+    chip_id="0x61",
+    probed=bosch.Chip(driver="bme680", model="BME680 / BME688"),
+    quantities=("temperature", "humidity", "pressure"),
+    transfers=4,
+    first_transfers=14,
+    all_ff=Fault.CONVERSION_LOST,
+    calibrations=bme680.CALIBRATIONS,
+)
+MODELS = (BME280, BMP280, BME680)
+# It differs from a BME680 in its name alone.
+BME688 = replace(BME680, name="BME688", variant=1)
+
+
+async def assert_reads(driver: BoschChip, values: dict[str, float]) -> None:
+    """Read once, and compare what the chip has, as near as the promise says."""
+    reading = await driver.read()
     for quantity, value in values.items():
-        expected = pytest.approx(value, abs=TOLERANCES[quantity])
+        near = pytest.approx(value, abs=TOLERANCES[quantity])
+        expected = near if quantity in driver.quantities else None
         assert getattr(reading, quantity) == expected
 
 
@@ -47,12 +106,16 @@ def before_transfer(bus: Bus, number: int, action: Callable[[], object]) -> None
     vars(bus)["strike"] = counted
 
 
-def written(machine: Machine) -> list[Message]:
+def written(bus: Bus) -> list[Message]:
     """Return the messages that did more than name a register."""
-    log = machine.buses.numbered[1].log
-    return [message for message in log if not message.read and len(message.data) > 1]
+    return [message for message in bus.log if not message.read and message.data[1:]]
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int, int]) -> None:
-    """Let every conversion end in these codes of temperature, pressure, humidity."""
+def codes_of(chip: chips.Chip) -> list[int]:
+    """Return the codes of temperature, pressure and humidity of a room."""
+    return list(chips.codes(chip.calibration, (0, 0), **VALUES))
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> None:
+    """Let every conversion end in these codes, as they are by then."""
     monkeypatch.setattr(chips, "codes", lambda *_: codes)

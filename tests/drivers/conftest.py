@@ -1,7 +1,7 @@
 """Emulated hardware below the unmodified drivers."""
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 import os
 from pathlib import Path
@@ -17,7 +17,12 @@ from custom_components.temperature_logger.drivers import (
     host,
     sysfs,
 )
+from custom_components.temperature_logger.drivers.bosch import BoschChip
+from emulation.chips import Chip
+from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
+
+from .chips import ADDRESS, PINS, Model
 
 NOBODY = 65534
 
@@ -97,6 +102,7 @@ def workers_fixture() -> Generator[Workers]:
     workers = Workers()
     yield workers
     workers.close()
+    workers.join()
 
 
 @pytest.fixture(name="lane")
@@ -119,6 +125,39 @@ def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     monkeypatch.setattr(host, "LIMIT", 0.05)
     yield answers
     answers.set()  # Or the workers would never end.
+
+
+@pytest.fixture(name="board")
+def board_fixture(build: Build, model: Model) -> Machine:
+    """Return a machine with one of Bosch's chips on the pins of its board."""
+    return build(i2c=[model.on_pins()])
+
+
+@pytest.fixture(name="bus")
+def bus_fixture(board: Machine) -> Bus:
+    """Return the bus of the chip."""
+    return board.buses.numbered[1]
+
+
+@pytest.fixture(name="chip")
+def chip_fixture(bus: Bus) -> Chip:
+    """Return the chip."""
+    return bus.chips[ADDRESS]
+
+
+@pytest.fixture(name="unread")
+async def unread_fixture(lane: Lane, model: Model) -> AsyncGenerator[BoschChip]:
+    """Return the driver of the chip, before its first reading."""
+    driver = model.driver(lane, PINS, ADDRESS)
+    yield driver
+    await driver.close()
+
+
+@pytest.fixture(name="driver")
+async def driver_fixture(board: Machine, unread: BoschChip) -> BoschChip:
+    """Return the driver of the chip, after its first reading."""
+    await unread.read()
+    return unread
 
 
 @pytest.fixture(name="as_nobody")

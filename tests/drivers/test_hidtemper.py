@@ -72,7 +72,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
         internal_temperature=-12.5, external_temperature=-3.25
     )
     commands = machine.stick("stick").commands
-    assert commands == {"type": 6, "temperature": 2, "external_temperature": 2}
+    assert commands == {"type": 5, "temperature": 2, "external_temperature": 2}
     messages = list(machine.stick("stick").log)[:10]
     assert {len(message) for message in messages} == {32}
     assert [message.rstrip(b"\0").hex() for message in messages] == [
@@ -97,7 +97,7 @@ async def test_one_sensor(build: Build, lane: Lane) -> None:
     machine = build(TWO | {"model": "HidTEMPer1"})
     stick = driver(lane)
     assert await stick.read() == Reading(temperature=21.5)
-    assert machine.stick("stick").commands == {"type": 3, "temperature": 1}
+    assert machine.stick("stick").commands == {"type": 2, "temperature": 1}
     await stick.close()
 
 

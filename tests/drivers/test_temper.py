@@ -26,7 +26,7 @@ from custom_components.temperature_logger.drivers import (
     workers,
 )
 from custom_components.temperature_logger.drivers.families import TEMPER, thermometers
-from custom_components.temperature_logger.drivers.temper import Temper
+from custom_components.temperature_logger.drivers.temper import JUMP, Temper
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
 from emulation.machine import Machine
@@ -47,6 +47,8 @@ STICKS = [
 ]
 HIDRAW: dict[str, Any] = {}
 LIBUSB = {"hidraw_nodes": False}
+# °C of the old report that an emulated stick sends.
+STALE = 0.07
 # What an emulated stick calls the quantities.
 SENSORS = {
     "internal_temperature": "temperature",
@@ -537,11 +539,31 @@ async def test_old_report_before_the_answer(
     await stick.close()
 
 
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_old_report_that_is_nearly_right(
+    build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old report that no jump betrays is betrayed by the answer that follows it."""
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.05)
+    near = round(STALE + JUMP["temperature"] / 2, 2)
+    machine = plug(build, "TEMPerGold_V3.4", temperature=near, **way)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("extra", on="values")
+    assert await stick.read() == Reading(temperature=STALE)
+    await asyncio.sleep(0.1)  # Later, what follows the answer has come.
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading(temperature=near)
+    await stick.close()
+
+
 async def test_jump(build: Build, lane: Lane) -> None:
     """A value that really jumped is a reading, and so is a probe that came or went."""
     machine = plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=None)
     stick = driver(lane)
-    for internal, external in ((20.0, None), (20.5, None), (35.0, None), (35.0, -5.0)):
+    for internal, external in ((20.0, None), (20.1, None), (35.0, None), (35.0, -5.0)):
         values = {"temperature": internal, "external_temperature": external}
         machine.stick("stick").values |= values
         assert await stick.read() == Reading(

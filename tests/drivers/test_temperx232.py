@@ -29,6 +29,7 @@ from custom_components.temperature_logger.drivers.temperx232 import (
     TemperX232,
     decode,
 )
+from emulation.faults import failure
 from emulation.machine import Machine
 
 from .conftest import AsNobody, Build, until
@@ -218,19 +219,27 @@ async def test_unplugged_while_it_is_asked(machine: Machine, lane: Lane) -> None
     assert not gone.is_set()
 
 
-async def test_pulled_out_before_it_is_told(
-    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.EIO, Fault.STICK_NOT_FOUND), (errno.EAGAIN, Fault.NO_ANSWER)],
+)
+async def test_question_not_taken(
+    machine: Machine,
+    lane: Lane,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    expected: Fault,
 ) -> None:
-    """A port that does not take the question any more is gone."""
+    """A port that fails is gone; one whose buffer is full has a stick that hangs."""
     stick = driver(lane)
     await stick.read()
 
     def fail(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+        raise failure(number)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fail)
-        assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
+        assert await fault_of(stick.read()) is expected
     await stick.close()
 
 
@@ -288,10 +297,10 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
 
 
 @pytest.mark.parametrize("spec", [{"bound": False}, {"hidraw_nodes": False}])
-async def test_no_node(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
+async def test_no_port(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
     """Without the kernel's driver, or in a container, there is no port."""
     build(STICK | spec)
-    assert await fault_of(driver(lane).read()) is Fault.NO_NODE
+    assert await fault_of(driver(lane).read()) is Fault.NO_PORT
 
 
 async def test_what_nobody_asked_for(machine: Machine, lane: Lane) -> None:

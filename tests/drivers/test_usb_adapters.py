@@ -13,18 +13,26 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     Lane,
     sysfs,
+    workers,
 )
 from custom_components.temperature_logger.drivers.bme280 import Bme280
 from custom_components.temperature_logger.drivers.bosch import probe
 from emulation import i2c
 from emulation.machine import Machine
 
-from .chips import ADDRESS, OTHERS, VALUES, assert_values, before_transfer
+from .chips import (
+    ADDRESS,
+    BURST,
+    OTHERS,
+    PROOF,
+    TRIGGER,
+    VALUES,
+    assert_reads,
+    before_transfer,
+)
 from .conftest import Build, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
-# The transfers of a reading of an initialised chip.
-TRIGGER, PROOF, BURST = range(3)
 
 
 def bridge(number: int, **values: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -52,11 +60,11 @@ async def test_node_is_open_only_while_it_reads(build: Build, lane: Lane) -> Non
     """Between two readings the adapter can be pulled out; each has three transfers."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     assert not machine.buses._nodes
     counters = machine.chip("chip 1").counters
     before = counters.copy()
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     assert counters - before == {"transfers": 3, "conversions": 1}
     assert not machine.buses._nodes
     await chip.close()
@@ -73,13 +81,13 @@ async def test_swapped(build: Build, lane: Lane) -> None:
     """Two adapters that come back in the other order are found where they are."""
     machine = plug_in(build, bridge(1), bridge(2, **OTHERS))
     chip = driver(lane)
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     machine.unplug("bridge 1")
     machine.unplug("bridge 2")
     machine.plug("bridge 2")
     machine.plug("bridge 1")
     assert sysfs.i2c_adapter(f"{CONTROLLER}-1").number == 4
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     assert not machine.chip("chip 2").counters
     await chip.close()
 
@@ -95,7 +103,7 @@ async def test_pulled_out(build: Build, lane: Lane) -> None:
             await chip.read()
     machine.chip("chip 1").power_cycle()
     machine.plug("bridge 1")
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     await chip.close()
 
 
@@ -174,7 +182,9 @@ async def test_time_out_is_no_answer(
         await driver(lane).read()
 
 
-async def test_given_up(build: Build, lane: Lane) -> None:
+async def test_given_up(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A transfer that hangs keeps the node open until it ends, and no longer."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
@@ -185,9 +195,10 @@ async def test_given_up(build: Build, lane: Lane) -> None:
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+    monkeypatch.setattr(workers, "GRACE", 0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await chip.read()
     await until(lambda: not machine.buses._nodes)
     await until(lambda: not lane.busy)
-    assert_values(await chip.read(), VALUES)
+    await assert_reads(chip, VALUES)
     await chip.close()

@@ -8,6 +8,7 @@ from threading import Event, Semaphore, Thread, current_thread
 
 import pytest
 
+from custom_components.temperature_logger import drivers
 from custom_components.temperature_logger.drivers import (
     DeviceAccessError,
     Fault,
@@ -19,6 +20,13 @@ from custom_components.temperature_logger.drivers.workers import SIZE
 from .conftest import until
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let who hangs keep its turn, and nobody wait for it."""
+    monkeypatch.setattr(drivers.workers, "GRACE", 0.05)
+    monkeypatch.setattr(drivers.workers, "TURN", 60)
+
+
 @pytest.fixture(name="kernel")
 def kernel_fixture(workers: Workers) -> Generator[Event]:
     """Return what a job waits for that hangs in the kernel."""
@@ -27,9 +35,11 @@ def kernel_fixture(workers: Workers) -> Generator[Event]:
     released.set()  # Or the workers would never end.
 
 
-async def abandoned[T](task: asyncio.Task[T]) -> None:
-    """Let a task get going, then give it up."""
+async def abandoned[T](task: asyncio.Task[T], lane: Lane | None = None) -> None:
+    """Let a task get going, or even the job of a lane, then give it up."""
     await asyncio.sleep(0)
+    if lane is not None:
+        await until(lambda: lane._job is not None and lane._job.running())
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -60,7 +70,7 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
 
 async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
     """A job that was given up occupies its device until it ends."""
-    await abandoned(asyncio.create_task(lane.run(kernel.wait)))
+    await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     assert lane.busy
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await lane.run(divmod, 7, 2)
@@ -97,7 +107,7 @@ async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
     """What a job got after it was given up is given back."""
     undone: Future[bool] = Future()
     opening = lane.run(kernel.wait, undo=undone.set_result)
-    await abandoned(asyncio.create_task(opening))
+    await abandoned(asyncio.create_task(opening), lane)
     assert not undone.done()
     kernel.set()
     assert await asyncio.wrap_future(undone)
@@ -111,7 +121,7 @@ async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
         kernel.wait()
         raise OSError
 
-    await abandoned(asyncio.create_task(lane.run(fail, undo=undone.append)))
+    await abandoned(asyncio.create_task(lane.run(fail, undo=undone.append)), lane)
     done = lane.finish(nothing)
     kernel.set()
     await asyncio.wrap_future(done)
@@ -159,7 +169,7 @@ async def test_finish_occupies_the_device(
     """The device is occupied until its last job has ended, and then free at once."""
     first, begun = Event(), Event()
     if busy:
-        await abandoned(asyncio.create_task(lane.run(first.wait)))
+        await abandoned(asyncio.create_task(lane.run(first.wait)), lane)
 
     def last() -> None:
         begun.set()
@@ -183,7 +193,7 @@ async def test_finish_is_not_given_up(
 ) -> None:
     """A last job is done even if nobody waits for it any longer."""
     if busy:
-        await abandoned(asyncio.create_task(lane.run(kernel.wait)))
+        await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     ended: list[bool] = []
     done = lane.finish(lambda: ended.append(kernel.wait()))
     waiting = asyncio.ensure_future(asyncio.wrap_future(done))
@@ -224,11 +234,64 @@ async def test_close(workers: Workers, kernel: Event) -> None:
     tasks = [
         asyncio.create_task(lane.run(kernel.wait, undo=undone.append)) for lane in lanes
     ]
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(asyncio.to_thread(workers.close))
+    await until(lambda: sum(bool(lane._job) for lane in lanes) == SIZE)
+    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
+    await until(lambda: workers.healthy._tasks.qsize() == SIZE // 4)
+    workers.close()
     await until(lambda: sum(task.cancelled() for task in tasks) == SIZE // 4)
+    with pytest.raises(RuntimeError):
+        await Lane(workers).run(nothing)
+    last = lanes[0].finish(nothing)
     kernel.set()
-    await closing
+    await asyncio.to_thread(workers.join)
+    await asyncio.wrap_future(last)
+    assert workers.healthy.threads == workers.healthy.busy == 0
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results.count(True) == SIZE - SIZE // 4
     assert not undone
+
+
+async def test_whoever_hangs_loses_the_turn(
+    workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many devices begin to hang at once, the others get their threads."""
+    monkeypatch.setattr(drivers.workers, "TURN", 0.01)
+    lanes = [Lane(workers) for _ in range(3 * SIZE)]
+    hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
+    await asyncio.sleep(0)
+    for _ in range(2):
+        assert await Lane(workers).run(divmod, 7, 2) == (3, 1)
+    assert not any(task.done() for task in hanging)
+    kernel.set()
+    assert all(await asyncio.gather(*hanging))
+    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
+
+
+async def test_timer_ends_with_the_workers(
+    workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing looks after workers that have ended."""
+    lanes = [Lane(workers) for _ in range(SIZE)]
+    tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
+    await asyncio.sleep(0)
+    timer = workers.healthy._timer
+    assert timer is not None
+    workers.close()
+    assert timer.cancelled()
+    kernel.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_moment_s_patience(
+    lane: Lane, kernel: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is about to end is no device that hangs."""
+    monkeypatch.setattr(drivers.workers, "GRACE", 5)
+    first = asyncio.create_task(lane.run(kernel.wait))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(lane.run(divmod, 7, 2))
+    await asyncio.sleep(0)
+    assert not second.done()
+    kernel.set()
+    assert await second == (3, 1)
+    assert await first

@@ -1,7 +1,8 @@
-"""A home with five devices, one of which is about to fail."""
+"""Homes with several devices, one of which is about to fail."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 import gc
 from hashlib import sha256
 from pathlib import Path
@@ -19,16 +20,40 @@ from custom_components.temperature_logger import watch
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import (
     Workers,
+    bme680,
+    diamex,
+    hidtemper,
+    lascar,
     layouts,
     libusb,
+    stream,
     temper,
+    temperx232,
+    transport,
     workers,
+    zytemp,
 )
+from custom_components.temperature_logger.drivers.hidraw import Node
+from custom_components.temperature_logger.drivers.stream import Stream, seconds
 from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
-from emulation.chips import CALIBRATIONS
+from emulation.bme680 import chip_of
 from emulation.machine import Machine
 from emulation.values import now
-from tests.conftest import CHIP, CONTROLLER, GOLD, PINS, TWO, pass_time
+from tests.conftest import (
+    ADAPTER,
+    CHIP,
+    CONTROLLER,
+    GO_TEMP,
+    GOLD,
+    HID_2,
+    LASCAR,
+    MONITOR,
+    PINS,
+    ROM,
+    TWO,
+    X232,
+    pass_time,
+)
 from tests.drivers.conftest import Build
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
@@ -49,45 +74,125 @@ OTHER_PINS = {
 }
 
 
-def stick_entry(spec: dict[str, Any], model: str) -> MockConfigEntry:
-    """Return the entry that the form makes of a stick."""
+# The other home has one stick, and what is none. Real devices report less often.
+GO = GO_TEMP | {"gap_ms": 30}
+QUICK_LASCAR = LASCAR | {"gap_ms": 20}
+SERIAL = "internal_temperature", "internal_humidity", "external_temperature"
+PINS_680 = PINS | {"chips": [CHIP | {"chip_id": "0x61"}]}
+
+
+def usb_entry(
+    spec: dict[str, Any], driver: str, quantities: Iterable[str], **known: str
+) -> MockConfigEntry:
+    """Return the entry that the form makes of a USB device."""
     data = {
         "kind": "usb",
-        "driver": "temper",
+        "driver": driver,
         "controller": spec.get("controller", CONTROLLER),
         "ports": spec["ports"],
-        "firmware": spec["model"],
-        "model": model,
-        "quantities": list(layouts.layouts_of(spec["model"], "")[0].quantities),
+        "quantities": list(quantities),
+        **known,
     }
     return MockConfigEntry(
         domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
     )
 
 
-def chip_entry(adapter: dict[str, Any], spec: dict[str, Any]) -> MockConfigEntry:
-    """Return the entry that the form makes of a chip."""
-    trimming = b"".join(CALIBRATIONS[spec.get("calibration", 0)].registers())
+def stick_entry(spec: dict[str, Any], model: str) -> MockConfigEntry:
+    """Return the entry that the form makes of a stick."""
+    firmware = spec["model"]
+    quantities = layouts.layouts_of(firmware, "")[0].quantities
+    return usb_entry(spec, "temper", quantities, firmware=firmware, model=model)
+
+
+def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
+    """Return the entry that the form makes of the chip on a bus."""
+    (spec,) = adapter["chips"]
+    blocks = chip_of(spec).calibration.registers()
+    model, driver = "BME280", "bme280"
+    if "chip_id" in spec:
+        model, driver = "BME680", "bme680"
+        formats = bme680.TRIMMING_FORMAT, bme680.TRIMMING_HUMIDITY_FORMAT
+        blocks = tuple(
+            form.pack(*form.unpack(block[: form.size]))
+            for form, block in zip(formats, blocks, strict=True)
+        )
     data = {
         "kind": "bme280",
+        "driver": driver,
         "adapter": adapter["of_node"],
         "address": int(spec["address"], 0),
-        "chip": "BME280",
+        "chip": model,
         "quantities": ["temperature", "humidity", "pressure"],
-        "trimming_hash": sha256(trimming).hexdigest()[:16],
+        "trimming_hash": sha256(b"".join(blocks)).hexdigest()[:16],
     }
     return MockConfigEntry(
         domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
     )
+
+
+class Furniture(NamedTuple):
+    """What is in a home."""
+
+    usb: Sequence[dict[str, Any]]
+    i2c: Sequence[dict[str, Any]]
+    entries: Callable[[], Iterable[MockConfigEntry]]
+
+
+STICKS: Final = "sticks"
+MAKERS: Final = "makers"
+OTHERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
+"""The USB devices of other makers, and the sticks that are no HID reports."""
+HOMES: Final = {
+    # Three sticks, one of them without a hidraw node, and two chips.
+    STICKS: Furniture(
+        usb=(GOLD, TWO, BORROWED),
+        i2c=(PINS, OTHER_PINS),
+        entries=lambda: (
+            stick_entry(GOLD, "TEMPerGold"),
+            stick_entry(TWO, "TEMPer2"),
+            stick_entry(BORROWED, "TEMPer2"),
+            chip_entry(PINS),
+            chip_entry(OTHER_PINS),
+        ),
+    ),
+    # One of everything else.
+    MAKERS: Furniture(
+        usb=(GOLD, X232, HID_2, MONITOR, ADAPTER, GO, QUICK_LASCAR),
+        i2c=(PINS_680,),
+        entries=lambda: (
+            stick_entry(GOLD, "TEMPerGold"),
+            usb_entry(X232, "temperx232", SERIAL, firmware=X232["model"]),
+            usb_entry(HID_2, "hidtemper", SERIAL[::2], model=HID_2["model"]),
+            usb_entry(MONITOR, "zytemp", ("temperature", "humidity", "co2")),
+            usb_entry(ADAPTER, "diamex", (f"{ROM}_temperature",)),
+            usb_entry(GO, "gotemp", ("temperature",)),
+            usb_entry(QUICK_LASCAR, "lascar", ("temperature", "humidity")),
+            chip_entry(PINS_680),
+        ),
+    ),
+}
 
 
 # What the emulated hardware calls a quantity.
-SENSED: Final = {"internal_temperature": "temperature"}
+SENSED: Final = {
+    "internal_temperature": "temperature",
+    "internal_humidity": "humidity",
+    f"{ROM}_temperature": ROM,
+}
 # What a value changes by from one poll to the next, so that an old one shows.
-STEP: Final = {"temperature": 3.0, "humidity": 4.0, "pressure": 5.0}
+STEP: Final = {
+    "temperature": 3.0,
+    "humidity": 4.0,
+    "pressure": 5.0,
+    "co2": 20,
+    ROM: 3.0,
+}
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
+RELEASED: Final = 1.2
+"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
 # What a fault that the driver overcomes within the poll looks like: the right value.
 OVERCOME: Final = None
 
@@ -129,7 +234,7 @@ class Home:
         """Return what a sensor of an emulated device feels now."""
         name = SENSED.get(quantity, quantity)
         value = self._values(device)[name]
-        assert isinstance(value, float)
+        assert isinstance(value, float | int)
         return value
 
     def change(self) -> None:
@@ -137,7 +242,7 @@ class Home:
         for device in self.entries:
             values = self._values(device)
             for quantity, value in values.items():
-                if isinstance(value, float):
+                if isinstance(value, float | int):
                     values[quantity] = value + STEP[quantity.rpartition("_")[2]]
 
     async def settle(self) -> None:
@@ -147,12 +252,14 @@ class Home:
 
     async def poll(self) -> None:
         """Let the time of the next poll of each device come."""
+        await self._hear()
         self.seen.clear()
         await pass_time(self.hass, 305)
 
     async def retry(self, device: str) -> None:
         """Let the time of a failed device's next try come."""
         entry = self.entries[device]
+        await self._hear()
         self.seen.clear()
         if entry.state is ConfigEntryState.SETUP_RETRY:
             await pass_time(self.hass, 130)
@@ -212,11 +319,27 @@ class Home:
 
     def busy(self) -> int:
         """Return how many workers have a job."""
-        pools = self.workers.failing, self.workers.healthy
-        return sum(
-            len(pool._threads) - pool._idle_semaphore._value + pool._work_queue.qsize()
-            for pool in pools
-            if not pool._shutdown
+        return self.workers.failing.busy + self.workers.healthy.busy
+
+    async def _hear(self) -> None:
+        """Let who reports by itself tell what it feels now."""
+        await soon(lambda: all(map(self._is_heard, self.entries)))
+
+    def _is_heard(self, device: str) -> bool:
+        """Return whether the latest reports, if any come, are what is felt now."""
+        entry = self.entries[device]
+        if entry.state is not ConfigEntryState.LOADED:
+            return True
+        driver = entry.runtime_data.driver
+        if not isinstance(driver, Stream) or not isinstance(driver._opened, Node):
+            return True
+        reading = driver._decoder.reading(seconds())
+        return self.machine.stick(device).fault is not None or (
+            reading is not None
+            and all(
+                right(Sight(device, quantity, str(value)), self)
+                for quantity, value in reading.values.items()
+            )
         )
 
     def _values(self, device: str) -> dict[str, Any]:
@@ -278,6 +401,18 @@ async def soon(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
+LISTENED_TO: Final = {"monitor": zytemp, "adapter": diamex, "lascar": lascar}
+
+
+@contextmanager
+def outdated(device: str) -> Generator[None]:
+    """Let what a device reported by itself, if it does so, be too old."""
+    with pytest.MonkeyPatch.context() as limits:
+        if device in LISTENED_TO:
+            limits.setattr(LISTENED_TO[device], "AGE", -10.0)
+        yield
+
+
 def open_files() -> int:
     """Return how many descriptors this process has open."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
@@ -288,37 +423,33 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the devices less time than real ones may need."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
+    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
+    monkeypatch.setattr(stream, "LIBUSB_LIMITS", 4 * (0.3,))
+    monkeypatch.setattr(stream, "LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
+    monkeypatch.setattr(temperx232, "LIMIT", 0.5)
+    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "CALM", 0)
 
 
-@pytest.fixture(name="machine")
-def machine_fixture(build: Build) -> Machine:
-    """Plug in three sticks, one of them without a hidraw node, and two chips."""
-    return build(GOLD, TWO, BORROWED, i2c=[PINS, OTHER_PINS])
-
-
 @pytest.fixture(name="home")
-async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[Home]:
-    """Return a home whose devices work.
+async def home_fixture(
+    hass: HomeAssistant, build: Build, request: pytest.FixtureRequest
+) -> AsyncGenerator[Home]:
+    """Return a home whose devices work: that of the sticks, or another by its name.
 
     At its end all that was published was right, and nothing is left: no job of a
     worker, and no open file.
     """
-    home = Home(hass, machine)
+    furniture = HOMES[getattr(request, "param", STICKS)]
+    home = Home(hass, build(*furniture.usb, i2c=list(furniture.i2c)))
     await async_setup_component(hass, DOMAIN, {})
     await hass.async_block_till_done(wait_background_tasks=True)
     await soon(lambda: home.busy() == 0)
     gc.collect()  # An earlier test may have left descriptors to the collector.
     before = open_files()
-    for entry in (
-        stick_entry(GOLD, "TEMPerGold"),
-        stick_entry(TWO, "TEMPer2"),
-        stick_entry(BORROWED, "TEMPer2"),
-        chip_entry(PINS, CHIP),
-        chip_entry(OTHER_PINS, OTHER_CHIP),
-    ):
+    for entry in furniture.entries():
         home.add(entry)
     await home.set_up()
     for device in home.entries:
@@ -331,5 +462,4 @@ async def home_fixture(hass: HomeAssistant, machine: Machine) -> AsyncGenerator[
         await hass.config_entries.async_unload(entry.entry_id)
     await soon(lambda: home.busy() == 0)
     await soon(lambda: open_files() <= before)
-    assert len(home.workers.failing._threads) <= workers.SIZE // 4
-    assert len(home.workers.healthy._threads) <= workers.SIZE - workers.SIZE // 4
+    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE

@@ -3,8 +3,10 @@
 from threading import enumerate as threads
 
 from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import Fault, layouts, temper, workers
 from emulation.fleet import fleet
 from tests.drivers.conftest import Build
@@ -29,25 +31,49 @@ def ours() -> int:
     return sum(thread.name.startswith("temperature_logger") for thread in threads())
 
 
-async def test_a_third_is_silent(hass: HomeAssistant, build: Build) -> None:
-    """All others publish in the same poll, on no more threads, and then all end."""
+@pytest.mark.parametrize(
+    ("fault", "argument", "trouble", "each"),
+    [
+        pytest.param("timeout", None, Fault.NO_ANSWER, 0, id="silent"),
+        # What the kernel needs to give a dead control pipe up, which a poll outlives.
+        pytest.param("control-timeout", 2, Fault.REFUSED, 1, id="hanging"),
+    ],
+)
+async def test_a_third_fails(
+    hass: HomeAssistant,
+    build: Build,
+    fault: str,
+    argument: float | None,
+    trouble: Fault,
+    each: int,
+) -> None:
+    """All others publish in the same poll; each that hangs has a thread, and no more.
+
+    In the end there is none.
+    """
     specs = [
         spec | {"temperature": 20.0, "external_temperature": 5.0}
         for spec in fleet(SIZE, "temper")["usb"]
     ]
     home = Home(hass, build(*specs))
+    await async_setup_component(hass, DOMAIN, {})
     for spec in specs:
         home.add(stick_entry(spec, "TEMPer2"))
     await home.set_up()
-    hanging = [spec["name"] for spec in specs[::3]]
-    for stick in hanging:
-        home.machine.stick(stick).fail("timeout")
+    failing = [spec["name"] for spec in specs[::3]]
+    for stick in failing:
+        home.machine.stick(stick).fail(fault, argument)
     for _ in range(2):
         home.change()
         await home.poll()
-        home.assert_others_went_on(*hanging)
-        assert {home.trouble(stick) for stick in hanging} == {Fault.NO_ANSWER}
-        assert ours() <= workers.SIZE
+        home.assert_others_went_on(*failing)
+        assert {home.trouble(stick) for stick in failing} <= {trouble, Fault.HANGING}
+        assert ours() <= workers.SIZE + each * len(failing)
+    for stick in failing:
+        home.machine.stick(stick).clear()
+    home.change()
+    await home.poll()
+    home.assert_others_went_on()
     home.assert_nothing_wrong()
     await hass.async_stop()
     assert hass.state is CoreState.stopped

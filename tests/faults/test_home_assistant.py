@@ -86,12 +86,32 @@ async def test_stop_while_a_poll_hangs(
     await home.hass.async_stop()
     assert home.hass.state is CoreState.stopped
     await poll
-    pools = home.workers.failing, home.workers.healthy
-    assert not any(thread.is_alive() for pool in pools for thread in pool._threads)
+    assert not home.workers.failing.threads + home.workers.healthy.threads
     for stick in ("gold", "two", "borrowed"):
         assert set(machine.device(stick).bound) == {0, 1}
         assert not machine.device(stick).claims
     assert not machine.buses._nodes
+
+
+@pytest.mark.parametrize("device", ["two", "bme"])
+async def test_reloads_while_a_device_hangs(home: Home, device: str) -> None:
+    """However often it is set up meanwhile, it costs one worker and no other device."""
+    entry, machine = home.entries[device], home.machine
+    if device == "bme":
+        machine.chip(device).fail("timeout", 3 * HELD, count=1)
+    else:
+        machine.stick(device).fail("control-timeout", 3 * HELD, count=1)
+    home.change()
+    poll = asyncio.create_task(home.poll())
+    await soon(lambda: home.busy() == 1)
+    for _ in range(3):
+        await home.hass.config_entries.async_reload(entry.entry_id)
+    async with asyncio.timeout(HELD):  # What else looks around is soon done.
+        await soon(lambda: home.busy() <= 1)
+    await poll
+    home.assert_others_went_on(device)
+    await soon(lambda: home.busy() == 0)
+    await home.assert_comes_back(device)
 
 
 async def test_reload_storm(home: Home) -> None:

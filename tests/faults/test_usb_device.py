@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 import subprocess
 import sys
@@ -12,16 +13,31 @@ import textwrap
 import pytest
 from usb.backend import libusb1
 
+from custom_components.temperature_logger import coordinator, watch
 from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.stream import Stream
 from emulation.machine import Machine, place_of
 from tests.drivers.conftest import AsNobody
 
-from .conftest import OTHER_CONTROLLER, Home, soon
+from .conftest import (
+    MAKERS,
+    OTHER_CONTROLLER,
+    OTHERS,
+    STICKS,
+    Home,
+    open_files,
+    outdated,
+    soon,
+)
 
 pytestmark = pytest.mark.warns("Error fetching")
 
 HIDRAW, LIBUSB = "two", "borrowed"
 BOTH_WAYS = pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+WAYS = [(STICKS, HIDRAW), (STICKS, LIBUSB), *((MAKERS, name) for name in OTHERS)]
+EVERY_DEVICE = pytest.mark.parametrize(
+    ("home", "device"), WAYS, ids=["hidraw", "libusb", *OTHERS], indirect=["home"]
+)
 # Other programs. Each says when it is ready and ends with its standard input.
 LOCKS = """
     import fcntl
@@ -100,39 +116,75 @@ async def load(home: Home, *devices: str) -> None:
     await home.hass.async_block_till_done(wait_background_tasks=True)
 
 
+def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """Let nothing but the watch find that a device is back."""
+    # A hidraw node that is nowhere is waited for; any other one is there at once.
+    monkeypatch.setattr(watch, "PATIENCE", 0.1 if device == LIBUSB else 60)
+    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+
+
 # Plugged otherwise
 
 
-@BOTH_WAYS
-async def test_unplugged_while_idle(home: Home, stick: str) -> None:
-    """It is known at once over hidraw, and else at the next poll."""
-    home.machine.unplug(stick)
-    if stick == HIDRAW:
-        await soon(lambda: home.trouble(stick) == Fault.STICK_NOT_FOUND)
-    home.change()
-    await home.poll()
-    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
-    home.assert_others_went_on(stick)
-    home.machine.plug(stick)
-    await home.assert_comes_back(stick)
+@EVERY_DEVICE
+async def test_out_and_in(
+    home: Home, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is unavailable while it is out, and back with what it measures then.
+
+    Nothing but the watch tells either, and no descriptor stays open.
+    """
+    rely_on_the_watch(monkeypatch, device)
+    await home.settle()
+    opened = open_files()
+    for _ in range(2):
+        home.machine.unplug(device)
+        await soon(lambda: home.trouble(device) == Fault.STICK_NOT_FOUND)
+        await home.settle()  # Whoever else was told is not to be cut short by the poll.
+        home.change()
+        await home.poll()
+        assert home.trouble(device) == Fault.STICK_NOT_FOUND
+        home.assert_others_went_on(device)
+        home.seen.clear()
+        home.machine.plug(device)
+        await soon(lambda: home.trouble(device) is None)
+        await home.settle()
+        assert home.published(device)
+        await soon(lambda: open_files() <= opened)
 
 
-@BOTH_WAYS
-async def test_unplugged_while_reading(home: Home, stick: str) -> None:
+def is_asked(home: Home, device: str, before: int) -> bool:
+    """Return whether a poll of a device waits for its answer, or its next report."""
+    driver = home.entries[device].runtime_data.driver
+    if isinstance(driver, Stream):
+        return driver._waiter is not None or driver._lane.busy
+    return home.machine.stick(device).commands.total() > before
+
+
+@EVERY_DEVICE
+async def test_unplugged_while_reading(
+    home: Home, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits for the answer is told, and waits no longer."""
-    commands = home.machine.stick(stick).commands
-    before = commands["values"]
-    home.change()
-    home.machine.stick(stick).fail("timeout")
-    poll = asyncio.create_task(home.poll())
-    await soon(lambda: commands["values"] > before)
-    home.machine.unplug(stick)
-    await poll
-    assert home.trouble(stick) == Fault.STICK_NOT_FOUND
-    home.assert_others_went_on(stick)
-    home.machine.stick(stick).clear()
-    home.machine.plug(stick)
-    await home.assert_comes_back(stick)
+    rely_on_the_watch(monkeypatch, device)
+    stick = home.machine.stick(device)
+    before = stick.commands.total()
+    silence = next((f for f in ("timeout", "silent") if f in stick.FAULTS), None)
+    if silence is not None:  # A HidTEMPer is waited for anyway.
+        stick.fail(silence)
+    with outdated(device):
+        home.change()
+        poll = asyncio.create_task(home.poll())
+        await soon(lambda: is_asked(home, device, before))
+        home.machine.unplug(device)
+        await poll
+    assert home.trouble(device) == Fault.STICK_NOT_FOUND
+    home.assert_others_went_on(device)
+    stick.clear()
+    home.machine.plug(device)
+    await soon(lambda: home.trouble(device) is None)
+    await home.settle()
+    await home.assert_comes_back(device)
 
 
 @BOTH_WAYS

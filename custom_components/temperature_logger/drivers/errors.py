@@ -27,6 +27,7 @@ class Fault(StrEnum):
     NO_LIBUSB = "no_libusb"
     NO_NODE = "no_node"
     NO_PERMISSION = "no_permission"
+    NO_PORT = "no_port"
     OUT_OF_RANGE = "out_of_range"
     PROBE_RESET = "probe_reset"
     REFUSED = "refused"

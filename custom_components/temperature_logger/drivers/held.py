@@ -36,11 +36,7 @@ class Held[Opened](ABC):
         return usb_place(self._controller, self._ports)
 
     async def read(self) -> Reading:
-        """Return one reading; raise DriverError if there is none.
-
-        Whatever went wrong, the device is closed and opened again at the next reading,
-        so that a late answer cannot pass for the next one.
-        """
+        """Return one reading; raise DriverError if there is none."""
         try:
             reading = await self._read(self._opened or await self._open())
         except BaseException:
@@ -68,7 +64,10 @@ class Held[Opened](ABC):
         """Begin to close; the result tells when that is done."""
 
     def _fail(self) -> None:
-        """Let go of a device that gave no reading."""
+        """Let go of a device that gave no reading, to open it again for the next one.
+
+        So a late answer cannot pass for that one's.
+        """
         self._close()
 
     def _close(self) -> None:

@@ -125,6 +125,7 @@ class HidrawTransport:
 
     def __init__(self, lane: Lane, node: Node, on_gone: Callable[[], None]) -> None:
         """Watch the node; on_gone is called if it goes while nobody reads."""
+        self.unasked: tuple[bytes, ...] = ()
         self._lane = lane
         self._node: Node | None = node
         self._lost: DriverError | None = None
@@ -155,6 +156,7 @@ class HidrawTransport:
         self._sent = loop.time()
         if self._node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        self.unasked = tuple(self._reports)
         self._reports.clear()
         self._watch(node)
         reports: list[bytes] = []

@@ -19,7 +19,7 @@ was not answered anew shows by being the type again.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, override
+from typing import TYPE_CHECKING, Final, NamedTuple, Never, override
 
 from .errors import (
     BadFrameError,
@@ -116,18 +116,24 @@ class HidTemper(Held[HidrawTransport]):
         node = await self._lane.run(self._node, undo=Node.close)
         self._opened = transport = HidrawTransport(self._lane, node, self._on_gone)
         kind = await _ask(transport, TYPE)
-        if await _ask(transport, TYPE) != kind:  # One of them was left from before.
-            raise BadFrameError(Fault.BAD_REPORT, report=kind.hex(" "))
         model = MODELS.get(kind[TYPE_AT])
-        if model is None:
-            firmware = f"HidTEMPer, {kind.hex(' ')}"
-            raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=firmware)
-        if self._expected not in {None, model.name}:
-            raise DeviceNotFoundError(
-                Fault.STICK_CHANGED, found=model.name, expected=self._expected
-            )
+        if model is None or self._expected not in {None, model.name}:
+            await self._refuse(transport, kind, model)
         self._kind, self._model = kind, model
         return transport
+
+    async def _refuse(
+        self, transport: HidrawTransport, kind: bytes, model: Model | None
+    ) -> Never:
+        """Raise what is wrong with a stick that is not the one to be read."""
+        if await _ask(transport, TYPE) != kind:  # It was left from before.
+            raise BadFrameError(Fault.BAD_REPORT, report=kind.hex(" "))
+        if model is None or self._expected is None:
+            firmware = f"HidTEMPer, {kind.hex(' ')}"
+            raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=firmware)
+        raise DeviceNotFoundError(
+            Fault.STICK_CHANGED, found=model.name, expected=self._expected
+        )
 
     @override
     def _release(self, opened: HidrawTransport) -> asyncio.Future[None]:
@@ -148,10 +154,10 @@ class HidTemper(Held[HidrawTransport]):
         for quantity, command in self._model.commands.items():
             kind = await _ask(opened, TYPE)
             answer = await _ask(opened, command)
-            if kind != self._kind or answer == self._kind:
-                raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
             answers[quantity] = answer
             self.raw = {name: one.hex(" ") for name, one in answers.items()}
+            if kind != self._kind or answer == self._kind:
+                raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
         return Reading.of({q: temperature(answer) for q, answer in answers.items()})
 
 

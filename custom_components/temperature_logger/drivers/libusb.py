@@ -118,13 +118,15 @@ class Handle:
                 self._device.attach_kernel_driver(self._interface)
         usb.util.dispose_resources(self._device)
 
-    def drain(self) -> None:
-        """Read until nothing comes, which costs a time-out."""
+    def drain(self) -> list[bytes]:
+        """Return the reports that wait, until none comes, which costs a time-out."""
+        found: list[bytes] = []
         try:
             for _ in range(DRAIN_LIMIT):
-                self._read(DRAIN_LIMIT_MS)
+                report = self._read(DRAIN_LIMIT_MS)
+                found.append(report)
         except usb.core.USBTimeoutError:
-            return
+            return found
         except usb.core.USBError as err:
             raise _translated(err, self._node) from err
         self._unsettled = UNSETTLED_COMMANDS

@@ -1,11 +1,13 @@
 """What is plugged in now, and whether the system has made its nodes yet."""
 
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import sysfs
 from .families import Family, thermometers
-from .sysfs import UsbDevice, i2c_adapters, i2c_port
+from .sysfs import UsbDevice, i2c_adapters, i2c_port, usb_tty
+
+HID_DRIVER: Final = "usbhid"
 
 
 class Plug(NamedTuple):
@@ -36,16 +38,21 @@ def plugs() -> Plugs:
 
 
 def _is_ready(family: Family, device: UsbDevice) -> bool:
-    """Return whether the hidraw node of a device may be used.
+    """Return whether the node through which a device is read may be used.
 
     The kernel tells of a device before it has made the node, and the system sets the
     node's permissions later still.
     """
-    number = family.interface
-    interface = None if number is None else device.interface(number)
-    if interface is None or interface.hidraw is None:
-        return False
-    return _is_usable(sysfs.DEV / interface.hidraw)
+    if family.interface is None:
+        tty = usb_tty(device)
+        return tty is not None and _is_usable(sysfs.DEV / tty)
+    interface = device.interface(family.interface)
+    if interface is not None and interface.hidraw is not None:
+        return _is_usable(sysfs.DEV / interface.hidraw)
+    # The HID driver is about to make a hidraw node. Any other one never does, so that
+    # libusb reads the device.
+    driver = interface and interface.driver
+    return driver not in {None, HID_DRIVER} and _is_usable(device.usbfs)
 
 
 def _is_usable(node: os.PathLike[str]) -> bool:

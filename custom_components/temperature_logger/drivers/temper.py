@@ -38,8 +38,9 @@ FIRMWARE_LIMITS: Final = (1.0, 1.0)
 SURVEY_LIMITS: Final = (REPORT_LIMIT, OPTIONAL_LIMIT, OPTIONAL_LIMIT)
 # How often a stick has to answer alike where its model is told by its answers.
 SURE: Final = 2
-# What is more than this between two readings is looked at twice: °C, %, hPa.
-JUMP: Final = {"temperature": 1.0, "humidity": 5.0, "pressure": 5.0}
+# What is more than this between two readings is looked at twice: °C, %. The sensors
+# of most sticks resolve a sixteenth of a degree.
+JUMP: Final = {"temperature": 0.1, "humidity": 0.5}
 # Seconds after the command; by then an answer of two reports is there, at 12 ms and
 # 20 ms more, each up to 10 ms late because an endpoint is asked that often.
 ANSWERED: Final = 0.06
@@ -240,9 +241,11 @@ class Temper(Held[Transport]):
 
         An old report has the right tag, too: one that came between the drain and the
         answer shows only by the answer that follows it. To wait for that at each
-        reading would double its time.
+        reading would double its time. Where one followed the answer before, this is
+        done even if nothing jumped.
         """
-        if self._last is None or _jumped(self._last, reading):
+        followed = any(belongs(report, layout) for report in transport.unasked)
+        if self._last is None or followed or _jumped(self._last, reading):
             surplus = await transport.listen(ANSWERED)
             if surplus is not None and belongs(surplus, layout):
                 raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))

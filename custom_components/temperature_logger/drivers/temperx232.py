@@ -131,6 +131,8 @@ class Port:
         """Send a word; blocks."""
         try:
             os.write(self._serial.fileno(), word)
+        except BlockingIOError as err:  # It takes nothing, so its buffer is full.
+            raise BadFrameError(Fault.NO_ANSWER) from err
         except OSError as err:  # It was pulled out, which is about to be told.
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND) from err
 
@@ -234,9 +236,10 @@ class TemperX232(Held[Port]):
     def _find_and_open(self) -> serialx.BaseSerial:
         """Open the port that is here now; blocks."""
         device = TEMPERX232.find(self._controller, self._ports)
-        if (tty := usb_tty(device)) is None:
-            raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "ttyUSB*"))
-        return _open(sysfs.DEV / tty)
+        tty = usb_tty(device)
+        if tty is None or not (node := sysfs.DEV / tty).exists():
+            raise DeviceAccessError(Fault.NO_PORT)
+        return _open(node)
 
     async def _identify(self, port: Port) -> None:
         """Ask for the firmware; raise DriverError for one that is not known."""

@@ -28,6 +28,9 @@ USBFS_DRIVER: Final = "usbfs"
 class Transport(Protocol):
     """An opened stick."""
 
+    unasked: tuple[bytes, ...]
+    """What came between the last two answers."""
+
     async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
         """Send 8 bytes and return up to one report per limit, each in seconds."""
 
@@ -48,6 +51,8 @@ class LibusbTransport:
 
     def __init__(self, lane: Lane, handle: Handle) -> None:
         """Take the claimed stick over."""
+        self.unasked: tuple[bytes, ...] = ()
+        self._dropped: list[bytes] = []
         self._drain: asyncio.Task[None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._handle: Handle | None = handle
@@ -59,6 +64,8 @@ class LibusbTransport:
             self._drain_timer.cancel()
         if self._drain is not None:
             await self._drain  # It has the worker; that is not a device that hangs.
+        self.unasked = tuple(self._dropped)
+        self._dropped.clear()
         reports = await self._lane.run(self._held.exchange, command, limits)
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
@@ -95,7 +102,7 @@ class LibusbTransport:
         """Drop what came; an error shows at the next exchange, which drains again."""
         with suppress(DriverError):
             if self._handle is not None:
-                await self._lane.run(self._handle.drain)
+                self._dropped += await self._lane.run(self._handle.drain)
 
 
 async def connect(

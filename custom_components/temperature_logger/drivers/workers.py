@@ -7,8 +7,11 @@ even on a node opened non-blocking.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
+from queue import SimpleQueue
+from threading import Lock, Thread, current_thread
+from time import monotonic
 from typing import Any, Final
 
 from .errors import DeviceAccessError, Fault
@@ -22,18 +25,143 @@ DEADLINE: Final = 6
 SIZE: Final = 12
 
 
-class Workers:
-    """The pool; devices whose last poll failed share a quarter of it."""
+# Seconds after which a job hangs; opening a node takes 0.05. It waits in the kernel and
+# fights for nothing, so its thread counts no more, and the next job gets another one.
+# Else a poll in which many devices begin to hang would be lost for all.
+TURN: Final = 0.1
+# Seconds that a job is let end before its device counts as hanging to the next one.
+GRACE: Final = 0.5
 
-    def __init__(self) -> None:
-        """Make the pool; no thread starts yet."""
-        self.failing = ThreadPoolExecutor(SIZE // 4, "temperature_logger_failing")
-        self.healthy = ThreadPoolExecutor(SIZE - SIZE // 4, "temperature_logger")
+type Task = tuple[Future[Any], Callable[[], Any]]
+
+
+class Pool:
+    """Threads that take jobs in turn, and one more for each job that hangs."""
+
+    def __init__(self, size: int, name: str) -> None:
+        """Make the pool; threads start when there is work."""
+        self._begun: dict[Thread, float] = {}
+        """When each thread that has a job began with it."""
+        self._closed = False
+        self._idle = 0
+        """Threads that have no job, nor one that waits for them."""
+        self._lock = Lock()
+        self._name = name
+        self._size = size
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._threads: set[Thread] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = 0
+        """Jobs that have no thread yet."""
+
+    @property
+    def busy(self) -> int:
+        """How many jobs there are that have not ended."""
+        return len(self._begun) + self._tasks.qsize()
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are."""
+        return len(self._threads)
+
+    def submit(self, job: Callable[[], Any]) -> Future[Any]:
+        """Have a thread do a job, soon."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The workers have ended")
+            self._tasks.put((future, job))
+            if self._idle:
+                self._idle -= 1
+            elif self._may_be(len(self._threads)):
+                self._start_thread()
+            else:
+                self._waiting += 1
+        return future
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that no job waits for one that hangs."""
+        if self._timer is None and self._waiting:
+            self._timer = loop.call_later(TURN, self._relieve, loop)
 
     def close(self) -> None:
-        """Wait for the threads to end; jobs that did not begin are dropped."""
-        self.failing.shutdown(cancel_futures=True)
-        self.healthy.shutdown(cancel_futures=True)
+        """Begin no job any more; those that did not begin are dropped."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            self._closed, self._waiting = True, 0
+            dropped = [self._tasks.get() for _ in range(self._tasks.qsize())]
+            for _ in self._threads:
+                self._tasks.put(None)
+        for task in filter(None, dropped):
+            task[0].cancel()
+
+    def join(self) -> None:
+        """Wait until all jobs and threads have ended."""
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join()
+
+    def _relieve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the threads that stand in for those whose jobs hang."""
+        self._timer = None
+        with self._lock:
+            while self._waiting and self._may_be(len(self._threads)):
+                self._waiting -= 1
+                self._start_thread()
+        self.watch(loop)
+
+    def _start_thread(self) -> None:
+        """Start a thread for a job; it is not to hold up the end of Home Assistant."""
+        thread = Thread(target=self._work, name=self._name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _may_be(self, others: int) -> bool:
+        """Return whether there may be a thread beside so many others."""
+        if others < self._size:
+            return True
+        late = monotonic() - TURN
+        return others < self._size + sum(begun < late for begun in self._begun.values())
+
+    def _work(self) -> None:
+        """Do jobs, as a thread."""
+        own = current_thread()
+        while (task := self._tasks.get()) is not None:
+            with self._lock:
+                self._begun[own] = monotonic()
+            _do(*task)
+            del task  # What the job returned may be open.
+            with self._lock:
+                del self._begun[own]
+                if self._waiting:
+                    self._waiting -= 1
+                elif self._closed or self._may_be(len(self._threads) - 1):
+                    self._idle += 1
+                else:
+                    break
+        with self._lock:
+            self._threads.discard(own)
+
+
+class Workers:
+    """The threads of all devices; those whose last poll failed share a quarter."""
+
+    def __init__(self) -> None:
+        """Make the pools; no thread starts yet."""
+        self.failing = Pool(SIZE // 4, "temperature_logger_failing")
+        self.healthy = Pool(SIZE - SIZE // 4, "temperature_logger")
+
+    def close(self) -> None:
+        """Begin no job any more."""
+        self.failing.close()
+        self.healthy.close()
+
+    def join(self) -> None:
+        """Wait for the threads to end; blocks."""
+        self.failing.join()
+        self.healthy.join()
 
 
 class Lane:
@@ -62,9 +190,10 @@ class Lane:
         is one. Raises DeviceAccessError while an earlier job still hangs.
         """
         if self.busy:
-            raise DeviceAccessError(Fault.HANGING)
+            await self._let_end()
         pool = self._workers.failing if self.failing else self._workers.healthy
-        self._job = future = pool.submit(job, *args)
+        self._job = future = pool.submit(partial(job, *args))
+        pool.watch(asyncio.get_running_loop())
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -83,18 +212,33 @@ class Lane:
         last: Future[None] = Future()
         last.set_running_or_notify_cancel()  # Who waits may give up; the job is done.
 
-        def run_last(_: object = None) -> None:
+        def run_last() -> None:
             try:
                 job()
             finally:
                 last.set_result(None)
 
+        def submit_last(_: object = None) -> None:
+            try:
+                self._workers.healthy.submit(run_last)
+            except RuntimeError:  # They have ended, but for the one that calls this.
+                run_last()
+
         if self._job is not None and self.busy:
-            self._job.add_done_callback(run_last)
+            # It may be called at once, by the event loop.
+            self._job.add_done_callback(submit_last)
         else:
-            self._workers.healthy.submit(run_last)
+            submit_last()
         self._job = last
         return last
+
+    async def _let_end(self) -> None:
+        """Give a job that runs a moment to end; raise DeviceAccessError if it hangs."""
+        ends = monotonic() + GRACE
+        while self.busy:
+            if monotonic() > ends:
+                raise DeviceAccessError(Fault.HANGING)
+            await asyncio.sleep(GRACE / 50)
 
 
 async def within_deadline[T](work: Awaitable[T]) -> T:
@@ -104,6 +248,18 @@ async def within_deadline[T](work: Awaitable[T]) -> T:
             return await work
     except TimeoutError as err:
         raise DeviceAccessError(Fault.HANGING) from err
+
+
+def _do(future: Future[Any], job: Callable[[], Any]) -> None:
+    """Do a job, unless who waited for it has given up."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = job()
+    except BaseException as err:  # noqa: BLE001 - It is raised where it is waited for.
+        future.set_exception(err)
+    else:
+        future.set_result(result)
 
 
 def _undo[T](ended: Future[T], undo: Callable[[T], object]) -> None:

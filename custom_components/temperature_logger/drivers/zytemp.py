@@ -107,7 +107,7 @@ class ZyTemp:
         self._values[plain[0]] = (value, now)
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values if temperature and CO2 are there, and all young.
+        """Return the young values, once temperature and CO2 are among them.
 
         Humidity comes in the same round or not at all.
         """
@@ -118,7 +118,7 @@ class ZyTemp:
             for item, (value, time) in self._values.items()
             if now - time <= AGE
         }
-        if not {TEMPERATURE, CO2} | set(self._values) <= set(values):
+        if not {TEMPERATURE, CO2} <= set(values):
             return None
         humidity = values.get(HUMIDITY)
         if HUMIDITY not in self._values and self._round:

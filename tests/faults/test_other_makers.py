@@ -1,0 +1,46 @@
+"""Faults of what is no TEMPer: it says nothing, or nonsense, and is well again."""
+
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault
+
+from .conftest import MAKERS, Home, outdated, soon
+
+pytestmark = pytest.mark.warns("Error fetching")
+
+# device, fault, and what the owner sees
+FAULTS = (
+    ("x232", "silent", Fault.NO_ANSWER),
+    ("x232", "garbage", Fault.BAD_REPORT),
+    ("x232", "partial", Fault.BAD_REPORT),
+    # It always answers a feature report, if only by a stall.
+    ("hid", "stall", Fault.REFUSED),
+    ("hid", "stale", Fault.BAD_REPORT),
+    ("hid", "garbage", Fault.BAD_REPORT),
+    ("monitor", "silent", Fault.NO_ANSWER),
+    ("monitor", "garbage", Fault.BAD_REPORT),
+    ("adapter", "silent", Fault.NO_ANSWER),
+    ("adapter", "garbage", Fault.BAD_REPORT),
+    ("adapter", "power-on", Fault.PROBE_RESET),
+    ("go", "silent", Fault.NO_ANSWER),
+    ("go", "zero", Fault.BAD_REPORT),
+    # One report in a hundred of any bytes would be one of its humidity.
+    ("lascar", "silent", Fault.NO_ANSWER),
+    ("lascar", "ff", Fault.BAD_REPORT),
+)
+
+
+@pytest.mark.parametrize("home", [MAKERS], indirect=True)
+@pytest.mark.parametrize(("device", "name", "expected"), FAULTS)
+async def test_fault(home: Home, device: str, name: str, expected: Fault) -> None:
+    """It costs this device's reading, and nothing once it is over."""
+    await home.settle()
+    home.change()
+    home.machine.stick(device).fail(name)
+    with outdated(device):
+        await home.poll()
+        assert home.trouble(device) == expected
+        home.assert_others_went_on(device)
+        await soon(lambda: home.busy() == 0)
+    home.machine.stick(device).clear()
+    await home.assert_comes_back(device)
