@@ -358,6 +358,7 @@ async def test_recorder_goes_on(
     monkeypatch.setattr(ThinTask, "run", turn)
     rows = await filled.rows()
     await filled.thin(until=lambda: UNTIL + 86400)
+    await hass.async_block_till_done()  # The last turn has told what it wrote.
     await async_wait_recording_done(hass)
     left = await filled.rows()
     found = [row for row in left if row.state_id > max(row.state_id for row in rows)]
