@@ -10,6 +10,7 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE, STATE_UNKNOWN
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
@@ -27,6 +28,7 @@ from syrupy.filters import props
 
 from custom_components.temperature_logger.announcement import async_announce
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
+from custom_components.temperature_logger.guard import Outcome
 from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
 from emulation.machine import Machine
 
@@ -218,11 +220,15 @@ async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None
     entry = await set_up("host")
     before = hass.states.get("sensor.this_machine_disk_size")
     form: Any = await hass.config_entries.options.async_init(entry.entry_id)
-    fields = ["interval", "cpu_temperature_offset", "cpu_temperature_factor"]
-    assert list(map(str, form["data_schema"].schema)) == fields
-    await hass.config_entries.options.async_configure(
-        form["flow_id"], dict(zip(fields, (60, -1.5, 1.0), strict=True))
-    )
+    values = {
+        "interval": 60,
+        "cpu_temperature_offset": -1.5,
+        "cpu_temperature_factor": 1.0,
+        "disk_guard": "off",
+        "disk_limit": 90,
+    }
+    assert list(map(str, form["data_schema"].schema)) == list(values)
+    await hass.config_entries.options.async_configure(form["flow_id"], values)
     await hass.async_block_till_done()
     assert entry.runtime_data.update_interval.total_seconds() == 60
     assert hass.states.is_state(CPU, "46.812")
@@ -230,6 +236,48 @@ async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None
     assert before
     assert after
     assert after.state == before.state
+
+
+async def test_limits_of_the_disk_guard(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A limit that nobody can mean is refused, with its field; others are kept."""
+    build()
+    entry = await set_up("host")
+    form: Any = await hass.config_entries.options.async_init(entry.entry_id)
+    values = {"interval": 300, "disk_guard": "thin"}
+    for limit in (49, 100):
+        form = await hass.config_entries.options.async_configure(
+            form["flow_id"], values | {"disk_limit": limit}
+        )
+        assert form["errors"] == {"disk_limit": "disk_limit_out_of_range"}
+    await hass.config_entries.options.async_configure(
+        form["flow_id"], values | {"disk_limit": 99}
+    )
+    await hass.async_block_till_done()
+    assert entry.options["disk_guard"] == "thin"
+    assert entry.options["disk_limit"] == 99
+
+
+async def test_full_disk_without_a_recorder(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    issue_registry: ir.IssueRegistry,
+) -> None:
+    """There is nothing to thin, and a warning all the same."""
+    build()
+    entry = await set_up("host")
+    options = {"disk_guard": "thin", "disk_limit": 0}
+    hass.config_entries.async_update_entry(entry, options=options)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert issue_registry.async_get_issue(DOMAIN, Outcome.DISK_FULL)
+    with pytest.raises(HomeAssistantError) as refused:
+        await hass.services.async_call(
+            DOMAIN, "preview_thinning", blocking=True, return_response=True
+        )
+    assert refused.value.translation_key == "no_recorder"
 
 
 async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:

@@ -15,16 +15,18 @@ from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault
 from custom_components.temperature_logger.drivers.families import USB_IDS
+from custom_components.temperature_logger.guard import Outcome
 from custom_components.temperature_logger.issues import REPAIRS, SOON, STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
     CONF_PROBE,
     FACTORS,
+    GUARD,
     LIMITS,
     OFFSETS,
     PROBE_QUANTITIES,
 )
 from custom_components.temperature_logger.retention import Shortfall
-from custom_components.temperature_logger.sensor import PROBE, SENSORS
+from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
 from custom_components.temperature_logger.units import base
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +87,7 @@ def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
     keys = {repair.key for repair in REPAIRS.values()}
-    assert set(texts["issues"]) == {*keys, STICK_MOVED, *Shortfall}
+    assert set(texts["issues"]) == {*keys, STICK_MOVED, *Outcome, *Shortfall}
 
 
 def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
@@ -129,9 +131,12 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     """Sensors and options know the fields of a reading."""
     assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
-    assert set(texts["entity"]["sensor"]) == keys | {PROBE}
+    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key}
     fields = {
-        "init": {const.CONF_INTERVAL, CONF_PROBE, *calibration_fields(QUANTITIES)},
+        "init": {
+            *(const.CONF_INTERVAL, CONF_PROBE, *GUARD),
+            *calibration_fields(QUANTITIES),
+        },
         "probe": calibration_fields(PROBE_QUANTITIES),
     }
     for name, step in texts["options"]["step"].items():

@@ -7,8 +7,9 @@ from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
 from .actions import async_register_actions
-from .const import DOMAIN
+from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .guard import async_guard
 from .issues import async_forget, async_load_since, async_watch_disabled
 from .kinds import async_import_drivers, driver_name
 from .retention import async_watch_retention
@@ -42,6 +43,8 @@ async def async_setup_entry(
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
+    if entry.data[CONF_KIND] == KIND_HOST:
+        (await async_guard(hass)).async_watch(coordinator)
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     # What is set up now is not to be offered any more.
     hass.data[DATA_WATCH].async_announce_soon()
@@ -60,4 +63,6 @@ async def async_remove_entry(
 ) -> None:
     """Take a device's issues away with it."""
     async_forget(hass, entry)
+    if entry.data[CONF_KIND] == KIND_HOST:
+        await (await async_guard(hass)).async_forget()
     hass.data[DATA_WATCH].async_announce_soon()

@@ -14,7 +14,9 @@ from homeassistant.helpers.service import async_register_admin_service
 import voluptuous as vol
 
 from .const import DOMAIN
+from .guard import async_preview
 
+PREVIEWING: Final = "preview_thinning"
 READING: Final = ("get_csv_link", "get_latest", "get_readings")
 WRITING: Final = "write_csv"
 
@@ -26,6 +28,13 @@ def async_register_actions(hass: HomeAssistant) -> None:
         hass.services.async_register(
             DOMAIN, name, _async_call, supports_response=SupportsResponse.ONLY
         )
+    hass.services.async_register(
+        DOMAIN,
+        PREVIEWING,
+        _async_preview,
+        vol.Schema({}),
+        supports_response=SupportsResponse.ONLY,
+    )
     async_register_admin_service(
         hass,
         DOMAIN,
@@ -34,6 +43,11 @@ def async_register_actions(hass: HomeAssistant) -> None:
         vol.Schema(dict),
         SupportsResponse.OPTIONAL,
     )
+
+
+async def _async_preview(call: ServiceCall) -> ServiceResponse:
+    """Return what thinning would delete now."""
+    return await async_preview(call.hass)
 
 
 async def _async_call(call: ServiceCall) -> ServiceResponse:

@@ -12,6 +12,8 @@ CONF_ADAPTER: Final = "adapter"
 CONF_ADAPTER_NAME: Final = "adapter_name"
 CONF_CALIBRATION: Final = "calibration"
 CONF_CONTROLLER: Final = "controller"
+CONF_DISK_GUARD: Final = "disk_guard"
+CONF_DISK_LIMIT: Final = "disk_limit"
 CONF_DRIVER: Final = "driver"
 CONF_FACTOR: Final = "factor"
 CONF_FIRMWARE: Final = "firmware"
@@ -34,11 +36,23 @@ DEFAULT_INTERVAL: Final = 300
 # hour it is no curve.
 MIN_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 3600
+# Percent of the disk from which on the guard warns, and thins if it may.
+DEFAULT_DISK_LIMIT: Final = 90
+MIN_DISK_LIMIT: Final = 50
+MAX_DISK_LIMIT: Final = 99
 # Days of history that are promised.
 RETENTION: Final = 14
 READINGS_URL: Final = f"/api/{DOMAIN}/readings"
 # The first retry of a device that failed; each further one waits twice as long.
 RETRY: Final = timedelta(seconds=15)
+
+
+class DiskGuard(StrEnum):
+    """What is done about a disk that gets full; the first is the default."""
+
+    OFF = "off"
+    WARN = "warn"
+    THIN = "thin"
 
 
 class Refusal(StrEnum):

@@ -9,12 +9,14 @@ from .const import (
     CONF_KIND,
     CONF_PORTS,
     CONF_QUANTITIES,
+    KIND_HOST,
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.families import USB_IDS
 from .drivers.sysfs import usb_device
+from .guard import async_guard
 from .kinds import async_lane
 
 
@@ -40,8 +42,19 @@ async def async_get_config_entry_diagnostics(
         "raw": coordinator.driver.raw,
         "reading": _values(entry, coordinator.data),
         "reading_before_calibration": _values(entry, raw) if raw else None,
+        "last_thinning": await _async_last_thinning(hass, entry),
         "usb_device": await _async_usb_device(hass, entry),
     }
+
+
+async def _async_last_thinning(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
+) -> dict[str, Any] | None:
+    """Return what the guard of this machine's disk did last, if it did anything."""
+    if entry.data[CONF_KIND] != KIND_HOST:
+        return None
+    last = (await async_guard(hass)).last
+    return None if last is None else last.shown
 
 
 async def _async_usb_device(

@@ -1,4 +1,4 @@
-"""Readings as the recorder keeps them: the only module that knows its tables.
+"""Readings as the recorder keeps them.
 
 Everything here blocks and belongs into the recorder's executor. A row holds a value in
 the unit that was shown when it was written; only the row's own attributes tell which
@@ -8,13 +8,12 @@ one that was. Rows whose unit is not known are left out, as are those without a 
 from collections import deque
 from collections.abc import (
     Callable,
-    Generator,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
 import math
@@ -27,30 +26,30 @@ from homeassistant.components.recorder.statistics import (
 )
 from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers.recorder import session_scope
 from homeassistant.util import dt as dt_util
-from homeassistant.util.hass_dict import HassKey
 from homeassistant.util.json import json_loads_object
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    column,
     func,
-    inspect,
     select,
-    table,
 )
-from sqlalchemy.exc import SQLAlchemyError
 
 from .calibration import DIGITS
 from .columns import TOGETHER, Columns, Series, merged
-from .const import DOMAIN, Refusal
 from .request import Span, StatisticsPeriod
+from .tables import (
+    STATE_ATTRIBUTES,
+    STATES,
+    STATISTICS_HOURLY,
+    STATISTICS_SHORT,
+    connected,
+    metadata_ids,
+    translated,
+)
 from .units import CONVERTERS, base, conversion, number
 
-DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
 # Rows of several devices at a time, in memory: some 64 bytes each, and as much again.
 BATCH: Final = 250_000
 # Rows at a time: as many objects at once as not to wake the garbage collector, which
@@ -62,73 +61,6 @@ PARTS: Final = 7
 # Rows at a time that a server is asked for: it sends them all before the first is seen.
 PAGE: Final = 10_000
 STATISTICS: Final = ("min", "mean", "max")
-
-_STATES: Final = table(
-    "states",
-    column("attributes_id"),
-    column("last_updated_ts"),
-    column("metadata_id"),
-    column("state"),
-)
-_STATES_META: Final = table("states_meta", column("entity_id"), column("metadata_id"))
-_STATE_ATTRIBUTES: Final = table(
-    "state_attributes", column("attributes_id"), column("shared_attrs")
-)
-_STATISTICS: Final = table("statistics", column("metadata_id"))
-_STATISTICS_SHORT: Final = table("statistics_short_term", column("metadata_id"))
-_TABLES: Final = (
-    _STATES,
-    _STATES_META,
-    _STATE_ATTRIBUTES,
-    _STATISTICS,
-    _STATISTICS_SHORT,
-)
-
-
-@contextmanager
-def _connection(hass: HomeAssistant) -> Generator[Connection]:
-    """Give a connection to the database."""
-    with _translated(), session_scope(hass=hass, read_only=True) as session:
-        yield session.connection()
-
-
-@contextmanager
-def _translated() -> Generator[None]:
-    """Raise HomeAssistantError where the database fails."""
-    try:
-        yield
-    except (RuntimeError, SQLAlchemyError) as err:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.RECORDER_FAILED,
-            translation_placeholders={"error": str(err).partition("\n")[0]},
-        ) from err
-
-
-def check_schema(hass: HomeAssistant) -> None:
-    """Raise HomeAssistantError if a table or column is missing that is needed here.
-
-    The tables do not change while Home Assistant runs, so they are looked at once.
-    """
-    if hass.data.get(DATA_KNOWN):
-        return
-    with _connection(hass) as connection:
-        inspector = inspect(connection)
-        there = {
-            f"{known.name}.{found['name']}"
-            for known in _TABLES
-            if inspector.has_table(known.name)
-            for found in inspector.get_columns(known.name)
-        }
-    needed = [str(column) for known in _TABLES for column in known.columns]
-    missing = [name for name in needed if name not in there]
-    if missing:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.RECORDER_CHANGED,
-            translation_placeholders={"missing": ", ".join(missing)},
-        )
-    hass.data[DATA_KNOWN] = True
 
 
 def raw(
@@ -152,8 +84,8 @@ def _read(
     span: Span,
 ) -> deque[dict[str, _Reader]]:
     """Return the values of some devices."""
-    with _connection(hass) as connection:
-        ids = _metadata_ids(connection, _entities(devices))
+    with connected(hass) as connection:
+        ids = metadata_ids(connection, _entities(devices))
         found = deque(
             {
                 quantity: _Reader(connection, ids[entity], quantity, units[quantity])
@@ -179,11 +111,11 @@ def batches(
     What SQLite needs most of its time for is to fetch a page with rows of all devices
     again for each of them. A server has them in memory.
     """
-    states = _STATES.columns
-    with _connection(hass) as connection:
+    states = STATES.columns
+    with connected(hass) as connection:
         if connection.dialect.name != SupportedDialect.SQLITE:
             return [range(number, number + 1) for number in range(len(devices))]
-        ids = _metadata_ids(connection, _entities(devices))
+        ids = metadata_ids(connection, _entities(devices))
         statement = (
             select(states.metadata_id, func.count())
             .where(states.metadata_id.in_(ids.values()), *_within(span))
@@ -210,7 +142,7 @@ def statistics(
     # One unit at a time: CO2 and humidity are both ratios to the recorder.
     for unit in {units[quantity] for quantity in entities}:
         own = {q: entity for q, entity in entities.items() if units[q] == unit}
-        with _translated():
+        with translated():
             found |= statistics_during_period(
                 hass,
                 dt_util.utc_from_timestamp(span.start),
@@ -250,15 +182,15 @@ def have_statistics(
     hass: HomeAssistant, entities: set[str], period: StatisticsPeriod
 ) -> bool:
     """Return whether there are statistics by a period of any of these entities."""
-    with _translated():
+    with translated():
         known = get_metadata(hass, statistic_ids=entities)
-    rows = _STATISTICS_SHORT if period == "5minute" else _STATISTICS
+    rows = STATISTICS_SHORT if period == "5minute" else STATISTICS_HOURLY
     statement = (
         select(rows.columns.metadata_id)
         .where(rows.columns.metadata_id.in_([number for number, _ in known.values()]))
         .limit(1)
     )
-    with _connection(hass) as connection:
+    with connected(hass) as connection:
         return connection.execute(statement).first() is not None
 
 
@@ -266,23 +198,14 @@ def count(
     hass: HomeAssistant, entity_ids: Iterable[str]
 ) -> tuple[int, datetime | None]:
     """Return how many rows there are of these entities, and the time of the oldest."""
-    states = _STATES.columns
-    with _connection(hass) as connection:
-        ids = _metadata_ids(connection, entity_ids)
+    states = STATES.columns
+    with connected(hass) as connection:
+        ids = metadata_ids(connection, entity_ids)
         statement = select(func.count(), func.min(states.last_updated_ts)).where(
             states.metadata_id.in_(ids.values())
         )
         rows, oldest = connection.execute(statement).one()
     return rows, None if oldest is None else dt_util.utc_from_timestamp(oldest)
-
-
-def _metadata_ids(connection: Connection, entity_ids: Iterable[str]) -> dict[str, int]:
-    """Return the recorder's numbers of the entities that it knows."""
-    meta = _STATES_META.columns
-    statement = select(meta.entity_id, meta.metadata_id).where(
-        meta.entity_id.in_(sorted(entity_ids))
-    )
-    return {row.entity_id: row.metadata_id for row in connection.execute(statement)}
 
 
 def _grouped(rows: Iterable[int]) -> list[range]:
@@ -304,7 +227,7 @@ def _entities(devices: Iterable[Mapping[str, str]]) -> list[str]:
 
 def _within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return what is true of a row in a span of time."""
-    time = _STATES.columns.last_updated_ts
+    time = STATES.columns.last_updated_ts
     return time >= span.start, time < span.end
 
 
@@ -384,7 +307,7 @@ class _Reader:
 
     def _page(self, span: Span, size: int) -> Select[Any]:
         """Return the statement for the first rows in a span."""
-        states = _STATES.columns
+        states = STATES.columns
         order = states.last_updated_ts
         return (
             select(states.last_updated_ts, states.state, states.attributes_id)
@@ -434,7 +357,7 @@ class _Conversion:
 
     def _unit_of(self, attributes_id: int | None) -> str | None:
         """Return the unit that was shown with these attributes."""
-        attributes = _STATE_ATTRIBUTES.columns
+        attributes = STATE_ATTRIBUTES.columns
         statement = select(attributes.shared_attrs).where(
             attributes.attributes_id == attributes_id
         )

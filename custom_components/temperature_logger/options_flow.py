@@ -16,13 +16,21 @@ import voluptuous as vol
 
 from .const import (
     CONF_CALIBRATION,
+    CONF_DISK_GUARD,
+    CONF_DISK_LIMIT,
     CONF_FACTOR,
     CONF_INTERVAL,
+    CONF_KIND,
     CONF_OFFSET,
     CONF_QUANTITIES,
+    DEFAULT_DISK_LIMIT,
     DEFAULT_INTERVAL,
+    KIND_HOST,
+    MAX_DISK_LIMIT,
     MAX_INTERVAL,
+    MIN_DISK_LIMIT,
     MIN_INTERVAL,
+    DiskGuard,
 )
 from .drivers import probe_quantity, rom_of, without_probes
 from .units import UNITS, base
@@ -42,9 +50,12 @@ NEUTRAL: Final = {CONF_FACTOR: 1.0, CONF_OFFSET: 0.0}
 # is picked and then calibrated like a device with one temperature.
 CONF_PROBE: Final = "probe"
 PROBE_QUANTITIES: Final = ["temperature"]
+GUARD: Final = {CONF_DISK_GUARD: DiskGuard.OFF, CONF_DISK_LIMIT: DEFAULT_DISK_LIMIT}
 LIMITS: Final = {
+    "max_disk_limit": str(MAX_DISK_LIMIT),
     "max_factor": f"{FACTORS[1]:g}",
     "max_interval": str(MAX_INTERVAL),
+    "min_disk_limit": str(MIN_DISK_LIMIT),
     "min_factor": f"{FACTORS[0]:g}",
     "min_interval": str(MIN_INTERVAL),
 }
@@ -78,7 +89,10 @@ class OptionsFlow(OptionsFlowWithReload):
                     return await self.async_step_probe()
                 return self.async_create_entry(data=self._options)
         shown = user_input or _form_values(options, quantities)
-        return self._show("init", _options_schema(quantities, probes), shown, errors)
+        schema = _options_schema(quantities, probes)
+        if self.config_entry.data[CONF_KIND] == KIND_HOST:
+            schema = schema.extend(_guard_fields())
+        return self._show("init", schema, shown, errors)
 
     async def async_step_probe(
         self, user_input: dict[str, Any] | None = None
@@ -145,6 +159,17 @@ def _options_schema(quantities: list[str], probes: list[str]) -> vol.Schema:
     return vol.Schema(fields)
 
 
+def _guard_fields() -> dict[vol.Marker, Field]:
+    """Return the fields of the guard of the disk."""
+    config = SelectSelectorConfig(
+        options=list(DiskGuard), translation_key=CONF_DISK_GUARD
+    )
+    return {
+        vol.Required(CONF_DISK_GUARD): SelectSelector(config),
+        vol.Required(CONF_DISK_LIMIT): _number("%", 1),
+    }
+
+
 def _calibration_fields(quantities: list[str]) -> dict[vol.Marker, Field]:
     """Return the fields of the calibration."""
     return {
@@ -159,6 +184,7 @@ def _form_values(options: Mapping[str, Any], quantities: list[str]) -> dict[str,
     """Return the options as the form shows them."""
     return {
         CONF_INTERVAL: options.get(CONF_INTERVAL, DEFAULT_INTERVAL),
+        **{name: options.get(name, default) for name, default in GUARD.items()},
         **_calibration_values(options.get(CONF_CALIBRATION, {}), quantities),
     }
 
@@ -185,6 +211,7 @@ def _options(
             if rom_of(quantity) is not None
         }
         | _calibration(values, quantities),
+        **{name: values[name] for name in GUARD if name in values},
     }
 
 
@@ -210,6 +237,11 @@ def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
         if name == CONF_INTERVAL:
             if not MIN_INTERVAL <= value <= MAX_INTERVAL:
                 errors[name] = "interval_out_of_range"
+        elif name == CONF_DISK_LIMIT:
+            if not MIN_DISK_LIMIT <= value <= MAX_DISK_LIMIT:
+                errors[name] = "disk_limit_out_of_range"
+        elif name == CONF_DISK_GUARD:
+            continue
         elif part == CONF_FACTOR:
             if not FACTORS[0] <= value <= FACTORS[1]:
                 errors[name] = "factor_out_of_range"

@@ -1,16 +1,27 @@
-"""Whether the recorder keeps what is promised; said once where it does not."""
+"""Whether the recorder keeps what is promised; said once where it does not.
 
+And which readings nobody needs whole any more.
+"""
+
+from collections.abc import Callable
 from enum import StrEnum
+import time
 from typing import Final
 
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import DATA_INSTANCE
+from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN, RETENTION
 from .targets import async_reading_entries
 
+DATA_HOLDS: HassKey[dict[str, Callable[[], float]]] = HassKey(f"{DOMAIN}_holds")
+"""The Unix time from which on somebody holds readings back, by a name; each function
+is called in any thread."""
+
+A_DAY: Final = 86400
 ISSUE: Final = "retention"
 # What of an entity decides whether it is recorded.
 MATTERS: Final = frozenset({"disabled_by", "entity_id"})
@@ -22,6 +33,16 @@ class Shortfall(StrEnum):
     HISTORY_TOO_SHORT = "history_too_short"
     NOT_RECORDED = "not_recorded"
     RECORDER_MISSING = "recorder_missing"
+
+
+def thinnable_until(hass: HomeAssistant) -> float:
+    """Return the Unix time up to which our readings may be thinned; in any thread.
+
+    The newest 24 hours stay whole, and so does what somebody holds back.
+    """
+    # A copy, as a hold may come while it is looked through.
+    holds = list(hass.data.get(DATA_HOLDS, {}).values())
+    return min([time.time() - A_DAY, *(hold() for hold in holds)])
 
 
 @callback

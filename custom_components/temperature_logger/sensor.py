@@ -1,6 +1,6 @@
 """The values of a reading as sensors."""
 
-from typing import Final, override
+from typing import Any, Final, override
 
 from homeassistant.components.sensor import (
     SensorDeviceClass,
@@ -9,6 +9,7 @@ from homeassistant.components.sensor import (
     SensorStateClass,
 )
 from homeassistant.const import (
+    EntityCategory,
     Platform,
     UnitOfInformation,
     UnitOfPressure,
@@ -17,12 +18,14 @@ from homeassistant.const import (
 )
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .const import CONF_QUANTITIES, DOMAIN
+from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
+from .guard import DATA_GUARD, SIGNAL_THINNED
 
 PARALLEL_UPDATES = 0
 
@@ -106,6 +109,11 @@ SENSORS: Final = (
         suggested_display_precision=1,
     ),
 )
+THINNED: Final = SensorEntityDescription(
+    key="thinned_readings",
+    translation_key="thinned_readings",
+    entity_category=EntityCategory.DIAGNOSTIC,
+)
 
 
 async def async_setup_entry(
@@ -139,6 +147,12 @@ async def async_setup_entry(
 
     add_due()
     entry.async_on_unload(coordinator.async_add_listener(add_due))
+    if entry.options.get(CONF_DISK_GUARD) == DiskGuard.THIN:
+        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED)])
+    elif thinned := registry.async_get_entity_id(
+        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED.key}"
+    ):
+        registry.async_remove(thinned)
 
 
 def _description(quantity: str) -> SensorEntityDescription:
@@ -173,3 +187,39 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
         self._attr_force_update = self.available and self.native_value is not None
         super()._handle_coordinator_update()
         self._attr_force_update = False
+
+
+class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
+    """How many rows the last thinning deleted, and which."""
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        """Listen for the next one."""
+        await super().async_added_to_hass()
+        self.async_on_remove(
+            async_dispatcher_connect(
+                self.hass, SIGNAL_THINNED, self.async_write_ha_state
+            )
+        )
+
+    @property
+    @override
+    def available(self) -> bool:
+        """Return true: what was done is known, whatever the disk tells."""
+        return True
+
+    @property
+    @override
+    def native_value(self) -> int | None:
+        """Return the rows; None before the first thinning."""
+        last = self.hass.data[DATA_GUARD].last
+        return None if last is None else last.rows
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, Any] | None:
+        """Return what else there is to tell."""
+        last = self.hass.data[DATA_GUARD].last
+        if last is None:
+            return None
+        return {name: told for name, told in last.shown.items() if name != "rows"}

@@ -1,0 +1,191 @@
+"""Thin a database in a file, by a real recorder, while it records.
+
+    python -m benchmarks.thinning FOLDER --days 14 --sensors 100 --interval 300
+
+The database in the folder is filled if it is not there: with so many sensors of ours,
+and as many others. Then all steps are done, and each is timed.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+import gc
+import json
+from pathlib import Path
+import sqlite3
+import sys
+import time
+
+from homeassistant import loader
+from homeassistant.bootstrap import async_load_base_functionality
+from homeassistant.components.recorder.core import Recorder
+from homeassistant.config_entries import ConfigEntries
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import recorder
+from homeassistant.setup import async_setup_component
+from sqlalchemy import Connection
+
+from custom_components.temperature_logger.thinning import Tally, ThinTask, thin
+
+OURS, OTHERS = "sensor.ours_{}", "sensor.other_{}"
+NAME = "home-assistant_v2.db"
+
+
+class Timed(ThinTask):
+    """Notes for how long each turn kept the recorder from what it has to write."""
+
+    longest = 0.0
+    turns = 0
+
+    def run(self, instance: Recorder) -> None:
+        """Do one turn."""
+        began = time.monotonic()
+        super().run(instance)
+        self.longest = max(self.longest, time.monotonic() - began)
+        self.turns += 1
+
+
+@asynccontextmanager
+async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
+    """Run a Home Assistant with nothing but a recorder in it."""
+    hass = HomeAssistant(str(folder))
+    hass.config.skip_pip = True
+    hass.config_entries = ConfigEntries(hass, {})
+    loader.async_setup(hass)
+    if not await async_load_base_functionality(hass):
+        sys.exit("Home Assistant does not start")
+    recorder.async_initialize_recorder(hass)
+    options = {"db_url": f"sqlite:///{folder / NAME}", "auto_purge": False}
+    if not await async_setup_component(hass, "recorder", {"recorder": options}):
+        sys.exit("The recorder does not start")
+    await hass.async_start()
+    try:
+        await recorder.get_instance(hass).async_recorder_ready.wait()
+        await asyncio.sleep(
+            1
+        )  # What it is told while it begins, such as to stop, is lost.
+        yield hass
+    finally:
+        await hass.async_stop(force=True)
+
+
+def fill(path: Path, days: int, sensors: int, interval: int) -> None:
+    """Write rows that end now, each with the row before and shared attributes."""
+    names = [name.format(n) for n in range(sensors) for name in (OURS, OTHERS)]
+    with sqlite3.connect(path) as database:
+        meta: dict[int, int | None] = {}
+        attributes: dict[int, int | None] = {}
+        for name in names:
+            new = database.execute(
+                "INSERT INTO states_meta (entity_id) VALUES (?)", (name,)
+            )
+            shared = json.dumps({"friendly_name": name, "unit_of_measurement": "°C"})
+            also = database.execute(
+                "INSERT INTO state_attributes (shared_attrs) VALUES (?)", (shared,)
+            )
+            meta[len(meta)] = new.lastrowid
+            attributes[len(attributes)] = also.lastrowid
+        now = time.time()
+        count = days * 86400 // interval
+        before: list[int | None] = [None] * len(names)
+        (last,) = database.execute("SELECT coalesce(max(state_id), 0) FROM states")
+        state_id: int = last[0]
+        statement = """INSERT INTO states (state_id, state, last_updated_ts,
+            old_state_id, attributes_id, context_id_bin, metadata_id, origin_idx)
+            VALUES (?, ?, ?, ?, ?, randomblob(16), ?, 0)"""
+        for step in range(count):
+            rows = []
+            for n in range(len(names)):
+                state_id += 1
+                at = now - (count - step) * interval + n / len(names)
+                state = f"{20 + (step * 7 + n) % 100 / 10}"
+                rows.append((state_id, state, at, before[n], attributes[n], meta[n]))
+                before[n] = state_id
+            database.executemany(statement, rows)
+    database.close()
+
+
+def say(*facts: object) -> None:
+    """Write a line at once."""
+    sys.stdout.write(" ".join(map(str, facts)) + "\n")
+    sys.stdout.flush()
+
+
+def pages(path: Path) -> tuple[int, int, int]:
+    """Return bytes, free bytes inside, and rows."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+
+        def ask(what: str) -> int:
+            found: int = database.execute(what).fetchone()[0]
+            return found
+
+        size = ask("PRAGMA page_size")
+        return (
+            size * ask("PRAGMA page_count"),
+            size * ask("PRAGMA freelist_count"),
+            ask("SELECT count(*) FROM states"),
+        )
+
+
+def numbers(path: Path) -> list[int]:
+    """Return the recorder's numbers of our sensors."""
+    ours = "SELECT metadata_id FROM states_meta WHERE entity_id LIKE 'sensor.ours%'"
+    with sqlite3.connect(path) as database:
+        return [row[0] for row in database.execute(ours)]
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """Fill a database if it is not there, thin it and say what that took."""
+    path = options.folder / NAME
+    if not path.exists():
+        async with recording(options.folder):
+            pass
+        fill(path, options.days, options.sensors, options.interval)
+    say("filled:", *pages(path))
+    async with recording(options.folder) as hass:
+        await thin_all(hass, numbers(path))
+    say("left:", *pages(path))
+
+
+async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
+    """Do all steps, while a state changes ten times a second."""
+    instance = recorder.get_instance(hass)
+    ended = asyncio.Event()
+    began = time.monotonic()
+    newest = time.time() - 86400
+
+    def enough(_: Connection, tally: Tally) -> bool:
+        say(f"{tally} after {time.monotonic() - began:.1f} s")
+        return False
+
+    def done(error: Exception | None) -> None:
+        say(f"longest turn {task.longest * 1000:.0f} ms of {task.turns}", error or "")
+        hass.loop.call_soon_threadsafe(ended.set)
+
+    task = Timed(thin(instance, ours, lambda: newest, enough, Tally()), done)
+    gc.collect()  # Its first full run, of what was imported, is not the thinning's.
+    say("thinning")
+    instance.queue_task(task)
+    count = 0
+    while not ended.is_set():
+        count += 1
+        hass.states.async_set(OURS.format(0), str(count))
+        await asyncio.sleep(0.1)
+    say(f"{count} states written meanwhile")
+
+
+def main() -> None:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--sensors", type=int, default=100)
+    parser.add_argument("--interval", type=int, default=300)
+    options = parser.parse_args()
+    options.folder.mkdir(exist_ok=True, parents=True)
+    asyncio.run(measure(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""Watches how full the disk is, warns, and thins old readings if it may.
+
+It lives as long as Home Assistant, as what it has begun outlives a reload of its entry.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from functools import partial
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
+from homeassistant.core import CoreState, Event, HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.dispatcher import async_dispatcher_send
+from homeassistant.helpers.importlib import async_import_module
+from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
+from homeassistant.helpers.storage import Store
+from homeassistant.util.hass_dict import HassKey
+
+from .const import (
+    CONF_DISK_GUARD,
+    CONF_DISK_LIMIT,
+    DEFAULT_DISK_LIMIT,
+    DOMAIN,
+    LOGGER,
+    DiskGuard,
+    Refusal,
+)
+from .request import iso
+from .retention import A_DAY, thinnable_until
+from .targets import async_reading_entries
+
+if TYPE_CHECKING:
+    from homeassistant.components.recorder.tasks import RecorderTask
+    from sqlalchemy import Connection
+
+    from .coordinator import ReadingCoordinator
+    from .survey import Room, Survey
+    from .thinning import Tally
+
+type Error = HomeAssistantError | None
+type Done = Callable[[Error], object]
+
+DATA_GUARD: HassKey[Guard] = HassKey(f"{DOMAIN}_guard")
+EVENT_THINNED: Final = f"{DOMAIN}_readings_thinned"
+ISSUE: Final = "disk_full"
+SIGNAL_THINNED: Final = f"{DOMAIN}_thinned"
+STORE_KEY: Final = f"{DOMAIN}.disk_guard"
+STORE_VERSION: Final = 1
+# Days for which the database need not grow: then thinning has done its work.
+ENOUGH: Final = 7
+# Seconds between two looks at the database while the disk stays full.
+LOOK_EVERY: Final = 3600
+WOULD_THIN: Final = "thin"
+# What the last pass says of itself until it has ended.
+INTERRUPTED: Final = "Home Assistant ended meanwhile"
+
+
+class Outcome(StrEnum):
+    """What the owner is told while the disk is full: the key of the text."""
+
+    DISK_FULL = "disk_full"
+    """The guard is to warn only."""
+    ELSEWHERE = "disk_full_elsewhere"
+    FAILED = "disk_full_failed"
+    NOT_REPACKED = "disk_full_not_repacked"
+    """Readings were thinned, and the disk has no room for more than that."""
+    ROOMY = "disk_full_roomy"
+    THINNED = "disk_full_thinned"
+    TOO_FEW = "disk_full_too_few"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One thinning; it is remembered before it begins."""
+
+    began: float
+    """Unix time."""
+    rows: int = 0
+    minutes: int = 0
+    """The slot of the last step."""
+    first: float | None = None
+    last: float | None = None
+    bytes: int = 0
+    """What it freed inside the database."""
+    repacked: bool = False
+    error: str = INTERRUPTED
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the owner is told of it."""
+        if self.error:
+            return Outcome.FAILED
+        return Outcome.THINNED if self.repacked else Outcome.NOT_REPACKED
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What is told of it, with times in ISO 8601."""
+        times = {"began": self.began, "first": self.first, "last": self.last}
+        return asdict(self) | {
+            name: None if at is None else iso(at) for name, at in times.items()
+        }
+
+
+def decide(survey: Survey, last: Pass | None) -> Outcome | Room:
+    """Return why nothing is thinned now, or the room that the database has before."""
+    room = survey.room
+    if room is None:
+        return Outcome.ELSEWHERE
+    if room.free >= ENOUGH * room.growth:
+        return Outcome.ROOMY
+    if last is not None:
+        # What it freed was given to the disk, or PostgreSQL counts it no more.
+        days = (time.time() - last.began) / A_DAY
+        if days < 1:
+            return last.outcome
+        if last.bytes - days * room.growth >= room.growth:
+            return last.outcome
+    if survey.steps[-1].rows * room.row < room.growth:
+        return Outcome.TOO_FEW
+    return room
+
+
+class Guard:
+    """The guard of the disk that Home Assistant's configuration is on."""
+
+    def __init__(self, hass: HomeAssistant) -> None:
+        """Begin without a memory."""
+        self.last: Pass | None = None
+        self._busy = False
+        self._coordinator: ReadingCoordinator | None = None
+        self._hass = hass
+        self._look_after = 0.0
+        self._store = Store[dict[str, Any]](hass, STORE_VERSION, STORE_KEY)
+
+    async def async_load(self) -> None:
+        """Remember the last pass."""
+        if (stored := await self._store.async_load()) is not None:
+            self.last = Pass(**stored)
+        self._hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, self._async_stop)
+
+    async def async_forget(self) -> None:
+        """Leave nothing behind."""
+        self.last = None
+        await self._store.async_remove()
+
+    @callback
+    def async_watch(self, coordinator: ReadingCoordinator) -> None:
+        """Look at this reading of the machine, and at each that comes."""
+        entry = coordinator.config_entry
+        self._coordinator = coordinator
+        self._look_after = 0.0
+        entry.async_on_unload(self._async_leave)
+        entry.async_on_unload(coordinator.async_add_listener(self._async_polled))
+        self._async_polled()
+
+    @callback
+    def _async_leave(self) -> None:
+        """End a pass with its step, and take back what was told."""
+        self._coordinator = None
+        ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
+
+    @callback
+    def _async_stop(self, _: Event) -> None:
+        """End a pass before Home Assistant does."""
+        self._coordinator = None
+
+    @callback
+    def _async_polled(self) -> None:
+        """Find out whether something has to be told, or done."""
+        if self._coordinator is None or not self._coordinator.last_update_success:
+            return
+        options = self._coordinator.config_entry.options
+        mode = options.get(CONF_DISK_GUARD, DiskGuard.OFF)
+        limit = options.get(CONF_DISK_LIMIT, DEFAULT_DISK_LIMIT)
+        usage = self._coordinator.data.space_usage or 0.0
+        if mode == DiskGuard.OFF or usage < limit:
+            ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
+        elif mode == DiskGuard.WARN or DATA_INSTANCE not in self._hass.data:
+            self._tell(Outcome.DISK_FULL)
+        elif (
+            not self._busy
+            and time.monotonic() >= self._look_after
+            and self._hass.state is CoreState.running
+        ):
+            self._busy = True
+            self._hass.async_create_task(self._async_act())
+
+    async def _async_act(self) -> None:
+        """Look at the database, thin it if that helps, and tell."""
+        error = ""
+        try:
+            survey = await async_survey(self._hass)
+            found = decide(survey, self.last)
+            if isinstance(found, Outcome):
+                outcome = found
+            else:
+                outcome = await self._async_pass(survey, found)
+        except HomeAssistantError as err:
+            outcome, error = Outcome.FAILED, str(err)
+        finally:
+            self._busy = False
+            self._look_after = time.monotonic() + LOOK_EVERY
+        self._tell(outcome, error)
+
+    @callback
+    def _tell(self, outcome: Outcome, error: str = "") -> None:
+        """Raise the issue, unless nobody is asked any more."""
+        if self._coordinator is None:
+            return
+        options = self._coordinator.config_entry.options
+        last = self.last or Pass(began=0.0, error="")
+        ir.async_create_issue(
+            self._hass,
+            DOMAIN,
+            ISSUE,
+            is_fixable=False,
+            severity=ir.IssueSeverity.WARNING,
+            translation_key=outcome,
+            translation_placeholders={
+                "error": error or last.error,
+                "folder": self._hass.config.config_dir,
+                "limit": f"{options.get(CONF_DISK_LIMIT, DEFAULT_DISK_LIMIT):g}",
+                "minutes": str(last.minutes),
+                "rows": str(last.rows),
+            },
+        )
+
+    async def _async_pass(self, survey: Survey, room: Room) -> Outcome:
+        """Thin until it is enough, and say what that was."""
+        from .survey import free
+        from .thinning import Tally, ThinTask, thin
+
+        hass, instance, tally = self._hass, get_instance(self._hass), Tally()
+        self.last = Pass(began=time.time())
+        # Should Home Assistant crash now, it is not tried again within a day.
+        await self._store.async_save(asdict(self.last))
+
+        def until() -> float:
+            """Return up to when readings may go: none, once nobody is asked."""
+            return 0.0 if self._coordinator is None else thinnable_until(hass)
+
+        def enough(connection: Connection, tally: Tally) -> bool:
+            """Return whether the database need not grow for days."""
+            roomy = free(connection, tally.rows) >= ENOUGH * room.growth
+            return roomy or self._coordinator is None
+
+        work = thin(instance, survey.metadata_ids, until, enough, tally)
+        error = await self._async_run(partial(ThinTask, work))
+        self.last = await self._async_repacked(self.last, room, tally, error)
+        await self._store.async_save(asdict(self.last))
+        self._async_report(self.last)
+        return self.last.outcome
+
+    async def _async_repacked(
+        self, began: Pass, room: Room, tally: Tally, error: Error
+    ) -> Pass:
+        """Give what was freed to the disk if it has room for that; return it all."""
+        from .survey import freed
+        from .thinning import RepackTask
+
+        inside = 0
+        try:
+            if error is None:
+                inside = await get_instance(self._hass).async_add_executor_job(
+                    freed, self._hass, room, tally
+                )
+        except HomeAssistantError as err:
+            error = err
+        # All that is used is written anew and, by SQLite, twice for a moment.
+        needed = max(room.size, 2 * (room.size - inside))
+        is_due = (
+            error is None
+            and tally.rows > 0
+            and room.disk_free > needed
+            and self._coordinator is not None
+        )
+        if is_due:
+            error = await self._async_run(RepackTask)
+        return replace(
+            began,
+            **asdict(tally),
+            bytes=inside,
+            repacked=is_due and error is None,
+            error="" if error is None else str(error),
+        )
+
+    async def _async_run(self, make: Callable[[Done], RecorderTask]) -> Error:
+        """Let the recorder's thread do a task; return what went wrong."""
+        loop = self._hass.loop
+        ended: asyncio.Future[Error] = loop.create_future()
+        get_instance(self._hass).queue_task(
+            make(lambda err: loop.call_soon_threadsafe(ended.set_result, err))
+        )
+        return await ended
+
+    @callback
+    def _async_report(self, done: Pass) -> None:
+        """Tell what a pass did to whoever listens."""
+        LOGGER.info(
+            "Thinned readings to one in %d minutes: %d rows deleted, from %s to %s; %d "
+            "bytes freed inside the database, which was %srepacked%s",
+            *(done.minutes, done.rows, done.shown["first"], done.shown["last"]),
+            *(done.bytes, "" if done.repacked else "not "),
+            f"; it failed: {done.error}" if done.error else "",
+        )
+        self._hass.bus.async_fire(EVENT_THINNED, done.shown)
+        async_dispatcher_send(self._hass, SIGNAL_THINNED)
+
+
+async def async_guard(hass: HomeAssistant) -> Guard:
+    """Return the guard, with its memory."""
+    if (guard := hass.data.get(DATA_GUARD)) is None:
+        guard = hass.data[DATA_GUARD] = Guard(hass)
+        await guard.async_load()
+    return guard
+
+
+async def async_survey(hass: HomeAssistant) -> Survey:
+    """Return what there is to decide on; raise HomeAssistantError without it."""
+    if DATA_INSTANCE not in hass.data:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
+        )
+    await async_import_module(hass, f"{__package__}.survey")
+    from .survey import survey
+
+    entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
+    return await get_instance(hass).async_add_executor_job(survey, hass, entity_ids)
+
+
+async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
+    """Return what each step would delete, and what the guard would do now."""
+    survey = await async_survey(hass)
+    room = survey.room
+    last = (await async_guard(hass)).last
+    found = decide(survey, last)
+    return {
+        "until": iso(survey.until),
+        "steps": [
+            {
+                "minutes": step.minutes,
+                "rows": step.rows,
+                "first": None if step.first is None else iso(step.first),
+                "last": None if step.last is None else iso(step.last),
+                "bytes": None if room is None else step.rows * room.row,
+            }
+            for step in survey.steps
+        ],
+        "database": None if room is None else room.told,
+        "last_pass": None if last is None else last.shown,
+        "outcome": found if isinstance(found, Outcome) else WOULD_THIN,
+    }

@@ -1,0 +1,160 @@
+"""How much room the recorder's database has, and what thinning would free.
+
+Everything here blocks, and belongs into the recorder's executor or thread.
+"""
+
+from collections.abc import Sequence
+import os
+import shutil
+import time
+from typing import Final, NamedTuple
+
+from homeassistant.components.recorder.const import SupportedDialect
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.recorder import get_instance
+from sqlalchemy import URL, Connection, func, make_url, select, text
+
+from .retention import A_DAY, thinnable_until
+from .tables import STATES, check_schema, connected, metadata_ids
+from .thinning import Tally, preview
+
+# Bytes of a row of the history with its entries in the indexes: what the databases of
+# benchmarks/thinning.py grew by, divided by their rows.
+ROW: Final[dict[str, int]] = {
+    SupportedDialect.SQLITE: 155,
+    SupportedDialect.POSTGRESQL: 250,
+}
+LOCAL: Final = {None, "", "localhost", "127.0.0.1", "::1"}
+
+
+class Room(NamedTuple):
+    """The room of a database on the disk of the configuration, in bytes."""
+
+    size: int
+    free: int
+    """What it can take before it grows."""
+    growth: int
+    """What the states of the last 24 hours took, everybody's."""
+    row: int
+    """What one row takes."""
+    disk_free: int
+    """What is free on the disk."""
+
+    @property
+    def told(self) -> dict[str, int]:
+        """What is told of it."""
+        return {
+            "size": self.size,
+            "free": self.free,
+            "growth_per_day": self.growth,
+            "free_on_disk": self.disk_free,
+        }
+
+
+class Survey(NamedTuple):
+    """What there is to decide on."""
+
+    metadata_ids: tuple[int, ...]
+    """The recorder's numbers of the entities that may be thinned."""
+    room: Room | None
+    """None where the database is not on this disk, or of a kind not known here."""
+    steps: list[Tally]
+    """What would be deleted by each step and those before it."""
+    until: float
+    """The Unix time up to which readings may go."""
+
+
+def survey(hass: HomeAssistant, entity_ids: Sequence[str]) -> Survey:
+    """Look at the database; raise HomeAssistantError where that fails."""
+    check_schema(hass)
+    with connected(hass) as connection:
+        own = tuple(metadata_ids(connection, entity_ids).values())
+    steps = preview(hass, own, lambda: thinnable_until(hass))
+    return Survey(own, room(hass), steps, thinnable_until(hass))
+
+
+def room(hass: HomeAssistant) -> Room | None:
+    """Return the room of the database, if it is on the disk of the configuration."""
+    folder = hass.config.config_dir
+    states = STATES.columns
+    with connected(hass) as connection:
+        path = _folder(connection, make_url(get_instance(hass).db_url))
+        if path is None or not _on_one_disk(path, folder):
+            return None
+        row = ROW[connection.dialect.name]
+        since = time.time() - A_DAY
+        rows = connection.scalar(
+            select(func.count()).where(states.last_updated_ts >= since)
+        )
+        return Room(
+            size=_size(connection),
+            free=free(connection),
+            growth=(rows or 0) * row,
+            row=row,
+            disk_free=shutil.disk_usage(folder).free,
+        )
+
+
+def free(connection: Connection, deleted: int = 0) -> int:
+    """Return the bytes inside a database that new rows can take.
+
+    SQLite knows its unused pages. PostgreSQL counts dead rows, but counts late, so
+    those that were just deleted are given.
+    """
+    if connection.dialect.name == SupportedDialect.SQLITE:
+        return _scalar(connection, "PRAGMA freelist_count") * _page_size(connection)
+    dead = """SELECT coalesce(max(n_dead_tup), 0) FROM pg_stat_user_tables
+        WHERE relid = 'states'::regclass"""
+    return max(_scalar(connection, dead), deleted) * ROW[connection.dialect.name]
+
+
+def freed(hass: HomeAssistant, before: Room, tally: Tally) -> int:
+    """Return the bytes that thinning freed inside the database."""
+    with connected(hass) as connection:
+        if connection.dialect.name == SupportedDialect.SQLITE:
+            return max(0, free(connection) - before.free)
+        return tally.rows * before.row
+
+
+def _size(connection: Connection) -> int:
+    """Return the bytes of the database."""
+    if connection.dialect.name == SupportedDialect.SQLITE:
+        return _scalar(connection, "PRAGMA page_count") * _page_size(connection)
+    return _scalar(connection, "SELECT pg_database_size(current_database())")
+
+
+def _page_size(connection: Connection) -> int:
+    """Return the bytes of one of SQLite's pages."""
+    return _scalar(connection, "PRAGMA page_size")
+
+
+def _scalar(connection: Connection, statement: str) -> int:
+    """Return the number that a statement gives."""
+    return int(connection.execute(text(statement)).scalar_one())
+
+
+def _folder(connection: Connection, url: URL) -> str | None:
+    """Return the path of a database on this machine; None if there is none."""
+    match connection.dialect.name:
+        case SupportedDialect.SQLITE:
+            return url.database
+        case SupportedDialect.POSTGRESQL if _is_local(url):
+            # There is no row of it for a user who may not know it.
+            known = "SELECT setting FROM pg_settings WHERE name = 'data_directory'"
+            path: str | None = connection.execute(text(known)).scalar()
+            return path
+    return None
+
+
+def _is_local(url: URL) -> bool:
+    """Return whether a server is on this machine, by name or by a socket's folder."""
+    host = url.query.get("host", url.host)
+    return host in LOCAL or (isinstance(host, str) and host.startswith("/"))
+
+
+def _on_one_disk(path: str, folder: str) -> bool:
+    """Return whether two paths are of one file system; what is not there is not."""
+    try:
+        return os.stat(path).st_dev == os.stat(folder).st_dev  # noqa: PTH116
+    except OSError:
+        return False

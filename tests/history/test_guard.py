@@ -1,0 +1,562 @@
+"""The guard of the disk: it warns, thins where that helps, and never in a loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+import json
+from pathlib import Path
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from homeassistant.components.recorder.db_schema import (
+    StateAttributes,
+    States,
+    StatesMeta,
+)
+from homeassistant.components.recorder.history import state_changes_during_period
+from homeassistant.components.recorder.repack import repack_database
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP, STATE_UNKNOWN
+from homeassistant.core import CoreState, HomeAssistant
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.recorder import get_instance, session_scope
+from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
+import pytest
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_capture_events,
+)
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+    do_adhoc_statistics,
+)
+from sqlalchemy import delete, func, insert, select, text
+
+from custom_components.temperature_logger import guard, survey, thinning
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.guard import (
+    DATA_GUARD,
+    EVENT_THINNED,
+    INTERRUPTED,
+    STORE_KEY,
+    Outcome,
+)
+from custom_components.temperature_logger.retention import DATA_HOLDS
+from custom_components.temperature_logger.survey import Survey
+from custom_components.temperature_logger.tables import translated
+from emulation.machine import Machine
+from tests.conftest import GOLD_PLACE, SetUp, pass_time
+
+from .conftest import GOLD, ask, readings
+from .test_thinning import recorder_db_url
+
+__all__ = ["recorder_db_url"]
+
+pytestmark = pytest.mark.parametrize(
+    "server", ["sqlite", "postgresql"], indirect=True, scope="session"
+)
+
+SENSOR = "sensor.this_machine_thinned_readings"
+OTHER = "sensor.other"
+DAY = 86400
+CELSIUS = {"state_class": "measurement", "unit_of_measurement": "°C"}
+OLD, NEW = 3 * 2880, 2880
+"""Rows of three days with one each 30 seconds, and of one."""
+
+type Storage = dict[str, Any]
+
+
+@pytest.fixture(name="entry")
+async def entry_fixture(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_storage: Storage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> ConfigEntry:
+    """Set up this machine and a stick with a history of some days."""
+    hass.config.config_dir = str(tmp_path)
+    monkeypatch.setattr(guard, "LOOK_EVERY", 0)
+    await set_up(GOLD_PLACE)
+    await async_wait_recording_done(hass)
+    now = time.time()
+    await fill(hass, GOLD, [now - 30 * n for n in range(OLD)])
+    return await set_up("host")
+
+
+async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
+    """Write rows."""
+
+    def work() -> None:
+        with session_scope(hass=hass) as session:
+            known = select(StatesMeta.metadata_id).where(
+                StatesMeta.entity_id == entity_id
+            )
+            if (own := session.scalar(known)) is None:
+                session.add(meta := StatesMeta(entity_id=entity_id))
+                session.flush()
+                own = meta.metadata_id
+            session.add(shared := StateAttributes(shared_attrs=json.dumps(CELSIUS)))
+            session.flush()
+            rows = [
+                {
+                    "attributes_id": shared.attributes_id,
+                    "last_updated_ts": time,
+                    "metadata_id": own,
+                    "state": str(time % 7),
+                }
+                for time in sorted(times)
+            ]
+            session.execute(insert(States), rows)
+
+    await get_instance(hass).async_add_executor_job(work)
+
+
+async def count(hass: HomeAssistant, entity_id: str) -> int:
+    """Return the number of an entity's rows."""
+
+    def work() -> int:
+        with session_scope(hass=hass, read_only=True) as session:
+            found = select(func.count(States.state_id)).join(StatesMeta)
+            return session.scalar(found.where(StatesMeta.entity_id == entity_id)) or 0
+
+    await async_wait_recording_done(hass)
+    return await get_instance(hass).async_add_executor_job(work)
+
+
+async def let(hass: HomeAssistant, entry: ConfigEntry, mode: str, limit: int) -> None:
+    """Choose what is done; any disk is full from 0 % on."""
+    options = {"disk_guard": mode, "disk_limit": limit}
+    hass.config_entries.async_update_entry(entry, options=options)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+
+
+def told(hass: HomeAssistant) -> str | None:
+    """Return the issue."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
+    return None if issue is None else issue.translation_key
+
+
+def quoted(hass: HomeAssistant) -> dict[str, str]:
+    """Return what the issue quotes."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
+    assert issue
+    assert issue.translation_placeholders
+    return issue.translation_placeholders
+
+
+@pytest.mark.warns("does not tell how full it is")
+async def test_disk_that_cannot_be_asked(
+    hass: HomeAssistant, entry: MockConfigEntry
+) -> None:
+    """It may still be full: what was told stays."""
+    await let(hass, entry, "warn", 0)
+    entry.runtime_data.driver._folder += "/gone"
+    await pass_time(hass, 305)
+    assert not entry.runtime_data.last_update_success
+    assert told(hass) == Outcome.DISK_FULL
+
+
+async def test_off_and_warn(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Off is the default; a warning goes away by itself."""
+    assert told(hass) is None
+    await let(hass, entry, "off", 0)
+    assert told(hass) is None
+    await let(hass, entry, "warn", 0)
+    assert told(hass) == Outcome.DISK_FULL
+    assert quoted(hass)["limit"] == "0"
+    await let(hass, entry, "warn", 101)
+    assert told(hass) is None
+    assert await count(hass, GOLD) > OLD
+    assert hass.states.get(SENSOR) is None
+
+
+async def test_one_pass(
+    hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
+) -> None:
+    """It thins once, repacks, tells, and then warns whatever fills the disk."""
+    await fill(hass, OTHER, [time.time() - 600 * n for n in range(300)])
+    events = async_capture_events(hass, EVENT_THINNED)
+    before = await count(hass, GOLD)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.THINNED
+    after = await count(hass, GOLD)
+    # A day stays; of the two before there is one in an hour.
+    assert NEW + 48 <= after <= NEW + 2 * 120 + 50
+    assert await count(hass, OTHER) == 300
+    (event,) = events
+    shown = hass.states.get(SENSOR)
+    assert shown
+    assert shown.state == str(event.data["rows"])
+    assert int(shown.state) >= before - after
+    for name, value in event.data.items():
+        assert name == "rows" or shown.attributes[name] == value
+    assert event.data["minutes"] == 60
+    assert event.data["repacked"]
+    assert event.data["error"] == ""
+    assert event.data["first"] < event.data["last"] < event.data["began"]
+    assert event.data["bytes"] > 0
+    assert hass_storage[STORE_KEY]["data"]["rows"] == event.data["rows"]
+    await pass_time(hass, 305)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.THINNED
+    await let(hass, entry, "off", 0)
+    assert told(hass) is None
+    assert hass.states.get(SENSOR) is None
+    assert er.async_get(hass).async_get(SENSOR) is None
+    # A day later there is nothing left that would help.
+    hass.data[DATA_GUARD].last = guard.Pass(began=time.time() - 1.1 * DAY, error="")
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.TOO_FEW
+    assert len(events) == 1
+
+
+async def test_everything_still_answers(
+    hass: HomeAssistant, entry: ConfigEntry
+) -> None:
+    """What is left of the readings, and all statistics."""
+    await async_setup_component(hass, "sensor", {})
+    begin = int(time.time() - 2 * DAY) // 300 * 300
+    do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(begin))
+    await async_wait_recording_done(hass)
+    span = {
+        "start": dt_util.utc_from_timestamp(begin - 0.5 * DAY).isoformat(),
+        "end": dt_util.utc_from_timestamp(begin + 0.75 * DAY).isoformat(),
+    }
+    statistics = await readings(hass, entity_id=GOLD, period="5minute", **span)
+    assert len(statistics) == 1
+    before = await readings(hass, entity_id=GOLD, **span)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.THINNED
+    assert await readings(hass, entity_id=GOLD, period="5minute", **span) == statistics
+    left = await readings(hass, entity_id=GOLD, **span)
+    assert 30 <= len(left) <= 31  # 30 hours; the last one before a day is not whole.
+    assert all(reading in before for reading in left)
+    shown = await get_instance(hass).async_add_executor_job(
+        state_changes_during_period,
+        *(hass, dt_util.utc_from_timestamp(begin - 0.5 * DAY)),
+        *(dt_util.utc_from_timestamp(begin + 0.75 * DAY), GOLD),
+    )
+    assert len(shown[GOLD]) - len(left) in {0, 1}
+
+
+async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """While it does there is no other one."""
+    last = guard.Pass(began=time.time() - 2 * DAY, bytes=10**9, error="", repacked=True)
+    hass.data[DATA_GUARD].last = last
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.THINNED
+    assert hass.data[DATA_GUARD].last == last
+
+
+async def run(hass: HomeAssistant, work: Callable[[HomeAssistant], None]) -> None:
+    """Do something with the database."""
+    await async_wait_recording_done(hass)
+    await get_instance(hass).async_add_executor_job(work, hass)
+
+
+def delete_newest(hass: HomeAssistant) -> None:
+    """Delete a day's rows, but for what the recorder has just written."""
+    now, at = time.time(), States.last_updated_ts
+    with session_scope(hass=hass) as session:
+        session.execute(delete(States).where(at > now - DAY - 60, at < now - 60))
+
+
+def wait_for_room(hass: HomeAssistant) -> None:
+    """Wait until the server has counted what was deleted."""
+    while not is_roomy(hass):
+        time.sleep(0.1)
+
+
+def repack(hass: HomeAssistant) -> None:
+    """Give all that is free to the disk, until the server says so, too."""
+    while is_roomy(hass):
+        repack_database(get_instance(hass))
+
+
+def is_roomy(hass: HomeAssistant) -> bool:
+    """Return whether the database need not grow for a week."""
+    found = survey.room(hass)
+    assert found
+    return found.free >= 7 * found.growth
+
+
+async def test_roomy(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """A database that need not grow for a week is left as it is."""
+    await run(hass, delete_newest)
+    await run(hass, wait_for_room)
+    before = await count(hass, GOLD)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.ROOMY
+    assert await count(hass, GOLD) >= before
+    answer = await ask(hass, {}, action="preview_thinning")
+    assert answer["outcome"] == Outcome.ROOMY
+    assert answer["database"]["free"] > 7 * answer["database"]["growth_per_day"]
+
+
+async def test_enough(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """The step that frees a week's room is the last one."""
+    await run(hass, delete_newest)
+    await run(hass, wait_for_room)
+    await run(hass, repack)
+    events = async_capture_events(hass, EVENT_THINNED)
+    await let(hass, entry, "thin", 0)
+    assert [event.data["minutes"] for event in events] == [10]
+    assert events[0].data["error"] == ""
+
+
+async def test_too_few(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others write more in a day than could go, nothing goes."""
+    await fill(hass, OTHER, [time.time() - n for n in range(2 * OLD)])
+    before = await count(hass, GOLD)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.TOO_FEW
+    assert await count(hass, GOLD) >= before
+    # The database is not looked at with each reading of the disk.
+    looks: list[HomeAssistant] = []
+    monkeypatch.setattr(guard, "LOOK_EVERY", 3600)
+    monkeypatch.setattr(guard, "async_survey", counted(looks))
+    for seconds in (305, 610, 915):
+        await pass_time(hass, seconds)
+    assert len(looks) == 1
+    assert told(hass) == Outcome.TOO_FEW
+
+
+def counted(looks: list[HomeAssistant]) -> Callable[[HomeAssistant], Awaitable[Survey]]:
+    """Return what looks at the database, and notes that."""
+    look = guard.async_survey
+
+    async def counting(hass: HomeAssistant) -> Survey:
+        looks.append(hass)
+        return await look(hass)
+
+    return counting
+
+
+async def test_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Thinning frees nothing on a disk where the database is not."""
+    hass.config.config_dir = "/dev/shm"  # noqa: S108 - It is only asked how full it is.
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.ELSEWHERE
+    answer = await ask(hass, {}, action="preview_thinning")
+    assert answer["database"] is None
+    assert answer["outcome"] == Outcome.ELSEWHERE
+    assert answer["steps"][0]["bytes"] is None
+    assert answer["steps"][0]["rows"] > 0
+
+
+ELSEWHERE = {
+    "sqlite": ("sqlite://", "sqlite:////gone/away.db"),
+    "postgresql": ("postgresql://server.example/one", "postgresql:///?host=other"),
+}
+
+
+async def test_database_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """The same, of a database in memory, in a file that is gone or on a server."""
+    instance = get_instance(hass)
+    assert instance.dialect_name
+    for url in ELSEWHERE[instance.dialect_name]:
+        instance.db_url = url
+        await let(hass, entry, "thin", 0)
+        assert told(hass) == Outcome.ELSEWHERE
+        await let(hass, entry, "off", 0)
+
+
+async def test_preview(
+    hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
+) -> None:
+    """It says what would go, deletes nothing, and minds what is held back."""
+    before = await count(hass, GOLD)
+    answer = await ask(hass, {}, action="preview_thinning")
+    assert answer["outcome"] == guard.WOULD_THIN
+    assert answer["last_pass"] is None
+    assert answer["database"]["size"] > answer["steps"][-1]["bytes"]
+    assert [step["minutes"] for step in answer["steps"]] == [10, 15, 30, 60]
+    rows = [step["rows"] for step in answer["steps"]]
+    assert rows == sorted(rows)
+    assert answer["steps"][-1]["last"] < answer["until"]
+    assert await count(hass, GOLD) >= before
+    assert STORE_KEY not in hass_storage
+    hass.data[DATA_HOLDS] = {"somebody": lambda: time.time() - 10 * DAY}
+    held = await ask(hass, {}, action="preview_thinning")
+    assert held["until"] < answer["until"]
+    assert held["steps"][-1] == {
+        "minutes": 60,
+        "rows": 0,
+        "first": None,
+        "last": None,
+        "bytes": 0,
+    }
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.TOO_FEW
+    hass.data[DATA_HOLDS].clear()
+    await let(hass, entry, "thin", 0)
+    done = await ask(hass, {}, action="preview_thinning")
+    assert done["last_pass"]["rows"] == rows[-1]
+    assert done["outcome"] == Outcome.THINNED
+
+
+async def test_no_room_to_repack(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is not tried, and said."""
+    usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=100_000))
+    monkeypatch.setattr(survey, "shutil", usage)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.NOT_REPACKED
+    state = hass.states.get(SENSOR)
+    assert state
+    assert state.attributes["repacked"] is False
+    assert int(state.state) > 0
+
+
+async def test_remembered_before_it_begins(
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    hass_storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a crash there is no second pass within a day."""
+    remembered = []
+    run = thinning.ThinTask.run
+
+    def note(self: thinning.ThinTask, instance: Any) -> None:  # noqa: ANN401
+        remembered.append(hass_storage[STORE_KEY]["data"]["error"])
+        run(self, instance)
+
+    monkeypatch.setattr(thinning.ThinTask, "run", note)
+    await let(hass, entry, "thin", 0)
+    assert set(remembered) == {INTERRUPTED}
+    events = async_capture_events(hass, EVENT_THINNED)
+    hass_storage[STORE_KEY]["data"] = {"began": time.time()}
+    del hass.data[DATA_GUARD]
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert quoted(hass)["error"] == INTERRUPTED
+    assert not events
+    assert hass.states.is_state(SENSOR, "0")
+
+
+async def test_forgotten(
+    hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
+) -> None:
+    """With the device its memory goes, too, and what was told."""
+    await let(hass, entry, "thin", 0)
+    assert STORE_KEY in hass_storage
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert STORE_KEY not in hass_storage
+    assert told(hass) is None
+
+
+async def test_before_the_first_pass(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """While the disk has room there is nothing to tell."""
+    await let(hass, entry, "thin", 101)
+    assert hass.states.is_state(SENSOR, STATE_UNKNOWN)
+
+
+async def test_database_fails(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong is told, with what was deleted before."""
+    deleted = thinning._delete
+    calls = []
+
+    def fail(connection: Any, rows: Any) -> set[int]:  # noqa: ANN401
+        calls.append(rows)
+        if len(calls) == 3:
+            connection.execute(text("DELETE FROM no_such_table"))
+        return deleted(connection, rows)
+
+    monkeypatch.setattr(thinning, "_delete", fail)
+    before = await count(hass, GOLD)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert "no_such_table" in quoted(hass)["error"]
+    rows = sum(map(len, calls[:2]))
+    assert quoted(hass)["rows"] == str(rows)
+    assert await count(hass, GOLD) <= before - rows + 5
+    assert hass.states.is_state(SENSOR, str(rows))
+
+
+@pytest.mark.parametrize("broken", ["freed", "survey", "repack"])
+async def test_database_fails_around_it(
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+) -> None:
+    """The same before and after the deletion."""
+
+    def fail(*_: object) -> None:
+        with translated():
+            raise RuntimeError("gone")
+
+    name = {"freed": "freed", "survey": "preview", "repack": "repack_database"}[broken]
+    module = thinning if broken == "repack" else survey
+    monkeypatch.setattr(module, name, fail)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert "gone" in quoted(hass)["error"]
+    assert (quoted(hass)["rows"] == "0") == (broken == "survey")
+
+
+async def stop(hass: HomeAssistant) -> None:
+    """Let everything end."""
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+
+
+async def unload(hass: HomeAssistant) -> None:
+    """Unload this machine."""
+    (entry,) = (e for e in hass.config_entries.async_entries() if e.unique_id == "host")
+    await hass.config_entries.async_unload(entry.entry_id)
+
+
+ENDS = {"stop": stop, "unload": unload}
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_ended_in_the_middle(
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """It ends soon, and what was deleted is remembered and told."""
+    states = get_instance(hass).states_manager
+    evict = states.evict_purged_state_ids
+    ended: list[int] = []
+
+    def end(ids: set[int]) -> None:
+        evict(ids)
+        if not ended:
+            ended.append(len(ids))
+            asyncio.run_coroutine_threadsafe(ENDS[how](hass), hass.loop).result()
+
+    monkeypatch.setattr(states, "evict_purged_state_ids", end)
+    events = async_capture_events(hass, EVENT_THINNED)
+    await let(hass, entry, "thin", 0)
+    assert [event.data["rows"] for event in events] == ended
+    assert events[0].data["minutes"] == 10
+    assert events[0].data["repacked"] is False
+    assert told(hass) is None
+
+
+async def test_while_home_assistant_starts(
+    hass: HomeAssistant, entry: ConfigEntry
+) -> None:
+    """Nothing is thinned before all has started."""
+    hass.set_state(CoreState.starting)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) is None
+    hass.set_state(CoreState.running)
+    await pass_time(hass, 305)
+    assert told(hass) == Outcome.THINNED
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await hass.async_block_till_done()
+    assert hass.data[DATA_GUARD]._coordinator is None

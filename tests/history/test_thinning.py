@@ -1,0 +1,398 @@
+"""Old readings are thinned, and nothing else is touched."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+import json
+from pathlib import Path
+import threading
+from typing import Any, NamedTuple
+
+from homeassistant.components.recorder import core
+from homeassistant.components.recorder.db_schema import (
+    StateAttributes,
+    States,
+    StatesMeta,
+    Statistics,
+    StatisticsMeta,
+    StatisticsShortTerm,
+)
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers.recorder import get_instance, session_scope
+import pytest
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+)
+from pytest_socket import enable_socket
+from sqlalchemy import URL, Connection, select, text
+from sqlalchemy.orm import Session
+
+from custom_components.temperature_logger import thinning
+from custom_components.temperature_logger.thinning import SLOTS, Row, Tally, ThinTask
+
+from .servers import create_database
+
+pytestmark = pytest.mark.parametrize(
+    "server", ["sqlite", "postgresql"], indirect=True, scope="session"
+)
+
+MIDNIGHT = 1_763_596_800.0
+"""2025-11-20, 00:00 UTC."""
+HOURS = 5
+UNTIL = MIDNIGHT + HOURS * 3600
+OURS = "sensor.ours_a", "sensor.ours_b", "sensor.ours_silent_at_first"
+OTHERS = "sensor.other_a", "light.other"
+GAPS = {7: "unavailable", 8: "unknown", 90: None}
+GONE = {"ours": range(40, 70)}
+TABLES = "states", "state_attributes", "statistics", "statistics_short_term"
+
+type Written = list[tuple[Any, ...]]
+type Slots = dict[tuple[int, int], list[Row]]
+
+
+class Filled(NamedTuple):
+    """A database with rows in it."""
+
+    hass: HomeAssistant
+    ours: list[int]
+    """The recorder's numbers of our entities."""
+
+    async def run[T](self, job: Callable[[Session], T]) -> T:
+        """Do something with the database."""
+
+        def work() -> T:
+            with session_scope(hass=self.hass) as session:
+                return job(session)
+
+        return await get_instance(self.hass).async_add_executor_job(work)
+
+    async def rows(self) -> list[Row]:
+        """Return our rows, in the order in which they are thinned."""
+        return await self.run(
+            lambda session: [
+                Row(*row)
+                for row in session.execute(
+                    select(
+                        States.state_id,
+                        States.metadata_id,
+                        States.last_updated_ts,
+                        States.state,
+                        States.attributes_id,
+                    )
+                    .where(States.metadata_id.in_(self.ours))
+                    .order_by(States.metadata_id, States.last_updated_ts)
+                )
+            ]
+        )
+
+    async def dump(self) -> dict[str, Written]:
+        """Return all columns of everything that has to stay as it is."""
+        ours = ", ".join(map(str, self.ours))
+        where = {
+            "states": f"WHERE metadata_id NOT IN ({ours})",
+            "state_attributes": "WHERE shared_attrs LIKE '%other%'",
+        }
+
+        def read(session: Session) -> dict[str, Written]:
+            return {
+                name: sorted(
+                    tuple(map(repr, row))
+                    for row in session.execute(
+                        text(f"SELECT * FROM {name} {where.get(name, '')}")  # noqa: S608
+                    )
+                )
+                for name in TABLES
+            }
+
+        return await self.run(read)
+
+    async def thin(
+        self,
+        steps: int | None = None,
+        until: thinning.Until = lambda: UNTIL,
+    ) -> Tally:
+        """Do some steps, or all, as the recorder does; raise what the work raised."""
+        instance = get_instance(self.hass)
+        tally, ended = Tally(), threading.Event()
+        errors: list[HomeAssistantError] = []
+
+        def enough(_: Connection, tally: Tally) -> bool:
+            return steps is not None and tally.minutes == SLOTS[steps - 1]
+
+        def done(err: HomeAssistantError | None) -> None:
+            errors.extend([err] if err else [])
+            ended.set()
+
+        work = thinning.thin(instance, self.ours, until, enough, tally)
+        instance.queue_task(ThinTask(work, done))
+        await self.hass.async_add_executor_job(ended.wait, 60)
+        assert ended.is_set()
+        for err in errors:
+            raise err
+        return tally
+
+
+@pytest.fixture
+def recorder_db_url(
+    server: tuple[str, URL | None], hass_fixture_setup: list[bool], tmp_path: Path
+) -> str:
+    """Return the address of a database with nothing in it, SQLite's in a file."""
+    assert not hass_fixture_setup
+    kind, url = server
+    if url is None:
+        return f"sqlite:///{tmp_path}/home-assistant_v2.db"
+    enable_socket()
+    return create_database(kind, url).render_as_string(hide_password=False)
+
+
+@pytest.fixture(name="filled")
+async def filled_fixture(hass: HomeAssistant) -> Filled:
+    """Write a row every two minutes for some hours, for us and for others."""
+    await async_wait_recording_done(hass)
+    filled = Filled(hass, [])
+    filled.ours.extend(await filled.run(fill))
+    return filled
+
+
+def fill(session: Session) -> list[int]:
+    """Write states that refer to the one before, attributes and statistics."""
+    ours = []
+    for entity_id in (*OURS, *OTHERS):
+        mine = entity_id in OURS
+        meta = StatesMeta(entity_id=entity_id)
+        session.add(meta)
+        session.flush()
+        ours.extend([meta.metadata_id] if mine else [])
+        session.add_all(states(meta, entity_id))
+    statistic = StatisticsMeta(statistic_id=OURS[0], source="recorder", has_sum=False)
+    session.add(statistic)
+    session.flush()
+    for hour in range(HOURS):
+        for table in (Statistics, StatisticsShortTerm):
+            begin = MIDNIGHT + hour * 3600
+            session.add(
+                table(metadata_id=statistic.id, start_ts=begin, mean=hour, min=0)
+            )
+    return ours
+
+
+def states(meta: StatesMeta, entity_id: str) -> Iterator[States]:
+    """Yield the rows of one entity, each of which knows the one before."""
+    attributes = before = None
+    for count in range(30 * (HOURS + 1)):
+        if entity_id == OURS[2] and count < 45:
+            continue
+        if entity_id == OURS[1] and count in GONE["ours"]:
+            continue
+        state = GAPS.get(count, str(20 + count / 100))
+        time = MIDNIGHT + 120 * count + 0.25 * (count % 3)
+        row = States(metadata_id=meta.metadata_id, last_updated_ts=time, state=state)
+        # Attributes are shared by rows that follow each other, and may be missing.
+        if count % 10 == 0 or attributes is None:
+            attributes = StateAttributes(
+                shared_attrs=json.dumps({"of": entity_id, "since": count})
+            )
+        if count % 10 != 9:
+            row.state_attributes = attributes
+        row.old_state = before
+        before = row
+        yield row
+
+
+def is_reading(row: Row) -> bool:
+    """Return whether a row has a value."""
+    return row.state not in GAPS.values()
+
+
+def slots(rows: Iterable[Row], minutes: int) -> Slots:
+    """Return the readings in each slot of each entity."""
+    found: Slots = defaultdict(list)
+    for row in rows:
+        if is_reading(row):
+            found[row.metadata_id, int(row.time // (60 * minutes))].append(row)
+    return found
+
+
+def expected(rows: list[Row], minutes: int, until: float) -> list[Row]:
+    """Return what is left of some rows after one step."""
+    first = {found[0].state_id for found in slots(rows, minutes).values()}
+    newest = {
+        max((row for row in rows if row.metadata_id == own), key=lambda row: row.time)
+        for own in {row.metadata_id for row in rows}
+    }
+    return [
+        row
+        for row in rows
+        if row.state_id in first
+        or row.time >= until
+        or row in newest
+        or not is_reading(row)
+    ]
+
+
+async def check(filled: Filled) -> None:
+    """Let the database itself say that nothing refers to what is gone."""
+
+    def look(session: Session) -> None:
+        dangling = """
+            SELECT count(*) FROM states AS one WHERE
+            one.old_state_id IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM states AS other WHERE other.state_id = one.old_state_id)
+            OR one.attributes_id IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM state_attributes AS a
+             WHERE a.attributes_id = one.attributes_id)"""
+        assert session.scalar(text(dangling)) == 0
+        if get_instance(filled.hass).dialect_name == "sqlite":
+            assert session.scalar(text("PRAGMA integrity_check")) == "ok"
+            assert not session.execute(text("PRAGMA foreign_key_check")).all()
+
+    await filled.run(look)
+
+
+async def test_each_step(filled: Filled) -> None:
+    """Each slot keeps its first reading; all else is as it was, byte for byte."""
+    others = await filled.dump()
+    assert all(others.values())
+    begin = rows = await filled.rows()
+    previews = await get_instance(filled.hass).async_add_executor_job(
+        thinning.preview, filled.hass, filled.ours, lambda: UNTIL
+    )
+    assert await filled.rows() == rows
+    for step, minutes in enumerate(SLOTS, start=1):
+        tally = await filled.thin(step)
+        rows = expected(rows, minutes, UNTIL)
+        left = await filled.rows()
+        assert [row.state_id for row in left] == [row.state_id for row in rows]
+        assert left == rows
+        assert tally.minutes == minutes == previews[step - 1].minutes
+        gone = [row.time for row in set(begin) - set(left)]
+        assert previews[step - 1] == Tally(
+            minutes=minutes, rows=len(gone), first=min(gone), last=max(gone)
+        )
+        assert await filled.dump() == others
+        await check(filled)
+    again = await filled.thin()
+    assert again == Tally(minutes=60)
+    # Nobody has the attributes any more that only went with what is gone.
+    unused = """SELECT count(*) FROM state_attributes AS a WHERE NOT EXISTS
+        (SELECT 1 FROM states WHERE states.attributes_id = a.attributes_id)"""
+    assert await filled.run(lambda session: session.scalar(text(unused))) == 0
+
+
+async def test_enough(filled: Filled) -> None:
+    """The first step that is enough is the last one."""
+    rows = await filled.rows()
+    await filled.thin(1)
+    assert await filled.rows() == expected(rows, 10, UNTIL)
+
+
+async def test_held_back(filled: Filled) -> None:
+    """What is held back stays, also from the moment on when it is asked for."""
+    rows = await filled.rows()
+    third = MIDNIGHT + 3 * 3600
+    await filled.thin(1, until=lambda: third + 1800)
+    left = await filled.rows()
+    assert left == expected(rows, 10, third)
+    # Nothing is surplus in the first three hours; those of the fourth were just read.
+    asked = iter([UNTIL] * 4)
+    tally = await filled.thin(4, until=lambda: next(asked, 0.0))
+    assert tally.rows == 0
+    assert await filled.rows() == left
+    assert await filled.thin(until=lambda: 0.0) == Tally(minutes=60)
+
+
+async def test_newest_row_stays(filled: Filled) -> None:
+    """An entity that has been gone for long keeps its last row."""
+    rows = await filled.rows()
+    await filled.thin(4, until=lambda: UNTIL + 86400)
+    left = await filled.rows()
+    for minutes in SLOTS:
+        rows = expected(rows, minutes, UNTIL + 86400)
+    assert left == rows
+    for own in filled.ours:
+        (newest,) = [row for row in left if row.metadata_id == own][-1:]
+        assert newest.time >= MIDNIGHT + 120 * 179
+
+
+async def test_nothing_there(filled: Filled) -> None:
+    """Without rows there is nothing to do."""
+    filled.ours.clear()
+    assert await filled.thin() == Tally(minutes=60)
+
+
+async def test_gap_of_years(filled: Filled) -> None:
+    """Hours without rows are not looked at one by one."""
+
+    def write(session: Session) -> None:
+        years_ago = MIDNIGHT - 20 * 365 * 86400
+        for seconds in (0, 60, 120):
+            row = States(metadata_id=filled.ours[0], state="20")
+            row.last_updated_ts = years_ago + seconds
+            session.add(row)
+
+    await filled.run(write)
+    rows = await filled.rows()
+    found = await get_instance(filled.hass).async_add_executor_job(
+        thinning.preview, filled.hass, filled.ours, lambda: UNTIL
+    )
+    tally = await filled.thin(1)
+    assert tally == found[0]
+    assert await filled.rows() == expected(rows, 10, UNTIL)
+    assert tally.first == MIDNIGHT - 20 * 365 * 86400 + 60
+
+
+async def test_recorder_goes_on(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written meanwhile arrives, between two turns, and refers to its row."""
+    monkeypatch.setattr(thinning, "TURN", 0.0001)
+    hass, written = filled.hass, list[str]()
+    run = ThinTask.run
+
+    def turn(self: ThinTask, instance: core.Recorder) -> None:
+        run(self, instance)
+        state = str(len(written))
+        written.append(state)
+        hass.loop.call_soon_threadsafe(hass.states.async_set, OURS[0], state)
+
+    monkeypatch.setattr(ThinTask, "run", turn)
+    rows = await filled.rows()
+    await filled.thin(until=lambda: UNTIL + 86400)
+    await hass.async_block_till_done()  # The last turn has told what it wrote.
+    await async_wait_recording_done(hass)
+    left = await filled.rows()
+    found = [row for row in left if row.state_id > max(row.state_id for row in rows)]
+    assert [row.state for row in found] == written
+    assert len(written) > 10
+    await check(filled)
+
+
+async def test_database_fails(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told; what was deleted stays so, nothing else is lost, and writing goes on.
+
+    The database itself refuses, at the rows of the second hour.
+    """
+    others, rows = await filled.dump(), await filled.rows()
+    instance = get_instance(filled.hass)
+    delete = thinning._delete
+
+    def fail(connection: Connection, gone: list[Row]) -> set[int]:
+        unused = delete(connection, gone)
+        if gone[0].time > MIDNIGHT + 3600:
+            connection.execute(text("DELETE FROM no_such_table"))
+        return unused
+
+    monkeypatch.setattr(thinning, "_delete", fail)
+    with pytest.raises(HomeAssistantError) as failed:
+        await filled.thin()
+    assert failed.value.translation_key == "recorder_failed"
+    assert "no_such_table" in str(failed.value.translation_placeholders)
+    left = await filled.rows()
+    assert len(left) < len(rows)
+    assert left == expected(rows, 10, MIDNIGHT + 3600)
+    assert await filled.dump() == others
+    await check(filled)
+    filled.hass.states.async_set(OURS[0], "1")
+    await async_wait_recording_done(filled.hass)
+    assert len(await filled.rows()) == len(left) + 1
+    assert instance.is_alive()

@@ -1,0 +1,108 @@
+"""Which readings are surplus, and what a crash leaves."""
+
+from contextlib import closing
+from pathlib import Path
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.thinning import NAME
+from custom_components.temperature_logger import thinning
+from custom_components.temperature_logger.thinning import SLOTS, Row
+
+from .history.test_thinning import is_reading, slots
+
+
+def drawn_rows(times: list[tuple[int, int, bool]]) -> list[Row]:
+    """Return rows in the order of the database."""
+    ordered = sorted((own, time, count) for count, (own, time, _) in enumerate(times))
+    return [
+        Row(count, own, float(time), "20" if times[count][2] else "unknown", None)
+        for own, time, count in ordered
+    ]
+
+
+@given(
+    times=st.lists(
+        st.tuples(st.integers(1, 3), st.integers(0, 7200), st.booleans()), max_size=60
+    ),
+    minutes=st.sampled_from(SLOTS),
+    stay=st.sets(st.integers(0, 59)),
+)
+def test_surplus(
+    times: list[tuple[int, int, bool]], minutes: int, stay: set[int]
+) -> None:
+    """It is all readings but the first of each slot, and what has to stay."""
+    rows = drawn_rows(times)
+    surplus = thinning._surplus(rows, minutes, stay)
+    left = [row for row in rows if row not in surplus]
+    assert {slot: found[0] for slot, found in slots(left, minutes).items()} == {
+        slot: found[0] for slot, found in slots(rows, minutes).items()
+    }
+    assert all(
+        row.state_id in stay
+        for found in slots(left, minutes).values()
+        for row in found[1:]
+    )
+    assert all(is_reading(row) and row.state_id not in stay for row in surplus)
+
+
+OTHERS = """SELECT * FROM states WHERE metadata_id NOT IN
+    (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
+COUNT = """SELECT count(*) FROM states WHERE metadata_id IN
+    (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
+HOURS = """SELECT metadata_id, CAST(last_updated_ts / 3600 AS INTEGER),
+    min(last_updated_ts), state FROM states
+    WHERE last_updated_ts < ? GROUP BY 1, 2"""
+DANGLING = """SELECT count(*) FROM states AS one WHERE old_state_id IS NOT NULL AND NOT
+    EXISTS (SELECT 1 FROM states AS other WHERE other.state_id = one.old_state_id)"""
+
+
+def ask(path: Path, statement: str, *given: float) -> list[Any]:
+    """Return what a database answers."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute(statement, given).fetchall()
+
+
+def stays(path: Path, until: float) -> list[Any]:
+    """Return the others' rows, and the first of each entity in each hour."""
+    attributes = "SELECT * FROM state_attributes"
+    return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
+
+
+def ours(path: Path) -> int:
+    """Return the number of our rows."""
+    return int(ask(path, COUNT)[0][0])
+
+
+def test_killed(tmp_path: Path) -> None:
+    """A recorder that is killed while it thins leaves a database that is whole."""
+    path, until = tmp_path / NAME, time.time() - 86400
+    sizes = "--days", "3", "--sensors", "10", "--interval", "60"
+    command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout
+        assert "thinning\n" in process.stdout
+        rows, before = ours(path), stays(path, until)
+        while ours(path) > rows - 2000:
+            assert process.poll() is None
+        process.kill()
+    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert not ask(path, "PRAGMA foreign_key_check")
+    assert ask(path, DANGLING) == [(0,)]
+    assert stays(path, until) == before
+    left = ours(path)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "Tally(minutes=60, " in done.stdout
+    assert ours(path) < left
+    assert stays(path, until) == before
+    assert ask(path, "PRAGMA integrity_check") == [("ok",)]
+    assert ask(path, DANGLING) == [(0,)]
