@@ -20,7 +20,7 @@ from .const import DOMAIN, Refusal
 from .drivers import in_order
 from .history import STATISTICS, statistic
 from .request import RAW, Request, Span, iso
-from .tables import check_schema
+from .tables import READ, check_schema
 from .targets import Target
 
 TIME: Final = "collected_at"
@@ -28,7 +28,7 @@ TIME: Final = "collected_at"
 
 def check(hass: HomeAssistant, request: Request) -> None:
     """Raise HomeAssistantError where the recorder cannot answer."""
-    check_schema(hass)
+    check_schema(hass, READ)
     entities = {e for target in request.targets for e in target.entities.values()}
     if request.period != RAW and not history.have_statistics(
         hass, entities, request.period

@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
     from .coordinator import ReadingCoordinator
     from .survey import Room, Survey
-    from .thinning import Tally
-
-type Error = HomeAssistantError | None
-type Done = Callable[[Error], object]
+    from .thinning import Done, Tally
 
 DATA_GUARD: HassKey[Guard] = HassKey(f"{DOMAIN}_guard")
 EVENT_THINNED: Final = f"{DOMAIN}_readings_thinned"
@@ -56,22 +53,26 @@ ENOUGH: Final = 7
 # Seconds between two looks at the database while the disk stays full.
 LOOK_EVERY: Final = 3600
 WOULD_THIN: Final = "thin"
-# What the last pass says of itself until it has ended.
-INTERRUPTED: Final = "Home Assistant ended meanwhile"
 
 
 class Outcome(StrEnum):
     """What the owner is told while the disk is full: the key of the text."""
 
     DISK_FULL = "disk_full"
-    """The guard is to warn only."""
+    """The guard is to warn only, or has not looked at the database yet."""
     ELSEWHERE = "disk_full_elsewhere"
     FAILED = "disk_full_failed"
+    INTERRUPTED = "disk_full_interrupted"
+    """A pass ended with Home Assistant, or with the options that it was begun with."""
     NOT_REPACKED = "disk_full_not_repacked"
     """Readings were thinned, and the disk has no room for more than that."""
+    REUSABLE = "disk_full_reusable"
+    """Readings were thinned, and the database keeps the room for itself."""
     ROOMY = "disk_full_roomy"
     THINNED = "disk_full_thinned"
     TOO_FEW = "disk_full_too_few"
+    UNKNOWN = "disk_full_unknown"
+    """The database does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Pass:
 
     began: float
     """Unix time."""
+    ended: bool = False
+    """False until it has, and of one that was interrupted."""
     rows: int = 0
     minutes: int = 0
     """The slot of the last step."""
@@ -88,14 +91,20 @@ class Pass:
     bytes: int = 0
     """What it freed inside the database."""
     repacked: bool = False
-    error: str = INTERRUPTED
+    disk_bytes: int = 0
+    """By how much the database is smaller."""
+    error: str = ""
 
     @property
     def outcome(self) -> Outcome:
         """What the owner is told of it."""
         if self.error:
             return Outcome.FAILED
-        return Outcome.THINNED if self.repacked else Outcome.NOT_REPACKED
+        if not self.ended:
+            return Outcome.INTERRUPTED
+        if not self.repacked:
+            return Outcome.NOT_REPACKED
+        return Outcome.THINNED if self.disk_bytes else Outcome.REUSABLE
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -106,9 +115,8 @@ class Pass:
         }
 
 
-def decide(survey: Survey, last: Pass | None) -> Outcome | Room:
+def decide(room: Room | None, last: Pass | None) -> Outcome | Room:
     """Return why nothing is thinned now, or the room that the database has before."""
-    room = survey.room
     if room is None:
         return Outcome.ELSEWHERE
     if room.free >= ENOUGH * room.growth:
@@ -116,13 +124,15 @@ def decide(survey: Survey, last: Pass | None) -> Outcome | Room:
     if last is not None:
         # What it freed was given to the disk, or PostgreSQL counts it no more.
         days = (time.time() - last.began) / A_DAY
-        if days < 1:
+        left = max(last.bytes, last.disk_bytes) - days * room.growth
+        if days < 1 or left >= room.growth:
             return last.outcome
-        if last.bytes - days * room.growth >= room.growth:
-            return last.outcome
-    if survey.steps[-1].rows * room.row < room.growth:
-        return Outcome.TOO_FEW
     return room
+
+
+def matters(steps: list[Tally], room: Room) -> bool:
+    """Return whether what all steps would delete lasts for a day."""
+    return steps[-1].rows * room.row >= room.growth
 
 
 class Guard:
@@ -177,15 +187,18 @@ class Guard:
         options = self._coordinator.config_entry.options
         mode = options.get(CONF_DISK_GUARD, DiskGuard.OFF)
         limit = options.get(CONF_DISK_LIMIT, DEFAULT_DISK_LIMIT)
-        usage = self._coordinator.data.space_usage or 0.0
-        if mode == DiskGuard.OFF or usage < limit:
+        if mode == DiskGuard.OFF or (self._coordinator.data.space_usage or 0.0) < limit:
+            self._look_after = 0.0
             ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
-        elif mode == DiskGuard.WARN or DATA_INSTANCE not in self._hass.data:
+            return
+        if ir.async_get(self._hass).async_get_issue(DOMAIN, ISSUE) is None:
             self._tell(Outcome.DISK_FULL)
-        elif (
-            not self._busy
-            and time.monotonic() >= self._look_after
+        if (
+            mode == DiskGuard.THIN
+            and DATA_INSTANCE in self._hass.data
             and self._hass.state is CoreState.running
+            and not self._busy
+            and time.monotonic() >= self._look_after
         ):
             self._busy = True
             self._hass.async_create_task(self._async_act())
@@ -195,13 +208,11 @@ class Guard:
         error = ""
         try:
             survey = await async_survey(self._hass)
-            found = decide(survey, self.last)
-            if isinstance(found, Outcome):
-                outcome = found
-            else:
-                outcome = await self._async_pass(survey, found)
+            outcome = decide(survey.room, self.last)
+            if not isinstance(outcome, Outcome):
+                outcome = await self._async_thin(survey, outcome)
         except HomeAssistantError as err:
-            outcome, error = Outcome.FAILED, str(err)
+            outcome, error = Outcome.UNKNOWN, str(err)
         finally:
             self._busy = False
             self._look_after = time.monotonic() + LOOK_EVERY
@@ -213,7 +224,7 @@ class Guard:
         if self._coordinator is None:
             return
         options = self._coordinator.config_entry.options
-        last = self.last or Pass(began=0.0, error="")
+        last = self.last or Pass(began=0.0)
         ir.async_create_issue(
             self._hass,
             DOMAIN,
@@ -226,86 +237,94 @@ class Guard:
                 "folder": self._hass.config.config_dir,
                 "limit": f"{options.get(CONF_DISK_LIMIT, DEFAULT_DISK_LIMIT):g}",
                 "minutes": str(last.minutes),
+                "mib": f"{last.disk_bytes / 2**20:.1f}",
                 "rows": str(last.rows),
             },
         )
 
-    async def _async_pass(self, survey: Survey, room: Room) -> Outcome:
-        """Thin until it is enough, and say what that was."""
+    async def _async_thin(self, survey: Survey, room: Room) -> Outcome:
+        """Thin until it is enough, if that matters, and say what that was."""
         from .survey import free
         from .thinning import Tally, ThinTask, thin
 
-        hass, instance, tally = self._hass, get_instance(self._hass), Tally()
-        self.last = Pass(began=time.time())
+        if not matters(await async_steps(self._hass, survey), room):
+            return Outcome.TOO_FEW
+        asked, tally = self._coordinator, Tally()
         # Should Home Assistant crash now, it is not tried again within a day.
-        await self._store.async_save(asdict(self.last))
+        done = await self._async_remember(Pass(began=time.time()))
 
         def until() -> float:
-            """Return up to when readings may go: none, once nobody is asked."""
-            return 0.0 if self._coordinator is None else thinnable_until(hass)
+            """Return up to when readings may go: none, once it is not asked for."""
+            return thinnable_until(self._hass) if self._coordinator is asked else 0.0
 
         def enough(connection: Connection, tally: Tally) -> bool:
             """Return whether the database need not grow for days."""
             roomy = free(connection, tally.rows) >= ENOUGH * room.growth
-            return roomy or self._coordinator is None
+            return roomy or self._coordinator is not asked
 
-        work = thin(instance, survey.metadata_ids, until, enough, tally)
-        error = await self._async_run(partial(ThinTask, work))
-        self.last = await self._async_repacked(self.last, room, tally, error)
-        await self._store.async_save(asdict(self.last))
-        self._async_report(self.last)
-        return self.last.outcome
+        ids, error = survey.metadata_ids, ""
+        work = thin(get_instance(self._hass), ids, until, enough, tally)
+        try:
+            await self._async_run(partial(ThinTask, work))
+        except HomeAssistantError as err:
+            error = str(err)
+        ended = self._coordinator is asked
+        done = replace(done, **asdict(tally), ended=ended, error=error)
+        if not error:
+            done = await self._async_repack(done, room)
+        self._async_report(await self._async_remember(done))
+        return done.outcome
 
-    async def _async_repacked(
-        self, began: Pass, room: Room, tally: Tally, error: Error
-    ) -> Pass:
-        """Give what was freed to the disk if it has room for that; return it all."""
-        from .survey import freed
+    async def _async_remember(self, last: Pass) -> Pass:
+        """Know the last pass after a restart, too."""
+        self.last = last
+        await self._store.async_save(asdict(last))
+        return last
+
+    async def _async_repack(self, done: Pass, room: Room) -> Pass:
+        """Give what a pass freed to the disk if it has room for that; return it all."""
+        from .survey import freed, shrunk
         from .thinning import RepackTask
 
-        inside = 0
+        job = get_instance(self._hass).async_add_executor_job
         try:
-            if error is None:
-                inside = await get_instance(self._hass).async_add_executor_job(
-                    freed, self._hass, room, tally
-                )
+            inside = await job(freed, self._hass, room, done.rows)
+            done = replace(done, bytes=inside)
+            # All that is used is written anew and, by SQLite, twice for a moment.
+            needed = max(room.size, 2 * (room.size - inside))
+            if done.ended and done.rows and room.disk_free > needed:
+                await self._async_run(RepackTask)
+                done = replace(done, repacked=True)
+                smaller = await job(shrunk, self._hass, room)
+                done = replace(done, disk_bytes=smaller)
         except HomeAssistantError as err:
-            error = err
-        # All that is used is written anew and, by SQLite, twice for a moment.
-        needed = max(room.size, 2 * (room.size - inside))
-        is_due = (
-            error is None
-            and tally.rows > 0
-            and room.disk_free > needed
-            and self._coordinator is not None
-        )
-        if is_due:
-            error = await self._async_run(RepackTask)
-        return replace(
-            began,
-            **asdict(tally),
-            bytes=inside,
-            repacked=is_due and error is None,
-            error="" if error is None else str(error),
-        )
+            done = replace(done, error=str(err))
+        return done
 
-    async def _async_run(self, make: Callable[[Done], RecorderTask]) -> Error:
-        """Let the recorder's thread do a task; return what went wrong."""
+    async def _async_run(self, make: Callable[[Done], RecorderTask]) -> None:
+        """Let the recorder's thread do a task; raise what went wrong."""
         loop = self._hass.loop
-        ended: asyncio.Future[Error] = loop.create_future()
-        get_instance(self._hass).queue_task(
-            make(lambda err: loop.call_soon_threadsafe(ended.set_result, err))
-        )
-        return await ended
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def done(error: HomeAssistantError | None) -> None:
+            """Tell the loop, from the recorder's thread."""
+            if error is None:
+                loop.call_soon_threadsafe(ended.set_result, None)
+            else:
+                loop.call_soon_threadsafe(ended.set_exception, error)
+
+        get_instance(self._hass).queue_task(make(done))
+        await ended
 
     @callback
     def _async_report(self, done: Pass) -> None:
         """Tell what a pass did to whoever listens."""
-        LOGGER.info(
-            "Thinned readings to one in %d minutes: %d rows deleted, from %s to %s; %d "
-            "bytes freed inside the database, which was %srepacked%s",
+        LOGGER.warning(
+            "The disk is getting full. Thinned readings to one in %d minutes: %d rows "
+            "deleted, from %s to %s; %d bytes freed inside the database, which was "
+            "%srepacked and is %d bytes smaller%s",
             *(done.minutes, done.rows, done.shown["first"], done.shown["last"]),
-            *(done.bytes, "" if done.repacked else "not "),
+            *(done.bytes, "" if done.repacked else "not ", done.disk_bytes),
             f"; it failed: {done.error}" if done.error else "",
         )
         self._hass.bus.async_fire(EVENT_THINNED, done.shown)
@@ -333,14 +352,28 @@ async def async_survey(hass: HomeAssistant) -> Survey:
     return await get_instance(hass).async_add_executor_job(survey, hass, entity_ids)
 
 
+async def async_steps(hass: HomeAssistant, survey: Survey) -> list[Tally]:
+    """Return what would be deleted by each step and those before it."""
+    from .thinning import preview
+
+    return await get_instance(hass).async_add_executor_job(
+        preview, hass, survey.metadata_ids, lambda: thinnable_until(hass)
+    )
+
+
 async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
     """Return what each step would delete, and what the guard would do now."""
     survey = await async_survey(hass)
+    until = thinnable_until(hass)
+    steps = await async_steps(hass, survey)
     room = survey.room
     last = (await async_guard(hass)).last
-    found = decide(survey, last)
+    found = decide(room, last)
+    would = found if isinstance(found, Outcome) else WOULD_THIN
+    if not isinstance(found, Outcome) and not matters(steps, found):
+        would = Outcome.TOO_FEW
     return {
-        "until": iso(survey.until),
+        "until": iso(until),
         "steps": [
             {
                 "minutes": step.minutes,
@@ -349,9 +382,9 @@ async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
                 "last": None if step.last is None else iso(step.last),
                 "bytes": None if room is None else step.rows * room.row,
             }
-            for step in survey.steps
+            for step in steps
         ],
         "database": None if room is None else room.told,
         "last_pass": None if last is None else last.shown,
-        "outcome": found if isinstance(found, Outcome) else WOULD_THIN,
+        "outcome": would,
     }

@@ -14,15 +14,24 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import get_instance
 from sqlalchemy import URL, Connection, func, make_url, select, text
 
-from .retention import A_DAY, thinnable_until
-from .tables import STATES, check_schema, connected, metadata_ids
-from .thinning import Tally, preview
+from .retention import A_DAY
+from .tables import THINNED, WRITTEN, check_schema, connected, metadata_ids
 
-# Bytes of a row of the history with its entries in the indexes: what the databases of
-# benchmarks/thinning.py grew by, divided by their rows.
-ROW: Final[dict[str, int]] = {
-    SupportedDialect.SQLITE: 155,
-    SupportedDialect.POSTGRESQL: 250,
+# Bytes of a row with its entries in the indexes, as databases grew by them
+# (benchmarks/row_sizes.py).
+ROWS: Final[dict[str, dict[str, int]]] = {
+    SupportedDialect.SQLITE: {
+        "events": 129,
+        "states": 155,
+        "statistics": 90,
+        "statistics_short_term": 90,
+    },
+    SupportedDialect.POSTGRESQL: {
+        "events": 250,
+        "states": 299,
+        "statistics": 182,
+        "statistics_short_term": 182,
+    },
 }
 LOCAL: Final = {None, "", "localhost", "127.0.0.1", "::1"}
 
@@ -34,9 +43,9 @@ class Room(NamedTuple):
     free: int
     """What it can take before it grows."""
     growth: int
-    """What the states of the last 24 hours took, everybody's."""
+    """What everybody wrote in the last 24 hours."""
     row: int
-    """What one row takes."""
+    """What one row of the history takes."""
     disk_free: int
     """What is free on the disk."""
 
@@ -58,41 +67,41 @@ class Survey(NamedTuple):
     """The recorder's numbers of the entities that may be thinned."""
     room: Room | None
     """None where the database is not on this disk, or of a kind not known here."""
-    steps: list[Tally]
-    """What would be deleted by each step and those before it."""
-    until: float
-    """The Unix time up to which readings may go."""
 
 
 def survey(hass: HomeAssistant, entity_ids: Sequence[str]) -> Survey:
     """Look at the database; raise HomeAssistantError where that fails."""
-    check_schema(hass)
+    check_schema(hass, THINNED)
     with connected(hass) as connection:
         own = tuple(metadata_ids(connection, entity_ids).values())
-    steps = preview(hass, own, lambda: thinnable_until(hass))
-    return Survey(own, room(hass), steps, thinnable_until(hass))
+        return Survey(own, _room(hass, connection))
 
 
-def room(hass: HomeAssistant) -> Room | None:
+def _room(hass: HomeAssistant, connection: Connection) -> Room | None:
     """Return the room of the database, if it is on the disk of the configuration."""
     folder = hass.config.config_dir
-    states = STATES.columns
-    with connected(hass) as connection:
-        path = _folder(connection, make_url(get_instance(hass).db_url))
-        if path is None or not _on_one_disk(path, folder):
-            return None
-        row = ROW[connection.dialect.name]
-        since = time.time() - A_DAY
-        rows = connection.scalar(
-            select(func.count()).where(states.last_updated_ts >= since)
-        )
-        return Room(
-            size=_size(connection),
-            free=free(connection),
-            growth=(rows or 0) * row,
-            row=row,
-            disk_free=shutil.disk_usage(folder).free,
-        )
+    path = _path(connection, make_url(get_instance(hass).db_url))
+    if path is None or not _on_one_disk(path, folder):
+        return None
+    return Room(
+        size=_size(connection),
+        free=free(connection),
+        growth=_growth(connection),
+        row=ROWS[connection.dialect.name]["states"],
+        disk_free=shutil.disk_usage(folder).free,
+    )
+
+
+def _growth(connection: Connection) -> int:
+    """Return the bytes that everybody wrote in the last 24 hours."""
+    since = time.time() - A_DAY
+    sizes = ROWS[connection.dialect.name]
+    counts = {
+        name: select(func.count()).where(column >= since).scalar_subquery()
+        for name, column in WRITTEN.items()
+    }
+    rows = connection.execute(select(*counts.values())).one()
+    return sum(count * sizes[name] for name, count in zip(counts, rows, strict=True))
 
 
 def free(connection: Connection, deleted: int = 0) -> int:
@@ -105,15 +114,24 @@ def free(connection: Connection, deleted: int = 0) -> int:
         return _scalar(connection, "PRAGMA freelist_count") * _page_size(connection)
     dead = """SELECT coalesce(max(n_dead_tup), 0) FROM pg_stat_user_tables
         WHERE relid = 'states'::regclass"""
-    return max(_scalar(connection, dead), deleted) * ROW[connection.dialect.name]
+    return (
+        max(_scalar(connection, dead), deleted)
+        * ROWS[connection.dialect.name]["states"]
+    )
 
 
-def freed(hass: HomeAssistant, before: Room, tally: Tally) -> int:
-    """Return the bytes that thinning freed inside the database."""
+def freed(hass: HomeAssistant, before: Room, rows: int) -> int:
+    """Return the bytes that deleting some rows freed inside the database."""
     with connected(hass) as connection:
         if connection.dialect.name == SupportedDialect.SQLITE:
             return max(0, free(connection) - before.free)
-        return tally.rows * before.row
+        return rows * before.row
+
+
+def shrunk(hass: HomeAssistant, before: Room) -> int:
+    """Return the bytes by which the database is smaller now: the disk has them."""
+    with connected(hass) as connection:
+        return max(0, before.size - _size(connection))
 
 
 def _size(connection: Connection) -> int:
@@ -133,7 +151,7 @@ def _scalar(connection: Connection, statement: str) -> int:
     return int(connection.execute(text(statement)).scalar_one())
 
 
-def _folder(connection: Connection, url: URL) -> str | None:
+def _path(connection: Connection, url: URL) -> str | None:
     """Return the path of a database on this machine; None if there is none."""
     match connection.dialect.name:
         case SupportedDialect.SQLITE:

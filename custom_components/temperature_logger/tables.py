@@ -3,21 +3,23 @@
 Whatever uses the database blocks, and belongs into the recorder's executor or thread.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from homeassistant.util.hass_dict import HassKey
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from .const import DOMAIN, Refusal
 
-DATA_KNOWN: HassKey[bool] = HassKey(f"{DOMAIN}_recorder_known")
+DATA_KNOWN: HassKey[set[str]] = HassKey(f"{DOMAIN}_recorder_known")
+"""The columns that were seen to be there."""
 
+EVENTS: Final = table("events", column("time_fired_ts"))
 STATES: Final = table(
     "states",
     column("attributes_id"),
@@ -31,15 +33,37 @@ STATES_META: Final = table("states_meta", column("entity_id"), column("metadata_
 STATE_ATTRIBUTES: Final = table(
     "state_attributes", column("attributes_id"), column("shared_attrs")
 )
-STATISTICS_HOURLY: Final = table("statistics", column("metadata_id"))
-STATISTICS_SHORT: Final = table("statistics_short_term", column("metadata_id"))
-TABLES: Final = (
-    STATES,
-    STATES_META,
-    STATE_ATTRIBUTES,
-    STATISTICS_HOURLY,
-    STATISTICS_SHORT,
+STATISTICS_HOURLY: Final = table(
+    "statistics", column("metadata_id"), column("start_ts")
 )
+STATISTICS_SHORT: Final = table(
+    "statistics_short_term", column("metadata_id"), column("start_ts")
+)
+WRITTEN: Final = {
+    "events": EVENTS.columns.time_fired_ts,
+    "states": STATES.columns.last_updated_ts,
+    "statistics": STATISTICS_HOURLY.columns.start_ts,
+    "statistics_short_term": STATISTICS_SHORT.columns.start_ts,
+}
+"""When each row of what grows was written; all of them are indexed."""
+READ: Final = (
+    STATES.columns.attributes_id,
+    STATES.columns.last_updated_ts,
+    STATES.columns.metadata_id,
+    STATES.columns.state,
+    *STATES_META.columns,
+    *STATE_ATTRIBUTES.columns,
+    STATISTICS_HOURLY.columns.metadata_id,
+    STATISTICS_SHORT.columns.metadata_id,
+)
+"""What it takes to answer."""
+THINNED: Final = (
+    *READ,
+    *WRITTEN.values(),
+    STATES.columns.old_state_id,
+    STATES.columns.state_id,
+)
+"""What it takes to thin."""
 
 
 @contextmanager
@@ -62,30 +86,31 @@ def translated() -> Generator[None]:
         ) from err
 
 
-def check_schema(hass: HomeAssistant) -> None:
-    """Raise HomeAssistantError if a table or column is missing that is needed here.
+def check_schema(hass: HomeAssistant, needed: Collection[ColumnClause[Any]]) -> None:
+    """Raise HomeAssistantError if a table or column is missing that is needed.
 
     The tables do not change while Home Assistant runs, so they are looked at once.
     """
-    if hass.data.get(DATA_KNOWN):
+    known = hass.data.setdefault(DATA_KNOWN, set())
+    names = [str(column) for column in needed]
+    if known.issuperset(names):
         return
     with connected(hass) as opened:
         inspector = inspect(opened)
         there = {
-            f"{known.name}.{found['name']}"
-            for known in TABLES
-            if inspector.has_table(known.name)
-            for found in inspector.get_columns(known.name)
+            f"{table}.{found['name']}"
+            for table in {name.partition(".")[0] for name in names}
+            if inspector.has_table(table)
+            for found in inspector.get_columns(table)
         }
-    needed = [str(column) for known in TABLES for column in known.columns]
-    missing = [name for name in needed if name not in there]
+    missing = [name for name in names if name not in there]
     if missing:
         raise HomeAssistantError(
             translation_domain=DOMAIN,
             translation_key=Refusal.RECORDER_CHANGED,
             translation_placeholders={"missing": ", ".join(missing)},
         )
-    hass.data[DATA_KNOWN] = True
+    known.update(names)
 
 
 def metadata_ids(connection: Connection, entity_ids: Iterable[str]) -> dict[str, int]:

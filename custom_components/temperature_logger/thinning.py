@@ -24,7 +24,7 @@ from .tables import STATE_ATTRIBUTES, STATES, connected, translated
 from .units import number
 
 type Done = Callable[[HomeAssistantError | None], object]
-"""Takes what went wrong, if something did."""
+"""Takes what went wrong, if something did; called once, in the recorder's thread."""
 type Until = Callable[[], float]
 """The Unix time before which readings may go; asked again before each hour."""
 
@@ -127,7 +127,7 @@ class ThinTask(RecorderTask):
     """Thinning between two things that the recorder has to write."""
 
     def __init__(self, work: Generator[None], done: Done) -> None:
-        """Take the work over; done is called once, in the recorder's thread."""
+        """Take the work over."""
         self._done = done
         self._work = work
 
@@ -135,14 +135,13 @@ class ThinTask(RecorderTask):
     def run(self, instance: Recorder) -> None:
         """Work for a moment, then wait for the next turn."""
         ends = time.monotonic() + TURN
-        try:
+        with _told(self._done):
             while time.monotonic() < ends:
-                next(self._work)
-        except StopIteration:
-            self._done(None)
-        except HomeAssistantError as err:
-            self._done(err)
-        else:
+                try:
+                    next(self._work)
+                except StopIteration:
+                    self._done(None)
+                    return
             instance.queue_task(self)
 
 
@@ -150,19 +149,28 @@ class RepackTask(RecorderTask):
     """Gives what is free inside the database to the disk."""
 
     def __init__(self, done: Done) -> None:
-        """Remember what is called once, in the recorder's thread."""
+        """Remember who is told."""
         self._done = done
 
     @override
     def run(self, instance: Recorder) -> None:
         """Do as a purge does; nothing is recorded meanwhile, but nothing is lost."""
-        try:
+        with _told(self._done):
             with translated():
                 repack_database(instance)
-        except HomeAssistantError as err:
-            self._done(err)
-        else:
             self._done(None)
+
+
+@contextmanager
+def _told(done: Done) -> Generator[None]:
+    """Tell of what goes wrong, as somebody waits for the end; the recorder goes on."""
+    try:
+        yield
+    except HomeAssistantError as err:
+        done(err)
+    except Exception as err:
+        done(HomeAssistantError(repr(err)))
+        raise  # It is a mistake of the program: the recorder writes it to the log.
 
 
 @contextmanager

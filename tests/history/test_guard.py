@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 import json
 from pathlib import Path
 import time
 from types import SimpleNamespace
 from typing import Any
 
+from homeassistant.components.recorder.const import SupportedDialect
 from homeassistant.components.recorder.db_schema import (
     StateAttributes,
     States,
@@ -39,7 +41,6 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.guard import (
     DATA_GUARD,
     EVENT_THINNED,
-    INTERRUPTED,
     STORE_KEY,
     Outcome,
 )
@@ -54,9 +55,12 @@ from .test_thinning import recorder_db_url
 
 __all__ = ["recorder_db_url"]
 
-pytestmark = pytest.mark.parametrize(
-    "server", ["sqlite", "postgresql"], indirect=True, scope="session"
-)
+pytestmark = [
+    pytest.mark.parametrize(
+        "server", ["sqlite", "postgresql"], indirect=True, scope="session"
+    ),
+    pytest.mark.warns("Thinned readings to one in"),
+]
 
 SENSOR = "sensor.this_machine_thinned_readings"
 OTHER = "sensor.other"
@@ -141,6 +145,12 @@ def told(hass: HomeAssistant) -> str | None:
     return None if issue is None else issue.translation_key
 
 
+def thinned(hass: HomeAssistant) -> Outcome:
+    """Return what is told of a pass: only SQLite gives what is free to the disk."""
+    is_lite = get_instance(hass).dialect_name == SupportedDialect.SQLITE
+    return Outcome.THINNED if is_lite else Outcome.REUSABLE
+
+
 def quoted(hass: HomeAssistant) -> dict[str, str]:
     """Return what the issue quotes."""
     issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
@@ -183,7 +193,7 @@ async def test_one_pass(
     events = async_capture_events(hass, EVENT_THINNED)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.THINNED
+    assert told(hass) == thinned(hass)
     after = await count(hass, GOLD)
     # A day stays; of the two before there is one in an hour.
     assert NEW + 48 <= after <= NEW + 2 * 120 + 50
@@ -196,20 +206,22 @@ async def test_one_pass(
     for name, value in event.data.items():
         assert name == "rows" or shown.attributes[name] == value
     assert event.data["minutes"] == 60
+    assert event.data["ended"]
     assert event.data["repacked"]
     assert event.data["error"] == ""
     assert event.data["first"] < event.data["last"] < event.data["began"]
     assert event.data["bytes"] > 0
+    assert (event.data["disk_bytes"] > 0) == (told(hass) == Outcome.THINNED)
     assert hass_storage[STORE_KEY]["data"]["rows"] == event.data["rows"]
     await pass_time(hass, 305)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.THINNED
+    assert told(hass) == thinned(hass)
     await let(hass, entry, "off", 0)
     assert told(hass) is None
     assert hass.states.get(SENSOR) is None
     assert er.async_get(hass).async_get(SENSOR) is None
     # A day later there is nothing left that would help.
-    hass.data[DATA_GUARD].last = guard.Pass(began=time.time() - 1.1 * DAY, error="")
+    hass.data[DATA_GUARD].last = guard.Pass(began=time.time() - 1.1 * DAY)
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.TOO_FEW
     assert len(events) == 1
@@ -231,7 +243,7 @@ async def test_everything_still_answers(
     assert len(statistics) == 1
     before = await readings(hass, entity_id=GOLD, **span)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.THINNED
+    assert told(hass) == thinned(hass)
     assert await readings(hass, entity_id=GOLD, period="5minute", **span) == statistics
     left = await readings(hass, entity_id=GOLD, **span)
     assert 30 <= len(left) <= 31  # 30 hours; the last one before a day is not whole.
@@ -246,10 +258,11 @@ async def test_everything_still_answers(
 
 async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """While it does there is no other one."""
-    last = guard.Pass(began=time.time() - 2 * DAY, bytes=10**9, error="", repacked=True)
+    began = time.time() - 2 * DAY
+    last = guard.Pass(began=began, bytes=10**9, ended=True, repacked=True)
     hass.data[DATA_GUARD].last = last
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.THINNED
+    assert told(hass) == Outcome.REUSABLE
     assert hass.data[DATA_GUARD].last == last
 
 
@@ -280,7 +293,7 @@ def repack(hass: HomeAssistant) -> None:
 
 def is_roomy(hass: HomeAssistant) -> bool:
     """Return whether the database need not grow for a week."""
-    found = survey.room(hass)
+    found = survey.survey(hass, []).room
     assert found
     return found.free >= 7 * found.growth
 
@@ -310,7 +323,7 @@ async def test_enough(hass: HomeAssistant, entry: ConfigEntry) -> None:
 
 
 async def test_too_few(
-    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+    hass: HomeAssistant, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where others write more in a day than could go, nothing goes."""
     await fill(hass, OTHER, [time.time() - n for n in range(2 * OLD)])
@@ -326,6 +339,16 @@ async def test_too_few(
         await pass_time(hass, seconds)
     assert len(looks) == 1
     assert told(hass) == Outcome.TOO_FEW
+    # It is once the disk has had room in between.
+    coordinator = entry.runtime_data
+    full = coordinator.data
+    coordinator.async_set_updated_data(replace(full, space_usage=-1.0))
+    assert told(hass) is None
+    coordinator.async_set_updated_data(full)
+    assert told(hass) == Outcome.DISK_FULL
+    await hass.async_block_till_done()
+    assert told(hass) == Outcome.TOO_FEW
+    assert len(looks) == 2
 
 
 def counted(looks: list[HomeAssistant]) -> Callable[[HomeAssistant], Awaitable[Survey]]:
@@ -399,7 +422,7 @@ async def test_preview(
     await let(hass, entry, "thin", 0)
     done = await ask(hass, {}, action="preview_thinning")
     assert done["last_pass"]["rows"] == rows[-1]
-    assert done["outcome"] == Outcome.THINNED
+    assert done["outcome"] == thinned(hass)
 
 
 async def test_no_room_to_repack(
@@ -427,18 +450,17 @@ async def test_remembered_before_it_begins(
     run = thinning.ThinTask.run
 
     def note(self: thinning.ThinTask, instance: Any) -> None:  # noqa: ANN401
-        remembered.append(hass_storage[STORE_KEY]["data"]["error"])
+        remembered.append(hass_storage[STORE_KEY]["data"]["ended"])
         run(self, instance)
 
     monkeypatch.setattr(thinning.ThinTask, "run", note)
     await let(hass, entry, "thin", 0)
-    assert set(remembered) == {INTERRUPTED}
+    assert set(remembered) == {False}
     events = async_capture_events(hass, EVENT_THINNED)
     hass_storage[STORE_KEY]["data"] = {"began": time.time()}
     del hass.data[DATA_GUARD]
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
-    assert quoted(hass)["error"] == INTERRUPTED
+    assert told(hass) == Outcome.INTERRUPTED
     assert not events
     assert hass.states.is_state(SENSOR, "0")
 
@@ -484,7 +506,7 @@ async def test_database_fails(
     assert hass.states.is_state(SENSOR, str(rows))
 
 
-@pytest.mark.parametrize("broken", ["freed", "survey", "repack"])
+@pytest.mark.parametrize("broken", ["survey", "preview", "freed", "repack"])
 async def test_database_fails_around_it(
     hass: HomeAssistant,
     entry: ConfigEntry,
@@ -497,13 +519,14 @@ async def test_database_fails_around_it(
         with translated():
             raise RuntimeError("gone")
 
-    name = {"freed": "freed", "survey": "preview", "repack": "repack_database"}[broken]
-    module = thinning if broken == "repack" else survey
+    name = {"repack": "repack_database"}.get(broken, broken)
+    module = survey if broken in {"freed", "survey"} else thinning
     monkeypatch.setattr(module, name, fail)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
+    is_before = broken in {"survey", "preview"}
+    assert told(hass) == (Outcome.UNKNOWN if is_before else Outcome.FAILED)
     assert "gone" in quoted(hass)["error"]
-    assert (quoted(hass)["rows"] == "0") == (broken == "survey")
+    assert (quoted(hass)["rows"] == "0") == is_before
 
 
 async def stop(hass: HomeAssistant) -> None:
@@ -543,8 +566,29 @@ async def test_ended_in_the_middle(
     await let(hass, entry, "thin", 0)
     assert [event.data["rows"] for event in events] == ended
     assert events[0].data["minutes"] == 10
+    assert events[0].data["ended"] is False
     assert events[0].data["repacked"] is False
-    assert told(hass) is None
+    assert told(hass) == (Outcome.DISK_FULL if how == "stop" else None)
+    assert hass.data[DATA_GUARD].last
+    assert hass.data[DATA_GUARD].last.outcome == Outcome.INTERRUPTED
+
+
+@pytest.mark.warns("Error while processing event")
+async def test_mistake_of_the_program(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged and told, and the recorder goes on."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(thinning, "_thin_hour", fail)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert quoted(hass)["error"] == "ArithmeticError()"
+    before = await count(hass, GOLD)
+    hass.states.async_set(GOLD, "1")
+    assert await count(hass, GOLD) == before + 1
 
 
 async def test_while_home_assistant_starts(
@@ -553,10 +597,10 @@ async def test_while_home_assistant_starts(
     """Nothing is thinned before all has started."""
     hass.set_state(CoreState.starting)
     await let(hass, entry, "thin", 0)
-    assert told(hass) is None
+    assert told(hass) == Outcome.DISK_FULL
     hass.set_state(CoreState.running)
     await pass_time(hass, 305)
-    assert told(hass) == Outcome.THINNED
+    assert told(hass) == thinned(hass)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
     assert hass.data[DATA_GUARD]._coordinator is None

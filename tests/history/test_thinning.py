@@ -350,15 +350,16 @@ async def test_recorder_goes_on(
     run = ThinTask.run
 
     def turn(self: ThinTask, instance: core.Recorder) -> None:
-        run(self, instance)
+        # Before, as the last turn tells that it was the last one.
         state = str(len(written))
         written.append(state)
         hass.loop.call_soon_threadsafe(hass.states.async_set, OURS[0], state)
+        run(self, instance)
 
     monkeypatch.setattr(ThinTask, "run", turn)
     rows = await filled.rows()
     await filled.thin(until=lambda: UNTIL + 86400)
-    await hass.async_block_till_done()  # The last turn has told what it wrote.
+    await hass.async_block_till_done()
     await async_wait_recording_done(hass)
     left = await filled.rows()
     found = [row for row in left if row.state_id > max(row.state_id for row in rows)]
