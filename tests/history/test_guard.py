@@ -569,8 +569,9 @@ async def test_ended_in_the_middle(
     assert events[0].data["ended"] is False
     assert events[0].data["repacked"] is False
     assert told(hass) == (Outcome.DISK_FULL if how == "stop" else None)
-    assert hass.data[DATA_GUARD].last
-    assert hass.data[DATA_GUARD].last.outcome == Outcome.INTERRUPTED
+    last = hass.data[DATA_GUARD].last
+    assert last
+    assert last.outcome == Outcome.INTERRUPTED
 
 
 @pytest.mark.warns("Error while processing event")
