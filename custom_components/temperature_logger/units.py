@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from homeassistant.const import (
+    ATTR_UNIT_OF_MEASUREMENT,
     UnitOfInformation,
     UnitOfPressure,
     UnitOfRatio,
     UnitOfTemperature,
 )
+from homeassistant.util.json import json_loads_object
 from homeassistant.util.unit_conversion import (
     BaseUnitConverter,
     InformationConverter,
@@ -50,6 +52,13 @@ def conversion(
     if shown is None or shown not in converter.VALID_UNITS:
         return None
     return converter.converter_factory(shown, wanted)
+
+
+def unit_of(attributes: str | None) -> str | None:
+    """Return the unit that was shown with attributes, as the recorder keeps them."""
+    known = json_loads_object(attributes) if attributes else {}
+    unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
+    return unit if isinstance(unit, str) else None
 
 
 def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:

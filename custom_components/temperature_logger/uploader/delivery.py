@@ -1,0 +1,184 @@
+"""Brings readings to a server, batch by batch, until the first that does not arrive."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+import time
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from ..request import iso
+from .cursor import REMEMBERED, Cursor
+from .endpoints import Endpoint, Request
+from .errors import ABOUT_THE_BATCH, DeliveryError, Failure
+from .outbox import Outbox
+from .points import Batch, Point, first_batch
+
+# Readings of the first batch after one that did not arrive.
+SMALL: Final = 10
+# Seconds between two batches, for whatever else Home Assistant has to do.
+PAUSE: Final = 0.002
+# Readings that are refused one after the other before it is asked whether any is taken.
+DOUBTFUL: Final = 10
+
+type Job = Callable[..., Awaitable[Any]]
+"""Runs a function that blocks."""
+type Newest = Callable[[], Point | None]
+"""Reads the newest reading."""
+type Refusal = tuple[Point, DeliveryError]
+
+
+class Ready(NamedTuple):
+    """A batch that can be posted."""
+
+    batch: Batch
+    request: Request
+    is_full: bool
+    """Whether it will be the same after a restart."""
+
+
+class Delivery:
+    """One server's way of getting its readings; nothing is sent twice at a time."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        session: aiohttp.ClientSession,
+        cursor: Cursor,
+        size: int,
+        job: Job,
+    ) -> None:
+        """Begin with full batches."""
+        self._cursor = cursor
+        self._endpoint = endpoint
+        self._is_careful = False
+        self._is_taking = False
+        self._job = job
+        self._session = session
+        self._limit = self._size = size
+
+    async def run(
+        self, outbox: Outbox, until: float, arrived: Callable[[int, int], None]
+    ) -> None:
+        """Send all readings whose rows are there, which they are until a Unix time.
+
+        After each batch it is told how many that were, and how many of them the server
+        refused. Raises DeliveryError for a batch that did not arrive, and
+        HomeAssistantError where the recorder fails; then the cursor stands before it.
+        """
+        self._is_taking = False
+        ready = self._ready(outbox, until)
+        following = asyncio.ensure_future(self._job(next, ready, None))
+        try:
+            while (one := await following) is not None:
+                following = asyncio.ensure_future(self._job(next, ready, None))
+                refused = await self._deliver(one, partial(outbox.last, until))
+                await self._arrived(one.batch, refused)
+                arrived(len(one.batch.points), len(refused))
+                await asyncio.sleep(PAUSE)
+        finally:
+            following.cancel()
+
+    def _ready(self, outbox: Outbox, until: float) -> Iterator[Ready]:
+        """Yield batch after batch; what takes long is done here, in a thread."""
+        progress = self._cursor.progress
+        cursor, pending = progress.state_id, progress.pending
+        found: list[Point] = []
+        is_last = False
+        while found or not is_last:
+            size = min(self._limit, SMALL) if self._is_careful else self._limit
+            if pending is None and not is_last and len(found) <= size:
+                page = outbox.page(cursor, until)
+                is_last, cursor = page.is_last, page.end
+                found += page.points
+            elif pending is not None:
+                found, cursor = outbox.page(cursor, until, pending)[:2]
+                pending = None
+            else:
+                batch, found = first_batch(found, size, cursor)
+                is_full = bool(found) and size == self._size
+                yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
+
+    async def _deliver(self, ready: Ready, newest: Newest) -> list[Refusal]:
+        """Send a batch, in parts if that helps; return what is refused for good."""
+        progress = self._cursor.progress
+        if not ready.is_full and progress.pending != ready.batch.end:
+            # After a crash it has to be the same one, with the same key.
+            progress.pending = ready.batch.end
+            await self._cursor.async_save()
+        refused: list[Refusal] = []
+        try:
+            await self._endpoint.send(self._session, ready.request)
+            self._is_taking = True
+        except DeliveryError as err:
+            self._is_careful = err.failure not in ABOUT_THE_BATCH
+            if self._is_careful:
+                raise
+            await self._send_parts(ready.batch.points, err, refused, newest)
+        if not self._is_taking:
+            await self._prove(refused, newest)
+        self._is_careful = False
+        return refused
+
+    async def _send_parts(
+        self,
+        points: list[Point],
+        refusal: DeliveryError,
+        refused: list[Refusal],
+        newest: Newest,
+    ) -> None:
+        """Find the readings that are refused alone, and send all others."""
+        if refusal.failure is Failure.ENDPOINT_TOO_LARGE:
+            self._limit = max(1, len(points) // 2)
+        if len(points) == 1:
+            refused.append((points[0], refusal))
+            if len(refused) == DOUBTFUL and not self._is_taking:
+                await self._prove(refused, newest)
+            return
+        half = len(points) // 2
+        for part in (points[:half], points[half:]):
+            try:
+                await self._post(part)
+            except DeliveryError as err:
+                if err.failure not in ABOUT_THE_BATCH:
+                    raise
+                await self._send_parts(part, err, refused, newest)
+
+    async def _prove(self, refused: list[Refusal], newest: Newest) -> None:
+        """Send the newest reading; raise DeliveryError if nothing at all is taken.
+
+        Then it is not the readings that are wrong, and none is set aside.
+        """
+        point = await self._job(newest)
+        if point is None or point.first == refused[-1][0].first:
+            raise refused[-1][1]
+        await self._post([point])
+
+    async def _post(self, points: list[Point]) -> None:
+        """Send some readings; raise DeliveryError unless they have arrived."""
+        request = await self._job(self._endpoint.prepare, points)
+        await self._endpoint.send(self._session, request)
+        self._is_taking = True
+
+    async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
+        """Move the cursor behind a batch."""
+        progress = self._cursor.progress
+        progress.state_id, progress.pending = batch.end, None
+        progress.delivered += len(batch.points) - len(refused)
+        progress.delivered_at = time.time()
+        progress.refused += len(refused)
+        told = [_told(point, err) for point, err in refused]
+        progress.refusals = [*progress.refusals, *told][-REMEMBERED:]
+        await self._cursor.async_save()
+
+
+def _told(point: Point, err: DeliveryError) -> dict[str, Any]:
+    """Return what is remembered of a reading that was refused."""
+    return {
+        "collected_at": iso(point.collected_at),
+        "device": point.source.device,
+        "device_id": point.source.device_id,
+        "values": point.values,
+        "reason": err.details.get("answer", str(err.failure)),
+    }

@@ -1,0 +1,190 @@
+"""What of the recorder's database is still to be sent.
+
+Everything here blocks, and belongs into the recorder's executor. Rows are read by their
+number, which no clock changes: only the recorder's thread writes, one after the other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from homeassistant.core import HomeAssistant
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from ..tables import READ, STATE_ATTRIBUTES, STATES, check_schema, connected
+from ..tables import metadata_ids as numbers
+from ..units import UNITS, base, conversion, number, unit_of
+from .points import Point, Source, Value, complete, points, whole
+
+# Rows of ours that are held in memory, a few hundred bytes each.
+PAGE: Final = 4_000
+# Rows of anybody that a page is looked for in at a time: some milliseconds.
+WINDOW: Final = 20_000
+GAPS: Final = ("unknown", "unavailable")
+NEEDED: Final = (*READ, STATES.columns.state_id)
+
+type Sources = Mapping[str, Source]
+"""What each entity shows, by its id."""
+type Formula = Callable[[float], float] | None
+
+
+class Page(NamedTuple):
+    """Some readings after the cursor, none of them cut in two."""
+
+    points: list[Point]
+    end: int
+    """Where the cursor stands once they have arrived."""
+    is_last: bool
+
+
+class Waiting(NamedTuple):
+    """What is after the cursor."""
+
+    readings: int
+    oldest: float | None
+    """Unix time of the first value."""
+    oldest_row: int | None
+    """The number of its row."""
+
+
+class Outbox:
+    """The rows of some entities, from a cursor on."""
+
+    def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
+        """Choose the entities; nothing is asked yet."""
+        self._formulas: dict[tuple[str, int | None], Formula] = {}
+        self._hass = hass
+        self._sources = sources
+
+    def last(self, until: float) -> Point | None:
+        """Return the newest reading, if it is not long ago."""
+        with connected(self._hass) as connection:
+            newest = _newest(connection)
+        page = self.page(max(0, newest - WINDOW), until)
+        return page.points[-1] if page.points else None
+
+    def waiting(self, cursor: int) -> Waiting:
+        """Return how many readings there are after the cursor, and since when.
+
+        As many as of a device's sensors the one with the most rows has.
+        """
+        check_schema(self._hass, NEEDED)
+        states = STATES.columns
+        numbered, time = states.state_id, states.last_updated_ts
+        with connected(self._hass) as connection:
+            own = self._own(connection)
+            found = connection.execute(
+                select(
+                    states.metadata_id, func.count(), func.min(time), func.min(numbered)
+                )
+                .where(_is_ours(own), numbered > cursor)
+                .where(states.state.is_not(None), states.state.not_in(GAPS))
+                .group_by(states.metadata_id)
+            ).all()
+        most: dict[str, int] = {}
+        for metadata_id, count, _, _ in found:
+            device = own[metadata_id].device_id
+            most[device] = max(count, most.get(device, 0))
+        return Waiting(
+            readings=sum(most.values()),
+            oldest=min((row[2] for row in found), default=None),
+            oldest_row=min((row[3] for row in found), default=None),
+        )
+
+    def has(self, state_id: int) -> bool:
+        """Return whether a row is still there."""
+        states = STATES.columns
+        with connected(self._hass) as connection:
+            statement = select(states.state_id).where(states.state_id == state_id)
+            return connection.execute(statement).first() is not None
+
+    def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
+        """Return the next readings: those of which all rows are there.
+
+        All rows until some Unix time are. The limit is the number of a row to end at.
+        """
+        check_schema(self._hass, NEEDED)
+        with connected(self._hass) as connection:
+            own = self._own(connection)
+            newest = limit or _newest(connection)
+            rows, end = _rows(connection, own, cursor, newest)
+            found = points(self._values(connection, own, rows))
+        is_last = end >= newest
+        if not is_last and found:
+            found, end = whole(found)
+        kept, end = complete(found, until, end)
+        return Page(kept, max(end, cursor), is_last or len(kept) < len(found))
+
+    def _own(self, connection: Connection) -> dict[int, Source]:
+        """Return what our rows show, by the recorder's number of their entity."""
+        known = numbers(connection, self._sources)
+        return {known[entity_id]: self._sources[entity_id] for entity_id in known}
+
+    def _values(
+        self, connection: Connection, own: Mapping[int, Source], rows: Iterable[Any]
+    ) -> Iterator[Value]:
+        """Yield the rows that hold a value, in the unit in which it is sent."""
+        rows = list(rows)
+        self._learn(connection, own, rows)
+        for state_id, metadata_id, time, state, attributes_id in rows:
+            source = own[metadata_id]
+            formula = self._formulas[source.quantity, attributes_id]
+            if (value := number(state, formula)) is not None:
+                yield Value(state_id, source, time, value)
+
+    def _learn(
+        self, connection: Connection, own: Mapping[int, Source], rows: Sequence[Any]
+    ) -> None:
+        """Find out what makes of a number with some attributes a value."""
+        pairs = {(own[row[1]].quantity, row[4]) for row in rows} - self._formulas.keys()
+        attributes = STATE_ATTRIBUTES.columns
+        statement = select(attributes.attributes_id, attributes.shared_attrs).where(
+            attributes.attributes_id.in_({attributes_id for _, attributes_id in pairs})
+        )
+        known = {row[0]: unit_of(row[1]) for row in connection.execute(statement)}
+        for quantity, attributes_id in pairs:
+            self._formulas[quantity, attributes_id] = conversion(
+                quantity, known.get(attributes_id), UNITS[base(quantity)]
+            )
+
+
+def _newest(connection: Connection) -> int:
+    """Return the number of the newest row."""
+    return connection.scalar(select(func.max(STATES.columns.state_id))) or 0
+
+
+def _is_ours(own: Iterable[int]) -> ColumnElement[bool]:
+    """Return what is true of a row of ours.
+
+    By a sum, which no index has: rows are to be found by their numbers alone.
+    """
+    return (STATES.columns.metadata_id + 0).in_(list(own))
+
+
+def _rows(
+    connection: Connection, own: Iterable[int], cursor: int, newest: int
+) -> tuple[list[Any], int]:
+    """Return the next rows, and the number up to which there are no more of ours."""
+    states = STATES.columns
+    found: list[Any] = []
+    # Long before the first one there may be millions of numbers without a row.
+    first = select(func.min(states.state_id)).where(states.state_id > cursor)
+    cursor = (connection.scalar(first) or newest + 1) - 1
+    while cursor < newest:
+        end = min(cursor + WINDOW, newest)
+        statement = (
+            select(
+                states.state_id,
+                states.metadata_id,
+                states.last_updated_ts,
+                states.state,
+                states.attributes_id,
+            )
+            .where(_is_ours(own), states.state_id > cursor, states.state_id <= end)
+            .order_by(states.state_id)
+            .limit(PAGE - len(found))
+        )
+        found += connection.execute(statement).all()
+        if len(found) >= PAGE:
+            return found, found[-1][0]
+        cursor = end
+    return found, newest
