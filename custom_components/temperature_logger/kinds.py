@@ -41,8 +41,8 @@ from .drivers import (
 )
 
 if TYPE_CHECKING:
-    from .uploader.coordinator import EndpointConfigEntry
     from .drivers.bosch import BoschChip
+    from .uploader.coordinator import EndpointConfigEntry
 
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
