@@ -3,11 +3,19 @@
 from collections.abc import AsyncGenerator, Generator
 import logging
 
+from homeassistant.components.recorder.core import Recorder
 import pytest
 from pytest_socket import enable_socket
 
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
+
+
+@pytest.fixture(autouse=True)
+def custom_integrations(
+    recorder_mock: Recorder, enable_custom_integrations: None
+) -> None:
+    """Record, and let Home Assistant find the integration."""
 
 
 @pytest.fixture(autouse=True, scope="session")
