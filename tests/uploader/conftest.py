@@ -1,0 +1,54 @@
+"""Real receivers, and a proxy before one."""
+
+from collections.abc import AsyncGenerator, Generator
+import logging
+
+import pytest
+from pytest_socket import enable_socket
+
+from .proxy import ACCOUNT, Proxy
+from .receivers import Influx, Victoria, influx, victoria
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_client() -> None:
+    """Leave each step of asking a receiver out of a test's log."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def victoria_server() -> Generator[Victoria]:
+    """Run a VictoriaMetrics once."""
+    enable_socket()
+    with victoria() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influx_server() -> Generator[Influx]:
+    """Run an InfluxDB 1.x once."""
+    enable_socket()
+    with influx() as server:
+        yield server
+
+
+@pytest.fixture(name="victoria")
+def victoria_fixture(victoria_server: Victoria, socket_enabled: None) -> Victoria:
+    """Return a VictoriaMetrics with nothing in it."""
+    victoria_server.clear()
+    return victoria_server
+
+
+@pytest.fixture(name="influx")
+def influx_fixture(influx_server: Influx, socket_enabled: None) -> Influx:
+    """Return an InfluxDB 1.x with nothing in its database."""
+    influx_server.clear()
+    return influx_server
+
+
+@pytest.fixture(name="proxy")
+async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
+    """Run a proxy that makes an InfluxDB 2 of a VictoriaMetrics."""
+    async with Proxy(victoria.url, ACCOUNT) as proxy:
+        yield proxy
