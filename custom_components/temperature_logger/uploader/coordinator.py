@@ -1,15 +1,15 @@
 """One coordinator per endpoint: sends what is new, and tells how far that is."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 import random
 import time
-from typing import Final, override
+from typing import Any, Final, override
 
 from homeassistant.components.recorder.tasks import SynchronizeTask
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_VERIFY_SSL
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
@@ -22,6 +22,7 @@ from ..const import (
     CONF_BATCH_SIZE,
     CONF_DEVICES,
     CONF_LABELS,
+    CONF_PAST,
     CONF_PROTOCOL,
     DEFAULT_BATCH_SIZE,
     DOMAIN,
@@ -81,6 +82,8 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         )
         zone = dt_util.get_default_time_zone()
         self.cursor = cursor
+        self.is_connected: bool | None = None
+        """Whether the last batch arrived; None before the first one."""
         self.data = self._status(None)
         self._delivery = Delivery(
             ENDPOINTS[entry.data[CONF_PROTOCOL]](entry.data, zone),
@@ -101,7 +104,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             )
         try:
             until = await self._async_recorded()
-            outbox = Outbox(self.hass, async_sources(self.hass, self.config_entry))
+            sources = async_sources(self.hass, self.config_entry.options)
+            outbox = Outbox(self.hass, sources)
+            if self.cursor.is_new:
+                await self._async_begin(outbox)
             await self._async_look(outbox, until)
             await self._async_deliver(outbox, until)
             await self._async_look(outbox, until)
@@ -132,6 +138,12 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             ) from err
         return until
 
+    async def _async_begin(self, outbox: Outbox) -> None:
+        """Leave the past out, if the owner wants that; this is decided once."""
+        if not self.config_entry.data.get(CONF_PAST, True):
+            self.cursor.progress.state_id = await self._async_job(outbox.newest)
+        await self.cursor.async_save()
+
     async def _async_look(self, outbox: Outbox, until: float) -> None:
         """Find out what is waiting, and whether some of it was deleted."""
         progress = self.cursor.progress
@@ -157,6 +169,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         try:
             await self._delivery.run(outbox, until, self._arrived)
         except DeliveryError as err:
+            self._async_connected(is_connected=False)
             if err.failure is Failure.ENDPOINT_UNAUTHORISED:
                 self.config_entry.async_start_reauth(self.hass)
             pause = max(pause_after(self._failures), err.retry_after)
@@ -181,9 +194,22 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             self._status(None), waiting=waiting, oldest=self.data.oldest
         )
         self._failures = 0
+        self._async_connected(is_connected=True)
         if time.monotonic() - self._looked_at > LOOK_EVERY:
             self._looked_at = time.monotonic()
             self.async_update_listeners()
+
+    @callback
+    def _async_connected(self, *, is_connected: bool) -> None:
+        """Tell at once whether batches arrive, where that has changed."""
+        if self.is_connected is is_connected:
+            return
+        self.is_connected = is_connected
+        self.async_update_listeners()
+        if is_connected:  # Whatever was wrong, nobody needs to log in any more.
+            flows = self.config_entry.async_get_active_flows(self.hass, {SOURCE_REAUTH})
+            for flow in list(flows):
+                self.hass.config_entries.flow.async_abort(flow["flow_id"])
 
     def _status(self, waiting: Waiting | None) -> Status:
         """Return what an owner sees."""
@@ -212,10 +238,10 @@ def pause_after(failures: int) -> float:
 
 
 @callback
-def async_sources(hass: HomeAssistant, entry: EndpointConfigEntry) -> dict[str, Source]:
-    """Return what each entity shows whose readings are sent."""
+def async_sources(hass: HomeAssistant, options: Mapping[str, Any]) -> dict[str, Source]:
+    """Return what each entity shows whose readings are sent, by an entry's options."""
     targets = async_chosen(
-        hass, entry.options.get(CONF_DEVICES, []), entry.options.get(CONF_LABELS, [])
+        hass, options.get(CONF_DEVICES, []), options.get(CONF_LABELS, [])
     )
     return {
         entity_id: Source(target.device_id, target.name, quantity)

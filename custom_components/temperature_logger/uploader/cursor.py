@@ -46,6 +46,8 @@ class Cursor:
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
         """Begin at the first row there is."""
+        self.is_new = True
+        """Whether nothing was ever remembered."""
         self.progress = Progress()
         self._store = Store[dict[str, Any]](
             hass, STORE_VERSION, f"{DOMAIN}.endpoint_{entry_id}"
@@ -55,10 +57,12 @@ class Cursor:
         """Go on where the last run of Home Assistant ended."""
         if (stored := await self._store.async_load()) is not None:
             self.progress = Progress(**stored)
+            self.is_new = False
 
     async def async_save(self) -> None:
         """Remember the progress before anything else happens."""
         await self._store.async_save(asdict(self.progress))
+        self.is_new = False
 
     async def async_remove(self) -> None:
         """Leave nothing behind."""

@@ -55,11 +55,14 @@ class Outbox:
         self._hass = hass
         self._sources = sources
 
+    def newest(self) -> int:
+        """Return the number of the newest row of anybody."""
+        with connected(self._hass) as connection:
+            return _newest(connection)
+
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
-        with connected(self._hass) as connection:
-            newest = _newest(connection)
-        page = self.page(max(0, newest - WINDOW), until)
+        page = self.page(max(0, self.newest() - WINDOW), until)
         return page.points[-1] if page.points else None
 
     def waiting(self, cursor: int) -> Waiting:
