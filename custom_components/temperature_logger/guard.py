@@ -204,7 +204,7 @@ class Guard:
             self._clear()
         elif usage >= limit:
             if not self._is_told:
-                self._tell(Outcome.DISK_FULL)
+                self._tell(self._coordinator, Outcome.DISK_FULL)
             if mode == DiskGuard.THIN:
                 self._act(self._coordinator)
 
@@ -250,14 +250,14 @@ class Guard:
             self._look_after = time.monotonic() + LOOK_EVERY
         # It may have got room meanwhile, which was told.
         if self._coordinator is asked and self._is_told:
-            self._tell(outcome, error)
+            self._tell(asked, outcome, error)
 
     @callback
-    def _tell(self, outcome: Outcome, error: str = "") -> None:
-        """Raise the issue, unless nobody is asked any more."""
-        if self._coordinator is None:
-            return
-        options = self._coordinator.config_entry.options
+    def _tell(
+        self, asked: ReadingCoordinator, outcome: Outcome, error: str = ""
+    ) -> None:
+        """Raise the issue."""
+        options = asked.config_entry.options
         last = self.last or Pass(began=0.0)
         ir.async_create_issue(
             self._hass,
