@@ -19,10 +19,10 @@ from custom_components.temperature_logger.const import (
 from custom_components.temperature_logger.history import raw
 from custom_components.temperature_logger.request import Span
 from custom_components.temperature_logger.targets import async_chosen
+from custom_components.temperature_logger.units import UNITS, base
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
 )
-from custom_components.temperature_logger.units import UNITS, base
 
 from .proxy import ACCOUNT
 from .receivers import Victoria
@@ -51,6 +51,10 @@ async def endpoint(
             "token": ACCOUNT.token,
             CONF_ORG: ACCOUNT.org,
             CONF_BUCKET: ACCOUNT.bucket,
+            "site": "",
+            "headers": {},
+            "gzip": True,
+            "verify_ssl": True,
             **data,
         },
         options=options or {},

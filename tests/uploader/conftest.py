@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator
 import logging
+from typing import Any
 
 from homeassistant.components.recorder.core import Recorder
 import pytest
@@ -13,9 +14,11 @@ from .receivers import Influx, Victoria, influx, victoria
 
 @pytest.fixture(autouse=True)
 def custom_integrations(
-    recorder_mock: Recorder, enable_custom_integrations: None
+    recorder_mock: Recorder,
+    enable_custom_integrations: None,
+    hass_storage: dict[str, Any],
 ) -> None:
-    """Record, and let Home Assistant find the integration."""
+    """Record, find the integration, and keep what is stored in memory."""
 
 
 @pytest.fixture(autouse=True, scope="session")

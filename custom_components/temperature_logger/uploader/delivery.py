@@ -89,18 +89,20 @@ class Delivery:
         open_until = 0
         while found or not is_last:
             size = min(self._limit, SMALL) if self._is_careful else self._limit
-            if pending is not None:
-                found, cursor = outbox.page(cursor, until, pending)[:2]
-                pending = None
-            elif len(found) <= size and not is_last:
+            if pending is None and len(found) <= size and not is_last:
                 page = outbox.page(cursor, until)
                 is_last, cursor = page.is_last, page.end
                 found += page.points
-            else:
-                batch, found = first_batch(found, size, open_until, cursor)
-                open_until = max(open_until, *(p.last for p in batch.points))
-                is_full = bool(found) and size == self._size
-                yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
+                continue
+            if pending is not None:  # What it was, and nothing that came since.
+                found, cursor = outbox.page(cursor, until, pending)[:2]
+                size, pending = len(found), None
+                if not found:
+                    continue
+            batch, found = first_batch(found, size, open_until, cursor)
+            open_until = max([open_until, *(point.last for point in batch.points)])
+            is_full = bool(found) and size == self._size
+            yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
 
     async def _deliver(self, ready: Ready, newest: Newest) -> list[Refusal]:
         """Send a batch, in parts if that helps; return what is refused for good."""
