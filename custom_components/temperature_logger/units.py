@@ -62,10 +62,14 @@ def unit_of(attributes: str | None) -> str | None:
 
 
 def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:
-    """Return the value of a state; None for a gap and for a unit that is not known."""
+    """Return the value of a state; None for a gap and for a unit that is not known.
+
+    With float as the formula the value is what was written; any other rounds it.
+    """
     if state is None or formula is None:
         return None
     try:
-        return round(formula(float(state)), DIGITS)
+        value = float(state)
     except ValueError:
         return None
+    return value if formula is float else round(formula(value), DIGITS)

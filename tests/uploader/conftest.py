@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncGenerator, Generator
 import logging
+import time
+from types import SimpleNamespace
 from typing import Any
 
 from homeassistant.components.recorder.core import Recorder
 import pytest
 from pytest_socket import enable_socket
+
+from custom_components.temperature_logger.uploader import coordinator
 
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
@@ -63,3 +67,10 @@ async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
     """Run a proxy that makes an InfluxDB 2 of a VictoriaMetrics."""
     async with Proxy(victoria.url, ACCOUNT) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was just written be some seconds old: no more belongs to it."""
+    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3)
+    monkeypatch.setattr(coordinator, "time", clock)

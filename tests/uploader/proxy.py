@@ -10,7 +10,7 @@ from enum import Enum, auto
 import gzip
 from http import HTTPStatus
 from ipaddress import IPv4Address
-from itertools import repeat
+from itertools import chain, repeat
 import socket
 import ssl
 import tempfile
@@ -174,7 +174,7 @@ class Proxy:
         self.limit: int | None = None
         self.retry_after = 30
         self.requests: list[Request] = []
-        self._failures: Iterator[Failure] = iter(())
+        self._failures: Iterator[Failure | None] = iter(())
         self._tls = tls
         self._runner: web.AppRunner | None = None
         # It keeps the port for the proxy while nobody listens: as long as only this
@@ -195,14 +195,17 @@ class Proxy:
         await self._stop()
         self._place.close()
 
-    async def fail(self, failure: Failure, times: int | None = None) -> None:
-        """Fail from now on, or so many requests long."""
+    async def fail(
+        self, failure: Failure, times: int | None = None, after: int = 0
+    ) -> None:
+        """Fail from now on, or so many requests long; some may go before."""
         await self.heal()
         if failure is Failure.REFUSED:
             if times is not None:
                 raise ValueError("Nobody counts what is refused")
             await self._stop()
-        self._failures = repeat(failure) if times is None else repeat(failure, times)
+        failing = repeat(failure) if times is None else repeat(failure, times)
+        self._failures = chain(repeat(None, after), failing)
 
     async def heal(self) -> None:
         """Work from now on; what hangs goes on hanging."""

@@ -33,15 +33,10 @@ from .common import arrived, deliver, endpoint, recorded, told
 from .proxy import ACCOUNT, Account, Failure, Proxy, apart
 from .receivers import WRITER, Influx, Victoria
 
+pytestmark = pytest.mark.usefixtures("later")
+
 READINGS = 202
 """100 of a stick and 100 of a chip, and one of each that were read live."""
-
-
-@pytest.fixture(autouse=True)
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what was just written be some seconds old: no more belongs to it."""
-    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3)
-    monkeypatch.setattr(coordinator, "time", clock)
 
 
 @pytest.fixture(autouse=True)
@@ -442,14 +437,18 @@ async def test_json(hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Berlin")
     async with json_server({"accepted": 202}) as (url, asked):
         entry = await endpoint(
-            hass, url, protocol="json", token="t", headers={"X-Own": "1"}, site="North"
+            hass,
+            url,
+            protocol="json",
+            headers={"X-Own": "1"},
+            site="North",
         )
         await deliver(entry)
         await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
         await deliver(entry)
     (bulk, headers, body), (single, _, one) = asked
     assert (bulk, single) == ("/readings/bulk", "/readings")
-    assert headers["Authorization"] == "Bearer t"
+    assert headers["Authorization"] == f"Bearer {ACCOUNT.token}"
     assert headers["X-Own"] == "1"
     assert len(headers["Idempotency-Key"]) == 64
     assert len(body["readings"]) == READINGS

@@ -148,17 +148,16 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         """Find out what is waiting, and whether some of it was deleted."""
         progress = self.cursor.progress
         waiting = await self._async_job(outbox.waiting, progress.state_id)
-        row = progress.oldest_row
+        before = progress.oldest
         if (
-            row is not None
-            and progress.state_id < row != waiting.oldest_row
-            and not await self._async_job(outbox.has, row)
+            before is not None
+            and before != waiting.oldest
+            and progress.oldest_after == progress.state_id
+            and not await self._async_job(outbox.has, before)
         ):
             now = until if waiting.oldest is None else waiting.oldest
-            async_tell_of_loss(
-                self.hass, self.config_entry, progress.oldest or 0.0, now
-            )
-        progress.oldest, progress.oldest_row = waiting.oldest, waiting.oldest_row
+            async_tell_of_loss(self.hass, self.config_entry, before, now)
+        progress.oldest, progress.oldest_after = waiting.oldest, progress.state_id
         progress.known_until = until
         self._looked_at = time.monotonic()
         self.data = self._status(waiting)
@@ -174,6 +173,8 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
                 self.config_entry.async_start_reauth(self.hass)
             pause = max(pause_after(self._failures), err.retry_after)
             self._failures += 1
+            if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
+                await self._async_look(outbox, until)  # Some have arrived.
             async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
             raise UpdateFailed(
                 translation_domain=DOMAIN,

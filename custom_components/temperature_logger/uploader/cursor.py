@@ -27,8 +27,8 @@ class Progress:
     """Where the batch ends that is on its way, if that cannot be found out again."""
     oldest: float | None = None
     """The Unix time of the first value that had not arrived at the last look."""
-    oldest_row: int | None = None
-    """The number of its row."""
+    oldest_after: int = 0
+    """Where the cursor stood then."""
     known_until: float = 0.0
     """The Unix time of the last look: what is newer was not looked at."""
     delivered: int = 0

@@ -42,8 +42,6 @@ class Waiting(NamedTuple):
     readings: int
     oldest: float | None
     """Unix time of the first value."""
-    oldest_row: int | None
-    """The number of its row."""
 
 
 class Outbox:
@@ -72,33 +70,30 @@ class Outbox:
         """
         check_schema(self._hass, NEEDED)
         states = STATES.columns
-        numbered, time = states.state_id, states.last_updated_ts
+        time = states.last_updated_ts
         with connected(self._hass) as connection:
             own = self._own(connection)
             found = connection.execute(
-                select(
-                    states.metadata_id, func.count(), func.min(time), func.min(numbered)
-                )
-                .where(_is_ours(own), numbered > cursor)
+                select(states.metadata_id, func.count(), func.min(time))
+                .where(_is_ours(own), states.state_id > cursor)
                 .where(states.state.is_not(None), states.state.not_in(GAPS))
                 .group_by(states.metadata_id)
             ).all()
         most: dict[str, int] = {}
-        for metadata_id, count, _, _ in found:
+        for metadata_id, count, _ in found:
             device = own[metadata_id].device_id
             most[device] = max(count, most.get(device, 0))
         return Waiting(
             readings=sum(most.values()),
             oldest=min((row[2] for row in found), default=None),
-            oldest_row=min((row[3] for row in found), default=None),
         )
 
-    def has(self, state_id: int) -> bool:
-        """Return whether a row is still there."""
+    def has(self, time: float) -> bool:
+        """Return whether a row of some Unix time is still there."""
         states = STATES.columns
         with connected(self._hass) as connection:
-            statement = select(states.state_id).where(states.state_id == state_id)
-            return connection.execute(statement).first() is not None
+            statement = select(states.state_id).where(states.last_updated_ts == time)
+            return connection.execute(statement.limit(1)).first() is not None
 
     def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
         """Return the next readings: those of which all rows are there.
@@ -145,8 +140,9 @@ class Outbox:
         )
         known = {row[0]: unit_of(row[1]) for row in connection.execute(statement)}
         for quantity, attributes_id in pairs:
-            self._formulas[quantity, attributes_id] = conversion(
-                quantity, known.get(attributes_id), UNITS[base(quantity)]
+            shown, sent = known.get(attributes_id), UNITS[base(quantity)]
+            self._formulas[quantity, attributes_id] = (
+                float if shown == sent else conversion(quantity, shown, sent)
             )
 
 
