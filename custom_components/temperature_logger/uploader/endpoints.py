@@ -142,8 +142,7 @@ class Endpoint(ABC):
             return {"Authorization": f"Bearer {token}"}
         if username := self._data.get(CONF_USERNAME):
             password = self._data.get(CONF_PASSWORD, "")
-            auth = aiohttp.BasicAuth(username, password, encoding="utf-8")
-            return {"Authorization": auth.encode()}
+            return {"Authorization": aiohttp.encode_basic_auth(username, password)}
         return {}
 
     @abstractmethod
