@@ -136,10 +136,11 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
     for failure in Failure:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
-    shown = {"problem", "header", "endpoint"}
+    shown = {"problem", "header", "endpoint", "example"}
     for protocol in Protocol:
         step = texts["config"]["step"][protocol]
-        assert not {name for text in leaves(step) for name in placeholders(text)}
+        names = {name for text in leaves(step) for name in placeholders(text)}
+        assert names == {"example"}
     assert {
         name
         for text in texts["config"]["error"].values()
@@ -172,6 +173,11 @@ def test_entities_of_endpoints_are_no_readings() -> None:
         assert not is_quantity(sensor.key)
     classes = {sensor.device_class for sensor in SENSORS if sensor.device_class}
     assert set(flow.DEVICE_CLASSES) == classes
+
+
+def test_texts_quote_addresses(texts: dict[str, Any]) -> None:
+    """Home Assistant wants each URL where no translator can change it."""
+    assert not [text for text in leaves(texts) if "://" in text]
 
 
 def test_no_text_is_blank(texts: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy import column, table
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.uploader import endpoints, outbox
+from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.endpoints import Protocol
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
@@ -38,7 +39,11 @@ from .proxy import ACCOUNT, Account, Failure, Proxy
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
 ADVANCED = {"gzip": True, "verify_ssl": True}
-LOGIN = {"org": ACCOUNT.org, "bucket": ACCOUNT.bucket, "token": ACCOUNT.token}
+LOGIN: dict[str, Any] = {
+    "org": ACCOUNT.org,
+    "bucket": ACCOUNT.bucket,
+    "token": ACCOUNT.token,
+}
 LATER = 400
 """Seconds until an endpoint has tried again, whatever the pause after a failure."""
 LABELS = ("device", "site", "__name__")
@@ -104,7 +109,7 @@ async def submit(
     hass: HomeAssistant,
     form: dict[str, Any],
     advanced: dict[str, Any] | None = None,
-    **typed: object,
+    **typed: Any,  # noqa: ANN401 - What a form has.
 ) -> dict[str, Any]:
     """Submit the form of a server."""
     return await configure(hass, form, **typed, advanced=ADVANCED | (advanced or {}))
@@ -211,7 +216,11 @@ async def test_influxdb_1(
         form: dict[str, Any], login: tuple[str, str], database: str = DATABASE
     ) -> dict[str, Any]:
         username, password = login
-        typed = {"database": database, "username": username, "password": password}
+        typed: dict[str, Any] = {
+            "database": database,
+            "username": username,
+            "password": password,
+        }
         return await submit(hass, form, url=f"{influx.url}/write", **typed)
 
     form = await begin(hass, Protocol.INFLUXDB_1)
@@ -300,7 +309,7 @@ async def test_mistakes(hass: HomeAssistant, machine: Machine, proxy: Proxy) -> 
     typed = {"url": "influx", **LOGIN, "advanced": {"headers": "Host: x"}}
     form = await submit(hass, await begin(hass), **typed)
     assert form["errors"] == {"url": "url_invalid", "base": "header_reserved"}
-    assert form["description_placeholders"] == {"header": "Host"}
+    assert form["description_placeholders"]["header"] == "Host"
     kept = suggested(form)
     assert kept["advanced"] == ADVANCED | {"headers": "Host: x"}
     assert kept["token"] == ACCOUNT.token
@@ -377,7 +386,7 @@ async def test_what_is_sent_already(
     await add(hass, proxy)
     form = await submit(hass, await begin(hass), url=f"{proxy.url}/", **LOGIN)
     assert form["errors"] == {"base": "sent_already"}
-    assert form["description_placeholders"] == {"endpoint": "127.0.0.1 readings"}
+    assert form["description_placeholders"]["endpoint"] == "127.0.0.1 readings"
     form = await submit(hass, form, url=proxy.url, **LOGIN, site="cellar")
     assert form["title"] == "127.0.0.1 readings 2"
 
@@ -496,6 +505,7 @@ async def test_without_the_past(
     assert entry.runtime_data.data.delivered == 0
     await pass_time(hass, 305)
     await made_earlier(hass)
+    hass.data[DATA_CURSORS].clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert entry.runtime_data.data.delivered == 1
