@@ -28,11 +28,12 @@ def async_register_actions(hass: HomeAssistant) -> None:
         hass.services.async_register(
             DOMAIN, name, _async_call, supports_response=SupportsResponse.ONLY
         )
-    hass.services.async_register(
+    async_register_admin_service(
+        hass,
         DOMAIN,
         PREVIEWING,
         _async_preview,
-        vol.Schema({}),
+        schema=vol.Schema({}),
         supports_response=SupportsResponse.ONLY,
     )
     async_register_admin_service(

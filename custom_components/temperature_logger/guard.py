@@ -32,6 +32,7 @@ from .const import (
 )
 from .request import iso
 from .retention import A_DAY, thinnable_until
+from .tables import recorder_failed
 from .targets import async_reading_entries
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ STORE_VERSION: Final = 1
 ENOUGH: Final = 7
 # Seconds between two looks at the database while the disk stays full.
 LOOK_EVERY: Final = 3600
+# Percent below the limit at which a disk has room again: what comes and goes, such as
+# the journal of a database, is no reason to tell of it each time.
+MARGIN: Final = 2
+# Seconds between two looks whether the recorder still works.
+PATIENCE: Final = 60
 WOULD_THIN: Final = "thin"
+THINNING: Final = "thinning"
 
 
 class Outcome(StrEnum):
@@ -115,17 +122,20 @@ class Pass:
         }
 
 
-def decide(room: Room | None, last: Pass | None) -> Outcome | Room:
+def decide(
+    room: Room | None, last: Pass | None, *, has_cleared: bool
+) -> Outcome | Room:
     """Return why nothing is thinned now, or the room that the database has before."""
     if room is None:
         return Outcome.ELSEWHERE
     if room.free >= ENOUGH * room.growth:
         return Outcome.ROOMY
     if last is not None:
+        days = max(0.0, time.time() - last.began) / A_DAY
         # What it freed was given to the disk, or PostgreSQL counts it no more.
-        days = (time.time() - last.began) / A_DAY
         left = max(last.bytes, last.disk_bytes) - days * room.growth
-        if days < 1 or left >= room.growth:
+        # Where the disk stayed full in spite of it, something else fills the disk.
+        if days < (1 if has_cleared else ENOUGH) or left >= room.growth:
             return last.outcome
     return room
 
@@ -141,7 +151,9 @@ class Guard:
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin without a memory."""
         self.last: Pass | None = None
-        self._busy = False
+        self.busy = False
+        self.has_cleared = False
+        """Whether the disk has had room since the last pass."""
         self._coordinator: ReadingCoordinator | None = None
         self._hass = hass
         self._look_after = 0.0
@@ -187,43 +199,65 @@ class Guard:
         options = self._coordinator.config_entry.options
         mode = options.get(CONF_DISK_GUARD, DiskGuard.OFF)
         limit = options.get(CONF_DISK_LIMIT, DEFAULT_DISK_LIMIT)
-        if mode == DiskGuard.OFF or (self._coordinator.data.space_usage or 0.0) < limit:
-            self._look_after = 0.0
-            ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
-            return
-        if ir.async_get(self._hass).async_get_issue(DOMAIN, ISSUE) is None:
-            self._tell(Outcome.DISK_FULL)
+        usage = self._coordinator.data.space_usage or 0.0
+        if mode == DiskGuard.OFF or usage < limit - MARGIN:
+            self._clear()
+        elif usage >= limit:
+            if not self._is_told:
+                self._tell(self._coordinator, Outcome.DISK_FULL)
+            if mode == DiskGuard.THIN:
+                self._act(self._coordinator)
+
+    @callback
+    def _clear(self) -> None:
+        """Take back what was told, as the disk has room or nobody wants to know."""
+        ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
+        self.has_cleared = True
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether there is an issue."""
+        return ir.async_get(self._hass).async_get_issue(DOMAIN, ISSUE) is not None
+
+    @callback
+    def _act(self, asked: ReadingCoordinator) -> None:
+        """Look at the database now and then, one look at a time."""
         if (
-            mode == DiskGuard.THIN
-            and DATA_INSTANCE in self._hass.data
+            DATA_INSTANCE in self._hass.data
             and self._hass.state is CoreState.running
-            and not self._busy
+            and not self.busy
             and time.monotonic() >= self._look_after
         ):
-            self._busy = True
-            self._hass.async_create_task(self._async_act())
+            self.busy = True
+            self._hass.async_create_task(self._async_act(asked))
 
-    async def _async_act(self) -> None:
-        """Look at the database, thin it if that helps, and tell."""
+    async def _async_act(self, asked: ReadingCoordinator) -> None:
+        """Look at the database, thin it if that helps, and tell.
+
+        It ends soon if something else than this reading's device, with its options, is
+        watched meanwhile, or nothing.
+        """
         error = ""
         try:
             survey = await async_survey(self._hass)
-            outcome = decide(survey.room, self.last)
+            outcome = decide(survey.room, self.last, has_cleared=self.has_cleared)
             if not isinstance(outcome, Outcome):
-                outcome = await self._async_thin(survey, outcome)
+                outcome = await self._async_thin(asked, survey, outcome)
         except HomeAssistantError as err:
-            outcome, error = Outcome.UNKNOWN, str(err)
+            outcome, error = Outcome.UNKNOWN, reason(err)
         finally:
-            self._busy = False
+            self.busy = False
             self._look_after = time.monotonic() + LOOK_EVERY
-        self._tell(outcome, error)
+        # It may have got room meanwhile, which was told.
+        if self._coordinator is asked and self._is_told:
+            self._tell(asked, outcome, error)
 
     @callback
-    def _tell(self, outcome: Outcome, error: str = "") -> None:
-        """Raise the issue, unless nobody is asked any more."""
-        if self._coordinator is None:
-            return
-        options = self._coordinator.config_entry.options
+    def _tell(
+        self, asked: ReadingCoordinator, outcome: Outcome, error: str = ""
+    ) -> None:
+        """Raise the issue."""
+        options = asked.config_entry.options
         last = self.last or Pass(began=0.0)
         ir.async_create_issue(
             self._hass,
@@ -242,16 +276,20 @@ class Guard:
             },
         )
 
-    async def _async_thin(self, survey: Survey, room: Room) -> Outcome:
+    async def _async_thin(
+        self, asked: ReadingCoordinator, survey: Survey, room: Room
+    ) -> Outcome:
         """Thin until it is enough, if that matters, and say what that was."""
         from .survey import free
         from .thinning import Tally, ThinTask, thin
 
         if not matters(await async_steps(self._hass, survey), room):
             return Outcome.TOO_FEW
-        asked, tally = self._coordinator, Tally()
+        if self._coordinator is not asked:
+            return Outcome.INTERRUPTED
         # Should Home Assistant crash now, it is not tried again within a day.
-        done = await self._async_remember(Pass(began=time.time()))
+        done = await self._async_remember(asked, Pass(began=time.time()))
+        tally = Tally()
 
         def until() -> float:
             """Return up to when readings may go: none, once it is not asked for."""
@@ -267,54 +305,58 @@ class Guard:
         try:
             await self._async_run(partial(ThinTask, work))
         except HomeAssistantError as err:
-            error = str(err)
-        ended = self._coordinator is asked
-        done = replace(done, **asdict(tally), ended=ended, error=error)
+            error = reason(err)
+        done = replace(done, **asdict(tally), error=error)
         if not error:
-            done = await self._async_repack(done, room)
-        self._async_report(await self._async_remember(done))
+            done = await self._async_repack(asked, done, room)
+        self._async_report(await self._async_remember(asked, done))
         return done.outcome
 
-    async def _async_remember(self, last: Pass) -> Pass:
-        """Know the last pass after a restart, too."""
-        self.last = last
-        await self._store.async_save(asdict(last))
+    async def _async_remember(self, asked: ReadingCoordinator, last: Pass) -> Pass:
+        """Know the last pass after a restart, too, unless the device was deleted."""
+        entry_id = asked.config_entry.entry_id
+        if self._hass.config_entries.async_get_entry(entry_id) is not None:
+            self.last, self.has_cleared = last, False
+            await self._store.async_save(asdict(last))
         return last
 
-    async def _async_repack(self, done: Pass, room: Room) -> Pass:
+    async def _async_repack(
+        self, asked: ReadingCoordinator, done: Pass, before: Room
+    ) -> Pass:
         """Give what a pass freed to the disk if it has room for that; return it all."""
-        from .survey import freed, shrunk
+        from .survey import freed, room
         from .thinning import RepackTask
 
         job = get_instance(self._hass).async_add_executor_job
         try:
-            inside = await job(freed, self._hass, room, done.rows)
-            done = replace(done, bytes=inside)
-            # All that is used is written anew and, by SQLite, twice for a moment.
-            needed = max(room.size, 2 * (room.size - inside))
-            if done.ended and done.rows and room.disk_free > needed:
+            done = replace(done, bytes=await job(freed, self._hass, before, done.rows))
+            now = await job(room, self._hass)
+            done = replace(done, ended=self._coordinator is asked)
+            if done.ended and done.rows and now is not None and now.can_repack:
                 await self._async_run(RepackTask)
                 done = replace(done, repacked=True)
-                smaller = await job(shrunk, self._hass, room)
+                after = await job(room, self._hass)
+                smaller = 0 if after is None else max(0, before.size - after.size)
                 done = replace(done, disk_bytes=smaller)
         except HomeAssistantError as err:
-            done = replace(done, error=str(err))
+            done = replace(done, error=reason(err))
         return done
 
     async def _async_run(self, make: Callable[[Done], RecorderTask]) -> None:
         """Let the recorder's thread do a task; raise what went wrong."""
-        loop = self._hass.loop
+        loop, instance = self._hass.loop, get_instance(self._hass)
         ended: asyncio.Future[None] = loop.create_future()
 
         def done(error: HomeAssistantError | None) -> None:
             """Tell the loop, from the recorder's thread."""
-            if error is None:
-                loop.call_soon_threadsafe(ended.set_result, None)
-            else:
-                loop.call_soon_threadsafe(ended.set_exception, error)
+            loop.call_soon_threadsafe(_end, ended, error)
 
-        get_instance(self._hass).queue_task(make(done))
-        await ended
+        instance.queue_task(make(done))
+        while not ended.done():
+            await asyncio.wait([ended], timeout=PATIENCE)
+            if not instance.is_alive():
+                done(recorder_failed("its thread has ended"))
+        ended.result()
 
     @callback
     def _async_report(self, done: Pass) -> None:
@@ -329,6 +371,21 @@ class Guard:
         )
         self._hass.bus.async_fire(EVENT_THINNED, done.shown)
         async_dispatcher_send(self._hass, SIGNAL_THINNED)
+
+
+def _end(ended: asyncio.Future[None], error: HomeAssistantError | None) -> None:
+    """Say once how a task ended."""
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
+
+
+def reason(err: HomeAssistantError) -> str:
+    """Return what the database said, without the advice for who asked it."""
+    return (err.translation_placeholders or {}).get("error", str(err))
 
 
 async def async_guard(hass: HomeAssistant) -> Guard:
@@ -346,6 +403,7 @@ async def async_survey(hass: HomeAssistant) -> Survey:
             translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
         )
     await async_import_module(hass, f"{__package__}.survey")
+    await async_import_module(hass, f"{__package__}.thinning")
     from .survey import survey
 
     entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
@@ -367,11 +425,14 @@ async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
     until = thinnable_until(hass)
     steps = await async_steps(hass, survey)
     room = survey.room
-    last = (await async_guard(hass)).last
-    found = decide(room, last)
+    guard = await async_guard(hass)
+    last = guard.last
+    found = decide(room, last, has_cleared=guard.has_cleared)
     would = found if isinstance(found, Outcome) else WOULD_THIN
     if not isinstance(found, Outcome) and not matters(steps, found):
         would = Outcome.TOO_FEW
+    if guard.busy:
+        would = THINNING
     return {
         "until": iso(until),
         "steps": [

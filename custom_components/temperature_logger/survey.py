@@ -15,7 +15,7 @@ from homeassistant.helpers.recorder import get_instance
 from sqlalchemy import URL, Connection, func, make_url, select, text
 
 from .retention import A_DAY
-from .tables import THINNED, WRITTEN, check_schema, connected, metadata_ids
+from .tables import STATES, THINNED, WRITTEN, check_schema, connected, metadata_ids
 
 # Bytes of a row with its entries in the indexes, as databases grew by them
 # (benchmarks/row_sizes.py).
@@ -33,6 +33,8 @@ ROWS: Final[dict[str, dict[str, int]]] = {
         "statistics_short_term": 182,
     },
 }
+# Seconds; while Home Assistant starts, and for a while, more is written than later.
+TYPICAL: Final = 6 * 3600
 LOCAL: Final = {None, "", "localhost", "127.0.0.1", "::1"}
 
 
@@ -43,11 +45,16 @@ class Room(NamedTuple):
     free: int
     """What it can take before it grows."""
     growth: int
-    """What everybody wrote in the last 24 hours."""
+    """What everybody writes in a day."""
     row: int
     """What one row of the history takes."""
     disk_free: int
     """What is free on the disk."""
+
+    @property
+    def can_repack(self) -> bool:
+        """Whether what is used can be written anew; by SQLite twice for a moment."""
+        return self.disk_free > max(self.size, 2 * (self.size - self.free))
 
     @property
     def told(self) -> dict[str, int]:
@@ -77,6 +84,12 @@ def survey(hass: HomeAssistant, entity_ids: Sequence[str]) -> Survey:
         return Survey(own, _room(hass, connection))
 
 
+def room(hass: HomeAssistant) -> Room | None:
+    """Return the room of the database; raise HomeAssistantError where that fails."""
+    with connected(hass) as connection:
+        return _room(hass, connection)
+
+
 def _room(hass: HomeAssistant, connection: Connection) -> Room | None:
     """Return the room of the database, if it is on the disk of the configuration."""
     folder = hass.config.config_dir
@@ -93,15 +106,25 @@ def _room(hass: HomeAssistant, connection: Connection) -> Room | None:
 
 
 def _growth(connection: Connection) -> int:
-    """Return the bytes that everybody wrote in the last 24 hours."""
-    since = time.time() - A_DAY
+    """Return the bytes that everybody writes in a day, as since yesterday.
+
+    Or since the first row after that, as the machine may have been off before.
+    """
+    now, states = time.time(), STATES.columns
     sizes = ROWS[connection.dialect.name]
     counts = {
-        name: select(func.count()).where(column >= since).scalar_subquery()
+        name: select(func.count()).where(column >= now - A_DAY).scalar_subquery()
         for name, column in WRITTEN.items()
     }
     rows = connection.execute(select(*counts.values())).one()
-    return sum(count * sizes[name] for name, count in zip(counts, rows, strict=True))
+    written = sum(count * sizes[name] for name, count in zip(counts, rows, strict=True))
+    first = connection.scalar(
+        select(func.min(states.last_updated_ts)).where(
+            states.last_updated_ts >= now - A_DAY
+        )
+    )
+    seconds = 0.0 if first is None else now - first
+    return int(written * A_DAY / max(TYPICAL, seconds))
 
 
 def free(connection: Connection, deleted: int = 0) -> int:
@@ -126,12 +149,6 @@ def freed(hass: HomeAssistant, before: Room, rows: int) -> int:
         if connection.dialect.name == SupportedDialect.SQLITE:
             return max(0, free(connection) - before.free)
         return rows * before.row
-
-
-def shrunk(hass: HomeAssistant, before: Room) -> int:
-    """Return the bytes by which the database is smaller now: the disk has them."""
-    with connected(hass) as connection:
-        return max(0, before.size - _size(connection))
 
 
 def _size(connection: Connection) -> int:

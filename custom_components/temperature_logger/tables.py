@@ -79,11 +79,16 @@ def translated() -> Generator[None]:
     try:
         yield
     except (RuntimeError, SQLAlchemyError) as err:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.RECORDER_FAILED,
-            translation_placeholders={"error": str(err).partition("\n")[0]},
-        ) from err
+        raise recorder_failed(str(err).partition("\n")[0]) from err
+
+
+def recorder_failed(error: str) -> HomeAssistantError:
+    """Return the error that quotes what the database said."""
+    return HomeAssistantError(
+        translation_domain=DOMAIN,
+        translation_key=Refusal.RECORDER_FAILED,
+        translation_placeholders={"error": error},
+    )
 
 
 def check_schema(hass: HomeAssistant, needed: Collection[ColumnClause[Any]]) -> None:

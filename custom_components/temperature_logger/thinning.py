@@ -14,13 +14,20 @@ from typing import Final, NamedTuple, override
 
 from homeassistant.components.recorder.core import Recorder
 from homeassistant.components.recorder.repack import repack_database
-from homeassistant.components.recorder.tasks import RecorderTask
+from homeassistant.components.recorder.tasks import CommitTask, RecorderTask
+from homeassistant.components.recorder.util import periodic_db_cleanups
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from .tables import STATE_ATTRIBUTES, STATES, connected, translated
+from .tables import (
+    STATE_ATTRIBUTES,
+    STATES,
+    connected,
+    recorder_failed,
+    translated,
+)
 from .units import number
 
 type Done = Callable[[HomeAssistantError | None], object]
@@ -33,7 +40,7 @@ HOUR: Final = 3600
 # parts of an hour, so an hour is thinned without its neighbours.
 SLOTS: Final = (10, 15, 30, 60)
 # Entities whose rows of an hour are read together: thousands at the shortest interval.
-ENTITIES: Final = 25
+ENTITIES: Final = 8
 # Rows that are deleted in one transaction: some milliseconds.
 ROWS: Final = 75
 # Seconds after which the recorder gets on with what it has to write.
@@ -126,6 +133,9 @@ def thin(
 class ThinTask(RecorderTask):
     """Thinning between two things that the recorder has to write."""
 
+    # It commits by itself: of what goes wrong then, somebody has to be told.
+    commit_before = False
+
     def __init__(self, work: Generator[None], done: Done) -> None:
         """Take the work over."""
         self._done = done
@@ -136,6 +146,7 @@ class ThinTask(RecorderTask):
         """Work for a moment, then wait for the next turn."""
         ends = time.monotonic() + TURN
         with _told(self._done):
+            CommitTask().run(instance)
             while time.monotonic() < ends:
                 try:
                     next(self._work)
@@ -148,6 +159,8 @@ class ThinTask(RecorderTask):
 class RepackTask(RecorderTask):
     """Gives what is free inside the database to the disk."""
 
+    commit_before = False
+
     def __init__(self, done: Done) -> None:
         """Remember who is told."""
         self._done = done
@@ -156,8 +169,11 @@ class RepackTask(RecorderTask):
     def run(self, instance: Recorder) -> None:
         """Do as a purge does; nothing is recorded meanwhile, but nothing is lost."""
         with _told(self._done):
+            CommitTask().run(instance)
             with translated():
                 repack_database(instance)
+                # Only then what SQLite's journal took for it is given back, too.
+                periodic_db_cleanups(instance)
             self._done(None)
 
 
@@ -169,8 +185,8 @@ def _told(done: Done) -> Generator[None]:
     except HomeAssistantError as err:
         done(err)
     except Exception as err:
-        done(HomeAssistantError(repr(err)))
-        raise  # It is a mistake of the program: the recorder writes it to the log.
+        done(recorder_failed(repr(err).partition("\\n")[0]))
+        raise  # The recorder begins a new session, and writes it to the log.
 
 
 @contextmanager
@@ -241,8 +257,8 @@ def _newest(connection: Connection, metadata_ids: Sequence[int]) -> set[int]:
     for own in metadata_ids:
         statement = (
             select(states.state_id)
-            .where(states.metadata_id == own)
-            .order_by(states.last_updated_ts.desc())
+            .where(states.metadata_id == own, states.last_updated_ts.is_not(None))
+            .order_by(states.last_updated_ts.desc(), states.state_id.desc())
             .limit(1)
         )
         found.update(connection.scalars(statement))

@@ -10,13 +10,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from homeassistant.components.recorder.const import SupportedDialect
+from homeassistant.components.recorder.core import Recorder
 from homeassistant.components.recorder.db_schema import (
+    Events,
     StateAttributes,
     States,
     StatesMeta,
 )
 from homeassistant.components.recorder.history import state_changes_during_period
 from homeassistant.components.recorder.repack import repack_database
+from homeassistant.components.recorder.tasks import CommitTask
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP, STATE_UNKNOWN
 from homeassistant.core import CoreState, HomeAssistant
@@ -34,19 +37,23 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     do_adhoc_statistics,
 )
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import delete, func, insert, make_url, select, text
+from sqlalchemy.exc import OperationalError
 
 from custom_components.temperature_logger import guard, survey, thinning
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.coordinator import ReadingCoordinator
 from custom_components.temperature_logger.guard import (
     DATA_GUARD,
     EVENT_THINNED,
     STORE_KEY,
     Outcome,
+    Pass,
 )
 from custom_components.temperature_logger.retention import DATA_HOLDS
-from custom_components.temperature_logger.survey import Survey
+from custom_components.temperature_logger.survey import Room, Survey
 from custom_components.temperature_logger.tables import translated
+from custom_components.temperature_logger.thinning import Tally
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
@@ -258,7 +265,7 @@ async def test_everything_still_answers(
 
 async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """While it does there is no other one."""
-    began = time.time() - 2 * DAY
+    began = time.time() - 8 * DAY
     last = guard.Pass(began=began, bytes=10**9, ended=True, repacked=True)
     hass.data[DATA_GUARD].last = last
     await let(hass, entry, "thin", 0)
@@ -277,6 +284,7 @@ def delete_newest(hass: HomeAssistant) -> None:
     now, at = time.time(), States.last_updated_ts
     with session_scope(hass=hass) as session:
         session.execute(delete(States).where(at > now - DAY - 60, at < now - 60))
+        session.execute(delete(Events))
 
 
 def wait_for_room(hass: HomeAssistant) -> None:
@@ -339,16 +347,19 @@ async def test_too_few(
         await pass_time(hass, seconds)
     assert len(looks) == 1
     assert told(hass) == Outcome.TOO_FEW
-    # It is once the disk has had room in between.
+    # It has room again when it is clearly below the limit.
     coordinator = entry.runtime_data
     full = coordinator.data
     coordinator.async_set_updated_data(replace(full, space_usage=-1.0))
+    assert told(hass) == Outcome.TOO_FEW
+    coordinator.async_set_updated_data(replace(full, space_usage=-2.1))
+    assert told(hass) is None
+    coordinator.async_set_updated_data(replace(full, space_usage=-0.1))
     assert told(hass) is None
     coordinator.async_set_updated_data(full)
     assert told(hass) == Outcome.DISK_FULL
     await hass.async_block_till_done()
-    assert told(hass) == Outcome.TOO_FEW
-    assert len(looks) == 2
+    assert len(looks) == 1
 
 
 def counted(looks: list[HomeAssistant]) -> Callable[[HomeAssistant], Awaitable[Survey]]:
@@ -396,6 +407,10 @@ async def test_preview(
 ) -> None:
     """It says what would go, deletes nothing, and minds what is held back."""
     before = await count(hass, GOLD)
+    hass.data[DATA_GUARD].busy = True
+    answer = await ask(hass, {}, action="preview_thinning")
+    assert answer["outcome"] == guard.THINNING
+    hass.data[DATA_GUARD].busy = False
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == guard.WOULD_THIN
     assert answer["last_pass"] is None
@@ -527,6 +542,156 @@ async def test_database_fails_around_it(
     assert told(hass) == (Outcome.UNKNOWN if is_before else Outcome.FAILED)
     assert "gone" in quoted(hass)["error"]
     assert (quoted(hass)["rows"] == "0") == is_before
+
+
+async def test_room_for_a_while(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """A disk that stayed full for a week, or is full once more, is thinned again."""
+    last = guard.Pass(began=time.time() - 2 * DAY, ended=True)
+    hass.data[DATA_GUARD].last = last
+    hass.data[DATA_GUARD].has_cleared = False  # As after a restart.
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.NOT_REPACKED
+    assert hass.data[DATA_GUARD].last == last
+    await let(hass, entry, "off", 0)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == thinned(hass)
+
+
+async def test_journal_is_given_back(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """What SQLite took to repack is on the disk again, too."""
+    path = make_url(get_instance(hass).db_url).database or ""
+
+    def size() -> int:
+        return sum(Path(f"{path}{end}").stat().st_size for end in ("", "-wal"))
+
+    is_lite = thinned(hass) is Outcome.THINNED
+    before = size() if is_lite else 0
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == thinned(hass)
+    await count(hass, GOLD)
+    assert not is_lite or size() < before
+
+
+async def change(hass: HomeAssistant, entry: ConfigEntry, mode: str) -> None:
+    """Change the options, which sets the device up anew."""
+    options = {"disk_guard": mode, "disk_limit": 0}
+    hass.config_entries.async_update_entry(entry, options=options)
+    await hass.config_entries.async_reload(entry.entry_id)
+
+
+@pytest.mark.parametrize("how", ["off", "warn", "unload", "stop"])
+async def test_ended_before_it_began(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whoever says no while the database is looked at loses nothing."""
+    look = guard.async_steps
+
+    async def ending(hass: HomeAssistant, survey: Survey) -> list[Tally]:
+        found = await look(hass, survey)
+        await (ENDS[how](hass) if how in ENDS else change(hass, entry, how))
+        return found
+
+    monkeypatch.setattr(guard, "async_steps", ending)
+    before = await count(hass, GOLD)
+    await let(hass, entry, "thin", 0)
+    assert await count(hass, GOLD) >= before
+    assert hass.data[DATA_GUARD].last is None
+    assert told(hass) == (Outcome.DISK_FULL if how in {"stop", "warn"} else None)
+
+
+@pytest.mark.parametrize("how", ["remove", "off", "room"])
+async def test_nobody_asks_at_the_end(
+    hass: HomeAssistant,
+    entry: MockConfigEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    hass_storage: Storage,
+    how: str,
+) -> None:
+    """Nothing is told, or kept, that is of no use any more."""
+    repack = guard.Guard._async_repack
+
+    async def ending(
+        self: guard.Guard, asked: ReadingCoordinator, done: Pass, before: Room
+    ) -> Pass:
+        if how == "remove":
+            await hass.config_entries.async_remove(entry.entry_id)
+        elif how == "off":
+            await change(hass, entry, "off")
+        else:
+            full = replace(entry.runtime_data.data, space_usage=-3.0)
+            entry.runtime_data.async_set_updated_data(full)
+        return await repack(self, asked, done, before)
+
+    monkeypatch.setattr(guard.Guard, "_async_repack", ending)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) is None
+    assert (STORE_KEY in hass_storage) == (how != "remove")
+
+
+async def test_disk_fills_meanwhile(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides on repacking is the room that there is then."""
+    repack = guard.Guard._async_repack
+
+    async def filling(self: guard.Guard, *given: Any) -> Pass:  # noqa: ANN401
+        usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=0))
+        monkeypatch.setattr(survey, "shutil", usage)
+        return await repack(self, *given)
+
+    monkeypatch.setattr(guard.Guard, "_async_repack", filling)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.NOT_REPACKED
+
+
+@pytest.mark.warns("Error executing query")
+@pytest.mark.warns("processing task")
+async def test_recorder_cannot_write(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it could not write before it began to thin is told, and nothing waits."""
+    commit = CommitTask.run
+    failed: list[CommitTask] = []
+
+    def fail(self: CommitTask, instance: Recorder) -> None:
+        if not failed:
+            failed.append(self)
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        commit(self, instance)
+
+    monkeypatch.setattr(CommitTask, "run", fail)
+    await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert "database or disk is full" in quoted(hass)["error"]
+    before = await count(hass, GOLD)
+    hass.states.async_set(GOLD, "1")
+    assert await count(hass, GOLD) == before + 1
+
+
+async def test_recorder_has_ended(
+    hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for what nobody does any more."""
+    instance = get_instance(hass)
+    queue = instance.queue_task
+    asked: list[thinning.ThinTask] = []
+
+    def lose(task: Any) -> None:  # noqa: ANN401
+        if isinstance(task, thinning.ThinTask):
+            asked.append(task)
+        else:
+            queue(task)
+
+    monkeypatch.setattr(guard, "PATIENCE", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(instance, "queue_task", lose)
+        patched.setattr(instance, "is_alive", lambda: len(asked) == 0)
+        await let(hass, entry, "thin", 0)
+    assert told(hass) == Outcome.FAILED
+    assert "thread has ended" in quoted(hass)["error"]
+    asked[0]._done(None)  # It is too late.
+    await hass.async_block_till_done()
+    assert told(hass) == Outcome.FAILED
 
 
 async def stop(hass: HomeAssistant) -> None:

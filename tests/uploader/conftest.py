@@ -2,12 +2,23 @@
 
 from collections.abc import AsyncGenerator, Generator
 import logging
+from typing import Any
 
+from homeassistant.components.recorder.core import Recorder
 import pytest
 from pytest_socket import enable_socket
 
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
+
+
+@pytest.fixture(autouse=True)
+def custom_integrations(
+    recorder_mock: Recorder,
+    enable_custom_integrations: None,
+    hass_storage: dict[str, Any],
+) -> None:
+    """Record, find the integration, and keep what is stored in memory."""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,8 @@
 """A proxy between the uploader and a real receiver, which fails as it is told."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +14,8 @@ from itertools import repeat
 import socket
 import ssl
 import tempfile
-from typing import Final, NamedTuple, NoReturn, Self
+import threading
+from typing import Any, Final, NamedTuple, NoReturn, Self
 
 from aiohttp import ClientSession, hdrs, web
 from cryptography import x509
@@ -385,3 +387,23 @@ def untrusted() -> ssl.SSLContext:
         file.flush()
         context.load_cert_chain(file.name)
     return context
+
+
+@contextmanager
+def apart(proxy: Proxy) -> Generator[Proxy]:
+    """Run a proxy in a thread of its own, for what its event loop complains of."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def wait[T](coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    try:
+        wait(proxy.__aenter__())
+        yield proxy
+        wait(proxy.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

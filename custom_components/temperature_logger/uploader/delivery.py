@@ -86,24 +86,28 @@ class Delivery:
         cursor, pending = progress.state_id, progress.pending
         found: list[Point] = []
         is_last = False
+        open_until = 0
         while found or not is_last:
             size = min(self._limit, SMALL) if self._is_careful else self._limit
-            if pending is None and not is_last and len(found) <= size:
+            if pending is None and len(found) <= size and not is_last:
                 page = outbox.page(cursor, until)
                 is_last, cursor = page.is_last, page.end
                 found += page.points
-            elif pending is not None:
+                continue
+            if pending is not None:  # What it was, and nothing that came since.
                 found, cursor = outbox.page(cursor, until, pending)[:2]
-                pending = None
-            else:
-                batch, found = first_batch(found, size, cursor)
-                is_full = bool(found) and size == self._size
-                yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
+                size, pending = len(found), None
+                if not found:
+                    continue
+            batch, found = first_batch(found, size, open_until, cursor)
+            open_until = max([open_until, *(point.last for point in batch.points)])
+            is_full = bool(found) and size == self._size
+            yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
 
     async def _deliver(self, ready: Ready, newest: Newest) -> list[Refusal]:
         """Send a batch, in parts if that helps; return what is refused for good."""
         progress = self._cursor.progress
-        if not ready.is_full and progress.pending != ready.batch.end:
+        if not ready.is_full and ready.batch.end not in (None, progress.pending):
             # After a crash it has to be the same one, with the same key.
             progress.pending = ready.batch.end
             await self._cursor.async_save()
@@ -164,7 +168,8 @@ class Delivery:
     async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
         """Move the cursor behind a batch."""
         progress = self._cursor.progress
-        progress.state_id, progress.pending = batch.end, None
+        if batch.end is not None:
+            progress.state_id, progress.pending = batch.end, None
         progress.delivered += len(batch.points) - len(refused)
         progress.delivered_at = time.time()
         progress.refused += len(refused)

@@ -56,24 +56,29 @@ class Batch(NamedTuple):
     """Some readings, and how far the cursor moves once they have arrived."""
 
     points: list[Point]
-    end: int
+    end: int | None
+    """None where one of these readings is not complete without the next batch."""
 
 
 def points(values: Iterable[Value]) -> list[Point]:
-    """Return the readings that values are of, in the order in which they began.
+    """Return the readings that values are of, in the order of their first rows.
 
-    The values come in the order of their rows. Which belong together is decided as for
-    every other answer: those of a device within two seconds.
+    Those of a device within two seconds belong together, as in every other answer. The
+    rows of a reading follow one another, unless somebody has written them by himself.
     """
     found: list[Point] = []
-    current: dict[str, Point] = {}
+    near: dict[tuple[str, int], Point] = {}
     for state_id, source, time, value in values:
         if not math.isfinite(value):
             continue
-        point = current.get(source.device_id)
-        if point is None or abs(time - point.started) >= TOGETHER:
+        slot = int(time // TOGETHER)
+        for neighbour in (slot, slot - 1, slot + 1):
+            point = near.get((source.device_id, neighbour))
+            if point is not None and abs(time - point.started) < TOGETHER:
+                break
+        else:
             point = Point(source, time, state_id, state_id, {})
-            current[source.device_id] = point
+            near[source.device_id, slot] = point
             found.append(point)
         point.started = min(point.started, time)
         point.last = state_id
@@ -81,18 +86,20 @@ def points(values: Iterable[Value]) -> list[Point]:
     return found
 
 
-def first_batch(found: list[Point], size: int, end: int) -> tuple[Batch, list[Point]]:
-    """Return a batch of some size, or a little more, and the readings that are left.
+def first_batch(
+    found: list[Point], size: int, open_until: int, end: int
+) -> tuple[Batch, list[Point]]:
+    """Return so many readings as a batch, and those that are left.
 
-    It ends where no reading has begun that is not complete, as the cursor cannot stand
-    in the middle of one. The end is that of all readings.
+    The cursor cannot stand in the middle of a reading, neither of these nor of those
+    that went before and end at some row. The end is that of all readings.
     """
-    last = 0
-    for count, point in enumerate(found):
-        if count >= size and point.first > last:
-            return Batch(found[:count], point.first - 1), found[count:]
-        last = max(last, point.last)
-    return Batch(found, end), []
+    batch, rest = found[:size], found[size:]
+    if not rest:
+        return Batch(batch, end), []
+    open_until = max(open_until, *(point.last for point in batch))
+    first = rest[0].first
+    return Batch(batch, first - 1 if open_until < first else None), rest
 
 
 def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], int]:

@@ -1,0 +1,487 @@
+"""Every reading arrives, once, whatever happens on the way."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+import json
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from homeassistant.config_entries import SOURCE_REAUTH
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.update_coordinator import UpdateFailed
+import pytest
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+)
+
+from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.uploader import (
+    coordinator,
+    endpoints,
+    outbox,
+)
+from custom_components.temperature_logger.uploader.coordinator import pause_after
+from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from emulation.machine import Machine
+from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
+from tests.history.conftest import BME, GOLD, NOON, execute, record
+
+from .common import arrived, deliver, endpoint, recorded, told
+from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .receivers import WRITER, Influx, Victoria
+
+READINGS = 202
+"""100 of a stick and 100 of a chip, and one of each that were read live."""
+
+
+@pytest.fixture(autouse=True)
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was just written be some seconds old: no more belongs to it."""
+    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3)
+    monkeypatch.setattr(coordinator, "time", clock)
+
+
+@pytest.fixture(autouse=True)
+async def history(
+    recorder_mock: object, hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Record a stick and a chip for some hours of the past."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    times = [NOON + 300 * n for n in range(100)]
+    units = {BME[0]: "°F", BME[1]: "%", BME[2]: "hPa", GOLD: "°C"}
+    for at in times:
+        values = {
+            entity: [(at + 0.001 * n, str(round(40 + at % 9 + n, 2)), unit)]
+            for n, (entity, unit) in enumerate(units.items())
+        }
+        await record(hass, values)
+    await async_wait_recording_done(hass)
+
+
+async def test_all_arrive(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """What the recorder holds is what the server has, in °C, % and hPa."""
+    entry = await endpoint(hass, proxy.url)
+    sender = await deliver(entry)
+    assert sender.last_update_success
+    assert arrived(victoria) == await recorded(hass)
+    assert (sender.data.waiting, sender.data.oldest) == (0, None)
+    assert sender.data.delivered == READINGS
+    assert sender.data.delivered_at
+    # Once more there is nothing to send.
+    await deliver(entry)
+    assert [request.status for request in proxy.requests] == [204]
+
+
+async def test_new_readings(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """What comes later is sent later, and a row that is none of ours never."""
+    entry = await endpoint(hass, proxy.url)
+    await deliver(entry)
+    hass.states.async_set("sensor.other", "5")
+    await record(hass, {GOLD: [(NOON - 300, "1", "°C"), (NOON - 200, "unknown", "°C")]})
+    await deliver(entry)
+    assert arrived(victoria) == await recorded(hass)
+    assert proxy.requests[-1].body.count("\n") == 0
+
+
+async def test_batches(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
+    """They are of the size that was chosen, and none is cut in two."""
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 50})
+    await deliver(entry)
+    sizes = [request.body.count("\n") + 1 for request in proxy.requests]
+    assert sizes == [50, 50, 50, 50, 2]
+    assert arrived(victoria) == await recorded(hass)
+
+
+async def test_pages(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However little is read at a time, the readings are the same."""
+    monkeypatch.setattr(outbox, "PAGE", 7)
+    monkeypatch.setattr(outbox, "WINDOW", 5)
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
+    sender = await deliver(entry)
+    assert arrived(victoria) == await recorded(hass)
+    assert sender.data.delivered == READINGS
+
+
+async def test_reading_that_goes_on(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reading whose rows may not all be there yet waits for them."""
+    entry = await endpoint(hass, proxy.url)
+    await deliver(entry)
+    monkeypatch.setattr(coordinator, "time", time)
+    now = time.time()
+    await record(hass, {BME[0]: [(now, "50", "°C")]})
+    sender = await deliver(entry)
+    assert sender.data.waiting == 1
+    assert len(proxy.requests) == 1
+    await record(hass, {BME[1]: [(now + 0.5, "60", "%")]})
+    later_clock = SimpleNamespace(
+        monotonic=time.monotonic, time=lambda: time.time() + 3
+    )
+    monkeypatch.setattr(coordinator, "time", later_clock)
+    await deliver(entry)
+    assert proxy.requests[-1].body.endswith(
+        f"temperature=50.0,humidity=60.0 {int(now)}"
+    )
+
+
+FAILURES = {
+    Failure.REFUSED: "endpoint_unreachable",
+    Failure.SILENT: "endpoint_silent",
+    Failure.SILENT_AFTER: "endpoint_silent",
+    Failure.CLOSED: "endpoint_unreachable",
+    Failure.CLOSED_AFTER: "endpoint_unreachable",
+    Failure.CUT_AFTER: "endpoint_unreachable",
+    Failure.ERROR_WITHIN: "endpoint_not_confirmed",
+    Failure.ERROR_WITHIN_AFTER: "endpoint_not_confirmed",
+    Failure.UNAUTHORIZED: "endpoint_unauthorised",
+    Failure.FORBIDDEN: "endpoint_unauthorised",
+    Failure.NOT_FOUND: "endpoint_misplaced",
+    Failure.TOO_MANY: "endpoint_busy",
+    Failure.TOO_MANY_UNTIL: "endpoint_busy",
+    Failure.TOO_MANY_ALONE: "endpoint_busy",
+    Failure.BROKEN: "endpoint_failed",
+    Failure.UNAVAILABLE: "endpoint_busy",
+    Failure.UNAVAILABLE_ALONE: "endpoint_busy",
+    Failure.REDIRECTED: "endpoint_redirected",
+    Failure.INVALID: "endpoint_refused",
+    Failure.TOO_LARGE: "endpoint_too_large",
+}
+
+
+def test_all_failures_are_tried() -> None:
+    """One that is added later cannot be forgotten here."""
+    assert set(FAILURES) == set(Failure)
+
+
+@pytest.mark.warns("Error fetching The server data")
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_outage(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    failure: Failure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told in words, the cursor stays, and afterwards all is there, once."""
+    monkeypatch.setattr(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.3))
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 120})
+    await proxy.fail(failure)
+    sender = await deliver(entry)
+    assert told(sender) == FAILURES[failure]
+    assert sender.data.waiting == READINGS
+    assert sender.cursor.progress.state_id == 0
+    assert sender.cursor.progress.refused == 0
+    await proxy.heal()
+    await deliver(entry)
+    assert sender.last_update_success
+    assert arrived(victoria) == await recorded(hass)
+    assert sender.data.waiting == 0
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_careful_after_an_outage(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """The first batches after it are small; the last ones are full again."""
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
+    await proxy.fail(Failure.BROKEN, times=1)
+    await deliver(entry)
+    await deliver(entry)
+    sizes = [request.body.count("\n") + 1 for request in proxy.requests]
+    assert sizes == [100, 10, 10, 100, 82]
+    assert arrived(victoria) == await recorded(hass)
+
+
+@pytest.mark.warns("Error fetching The server data")
+@pytest.mark.parametrize("failure", [Failure.TOO_MANY, Failure.TOO_MANY_UNTIL])
+async def test_server_says_when(
+    hass: HomeAssistant, proxy: Proxy, failure: Failure
+) -> None:
+    """It is not asked again before."""
+    proxy.retry_after = 1234
+    await proxy.fail(failure)
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert isinstance(sender.last_exception, UpdateFailed)
+    assert sender.last_exception.retry_after == pytest.approx(1234, abs=5)
+
+
+def test_pauses() -> None:
+    """They grow, never beyond five minutes, and are not the same for all."""
+    longest = [max(pause_after(failures) for _ in range(200)) for failures in range(20)]
+    assert longest == sorted(longest) or longest[-1] > 290
+    assert 4 < longest[0] <= 5
+    assert all(pause_after(1000) <= 300 for _ in range(100))
+    assert len({pause_after(3) for _ in range(10)}) > 1
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_same_key(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
+    """A batch that is sent again is the same one, with the same key; also if more came.
+
+    So it is after a restart, too.
+    """
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 300})
+    await proxy.fail(Failure.CUT_AFTER, times=1)
+    await deliver(entry)
+    await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
+    await hass.config_entries.async_unload(entry.entry_id)
+    del hass.data[DATA_CURSORS]
+    await hass.config_entries.async_setup(entry.entry_id)
+    await deliver(entry)
+    first, again, new = proxy.requests
+    assert again.body == first.body
+    assert again.headers["Idempotency-Key"] == first.headers["Idempotency-Key"]
+    assert new.headers["Idempotency-Key"] != first.headers["Idempotency-Key"]
+    assert arrived(victoria) == await recorded(hass)
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_wrong_token(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """The owner is asked for another one, and nothing is lost meanwhile."""
+    entry = await endpoint(hass, proxy.url, token="wrong")  # noqa: S106
+    await deliver(entry)
+    await hass.async_block_till_done()
+    flows = hass.config_entries.flow.async_progress()
+    assert SOURCE_REAUTH in {flow["context"]["source"] for flow in flows}
+    assert arrived(victoria) == {}
+
+
+@pytest.mark.warns("Error fetching The server data")
+@pytest.mark.parametrize(
+    "account", [ACCOUNT._replace(bucket="other"), ACCOUNT._replace(org="other")]
+)
+async def test_wrong_bucket(
+    hass: HomeAssistant, proxy: Proxy, account: Account
+) -> None:
+    """It is told, in the words of the server, too."""
+    proxy.account = account
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert told(sender) == "endpoint_misplaced"
+    assert "not found" in str(sender.last_exception)
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
+    """One that does not verify stops the delivery, unless the owner wants it so."""
+    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+        sender = await deliver(await endpoint(hass, proxy.url))
+        assert told(sender) == "endpoint_certificate"
+        assert not proxy.requests
+        await deliver(await endpoint(hass, f"{proxy.url}/", verify_ssl=False))
+    assert arrived(victoria) == await recorded(hass)
+
+
+async def test_too_large(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
+    """A batch that is too large is halved, and those after it are smaller."""
+    proxy.limit = 4000
+    entry = await endpoint(hass, proxy.url, gzip=False)
+    sender = await deliver(entry)
+    assert arrived(victoria) == await recorded(hass)
+    assert sender.cursor.progress.refused == 0
+    refused = [request for request in proxy.requests if request.status == 413]
+    assert len(refused) < 8
+
+
+async def test_poison(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
+    """The one reading that the server refuses is set aside, and the rest goes on."""
+    everything = await recorded(hass)
+    gold = next(d for d, _ in everything if (d, "humidity") not in everything)
+    at, value = everything[gold, "temperature"][50]
+    proxy.poison = f"temperature={value} {at // 1000}"
+    entry = await endpoint(hass, proxy.url)
+    sender = await deliver(entry)
+    progress = sender.cursor.progress
+    assert progress.refused == 1
+    assert progress.delivered == READINGS - 1
+    (refusal,) = progress.refusals
+    assert refusal["values"] == {"temperature": value}
+    assert "unable to parse a point" in refusal["reason"]
+    everything[gold, "temperature"].remove((at, value))
+    assert arrived(victoria) == everything
+    issue = ir.async_get(hass).async_get_issue(
+        DOMAIN, f"readings_refused_{entry.entry_id}"
+    )
+    assert issue
+    assert issue.translation_placeholders
+    assert issue.translation_placeholders["device"] == "TEMPerGold"
+    await deliver(entry)
+    assert sender.cursor.progress.refused == 1
+
+
+async def test_much_poison(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """A whole past that the server does not want does not hold up the present."""
+    await record(hass, {GOLD: [(time.time(), "1.5", "°C")]})
+    proxy.poison = f" {int(NOON)}"[:5]  # All of the past, and nothing of today.
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
+    sender = await deliver(entry)
+    assert sender.last_update_success
+    assert sender.cursor.progress.refused == 200
+    assert len(sender.cursor.progress.refusals) == 100
+    values = [v for points in arrived(victoria).values() for _, v in points]
+    assert 1.5 in values
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_one_reading_that_is_refused(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """Of a single one nobody knows whether it is the reading; the next one tells."""
+    entry = await endpoint(hass, proxy.url)
+    await deliver(entry)
+    proxy.poison = "=77.0 "
+    await record(hass, {GOLD: [(NOON - 600, "77", "°C")]})
+    sender = await deliver(entry)
+    assert told(sender) == "endpoint_refused"
+    assert sender.cursor.progress.refused == 0
+    await record(hass, {GOLD: [(NOON - 300, "78", "°C")]})
+    await deliver(entry)
+    assert sender.last_update_success
+    assert sender.cursor.progress.refused == 1
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_database_fails_meanwhile(
+    hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read is not sent, and it is told."""
+    entry = await endpoint(hass, proxy.url)
+    await execute(hass, "ALTER TABLE states RENAME TO gone")
+    sender = await deliver(entry)
+    assert told(sender) in {"recorder_failed", "recorder_changed"}
+    await execute(hass, "ALTER TABLE gone RENAME TO states")
+    await deliver(entry)
+    assert sender.last_update_success
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_recorder_is_busy(
+    hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent before all rows are there."""
+    monkeypatch.setattr(coordinator, "PATIENCE", 0)
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert told(sender) == "recorder_busy"
+    assert not proxy.requests
+
+
+async def test_influxdb_1(hass: HomeAssistant, influx: Influx) -> None:
+    """The older interface takes user and password."""
+    username, password = WRITER
+    entry = await endpoint(
+        hass,
+        influx.url,
+        protocol="influxdb_1",
+        token=None,
+        database="readings",
+        username=username,
+        password=password,
+        site="North, 1=2",
+    )
+    sender = await deliver(entry)
+    assert sender.last_update_success
+    points = influx.points("temperature_logger")
+    assert len(points) == READINGS
+    assert {point["site"] for point in points} == {"North, 1=2"}
+    found: dict[Any, Any] = {}
+    for point in points:
+        for quantity in ("temperature", "humidity", "pressure"):
+            if (value := point.get(quantity)) is not None:
+                series = found.setdefault((point["device_id"], quantity), [])
+                series.append((point["time"], value))
+    assert found == await recorded(hass)
+
+
+@asynccontextmanager
+async def json_server(
+    answer: dict[str, Any], status: int = 200
+) -> AsyncGenerator[tuple[str, list[Any]]]:
+    """Run a server of one's own; give its address and what it was sent."""
+    asked: list[Any] = []
+
+    async def take(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        asked.append((request.path, request.headers.copy(), await request.json()))
+        return aiohttp.web.json_response(answer, status=status)
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/{path:.*}", take)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0]
+        yield f"http://{host}:{port}", asked
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.usefixtures("socket_enabled")
+async def test_json(hass: HomeAssistant) -> None:
+    """Many readings go to one place, a single one to another; each has all units."""
+    await hass.config.async_set_time_zone("Europe/Berlin")
+    async with json_server({"accepted": 202}) as (url, asked):
+        entry = await endpoint(
+            hass, url, protocol="json", token="t", headers={"X-Own": "1"}, site="North"
+        )
+        await deliver(entry)
+        await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
+        await deliver(entry)
+    (bulk, headers, body), (single, _, one) = asked
+    assert (bulk, single) == ("/readings/bulk", "/readings")
+    assert headers["Authorization"] == "Bearer t"
+    assert headers["X-Own"] == "1"
+    assert len(headers["Idempotency-Key"]) == 64
+    assert len(body["readings"]) == READINGS
+    (reading,) = one["readings"]
+    assert reading == {
+        "device_id": reading["device_id"],
+        "device": "TEMPerGold",
+        "site": "North",
+        "ts_utc": "2025-11-20T11:55:00Z",
+        "ts_local": "2025-11-20T12:55:00+01:00",
+        "payload": {"temperature": {"c": 1.0, "f": 33.8}},
+    }
+    payloads = [json.dumps(reading["payload"]) for reading in body["readings"]]
+    assert sum('"rh"' in text and '"hpa"' in text for text in payloads) == 101
+
+
+@pytest.mark.warns("Error fetching The server data")
+@pytest.mark.usefixtures("socket_enabled")
+@pytest.mark.parametrize(
+    ("answer", "status", "key"),
+    [
+        ({"error": "disk full"}, 200, "endpoint_not_confirmed"),
+        ({"errors": ["one"]}, 202, "endpoint_not_confirmed"),
+        ({"status": "error"}, 200, "endpoint_not_confirmed"),
+        ({}, 507, "endpoint_failed"),
+    ],
+)
+async def test_json_that_is_not_taken(
+    hass: HomeAssistant, answer: dict[str, Any], status: int, key: str
+) -> None:
+    """A good status with an error inside is no success."""
+    async with json_server(answer, status) as (url, _):
+        sender = await deliver(await endpoint(hass, url, protocol="json", token=None))
+    assert told(sender) == key
+    assert sender.cursor.progress.state_id == 0
