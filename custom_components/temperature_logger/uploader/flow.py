@@ -83,6 +83,11 @@ DEVICE_CLASSES: Final = [
     "humidity",
     "temperature",
 ]
+EXAMPLES: Final = {
+    Protocol.INFLUXDB_1: "http://192.168.1.5:8086",
+    Protocol.INFLUXDB_2: "http://192.168.1.5:8086",
+    Protocol.JSON: "https://example.com/api",
+}
 # What a server may say to no reading at all: it was understood, and is of no use.
 NOTHING_TO_DO: Final = {"400", "422"}
 SECRET: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
@@ -221,7 +226,7 @@ class EndpointFlow(ConfigFlow):
             step_id=self._protocol,
             data_schema=self.add_suggested_values_to_schema(schema, self._typed),
             errors=errors,
-            description_placeholders=quoted,
+            description_placeholders=quoted | {"example": EXAMPLES[self._protocol]},
         )
 
     async def _async_finish(self) -> ConfigFlowResult:
