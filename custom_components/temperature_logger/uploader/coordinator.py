@@ -147,6 +147,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_look(self, outbox: Outbox, until: float) -> None:
         """Find out what is waiting, and whether some of it was deleted."""
         progress = self.cursor.progress
+        if await self._async_job(
+            outbox.is_numbered_anew, progress.newest, progress.newest_at
+        ):
+            progress.state_id, progress.pending = 0, None
         waiting = await self._async_job(outbox.waiting, progress.state_id)
         before = progress.oldest
         if (
@@ -158,6 +162,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             now = until if waiting.oldest is None else waiting.oldest
             async_tell_of_loss(self.hass, self.config_entry, before, now)
         progress.oldest, progress.oldest_after = waiting.oldest, progress.state_id
+        progress.newest, progress.newest_at = waiting.newest, waiting.newest_at
         progress.known_until = until
         self._looked_at = time.monotonic()
         self.data = self._status(waiting)

@@ -25,6 +25,10 @@ class Progress:
     """The number of the recorder's row up to which all has arrived."""
     pending: int | None = None
     """Where the batch ends that is on its way, if that cannot be found out again."""
+    newest: int = 0
+    """The number of the newest row, anybody's, at the last look."""
+    newest_at: float | None = None
+    """The Unix time of that row."""
     oldest: float | None = None
     """The Unix time of the first value that had not arrived at the last look."""
     oldest_after: int = 0

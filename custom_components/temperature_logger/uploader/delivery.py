@@ -53,10 +53,11 @@ class Delivery:
         self._cursor = cursor
         self._endpoint = endpoint
         self._is_careful = False
-        self._is_taking = False
         self._job = job
         self._session = session
         self._limit = self._size = size
+        self._taken: Point | None = None
+        """A reading of this batch, or of later, that the server has taken alone."""
 
     async def run(
         self, outbox: Outbox, until: float, arrived: Callable[[int, int], None]
@@ -67,7 +68,6 @@ class Delivery:
         refused. Raises DeliveryError for a batch that did not arrive, and
         HomeAssistantError where the recorder fails; then the cursor stands before it.
         """
-        self._is_taking = False
         ready = self._ready(outbox, until)
         following = asyncio.ensure_future(self._job(next, ready, None))
         try:
@@ -112,18 +112,16 @@ class Delivery:
             progress.pending = ready.batch.end
             await self._cursor.async_save()
         refused: list[Refusal] = []
+        self._taken = None
         try:
             await self._endpoint.send(self._session, ready.request)
-            self._is_taking = True
         except DeliveryError as err:
             self._is_careful = err.failure not in ABOUT_THE_BATCH
             if self._is_careful:
                 raise
             await self._send_parts(ready.batch.points, err, refused, newest)
-        if not self._is_taking:
-            await self._prove(refused, newest)
         self._is_careful = False
-        return refused
+        return await self._confirmed(refused, newest) if refused else []
 
     async def _send_parts(
         self,
@@ -137,33 +135,50 @@ class Delivery:
             self._limit = max(1, len(points) // 2)
         if len(points) == 1:
             refused.append((points[0], refusal))
-            if len(refused) == DOUBTFUL and not self._is_taking:
+            if len(refused) == DOUBTFUL and self._taken is None:
                 await self._prove(refused, newest)
             return
         half = len(points) // 2
         for part in (points[:half], points[half:]):
-            try:
-                await self._post(part)
-            except DeliveryError as err:
-                if err.failure not in ABOUT_THE_BATCH:
-                    raise
-                await self._send_parts(part, err, refused, newest)
+            if (again := await self._refusal(part)) is not None:
+                await self._send_parts(part, again, refused, newest)
+
+    async def _confirmed(self, refused: list[Refusal], newest: Newest) -> list[Refusal]:
+        """Return what is refused once more, while others are taken before and after.
+
+        A server that refused everything for a while does not make readings wrong.
+        """
+        await self._prove(refused, newest)
+        again = [(point, await self._refusal([point])) for point, _ in refused]
+        await self._prove(refused, newest)
+        return [(point, err) for point, err in again if err is not None]
 
     async def _prove(self, refused: list[Refusal], newest: Newest) -> None:
-        """Send the newest reading; raise DeliveryError if nothing at all is taken.
+        """Send a reading that was taken, or else the newest one of all.
 
-        Then it is not the readings that are wrong, and none is set aside.
+        Raises DeliveryError if that is refused, too: then it is not the readings that
+        are wrong, and none is set aside.
         """
-        point = await self._job(newest)
+        point = self._taken or await self._job(newest)
         if point is None or point.first == refused[-1][0].first:
             raise refused[-1][1]
-        await self._post([point])
+        if (err := await self._refusal([point])) is not None:
+            raise err
 
-    async def _post(self, points: list[Point]) -> None:
-        """Send some readings; raise DeliveryError unless they have arrived."""
+    async def _refusal(self, points: list[Point]) -> DeliveryError | None:
+        """Send some readings; return the error if the server does not want them.
+
+        Raises DeliveryError if they did not arrive for another reason.
+        """
         request = await self._job(self._endpoint.prepare, points)
-        await self._endpoint.send(self._session, request)
-        self._is_taking = True
+        try:
+            await self._endpoint.send(self._session, request)
+        except DeliveryError as err:
+            if err.failure not in ABOUT_THE_BATCH:
+                raise
+            return err
+        self._taken = points[-1]
+        return None
 
     async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
         """Move the cursor behind a batch."""

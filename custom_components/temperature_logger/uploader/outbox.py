@@ -16,7 +16,7 @@ from ..units import UNITS, base, conversion, number, unit_of
 from .points import Point, Source, Value, complete, points, whole
 
 # Rows of ours that are held in memory, a few hundred bytes each.
-PAGE: Final = 4_000
+PAGE: Final = 2_000
 # Rows of anybody that a page is looked for in at a time: some milliseconds.
 WINDOW: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
@@ -42,6 +42,10 @@ class Waiting(NamedTuple):
     readings: int
     oldest: float | None
     """Unix time of the first value."""
+    newest: int
+    """The number of the newest row, anybody's."""
+    newest_at: float | None
+    """Its Unix time."""
 
 
 class Outbox:
@@ -61,7 +65,7 @@ class Outbox:
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
         page = self.page(max(0, self.newest() - WINDOW), until)
-        return page.points[-1] if page.points else None
+        return max(page.points, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
         """Return how many readings there are after the cursor, and since when.
@@ -79,6 +83,8 @@ class Outbox:
                 .where(states.state.is_not(None), states.state.not_in(GAPS))
                 .group_by(states.metadata_id)
             ).all()
+            newest = _newest(connection)
+            newest_at = _time(connection, newest)
         most: dict[str, int] = {}
         for metadata_id, count, _ in found:
             device = own[metadata_id].device_id
@@ -86,7 +92,18 @@ class Outbox:
         return Waiting(
             readings=sum(most.values()),
             oldest=min((row[2] for row in found), default=None),
+            newest=newest,
+            newest_at=newest_at,
         )
+
+    def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
+        """Return whether a row that was the newest one is another one now, or gone.
+
+        So it is in a new database, and where the newest rows were deleted: their
+        numbers are given again.
+        """
+        with connected(self._hass) as connection:
+            return newest > 0 and _time(connection, newest) != newest_at
 
     def has(self, time: float) -> bool:
         """Return whether a row of some Unix time is still there."""
@@ -151,6 +168,14 @@ def _newest(connection: Connection) -> int:
     return connection.scalar(select(func.max(STATES.columns.state_id))) or 0
 
 
+def _time(connection: Connection, state_id: int) -> float | None:
+    """Return the Unix time of a row, if it is there."""
+    states = STATES.columns
+    statement = select(states.last_updated_ts).where(states.state_id == state_id)
+    time: float | None = connection.scalar(statement)
+    return time
+
+
 def _is_ours(own: Iterable[int]) -> ColumnElement[bool]:
     """Return what is true of a row of ours.
 
@@ -178,7 +203,8 @@ def _rows(
                 states.state,
                 states.attributes_id,
             )
-            .where(_is_ours(own), states.state_id > cursor, states.state_id <= end)
+            .where(_is_ours(own), states.last_updated_ts.is_not(None))
+            .where(states.state_id > cursor, states.state_id <= end)
             .order_by(states.state_id)
             .limit(PAGE - len(found))
         )
