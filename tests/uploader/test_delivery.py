@@ -257,7 +257,7 @@ async def test_wrong_token(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
     """The owner is asked for another one, and nothing is lost meanwhile."""
-    entry = await endpoint(hass, proxy.url, token="wrong")  # noqa: S106
+    entry = await endpoint(hass, proxy.url, token="wrong")
     await deliver(entry)
     await hass.async_block_till_done()
     flows = hass.config_entries.flow.async_progress()
