@@ -233,6 +233,10 @@ class Proxy:
     async def _stop(self) -> None:
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            # TLS would wait for the other side to say goodbye, with the socket open.
+            for connection in runner.server.connections if runner.server else ():
+                if connection.transport is not None:
+                    connection.transport.abort()
             await runner.cleanup()
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:

@@ -35,7 +35,7 @@ from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 from tests.drivers.conftest import Build
 from tests.history.conftest import execute
 
-from .proxy import ACCOUNT, Account, Failure, Proxy
+from .proxy import ACCOUNT, Account, Failure, Proxy, apart
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
 ADVANCED = {"gzip": True, "verify_ssl": True}
@@ -325,18 +325,17 @@ async def test_unverified(
 ) -> None:
     """A server that could be anybody is refused, or taken after a warning."""
     typed: dict[str, Any] = {**LOGIN, "advanced": {"verify_ssl": False}}
-    hass.loop.set_debug(False)  # It tells of each handshake that was broken off.
-    async with Proxy(victoria.url, ACCOUNT, tls=True) as proxy:
+    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         form = await submit(hass, await begin(hass), url=proxy.url, **LOGIN)
         assert "certificate of https://127.0.0.1" in problem(form)
         form = await submit(hass, form, url=proxy.url, **typed)
         assert form["step_id"] == "insecure"
         assert form["description_placeholders"] == {"url": proxy.url}
         assert not proxy.requests
-        await proxy.fail(Failure.BROKEN)
+        proxy.account = Account("other", ACCOUNT.org, ACCOUNT.bucket)
         form = await configure(hass, form)
-        assert "failed (500: " in problem(form)
-        await proxy.heal()
+        assert "(401: " in problem(form)
+        proxy.account = ACCOUNT
         form = await submit(hass, form, url=proxy.url, **typed)
         assert form["type"] is FlowResultType.CREATE_ENTRY
         # It was switched off before, so nothing is switched off now.
