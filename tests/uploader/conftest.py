@@ -72,5 +72,5 @@ async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what was just written be some seconds old: no more belongs to it."""
-    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3)
+    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
     monkeypatch.setattr(coordinator, "time", clock)

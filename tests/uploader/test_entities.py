@@ -145,7 +145,8 @@ async def test_diagnostics(
     found = await diagnostics(hass, hass_client, entry)
     assert "secret" not in str(found)
     assert LOGIN["token"] not in str(found)
-    assert found == snapshot(exclude=paths("progress.known_until", "entry.data.url"))
+    times = "progress.known_until", "progress.newest", "progress.newest_at"
+    assert found == snapshot(exclude=paths(*times, "entry.data.url"))
 
 
 @pytest.mark.warns("Error fetching 127.0.0.1 readings data")

@@ -176,7 +176,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             self._async_connected(is_connected=False)
             if err.failure is Failure.ENDPOINT_UNAUTHORISED:
                 self.config_entry.async_start_reauth(self.hass)
-            pause = max(pause_after(self._failures), err.retry_after)
+            pause = max(pause_after(self._failures), not_before(err.retry_after))
             self._failures += 1
             if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
                 await self._async_look(outbox, until)  # Some have arrived.
@@ -241,6 +241,11 @@ def pause_after(failures: int) -> float:
     """
     longest = min(LONGEST_PAUSE, float(FIRST_PAUSE << min(failures, 10)))
     return longest * random.uniform(0.5, 1)  # noqa: S311 - It keeps no secret.
+
+
+def not_before(seconds: float) -> float:
+    """Return the seconds that a server wants, and some more, not the same for all."""
+    return seconds * random.uniform(1, 1.1)  # noqa: S311 - As above.
 
 
 @callback

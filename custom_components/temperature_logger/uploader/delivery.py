@@ -52,7 +52,10 @@ class Delivery:
         """Begin with full batches."""
         self._cursor = cursor
         self._endpoint = endpoint
-        self._is_careful = False
+        self._careful = 0
+        """Readings of the next batch, after one that did not arrive."""
+        self._is_open = False
+        """Whether the last batch may have arrived, though nobody said so."""
         self._job = job
         self._session = session
         self._limit = self._size = size
@@ -88,7 +91,7 @@ class Delivery:
         is_last = False
         open_until = 0
         while found or not is_last:
-            size = min(self._limit, SMALL) if self._is_careful else self._limit
+            size = self._careful or self._limit
             if pending is None and len(found) <= size and not is_last:
                 page = outbox.page(cursor, until)
                 is_last, cursor = page.is_last, page.end
@@ -96,7 +99,7 @@ class Delivery:
                 continue
             if pending is not None:  # What it was, and nothing that came since.
                 found, cursor = outbox.page(cursor, until, pending)[:2]
-                size, pending = len(found), None
+                size, pending = self._careful or len(found), None
                 if not found:
                     continue
             batch, found = first_batch(found, size, open_until, cursor)
@@ -116,12 +119,25 @@ class Delivery:
         try:
             await self._endpoint.send(self._session, ready.request)
         except DeliveryError as err:
-            self._is_careful = err.failure not in ABOUT_THE_BATCH
-            if self._is_careful:
+            if err.failure not in ABOUT_THE_BATCH:
+                await self._async_failed(ready.batch, err)
                 raise
             await self._send_parts(ready.batch.points, err, refused, newest)
-        self._is_careful = False
+        self._careful, self._is_open = 0, False
         return await self._confirmed(refused, newest) if refused else []
+
+    async def _async_failed(self, batch: Batch, err: DeliveryError) -> None:
+        """Begin with little the next time, unless all of this may have arrived.
+
+        Then it is the same batch once more, with the same key.
+        """
+        is_again, self._is_open = self._is_open, err.is_open
+        self._careful = 0
+        if is_again or not err.is_open:
+            self._careful = min(self._limit, SMALL)
+        elif batch.end is not None:
+            self._cursor.progress.pending = batch.end
+            await self._cursor.async_save()
 
     async def _send_parts(
         self,

@@ -106,14 +106,19 @@ class Endpoint(ABC):
                 # All of it: an answer that is cut off confirms nothing.
                 answer = await _read(response)
         except TimeoutError as err:
-            raise DeliveryError(Failure.ENDPOINT_SILENT, url=place) from err
+            raise DeliveryError(
+                Failure.ENDPOINT_SILENT, is_open=True, url=place
+            ) from err
         except aiohttp.ClientSSLError as err:
             raise DeliveryError(
                 Failure.ENDPOINT_CERTIFICATE, url=place, error=str(err)
             ) from err
         except aiohttp.ClientError as err:
             raise DeliveryError(
-                Failure.ENDPOINT_UNREACHABLE, url=place, error=str(err) or repr(err)
+                Failure.ENDPOINT_UNREACHABLE,
+                is_open=not isinstance(err, aiohttp.ClientConnectorError),
+                url=place,
+                error=str(err) or repr(err),
             ) from err
         self._judge(response, answer)
 
@@ -130,8 +135,10 @@ class Endpoint(ABC):
         }
         if HTTPStatus(300) <= status < HTTPStatus(400):
             details["answer"] = response.headers.get("Location", "")
+        failure = _failure(status)
         raise DeliveryError(
-            _failure(status),
+            failure,
+            is_open=failure in OPEN,
             retry_after=later(response.headers.get("Retry-After"), time.time()),
             **details,
         )
@@ -324,6 +331,8 @@ FAILURES: Final[dict[int, Failure]] = {
     HTTPStatus.TOO_MANY_REQUESTS: Failure.ENDPOINT_BUSY,
     HTTPStatus.SERVICE_UNAVAILABLE: Failure.ENDPOINT_BUSY,
 }
+# What a server answers to readings that it may have stored.
+OPEN: Final = {Failure.ENDPOINT_FAILED, Failure.ENDPOINT_NOT_CONFIRMED}
 # A value of each quantity, in the units that the receiver may want.
 UNITS: Final[dict[str, Callable[[float], dict[str, float]]]] = {
     "co2": lambda value: {"ppm": value},

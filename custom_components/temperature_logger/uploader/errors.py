@@ -27,14 +27,21 @@ class DeliveryError(Exception):
     """Readings that the server did not confirm."""
 
     def __init__(
-        self, failure: Failure, *, retry_after: float = 0.0, **details: str
+        self,
+        failure: Failure,
+        *,
+        is_open: bool = False,
+        retry_after: float = 0.0,
+        **details: str,
     ) -> None:
         """Say what is wrong, with the details that its text quotes.
 
-        The server may say after how many seconds it wants to be asked again.
+        It may be open whether the readings have arrived all the same. The server may
+        say after how many seconds it wants to be asked again.
         """
         quoted = ", ".join(f"{key} {value}" for key, value in details.items())
         super().__init__(f"{failure} ({quoted})")
         self.failure = failure
         self.details = details
+        self.is_open = is_open
         self.retry_after = retry_after
