@@ -18,8 +18,9 @@ from .site import SOURCES
 STEPS = 3 * 288
 """Three days, a reading every 5 minutes."""
 ROOT = Path(__file__).parent.parent.parent
-ROWS = """SELECT states_meta.entity_id, last_updated_ts, state FROM states JOIN states_meta
-    USING (metadata_id) WHERE states_meta.entity_id LIKE 'sensor.%' ORDER BY last_updated_ts"""
+ROWS = """SELECT meta.entity_id, last_updated_ts, state FROM states
+    JOIN states_meta AS meta USING (metadata_id)
+    WHERE meta.entity_id LIKE 'sensor.%' ORDER BY last_updated_ts"""
 
 
 def recorded(path: Path) -> Readings:
