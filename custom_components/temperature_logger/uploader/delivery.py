@@ -72,16 +72,12 @@ class Delivery:
         HomeAssistantError where the recorder fails; then the cursor stands before it.
         """
         ready = self._ready(outbox, until)
-        following = asyncio.ensure_future(self._job(next, ready, None))
-        try:
-            while (one := await following) is not None:
-                following = asyncio.ensure_future(self._job(next, ready, None))
-                refused = await self._deliver(one, partial(outbox.last, until))
-                await self._arrived(one.batch, refused)
-                arrived(len(one.batch.points), len(refused))
-                await asyncio.sleep(PAUSE)
-        finally:
-            following.cancel()
+        # One after the other: a thread that works would hold up the event loop.
+        while (one := await self._job(next, ready, None)) is not None:
+            refused = await self._deliver(one, partial(outbox.last, until))
+            await self._arrived(one.batch, refused)
+            arrived(len(one.batch.points), len(refused))
+            await asyncio.sleep(PAUSE)
 
     def _ready(self, outbox: Outbox, until: float) -> Iterator[Ready]:
         """Yield batch after batch; what takes long is done here, in a thread."""
@@ -92,14 +88,15 @@ class Delivery:
         open_until = 0
         while found or not is_last:
             size = self._careful or self._limit
-            if pending is None and len(found) <= size and not is_last:
-                page = outbox.page(cursor, until)
-                is_last, cursor = page.is_last, page.end
+            if not is_last and (pending is not None or len(found) <= size):
+                page = outbox.page(cursor, until, pending)
                 found += page.points
-                continue
-            if pending is not None:  # What it was, and nothing that came since.
-                found, cursor = outbox.page(cursor, until, pending)[:2]
-                size, pending = self._careful or len(found), None
+                cursor, is_last = page.end, page.is_last
+                if pending is None or not is_last:
+                    continue
+                # This was on its way, and nothing that came since.
+                pending, is_last = None, False
+                size = self._careful or len(found)
                 if not found:
                     continue
             batch, found = first_batch(found, size, open_until, cursor)

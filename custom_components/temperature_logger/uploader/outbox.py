@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from homeassistant.core import HomeAssistant
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from ..tables import READ, STATE_ATTRIBUTES, STATES, check_schema, connected
 from ..tables import metadata_ids as numbers
 from ..units import UNITS, base, conversion, number, unit_of
 from .points import Point, Source, Value, complete, points, whole
 
-# Rows of ours that are held in memory, a few hundred bytes each.
-PAGE: Final = 2_000
+# Rows of ours that are read at a time: as many as make the event loop wait for a few
+# milliseconds at most, and do not wake the garbage collector.
+PAGE: Final = 300
+# Rows of ours that may have been written at once, before a reading may be cut in two.
+BURST: Final = 20_000
 # Rows of anybody that a page is looked for in at a time: some milliseconds.
 WINDOW: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
@@ -64,8 +67,15 @@ class Outbox:
 
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
-        page = self.page(max(0, self.newest() - WINDOW), until)
-        return max(page.points, key=lambda point: point.started, default=None)
+        with connected(self._hass) as connection:
+            own = self._own(connection)
+            newest = _newest(connection)
+            statement = _select(own, newest - WINDOW, newest)
+            newest_first = statement.order_by(STATES.columns.state_id.desc())
+            rows = connection.execute(newest_first.limit(PAGE)).all()
+            found = points(self._values(connection, own, rows[::-1]))
+        kept, _ = complete(found, until, newest)
+        return max(kept, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
         """Return how many readings there are after the cursor, and since when.
@@ -118,14 +128,20 @@ class Outbox:
         All rows until some Unix time are. The limit is the number of a row to end at.
         """
         check_schema(self._hass, NEEDED)
+        rows: list[Any] = []
+        end = cursor
         with connected(self._hass) as connection:
             own = self._own(connection)
             newest = limit or _newest(connection)
-            rows, end = _rows(connection, own, cursor, newest)
-            found = points(self._values(connection, own, rows))
-        is_last = end >= newest
-        if not is_last and found:
-            found, end = whole(found)
+            while True:
+                more, end = _rows(connection, own, end, newest)
+                rows += more
+                found = points(self._values(connection, own, rows))
+                if (is_last := end >= newest) or len(rows) >= BURST:
+                    break
+                if (ended := whole(found)) is not None:
+                    found, end = ended
+                    break
         kept, end = complete(found, until, end)
         return Page(kept, max(end, cursor), is_last or len(kept) < len(found))
 
@@ -135,10 +151,9 @@ class Outbox:
         return {known[entity_id]: self._sources[entity_id] for entity_id in known}
 
     def _values(
-        self, connection: Connection, own: Mapping[int, Source], rows: Iterable[Any]
+        self, connection: Connection, own: Mapping[int, Source], rows: Sequence[Any]
     ) -> Iterator[Value]:
         """Yield the rows that hold a value, in the unit in which it is sent."""
-        rows = list(rows)
         self._learn(connection, own, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = own[metadata_id]
@@ -184,6 +199,22 @@ def _is_ours(own: Iterable[int]) -> ColumnElement[bool]:
     return (STATES.columns.metadata_id + 0).in_(list(own))
 
 
+def _select(own: Iterable[int], after: int, upto: int) -> Select[Any]:
+    """Return the statement for our rows between two numbers."""
+    states = STATES.columns
+    return (
+        select(
+            states.state_id,
+            states.metadata_id,
+            states.last_updated_ts,
+            states.state,
+            states.attributes_id,
+        )
+        .where(_is_ours(own), states.last_updated_ts.is_not(None))
+        .where(states.state_id > after, states.state_id <= upto)
+    )
+
+
 def _rows(
     connection: Connection, own: Iterable[int], cursor: int, newest: int
 ) -> tuple[list[Any], int]:
@@ -195,20 +226,8 @@ def _rows(
     cursor = (connection.scalar(first) or newest + 1) - 1
     while cursor < newest:
         end = min(cursor + WINDOW, newest)
-        statement = (
-            select(
-                states.state_id,
-                states.metadata_id,
-                states.last_updated_ts,
-                states.state,
-                states.attributes_id,
-            )
-            .where(_is_ours(own), states.last_updated_ts.is_not(None))
-            .where(states.state_id > cursor, states.state_id <= end)
-            .order_by(states.state_id)
-            .limit(PAGE - len(found))
-        )
-        found += connection.execute(statement).all()
+        statement = _select(own, cursor, end).order_by(states.state_id)
+        found += connection.execute(statement.limit(PAGE - len(found))).all()
         if len(found) >= PAGE:
             return found, found[-1][0]
         cursor = end

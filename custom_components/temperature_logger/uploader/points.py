@@ -114,19 +114,16 @@ def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], i
     return found, end
 
 
-def whole(found: list[Point]) -> tuple[list[Point], int]:
+def whole(found: list[Point]) -> tuple[list[Point], int] | None:
     """Return the readings before the last ones, which may go on with the next rows.
 
-    All of them if it cannot be told: there is no end to what is written at once.
+    None where all may.
     """
-    newest = found[-1].started
     for count in range(len(found) - 1, 0, -1):
-        if abs(newest - found[count - 1].started) >= TOGETHER:
+        if abs(found[-1].started - found[count - 1].started) >= TOGETHER:
             kept, end = _up_to(found[:count], found[count].first)
-            if kept:
-                return kept, end
-            break
-    return found, max(point.last for point in found)
+            return (kept, end) if kept else None
+    return None
 
 
 def _up_to(found: list[Point], first: int) -> tuple[list[Point], int]:
