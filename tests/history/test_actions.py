@@ -31,7 +31,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
-from .conftest import GOLD, NOON, TIMES, ask, execute, record
+from .conftest import BME, GOLD, NOON, TIMES, ask, execute, record
 
 ADDRESS = "http://10.10.10.10:8123"
 """Where a Home Assistant of the tests is found."""
@@ -71,7 +71,8 @@ async def test_latest_after_a_new_name(
     await set_up(BME_PLACE)
     before = await ask(hass, {"entity_id": "all"}, action="get_latest")
     await asyncio.sleep(2.1)
-    er.async_get(hass).async_update_entity("sensor.bme280_temperature", name="Attic")
+    # Not the first one, whose time the reading has.
+    er.async_get(hass).async_update_entity(BME[2], name="Attic")
     await hass.async_block_till_done()
     after = await ask(hass, {"entity_id": "all"}, action="get_latest")
     assert after["devices"][0]["reading"] == before["devices"][0]["reading"]
