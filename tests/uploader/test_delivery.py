@@ -389,6 +389,19 @@ async def test_new_database(
     assert sum(map(len, after.values())) == sum(map(len, before.values())) + new
 
 
+async def test_old_rows_are_purged(hass: HomeAssistant, proxy: Proxy) -> None:
+    """If all rows of then are gone, what was sent is not sent again."""
+    entry = await endpoint(hass, proxy.url)
+    sender = await deliver(entry)
+    rows = [(NOON + 1 + 300 * n, f"{n % 50}", "°C") for n in range(10)]
+    await record(hass, {GOLD: rows})
+    upto = sender.cursor.progress.newest
+    await execute(hass, f"DELETE FROM states WHERE state_id <= {upto:d}")  # noqa: S608
+    await deliver(entry)
+    assert proxy.requests[-1].body.count("\n") + 1 == 10
+    assert len(proxy.requests) == 2
+
+
 @pytest.mark.warns("Error fetching The server data")
 async def test_database_fails_meanwhile(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch

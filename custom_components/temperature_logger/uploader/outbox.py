@@ -110,10 +110,14 @@ class Outbox:
         """Return whether a row that was the newest one is another one now, or gone.
 
         So it is in a new database, and where the newest rows were deleted: their
-        numbers are given again.
+        numbers are given again. If it is gone with all before it, it was just old.
         """
+        states = STATES.columns
         with connected(self._hass) as connection:
-            return newest > 0 and _time(connection, newest) != newest_at
+            if (time := _time(connection, newest)) is not None or newest == 0:
+                return time != newest_at
+            first = connection.scalar(select(func.min(states.state_id)))
+        return first is None or first < newest
 
     def has(self, time: float) -> bool:
         """Return whether a row of some Unix time is still there."""
