@@ -396,6 +396,7 @@ async def test_old_rows_are_purged(hass: HomeAssistant, proxy: Proxy) -> None:
     rows = [(NOON + 1 + 300 * n, f"{n % 50}", "°C") for n in range(10)]
     await record(hass, {GOLD: rows})
     upto = sender.cursor.progress.newest
+    await execute(hass, "UPDATE states SET old_state_id = NULL")
     await execute(hass, f"DELETE FROM states WHERE state_id <= {upto:d}")  # noqa: S608
     await deliver(entry)
     assert proxy.requests[-1].body.count("\n") + 1 == 10
