@@ -109,7 +109,7 @@ class Endpoint(ABC):
             raise DeliveryError(
                 Failure.ENDPOINT_SILENT, is_open=True, url=place
             ) from err
-        except aiohttp.ClientSSLError as err:
+        except aiohttp.ClientConnectorCertificateError as err:
             raise DeliveryError(
                 Failure.ENDPOINT_CERTIFICATE, url=place, error=str(err)
             ) from err
