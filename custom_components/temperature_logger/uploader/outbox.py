@@ -67,6 +67,7 @@ class Outbox:
 
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
+        check_schema(self._hass, NEEDED)
         with connected(self._hass) as connection:
             own = self._own(connection)
             newest = _newest(connection)
