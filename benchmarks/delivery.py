@@ -135,6 +135,7 @@ async def send_all(
         instance.async_add_executor_job,
     )
     outbox = Outbox(hass, sources)
+    await instance.async_add_executor_job(outbox.open)
     gc.collect()
     loop, peaks = Loop(), [psutil.Process().memory_info().rss]
     watching = asyncio.create_task(memory(peaks.append))

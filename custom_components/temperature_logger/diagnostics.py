@@ -69,6 +69,18 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
     """Return how far an endpoint is, and what it waits for; nothing that is secret."""
     coordinator = entry.runtime_data
     headers = dict.fromkeys(entry.data[CONF_HEADERS], REDACTED)
+    secrets = [entry.data.get(name) for name in TO_REDACT]
+    secrets += entry.data[CONF_HEADERS].values()
+
+    def hide(text: str) -> str:
+        """Return what a server said, without what it may have quoted."""
+        for secret in filter(None, secrets):
+            text = text.replace(secret, REDACTED)
+        return text
+
+    progress = asdict(coordinator.cursor.progress)
+    for refusal in progress["refusals"]:
+        refusal["reason"] = hide(refusal["reason"])
     return {
         "entry": {
             "data": async_redact_data(entry.data, TO_REDACT) | {CONF_HEADERS: headers},
@@ -76,9 +88,9 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
             "title": entry.title,
         },
         "is_connected": coordinator.is_connected,
-        "last_error": str(coordinator.last_exception or ""),
+        "last_error": hide(str(coordinator.last_exception or "")),
         "last_update_succeeded": coordinator.last_update_success,
-        "progress": asdict(coordinator.cursor.progress),
+        "progress": progress,
         "status": asdict(coordinator.data),
     }
 

@@ -91,15 +91,21 @@ def async_chosen(
 
     What is not there any more is left out.
     """
-    if not devices and not labels:
-        found = {entry.entity_id for entry in async_reading_entries(hass)}
-    else:
+    entries = async_reading_entries(hass)
+    if devices or labels:
         selection = TargetSelection({"device_id": [*devices], "label_id": [*labels]})
         selected = async_extract_referenced_entity_ids(
             hass, selection, expand_group=False, primary_entities_only=False
         )
-        found = selected.referenced | selected.indirectly_referenced
-    return _targets(hass, found)
+        # It leaves out what is hidden or disabled, which is no less a reading.
+        entries = [
+            entry
+            for entry in entries
+            if entry.device_id in selected.referenced_devices
+            or entry.entity_id in selected.indirectly_referenced
+            or not entry.labels.isdisjoint(labels)
+        ]
+    return _targets(hass, (entry.entity_id for entry in entries))
 
 
 def _selected(

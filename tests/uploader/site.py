@@ -99,8 +99,10 @@ async def live(folder: Path, url: str, steps: int) -> None:
                     write(hass, at)
                     at += INTERVAL
             await recorded(hass)
+            outbox = Outbox(hass, SOURCES)
+            await recorder.get_instance(hass).async_add_executor_job(outbox.open)
             try:
-                await delivery.run(Outbox(hass, SOURCES), at, lambda *_: None)
+                await delivery.run(outbox, at, lambda *_: None)
             except DeliveryError:
                 await asyncio.sleep(0.02)
                 continue

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC
+from functools import partial
 import json
 import time
 from types import SimpleNamespace
@@ -10,6 +12,8 @@ from typing import Any
 import aiohttp
 from homeassistant.config_entries import SOURCE_REAUTH
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import UpdateFailed
 import pytest
@@ -23,8 +27,12 @@ from custom_components.temperature_logger.uploader import (
     endpoints,
     outbox,
 )
-from custom_components.temperature_logger.uploader.coordinator import pause_after
+from custom_components.temperature_logger.uploader.coordinator import (
+    EndpointCoordinator,
+    pause_after,
+)
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.outbox import Outbox
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
 from tests.history.conftest import BME, GOLD, NOON, execute, record
@@ -84,6 +92,95 @@ async def test_new_readings(
     await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
     assert proxy.requests[-1].body.count("\n") == 0
+
+
+async def test_written_at_once(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More rows than are read at a time may be of one moment, such as a start."""
+    at = NOON - 10_000
+    for n, entity in enumerate((GOLD, *BME)):
+        times = [(at + n / 10 + m / 1000, str(m % 40), "°C") for m in range(50)]
+        await record(hass, {entity: times})
+    monkeypatch.setattr(outbox, "PAGE", 30)
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert sender.data.delivered == READINGS + 2
+    monkeypatch.setattr(outbox, "BURST", 60)  # It may be too much.
+    sender = await deliver(await endpoint(hass, f"{proxy.url}/"))
+    assert sender.data.waiting == 0
+
+
+async def test_nothing_recorded(hass: HomeAssistant, proxy: Proxy) -> None:
+    """Where there is nothing at all, there is nothing to send."""
+    await execute(hass, "UPDATE states SET old_state_id = NULL")
+    await execute(hass, "DELETE FROM states")
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert sender.last_update_success
+    assert not proxy.requests
+
+
+async def test_told_while_there_is_a_lot(
+    hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensors show now and then how far it is."""
+    monkeypatch.setattr(coordinator, "LOOK_EVERY", -1)
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
+    shown: list[int | None] = []
+    sender = entry.runtime_data
+    sender.async_add_listener(lambda: shown.append(sender.data.waiting))
+    await deliver(entry)
+    assert {102, 2} <= set(shown)
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_batch_that_was_on_its_way_is_gone(
+    hass: HomeAssistant, proxy: Proxy
+) -> None:
+    """What the recorder has deleted meanwhile cannot be sent again."""
+    entry = await endpoint(hass, proxy.url)
+    await proxy.fail(Failure.BROKEN, times=1)
+    sender = await deliver(entry)
+    assert sender.cursor.progress.pending
+    await execute(hass, "UPDATE states SET state = 'unknown'")
+    await deliver(entry)
+    assert sender.last_update_success
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_rows_that_alternate(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """Where the cursor cannot stand behind a batch, it moves with a later one."""
+    times = [NOON - 10_000 + 300 * n for n in range(30)]
+    for entity, unit in zip(BME, ("°C", "%", "hPa"), strict=True):
+        await record(hass, {entity: [(at, str(at // 300 % 9), unit) for at in times]})
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
+    await proxy.fail(Failure.BROKEN, times=1, after=10)
+    for _ in range(2):
+        sender = await deliver(entry)
+    assert sender.last_update_success
+    assert arrived(victoria) == await recorded(hass)
+
+
+@pytest.mark.warns("Error fetching The server data")
+async def test_outage_while_the_poison_is_sought(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """It is as any other outage: nothing is set aside."""
+    proxy.poison = "humidity"
+    entry = await endpoint(hass, proxy.url)
+    await proxy.fail(Failure.BROKEN, after=4)
+    sender = await deliver(entry)
+    assert told(sender) == "endpoint_failed"
+    assert sender.cursor.progress.refused == 0
+    proxy.poison = None
+    await proxy.heal()
+    await deliver(entry)
+    assert arrived(victoria) == await recorded(hass)
 
 
 async def test_batches(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
@@ -219,6 +316,48 @@ async def test_server_says_when(
     assert 1229 <= sender.last_exception.retry_after <= 1234 * 1.1
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("120", 120),
+        ("-5", 0),
+        ("nan", 0),
+        ("1e9", 86400),
+        ("soon", 0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 37),
+        ("Sun, 06 Nov 1994 08:49:37", 37),
+    ],
+)
+def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> None:
+    """It says so in seconds or as a date; nonsense says nothing."""
+    assert endpoints.later(header, 784_111_740.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "confirms"),
+    [
+        (200, b"", True),
+        (201, b"thank you", True),
+        (200, b"[1]", True),
+        (200, b'{"accepted": 3}', True),
+        (200, b'{"errors": []}', True),
+        (200, b'{"error": "no"}', False),
+        (304, b"", False),
+    ],
+)
+def test_what_confirms_json(status: int, answer: bytes, *, confirms: bool) -> None:
+    """A server of one's own may say what it wants, but for errors."""
+    server = endpoints.Json({"url": "http://server"}, UTC)
+    assert server.confirms(status, answer) is confirms
+
+
+def test_no_login() -> None:
+    """A server that wants none gets none."""
+    server = endpoints.InfluxDb2({"url": "http://server", "token": ""}, UTC)
+    assert server.authorization() == {}
+
+
 def test_pauses() -> None:
     """They grow, never beyond five minutes, and are not the same for all."""
     longest = [max(pause_after(failures) for _ in range(200)) for failures in range(20)]
@@ -344,15 +483,14 @@ async def test_much_poison(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
     """A whole past that the server does not want does not hold up the present."""
-    await record(hass, {GOLD: [(time.time(), "1.5", "°C")]})
+    await record(hass, {GOLD: [(time.time() + 10, "1.5", "°C")]})
     proxy.poison = f" {int(NOON)}"[:5]  # All of the past, and nothing of today.
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     sender = await deliver(entry)
     assert sender.last_update_success
     assert sender.cursor.progress.refused == 200
     assert len(sender.cursor.progress.refusals) == 100
-    values = [v for points in arrived(victoria).values() for _, v in points]
-    assert 1.5 in values
+    assert any("temperature=1.5 " in request.body for request in proxy.requests)
 
 
 @pytest.mark.warns("Error fetching The server data")
@@ -371,6 +509,119 @@ async def test_one_reading_that_is_refused(
     await deliver(entry)
     assert sender.last_update_success
     assert sender.cursor.progress.refused == 1
+
+
+async def test_renamed_meanwhile(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sensor that gets another name in the middle loses nothing."""
+    monkeypatch.setattr(outbox, "PAGE", 40)
+    everything = await recorded(hass)
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
+    sender: EndpointCoordinator = entry.runtime_data
+    arrive = sender._arrived
+
+    def rename(*told: int) -> None:
+        arrive(*told)
+        registry = er.async_get(hass)
+        if registry.async_get(GOLD):
+            registry.async_update_entity(GOLD, new_entity_id="sensor.attic")
+
+    monkeypatch.setattr(sender, "_arrived", rename)
+    await deliver(entry)
+    await async_wait_recording_done(hass)
+    await deliver(entry)
+    there = arrived(victoria)
+    for series, points in everything.items():
+        assert set(points) <= set(there[series])
+
+
+async def test_renamed_before_it_begins(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is looked up once more."""
+    opened = Outbox.open
+    entry = await endpoint(hass, proxy.url)
+
+    def rename(self: Outbox) -> None:
+        monkeypatch.setattr(Outbox, "open", opened)
+        registry = er.async_get(hass)
+        hass.loop.call_soon_threadsafe(
+            partial(registry.async_update_entity, GOLD, new_entity_id="sensor.attic")
+        )
+        opened(self)
+
+    monkeypatch.setattr(Outbox, "open", rename)
+    await deliver(entry)
+    await async_wait_recording_done(hass)
+    await deliver(entry)
+    there = arrived(victoria)
+    for series, points in (await recorded(hass)).items():
+        assert set(points) <= set(there[series])
+
+
+async def test_names_with_strokes(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """Whatever a device or a site is called, its readings arrive."""
+    registry = dr.async_get(hass)
+    for n, device in enumerate(list(registry.devices)):
+        name = ("Shed \\ garden, north=1\\", 'a\\,b\n"c" #ä')[n % 2]
+        registry.async_update_device(device.id, name_by_user=name)
+    await async_wait_recording_done(hass)
+    await deliver(await endpoint(hass, proxy.url, site="\\=, \\"))
+    assert arrived(victoria) == await recorded(hass)
+
+
+async def test_hidden_and_disabled(
+    hass: HomeAssistant, victoria: Victoria, proxy: Proxy
+) -> None:
+    """What is hidden or disabled is sent with its device, by whatever it was chosen."""
+    everything = await recorded(hass)
+    registry = er.async_get(hass)
+    entity = registry.async_update_entity(
+        BME[1], hidden_by=er.RegistryEntryHider.USER, labels={"north"}
+    )
+    registry.async_update_entity(BME[2], disabled_by=er.RegistryEntryDisabler.USER)
+    await hass.async_block_till_done()
+    options = {"devices": [entity.device_id], "labels": []}
+    await deliver(await endpoint(hass, proxy.url, options=options))
+    there = arrived(victoria)
+    assert {quantity for _, quantity in there} == {
+        "temperature",
+        "humidity",
+        "pressure",
+    }
+    for series, points in there.items():
+        assert set(everything[series]) <= set(points)
+    victoria.clear()
+    options = {"devices": [], "labels": ["north"]}
+    await deliver(await endpoint(hass, f"{proxy.url}/", options=options))
+    assert {quantity for _, quantity in arrived(victoria)} == {"humidity"}
+
+
+async def test_no_sensor_left(
+    hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint sends, too, when its owner has disabled all that it shows."""
+    entry = await endpoint(hass, proxy.url)
+    registry = er.async_get(hass)
+    for entity in er.async_entries_for_config_entry(registry, entry.entry_id):
+        registry.async_update_entity(
+            entity.entity_id, disabled_by=er.RegistryEntryDisabler.USER
+        )
+    await hass.async_block_till_done()
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert entry.runtime_data._listeners
+    await deliver(entry)
+    assert proxy.requests
 
 
 @pytest.mark.parametrize("new", [1, 600])

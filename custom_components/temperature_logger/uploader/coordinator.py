@@ -103,9 +103,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
                 translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
             )
         try:
-            until = await self._async_recorded()
-            sources = async_sources(self.hass, self.config_entry.options)
-            outbox = Outbox(self.hass, sources)
+            outbox, until = await self._async_open()
             if self.cursor.is_new:
                 await self._async_begin(outbox)
             await self._async_look(outbox, until)
@@ -120,6 +118,19 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
                 translation_placeholders=err.translation_placeholders,
             ) from err
         return self.data
+
+    async def _async_open(self) -> tuple[Outbox, float]:
+        """Return what is to be sent, and the Unix time until which all of it is there.
+
+        An entity that comes or is renamed meanwhile is looked up once more.
+        """
+        while True:
+            sources = async_sources(self.hass, self.config_entry.options)
+            until = await self._async_recorded()
+            outbox = Outbox(self.hass, sources)
+            await self._async_job(outbox.open)
+            if sources == async_sources(self.hass, self.config_entry.options):
+                return outbox, until
 
     async def _async_recorded(self) -> float:
         """Return the Unix time until which all rows are in the database.
@@ -141,7 +152,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_begin(self, outbox: Outbox) -> None:
         """Leave the past out, if the owner wants that; this is decided once."""
         if not self.config_entry.data.get(CONF_PAST, True):
-            self.cursor.progress.state_id = await self._async_job(outbox.newest)
+            self.cursor.progress.state_id = outbox.newest
         await self.cursor.async_save()
 
     async def _async_look(self, outbox: Outbox, until: float) -> None:
@@ -162,7 +173,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             now = until if waiting.oldest is None else waiting.oldest
             async_tell_of_loss(self.hass, self.config_entry, before, now)
         progress.oldest, progress.oldest_after = waiting.oldest, progress.state_id
-        progress.newest, progress.newest_at = waiting.newest, waiting.newest_at
+        progress.newest, progress.newest_at = outbox.newest, outbox.newest_at
         progress.known_until = until
         self._looked_at = time.monotonic()
         self.data = self._status(waiting)

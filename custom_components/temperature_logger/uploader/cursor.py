@@ -1,6 +1,6 @@
 """How far a server has everything, remembered over restarts."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 
@@ -60,7 +60,8 @@ class Cursor:
     async def async_load(self) -> None:
         """Go on where the last run of Home Assistant ended."""
         if (stored := await self._store.async_load()) is not None:
-            self.progress = Progress(**stored)
+            known = {one.name for one in fields(Progress)} & stored.keys()
+            self.progress = Progress(**{name: stored[name] for name in known})
             self.is_new = False
 
     async def async_save(self) -> None:

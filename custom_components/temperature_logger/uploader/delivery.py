@@ -51,6 +51,8 @@ class Delivery:
     ) -> None:
         """Begin with full batches."""
         self._cursor = cursor
+        self._end = 0
+        """Where the last page ended."""
         self._endpoint = endpoint
         self._careful = 0
         """Readings of the next batch, after one that did not arrive."""
@@ -78,6 +80,8 @@ class Delivery:
             await self._arrived(one.batch, refused)
             arrived(len(one.batch.points), len(refused))
             await asyncio.sleep(PAUSE)
+        # Behind all that others have written, too.
+        self._cursor.progress.state_id = max(self._cursor.progress.state_id, self._end)
 
     def _ready(self, outbox: Outbox, until: float) -> Iterator[Ready]:
         """Yield batch after batch; what takes long is done here, in a thread."""
@@ -103,6 +107,7 @@ class Delivery:
             open_until = max([open_until, *(point.last for point in batch.points)])
             is_full = bool(found) and size == self._size
             yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
+        self._end = cursor
 
     async def _deliver(self, ready: Ready, newest: Newest) -> list[Refusal]:
         """Send a batch, in parts if that helps; return what is refused for good."""

@@ -315,8 +315,12 @@ def later(header: str | None, now: float) -> float:
 
 
 def _tag(text: str) -> str:
-    """Return a tag's value; a backslash at its end would hide what follows."""
-    line = " ".join(text.split()).rstrip("\\")
+    """Return a tag's value, escaped as the protocol has it.
+
+    Not all servers read a backslash before a special character alike, and one leaves
+    the line out without a word: it becomes another stroke.
+    """
+    line = " ".join(text.replace("\\", "/").split())
     return SPECIAL.sub(r"\\\g<0>", line)
 
 

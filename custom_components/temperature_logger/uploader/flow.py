@@ -285,9 +285,9 @@ class EndpointFlow(ConfigFlow):
         from .outbox import Outbox
 
         outbox = Outbox(self.hass, async_sources(self.hass, options))
-        point = await get_instance(self.hass).async_add_executor_job(
-            outbox.last, time.time()
-        )
+        job = get_instance(self.hass).async_add_executor_job
+        await job(outbox.open)
+        point = await job(outbox.last, time.time())
         return [] if point is None else [point]
 
     def _title(self, name: str) -> str:

@@ -45,14 +45,17 @@ class Waiting(NamedTuple):
     readings: int
     oldest: float | None
     """Unix time of the first value."""
-    newest: int
-    """The number of the newest row, anybody's."""
-    newest_at: float | None
-    """Its Unix time."""
 
 
 class Outbox:
-    """The rows of some entities, from a cursor on."""
+    """The rows of some entities, from a cursor to the newest one when it was opened."""
+
+    newest: int
+    """The number of the newest row then, anybody's."""
+    newest_at: float | None
+    """Its Unix time."""
+    _own: dict[int, Source]
+    """What our rows show, by the recorder's number of their entity, which stays."""
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
         """Choose the entities; nothing is asked yet."""
@@ -60,22 +63,24 @@ class Outbox:
         self._hass = hass
         self._sources = sources
 
-    def newest(self) -> int:
-        """Return the number of the newest row of anybody."""
+    def open(self) -> None:
+        """Find out the numbers, of the newest row first: so it has its entity's."""
+        check_schema(self._hass, NEEDED)
         with connected(self._hass) as connection:
-            return _newest(connection)
+            newest = select(func.max(STATES.columns.state_id))
+            self.newest = connection.scalar(newest) or 0
+            self.newest_at = _time(connection, self.newest)
+            known = numbers(connection, self._sources)
+        self._own = {known[entity]: self._sources[entity] for entity in known}
 
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
-        check_schema(self._hass, NEEDED)
+        statement = _select(self._own, self.newest - WINDOW, self.newest)
+        newest_first = statement.order_by(STATES.columns.state_id.desc())
         with connected(self._hass) as connection:
-            own = self._own(connection)
-            newest = _newest(connection)
-            statement = _select(own, newest - WINDOW, newest)
-            newest_first = statement.order_by(STATES.columns.state_id.desc())
             rows = connection.execute(newest_first.limit(PAGE)).all()
-            found = points(self._values(connection, own, rows[::-1]))
-        kept, _ = complete(found, until, newest)
+            found = points(self._values(connection, rows[::-1]))
+        kept, _ = complete(found, until, self.newest)
         return max(kept, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
@@ -83,28 +88,22 @@ class Outbox:
 
         As many as of a device's sensors the one with the most rows has.
         """
-        check_schema(self._hass, NEEDED)
         states = STATES.columns
         time = states.last_updated_ts
         with connected(self._hass) as connection:
-            own = self._own(connection)
             found = connection.execute(
                 select(states.metadata_id, func.count(), func.min(time))
-                .where(_is_ours(own), states.state_id > cursor)
+                .where(_is_ours(self._own), states.state_id > cursor)
                 .where(states.state.is_not(None), states.state.not_in(GAPS))
                 .group_by(states.metadata_id)
             ).all()
-            newest = _newest(connection)
-            newest_at = _time(connection, newest)
         most: dict[str, int] = {}
         for metadata_id, count, _ in found:
-            device = own[metadata_id].device_id
+            device = self._own[metadata_id].device_id
             most[device] = max(count, most.get(device, 0))
         return Waiting(
             readings=sum(most.values()),
             oldest=min((row[2] for row in found), default=None),
-            newest=newest,
-            newest_at=newest_at,
         )
 
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
@@ -132,16 +131,13 @@ class Outbox:
 
         All rows until some Unix time are. The limit is the number of a row to end at.
         """
-        check_schema(self._hass, NEEDED)
         rows: list[Any] = []
-        end = cursor
+        end, newest = cursor, limit or self.newest
         with connected(self._hass) as connection:
-            own = self._own(connection)
-            newest = limit or _newest(connection)
             while True:
-                more, end = _rows(connection, own, end, newest)
+                more, end = _rows(connection, self._own, end, newest)
                 rows += more
-                found = points(self._values(connection, own, rows))
+                found = points(self._values(connection, rows))
                 if (is_last := end >= newest) or len(rows) >= BURST:
                     break
                 if (ended := whole(found)) is not None:
@@ -150,42 +146,29 @@ class Outbox:
         kept, end = complete(found, until, end)
         return Page(kept, max(end, cursor), is_last or len(kept) < len(found))
 
-    def _own(self, connection: Connection) -> dict[int, Source]:
-        """Return what our rows show, by the recorder's number of their entity."""
-        known = numbers(connection, self._sources)
-        return {known[entity_id]: self._sources[entity_id] for entity_id in known}
-
-    def _values(
-        self, connection: Connection, own: Mapping[int, Source], rows: Sequence[Any]
-    ) -> Iterator[Value]:
+    def _values(self, connection: Connection, rows: Sequence[Any]) -> Iterator[Value]:
         """Yield the rows that hold a value, in the unit in which it is sent."""
-        self._learn(connection, own, rows)
+        self._learn(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
-            source = own[metadata_id]
+            source = self._own[metadata_id]
             formula = self._formulas[source.quantity, attributes_id]
             if (value := number(state, formula)) is not None:
                 yield Value(state_id, source, time, value)
 
-    def _learn(
-        self, connection: Connection, own: Mapping[int, Source], rows: Sequence[Any]
-    ) -> None:
+    def _learn(self, connection: Connection, rows: Sequence[Any]) -> None:
         """Find out what makes of a number with some attributes a value."""
-        pairs = {(own[row[1]].quantity, row[4]) for row in rows} - self._formulas.keys()
+        shown = {(self._own[row[1]].quantity, row[4]) for row in rows}
+        pairs = shown - self._formulas.keys()
         attributes = STATE_ATTRIBUTES.columns
         statement = select(attributes.attributes_id, attributes.shared_attrs).where(
             attributes.attributes_id.in_({attributes_id for _, attributes_id in pairs})
         )
         known = {row[0]: unit_of(row[1]) for row in connection.execute(statement)}
         for quantity, attributes_id in pairs:
-            shown, sent = known.get(attributes_id), UNITS[base(quantity)]
+            unit, sent = known.get(attributes_id), UNITS[base(quantity)]
             self._formulas[quantity, attributes_id] = (
-                float if shown == sent else conversion(quantity, shown, sent)
+                float if unit == sent else conversion(quantity, unit, sent)
             )
-
-
-def _newest(connection: Connection) -> int:
-    """Return the number of the newest row."""
-    return connection.scalar(select(func.max(STATES.columns.state_id))) or 0
 
 
 def _time(connection: Connection, state_id: int) -> float | None:

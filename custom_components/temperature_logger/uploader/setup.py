@@ -13,6 +13,9 @@ async def async_setup_endpoint(hass: HomeAssistant, entry: EndpointConfigEntry) 
     cursor = await async_cursor(hass, entry.entry_id)
     entry.runtime_data = coordinator = EndpointCoordinator(hass, entry, cursor)
 
+    # Or it would stop to send when the last of its sensors is disabled.
+    entry.async_on_unload(coordinator.async_add_listener(lambda: None))
+
     async def begin(_: HomeAssistant) -> None:
         """Send what is waiting, as long as that takes."""
         entry.async_create_background_task(
