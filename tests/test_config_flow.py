@@ -22,6 +22,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 import voluptuous as vol
 
 from custom_components.temperature_logger.config_flow import (
+    ALWAYS_THERE,
     TemperatureLoggerConfigFlow,
 )
 from custom_components.temperature_logger.const import DOMAIN
@@ -80,9 +81,9 @@ async def submit(
 
 
 def choices(form: dict[str, Any]) -> dict[str, str]:
-    """Return what can be picked besides this machine: values and labels."""
+    """Return the devices that can be picked besides this machine, with labels."""
     options = form["data_schema"].schema["device"].config["options"]
-    return {o["value"]: o["label"] for o in options if o["value"] != "host"}
+    return {o["value"]: o["label"] for o in options if o["value"] not in ALWAYS_THERE}
 
 
 def suggested(form: dict[str, Any]) -> str | None:

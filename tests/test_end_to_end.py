@@ -108,7 +108,8 @@ async def add_everything(session: ClientSession) -> None:
     added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": "host"})
     assert added["type"] == "create_entry"
     form = await ask(session, FLOW, {"handler": DOMAIN})
-    assert not form["data_schema"]
+    options = form["data_schema"][0]["selector"]["select"]["options"]
+    assert [option["value"] for option in options] == ["endpoint"]
 
 
 def our(states: list[dict[str, Any]]) -> dict[str, float]:

@@ -39,6 +39,7 @@ from .test_config_flow import MAINBOARD, begin, hints, problem, submit
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"
 CPU_THERMAL = {"driver": "cpu_thermal", "sensors": [{"temperature": 48.312}]}
+SEND = "Send readings to a server"
 QUANTITIES = ["total_space", "used_space", "free_space", "space_usage"]
 
 
@@ -109,6 +110,7 @@ async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> 
         "TEMPerGold, USB port 1.4 (0000:00:14.0)",
         "I2C 4: SMBus I801 adapter",
         "This machine, CPU and disk",
+        SEND,
     ]
     assert form["data_schema"]({}) == {}
     other = await begin(hass)
@@ -126,7 +128,7 @@ async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
     assert form["step_id"] == "nothing_found"
     assert "No USB device" in hints(form)
     assert "no I2C bus" in hints(form)
-    assert listed(form) == ["This machine, CPU and disk"]
+    assert listed(form) == ["This machine, CPU and disk", SEND]
     assert form["data_schema"]({}) == {}
     form = await submit(hass, form)
     assert form["step_id"] == "nothing_found"
@@ -136,6 +138,7 @@ async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
     assert listed(form) == [
         "TEMPerGold, USB port 1.4 (0000:00:14.0)",
         "This machine, CPU and disk",
+        SEND,
     ]
 
 
@@ -146,7 +149,7 @@ async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
     assert result["type"] is FlowResultType.CREATE_ENTRY
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
-    assert not form["data_schema"].schema
+    assert listed(form) == [SEND]
     assert "No USB device" in hints(form)
 
 

@@ -19,6 +19,7 @@ from pytest_homeassistant_custom_component.components.diagnostics import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from syrupy.assertion import SnapshotAssertion
 
+from custom_components.temperature_logger.config_flow import ALWAYS_THERE
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import hidtemper
 
@@ -48,13 +49,13 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:
-    """Open the form; return what can be picked besides this machine."""
+    """Open the form; return the devices besides this machine."""
     form: Any = await hass.config_entries.flow.async_init(
         DOMAIN, context={"source": SOURCE_USER}
     )
     options = form["data_schema"].schema["device"].config["options"]
     hass.config_entries.flow.async_abort(form["flow_id"])
-    return {o["value"]: o["label"] for o in options if o["value"] != "host"}
+    return {o["value"]: o["label"] for o in options if o["value"] not in ALWAYS_THERE}
 
 
 @pytest.mark.usefixtures("known_id")

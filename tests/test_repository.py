@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable
+from enum import StrEnum
 import json
 from pathlib import Path
 import re
@@ -13,7 +14,7 @@ import pytest
 
 from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
-from custom_components.temperature_logger.drivers import QUANTITIES, Fault
+from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.guard import Outcome
 from custom_components.temperature_logger.issues import REPAIRS, SOON, STICK_MOVED
@@ -28,6 +29,11 @@ from custom_components.temperature_logger.options_flow import (
 from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
 from custom_components.temperature_logger.units import base
+from custom_components.temperature_logger.uploader import expiry, flow, settings
+from custom_components.temperature_logger.uploader.endpoints import Protocol
+from custom_components.temperature_logger.uploader.entity import MODELS
+from custom_components.temperature_logger.uploader.errors import Failure
+from custom_components.temperature_logger.uploader.sensors import ENDPOINT_SENSORS
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"
@@ -54,17 +60,17 @@ def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-def details() -> dict[str, set[str]]:
-    """Return which details the drivers give with each fault."""
+def details(kind: type[StrEnum] = Fault) -> dict[str, set[str]]:
+    """Return which details are given with each fault, or failure."""
     given: dict[str, set[str]] = {}
     for path in COMPONENT.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or not call.args:
                 continue
             fault = call.args[0]
-            if isinstance(fault, ast.Attribute) and fault.attr in Fault.__members__:
+            if isinstance(fault, ast.Attribute) and fault.attr in kind.__members__:
                 names = {keyword.arg for keyword in call.keywords if keyword.arg}
-                given.setdefault(Fault[fault.attr], names).intersection_update(names)
+                given.setdefault(kind[fault.attr], names).intersection_update(names)
     return given
 
 
@@ -85,9 +91,10 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """What can go wrong is said in words, and no text is left over."""
-    assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal}
+    assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal, *Failure}
     keys = {repair.key for repair in REPAIRS.values()}
-    assert set(texts["issues"]) == {*keys, STICK_MOVED, *Outcome, *Shortfall}
+    others = {STICK_MOVED, *Outcome, *Shortfall, *expiry.ISSUES}
+    assert set(texts["issues"]) == keys | others
 
 
 def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
@@ -122,6 +129,57 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
         ), fault
 
 
+def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
+    """What is not given where a failure is raised is given with every answer."""
+    answered = {"url", "status", "answer"}
+    given = dict.fromkeys(Failure, answered) | details(Failure)
+    for failure in Failure:
+        message = texts["exceptions"][failure]["message"]
+        assert placeholders(message) <= given[failure], failure
+    shown = {"problem", "header", "endpoint", "example"}
+    for protocol in Protocol:
+        step = texts["config"]["step"][protocol]
+        names = {name for text in leaves(step) for name in placeholders(text)}
+        assert names == {"example"}
+    assert {
+        name
+        for text in texts["config"]["error"].values()
+        for name in placeholders(text)
+    } == shown
+
+
+def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
+    """Each field of each form has a name and a word about it."""
+    steps = texts["config"]["step"]
+    for protocol in Protocol:
+        fields = flow._server_schema(protocol, is_new=True).schema
+        step = steps[protocol]
+        named = {str(name) for name in fields} - {settings.ADVANCED}
+        assert named == set(step["data"]) == set(step["data_description"])
+        own = step["sections"][settings.ADVANCED]
+        named = {str(name) for name in fields[settings.ADVANCED].schema.schema}
+        assert named == set(own["data"]) == set(own["data_description"])
+    login = {name for names in settings.LOGIN.values() for name in names}
+    reauth = steps["reauth_confirm"]
+    assert login == set(reauth["data"]) == set(reauth["data_description"])
+    menu = steps["endpoint"]
+    assert set(Protocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(Protocol) == set(menu["menu_option_descriptions"])
+
+
+def test_entities_of_endpoints_are_no_readings() -> None:
+    """They would be sent, thinned and returned with the readings."""
+    for sensor in ENDPOINT_SENSORS:
+        assert not is_quantity(sensor.key)
+    classes = {sensor.device_class for sensor in SENSORS if sensor.device_class}
+    assert set(flow.DEVICE_CLASSES) == classes
+
+
+def test_texts_quote_addresses(texts: dict[str, Any]) -> None:
+    """Home Assistant wants each URL where no translator can change it."""
+    assert not [text for text in leaves(texts) if "://" in text]
+
+
 def test_no_text_is_blank(texts: dict[str, Any]) -> None:
     """Every text says something."""
     assert all(text.strip() for text in leaves(texts))
@@ -131,8 +189,10 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     """Sensors and options know the fields of a reading."""
     assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
-    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key}
+    endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
+    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key} | endpoint
     fields = {
+        "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
         "init": {
             *(const.CONF_INTERVAL, CONF_PROBE, *GUARD),
             *calibration_fields(QUANTITIES),
@@ -150,7 +210,7 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in OFFSETS.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {*LIMITS, CONF_PROBE}
+    given = {*LIMITS, *flow.LIMITS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert FACTORS[0] < 1 < FACTORS[1]
 

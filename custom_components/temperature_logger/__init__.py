@@ -1,8 +1,11 @@
 """Temperature Logger: thermometers wired to this machine, as sensors."""
 
+from typing import TYPE_CHECKING
+
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
@@ -11,12 +14,18 @@ from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .guard import async_guard
 from .issues import async_forget, async_load_since, async_watch_disabled
-from .kinds import async_import_drivers, driver_name
+from .kinds import async_import_drivers, driver_name, is_endpoint
 from .retention import async_watch_retention
 from .view import ReadingsView
 from .watch import DATA_WATCH, Watch
 
+if TYPE_CHECKING:
+    from .uploader.coordinator import EndpointConfigEntry
+
+type OurConfigEntry = TemperatureLoggerConfigEntry | EndpointConfigEntry
+
 PLATFORMS = [Platform.SENSOR]
+ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
 
@@ -26,6 +35,7 @@ async def async_setup(
 ) -> bool:
     """Offer the history, and look out for devices, while none is loaded, too."""
     await async_load_since(hass)
+    await _async_hold(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
@@ -35,34 +45,64 @@ async def async_setup(
     return True
 
 
-async def async_setup_entry(
+async def async_setup_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+    """Set up one device, or one endpoint."""
+    if is_endpoint(entry):
+        await async_import_module(hass, f"{__package__}.uploader.setup")
+        from .uploader.setup import async_setup_endpoint
+
+        await async_setup_endpoint(hass, entry)
+    else:
+        await _async_setup_device(hass, entry)
+    await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
+    # What is set up now is not to be offered any more.
+    hass.data[DATA_WATCH].async_announce_soon()
+    return True
+
+
+async def async_unload_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+    """Unload one entry; the coordinator of a device gives it back as it shuts down."""
+    return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: OurConfigEntry) -> None:
+    """Take what was told of it away with it."""
+    if is_endpoint(entry):
+        await async_import_module(hass, f"{__package__}.uploader.setup")
+        from .uploader.setup import async_remove_endpoint
+
+        await async_remove_endpoint(hass, entry.entry_id)
+        return
+    async_forget(hass, entry)
+    if entry.data[CONF_KIND] == KIND_HOST:
+        await (await async_guard(hass)).async_forget()
+    hass.data[DATA_WATCH].async_announce_soon()
+
+
+async def _async_setup_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
-) -> bool:
-    """Set up one device."""
+) -> None:
+    """Read a device for the first time."""
     await async_import_drivers(hass, {driver_name(entry.data)})
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     if entry.data[CONF_KIND] == KIND_HOST:
         (await async_guard(hass)).async_watch(coordinator)
-    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    # What is set up now is not to be offered any more.
-    hass.data[DATA_WATCH].async_announce_soon()
-    return True
 
 
-async def async_unload_entry(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
-) -> bool:
-    """Unload one device; the coordinator gives it back as it shuts down."""
-    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+async def _async_hold(hass: HomeAssistant) -> None:
+    """Hold back what endpoints have not got yet, whether or not they are set up."""
+    entries = hass.config_entries.async_entries(DOMAIN)
+    endpoints = [entry.entry_id for entry in entries if is_endpoint(entry)]
+    if endpoints:
+        await async_import_module(hass, f"{__package__}.uploader.cursor")
+        from .uploader.cursor import async_cursor
+
+        for entry_id in endpoints:
+            await async_cursor(hass, entry_id)
 
 
-async def async_remove_entry(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
-) -> None:
-    """Take a device's issues away with it."""
-    async_forget(hass, entry)
-    if entry.data[CONF_KIND] == KIND_HOST:
-        await (await async_guard(hass)).async_forget()
-    hass.data[DATA_WATCH].async_announce_soon()
+def _platforms(entry: OurConfigEntry) -> list[Platform]:
+    """Return what an entry has entities of."""
+    return ENDPOINT_PLATFORMS if is_endpoint(entry) else PLATFORMS

@@ -1,15 +1,14 @@
-"""Pick a device from what is there; say where it is now."""
+"""Pick a device from what is there; say where it is now. Or send readings on."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from itertools import chain, count
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, Final, override
 
 from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     ConfigEntry,
     ConfigEntryState,
-    ConfigFlow,
     ConfigFlowResult,
+    OptionsFlowWithReload,
 )
 from homeassistant.const import CONF_DEVICE
 from homeassistant.core import callback
@@ -20,7 +19,6 @@ from homeassistant.helpers.selector import (
     SelectSelectorConfig,
     SelectSelectorMode,
 )
-from homeassistant.helpers.translation import async_get_translations
 from homeassistant.helpers.typing import DiscoveryInfoType
 from homeassistant.loader import async_get_loaded_integration
 import voluptuous as vol
@@ -34,6 +32,7 @@ from .const import (
     CONF_THERMOMETER,
     DOMAIN,
     KIND_BME280,
+    KIND_ENDPOINT,
     KIND_HOST,
     KIND_USB,
 )
@@ -59,21 +58,33 @@ from .drivers import (
     without_probes,
 )
 from .drivers.layouts import plausible
-from .kinds import async_import_drivers, async_make_driver, driver_name, place
+from .kinds import (
+    async_import_drivers,
+    async_make_driver,
+    driver_name,
+    is_endpoint,
+    place,
+)
 from .moves import async_gives_way, async_move
 from .options_flow import OptionsFlow
+from .texts import async_explain, async_option
 from .units import UNITS, base
+from .uploader.flow import EndpointFlow, EndpointOptionsFlow
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
+# What can be picked without anything being plugged in.
+ALWAYS_THERE: Final = {KIND_ENDPOINT, KIND_HOST}
 
-class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
-    """Sets up a device, or finds it again at another place."""
+
+class TemperatureLoggerConfigFlow(EndpointFlow, domain=DOMAIN):
+    """Sets up a device, or finds it again at another place; or sets up an endpoint."""
 
     VERSION = 1
 
     def __init__(self) -> None:
         """Begin without a search."""
+        super().__init__()
         self._candidate: Candidate | None = None
         self._chosen: set[str] = set()
         self._found = Found()
@@ -82,9 +93,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
     @staticmethod
     @callback
     @override
-    def async_get_options_flow(config_entry: ConfigEntry) -> OptionsFlow:
-        """Return the flow that changes how a device is read."""
-        return OptionsFlow()
+    def async_get_options_flow(config_entry: ConfigEntry) -> OptionsFlowWithReload:
+        """Return the flow that changes how a device is read, or what is sent."""
+        return EndpointOptionsFlow() if is_endpoint(config_entry) else OptionsFlow()
 
     @property
     def _entry(self) -> TemperatureLoggerConfigEntry | None:
@@ -110,7 +121,10 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Pick the place where the device is now; this machine is where it is."""
-        if self._get_reconfigure_entry().data[CONF_KIND] == KIND_HOST:
+        entry = self._get_reconfigure_entry()
+        if is_endpoint(entry):
+            return await self.async_step_reconfigure_endpoint()
+        if entry.data[CONF_KIND] == KIND_HOST:
             return self.async_abort(reason="host_stays")
         return await self._async_step_pick("reconfigure", user_input)
 
@@ -128,6 +142,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         picked = problem = ""
         if user_input is not None:
             picked = user_input.get(CONF_DEVICE, "")
+            if picked == KIND_ENDPOINT:
+                return await self.async_step_endpoint()
             self._chosen |= {picked} & {a.key for a in self._found.adapters}
             if picked not in self._chosen:
                 result = await self._async_picked(picked)
@@ -140,8 +156,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if picked in self._chosen:
             problem = await self._async_missing_chip(picked)
         problems = self._found.problems
-        options = self._options()
-        if not options or options[0]["value"] == KIND_HOST:
+        options = await self._async_options()
+        if not options or options[0]["value"] in ALWAYS_THERE:
             step_id = "nothing_found"
             problems = self._problems_of_a_move()
         hints = [await self._async_text(problem) for problem in problems]
@@ -269,16 +285,12 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
 
     async def _async_shape_label(self, shape: str, reading: Reading) -> str:
         """Return what an answer may mean, with its values."""
-        texts = await async_get_translations(
-            self.hass, self.hass.config.language, "selector", {DOMAIN}
-        )
         values = ", ".join(
             f"{value:.2f} {UNITS[base(quantity)]}"
             for quantity in QUANTITIES
             if (value := getattr(reading, quantity)) is not None
         )
-        name = texts[f"component.{DOMAIN}.selector.shape.options.{shape}"]
-        return f"{values}: {name}"
+        return f"{values}: {await async_option(self.hass, CONF_SHAPE, shape)}"
 
     async def _async_picked(self, picked: str) -> ConfigFlowResult | str:
         """Go on with the picked device; return the text of what went wrong, if so."""
@@ -392,8 +404,8 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
         loaded = entry.state is ConfigEntryState.LOADED
         return not loaded or not entry.runtime_data.last_update_success
 
-    def _options(self) -> list[SelectOptionDict]:
-        """Return what can be picked, this machine last."""
+    async def _async_options(self) -> list[SelectOptionDict]:
+        """Return what can be picked: last this machine, and to send readings on."""
         devices = [
             SelectOptionDict(value=candidate.attachment, label=candidate.label)
             for candidate in self._found.candidates
@@ -404,7 +416,13 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
             for adapter in self._found.adapters
         ]
-        return sorted(devices + buses, key=lambda option: option["value"] == KIND_HOST)
+        options = sorted(
+            devices + buses, key=lambda option: option["value"] == KIND_HOST
+        )
+        if self._entry is None:
+            label = await async_option(self.hass, CONF_DEVICE, KIND_ENDPOINT)
+            options.append(SelectOptionDict(value=KIND_ENDPOINT, label=label))
+        return options
 
     def _suggested(self, picked: str) -> str | None:
         """Return what was picked, or the place where a moved device most likely is."""
@@ -419,19 +437,9 @@ class TemperatureLoggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return entry.unique_id
         return alike[0] if len(alike) == 1 else None
 
-    def _title(self, model: str) -> str:
-        """Return the name of a new device: its model, numbered from the second on."""
-        titles = {entry.title for entry in self._async_current_entries()}
-        names = chain([model], (f"{model} {number}" for number in count(2)))
-        return next(name for name in names if name not in titles)
-
     async def _async_text(self, problem: Problem) -> str:
         """Return what is wrong and what to do, in the language of the system."""
-        texts = await async_get_translations(
-            self.hass, self.hass.config.language, "exceptions", {DOMAIN}
-        )
-        text = texts[f"component.{DOMAIN}.exceptions.{problem.key}.message"]
-        return text.format(**problem.details)
+        return await async_explain(self.hass, problem.key, problem.details)
 
 
 def _pick_schema(options: list[SelectOptionDict], suggested: str | None) -> vol.Schema:

@@ -10,23 +10,34 @@ LOGGER: Final = logging.getLogger(__package__)
 
 CONF_ADAPTER: Final = "adapter"
 CONF_ADAPTER_NAME: Final = "adapter_name"
+CONF_BATCH_SIZE: Final = "batch_size"
+CONF_BUCKET: Final = "bucket"
 CONF_CALIBRATION: Final = "calibration"
 CONF_CONTROLLER: Final = "controller"
+CONF_DATABASE: Final = "database"
+CONF_DEVICES: Final = "devices"
 CONF_DISK_GUARD: Final = "disk_guard"
 CONF_DISK_LIMIT: Final = "disk_limit"
 CONF_DRIVER: Final = "driver"
 CONF_FACTOR: Final = "factor"
 CONF_FIRMWARE: Final = "firmware"
+CONF_GZIP: Final = "gzip"
 CONF_INTERVAL: Final = "interval"
 CONF_KIND: Final = "kind"
+CONF_LABELS: Final = "labels"
 CONF_OFFSET: Final = "offset"
+CONF_ORG: Final = "org"
+CONF_PAST: Final = "past"
 CONF_PORTS: Final = "ports"
+CONF_PROTOCOL: Final = "protocol"
 CONF_QUANTITIES: Final = "quantities"
 CONF_SHAPE: Final = "shape"
+CONF_SITE: Final = "site"
 CONF_THERMOMETER: Final = "thermometer"
 CONF_TRIMMING_HASH: Final = "trimming_hash"
 
 KIND_BME280: Final = "bme280"
+KIND_ENDPOINT: Final = "endpoint"
 KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
@@ -40,6 +51,10 @@ MAX_INTERVAL: Final = 3600
 DEFAULT_DISK_LIMIT: Final = 90
 MIN_DISK_LIMIT: Final = 50
 MAX_DISK_LIMIT: Final = 99
+# Readings that are sent together: a day and more of one sensor, some 40 KB.
+DEFAULT_BATCH_SIZE: Final = 360
+MIN_BATCH_SIZE: Final = 1
+MAX_BATCH_SIZE: Final = 5000
 # Days of history that are promised.
 RETENTION: Final = 14
 READINGS_URL: Final = f"/api/{DOMAIN}/readings"
@@ -65,6 +80,7 @@ class Refusal(StrEnum):
     NOT_A_READING = "not_a_reading"
     NOT_WRITTEN = "not_written"
     PATH_NOT_ALLOWED = "path_not_allowed"
+    RECORDER_BUSY = "recorder_busy"
     RECORDER_CHANGED = "recorder_changed"
     RECORDER_FAILED = "recorder_failed"
     START_AFTER_END = "start_after_end"

@@ -1,12 +1,21 @@
 """All that a report of a problem needs."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
-from homeassistant.core import HomeAssistant
+from homeassistant.components.diagnostics import REDACTED, async_redact_data
+from homeassistant.const import (
+    CONF_HEADERS,
+    CONF_PASSWORD,
+    CONF_TOKEN,
+    CONF_USERNAME,
+)
+from homeassistant.core import HomeAssistant, callback
 
 from .const import (
     CONF_CONTROLLER,
     CONF_KIND,
+    CONF_ORG,
     CONF_PORTS,
     CONF_QUANTITIES,
     KIND_HOST,
@@ -17,17 +26,25 @@ from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.families import USB_IDS
 from .drivers.sysfs import usb_device
 from .guard import async_guard
-from .kinds import async_lane
+from .kinds import async_lane, is_endpoint
+
+if TYPE_CHECKING:
+    from .uploader.coordinator import EndpointConfigEntry
+
+# The organisation is somebody's mail address where InfluxData runs the server.
+TO_REDACT: Final = {CONF_ORG, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME}
 
 
 async def async_get_config_entry_diagnostics(
     hass: HomeAssistant,
-    entry: TemperatureLoggerConfigEntry,
+    entry: TemperatureLoggerConfigEntry | EndpointConfigEntry,
 ) -> dict[str, Any]:
     """Return the device, its last reading and what that was made from.
 
     Nothing in it is secret: the entry holds places and what a device says of itself.
     """
+    if is_endpoint(entry):
+        return _of_endpoint(entry)
     coordinator = entry.runtime_data
     raw = coordinator.raw_reading
     return {
@@ -44,6 +61,37 @@ async def async_get_config_entry_diagnostics(
         "reading_before_calibration": _values(entry, raw) if raw else None,
         "last_thinning": await _async_last_thinning(hass, entry),
         "usb_device": await _async_usb_device(hass, entry),
+    }
+
+
+@callback
+def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
+    """Return how far an endpoint is, and what it waits for; nothing that is secret."""
+    coordinator = entry.runtime_data
+    headers = dict.fromkeys(entry.data[CONF_HEADERS], REDACTED)
+    secrets = [entry.data.get(name) for name in TO_REDACT]
+    secrets += entry.data[CONF_HEADERS].values()
+
+    def hide(text: str) -> str:
+        """Return what a server said, without what it may have quoted."""
+        for secret in filter(None, secrets):
+            text = text.replace(secret, REDACTED)
+        return text
+
+    progress = asdict(coordinator.cursor.progress)
+    for refusal in progress["refusals"]:
+        refusal["reason"] = hide(refusal["reason"])
+    return {
+        "entry": {
+            "data": async_redact_data(entry.data, TO_REDACT) | {CONF_HEADERS: headers},
+            "options": dict(entry.options),
+            "title": entry.title,
+        },
+        "is_connected": coordinator.is_connected,
+        "last_error": hide(str(coordinator.last_exception or "")),
+        "last_update_succeeded": coordinator.last_update_success,
+        "progress": progress,
+        "status": asdict(coordinator.data),
     }
 
 

@@ -24,10 +24,8 @@ from homeassistant.components.recorder.statistics import (
     get_metadata,
     statistics_during_period,
 )
-from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
-from homeassistant.util.json import json_loads_object
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -48,7 +46,7 @@ from .tables import (
     metadata_ids,
     translated,
 )
-from .units import CONVERTERS, base, conversion, number
+from .units import CONVERTERS, base, conversion, number, unit_of
 
 # Rows of several devices at a time, in memory: some 64 bytes each, and as much again.
 BATCH: Final = 250_000
@@ -361,7 +359,4 @@ class _Conversion:
         statement = select(attributes.shared_attrs).where(
             attributes.attributes_id == attributes_id
         )
-        shared = self._connection.execute(statement).scalar()
-        known = json_loads_object(shared) if shared else {}
-        unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
-        return unit if isinstance(unit, str) else None
+        return unit_of(self._connection.execute(statement).scalar())

@@ -1,6 +1,6 @@
-"""The values of a reading as sensors."""
+"""The values of a reading as sensors; and those of an endpoint."""
 
-from typing import Any, Final, override
+from typing import TYPE_CHECKING, Any, Final, override
 
 from homeassistant.components.sensor import (
     SensorDeviceClass,
@@ -20,12 +20,17 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .guard import DATA_GUARD, SIGNAL_THINNED
+from .kinds import is_endpoint
+
+if TYPE_CHECKING:
+    from .uploader.coordinator import EndpointConfigEntry
 
 PARALLEL_UPDATES = 0
 
@@ -117,6 +122,25 @@ THINNED: Final = SensorEntityDescription(
 
 
 async def async_setup_entry(
+    hass: HomeAssistant,
+    entry: TemperatureLoggerConfigEntry | EndpointConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the sensors of a device, or of an endpoint."""
+    if not is_endpoint(entry):
+        _async_add_readings(hass, entry, async_add_entities)
+        return
+    await async_import_module(hass, f"{__package__}.uploader.sensors")
+    from .uploader.sensors import ENDPOINT_SENSORS, EndpointSensor
+
+    coordinator = entry.runtime_data
+    async_add_entities(
+        EndpointSensor(coordinator, description) for description in ENDPOINT_SENSORS
+    )
+
+
+@callback
+def _async_add_readings(
     hass: HomeAssistant,
     entry: TemperatureLoggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,

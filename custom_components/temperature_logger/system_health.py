@@ -1,15 +1,18 @@
-"""What the page of the system's information says of the history."""
+"""What the page of the system's information says of the history, and of endpoints."""
 
 import time
 from typing import Any, Final
 
 from homeassistant.components.system_health import SystemHealthRegistration
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
+from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
+from .kinds import is_endpoint
 from .targets import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
@@ -28,11 +31,34 @@ def async_register(
 
 
 async def _async_info(hass: HomeAssistant) -> dict[str, Any]:
-    """Return for how many days readings are kept, how many, and since when."""
+    """Return for how many days readings are kept, how many, and since when.
+
+    And, if they are sent on, how many are not yet.
+    """
     if (recorder := hass.data.get(DATA_INSTANCE)) is None:
         return {"days_kept": 0}
     days = recorder.keep_days if recorder.auto_purge else FOR_EVER
-    return {"days_kept": days, **await _async_counted(hass)}
+    return {"days_kept": days, **await _async_counted(hass), **_endpoints(hass)}
+
+
+@callback
+def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
+    """Return how many endpoints there are, and what waits for those that are loaded."""
+    entries = hass.config_entries.async_entries(DOMAIN)
+    endpoints = [entry for entry in entries if is_endpoint(entry)]
+    if not endpoints:
+        return {}
+    statuses = [
+        entry.runtime_data.data
+        for entry in endpoints
+        if entry.state is ConfigEntryState.LOADED
+    ]
+    oldest = [status.oldest for status in statuses if status.oldest is not None]
+    return {
+        "endpoints": len(endpoints),
+        "readings_waiting": sum(status.waiting or 0 for status in statuses),
+        "oldest_waiting": dt_util.utc_from_timestamp(min(oldest)) if oldest else None,
+    }
 
 
 async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which of our entities somebody means, and may read."""
 
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from homeassistant.auth.models import User
@@ -60,6 +61,12 @@ def async_targets(
     entity_ids = _selected(hass, registry, selection)
     if user is not None:
         entity_ids = set(filter_entity_ids_by_permission(user, entity_ids, POLICY_READ))
+    return _targets(hass, entity_ids)
+
+
+def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
+    """Return the devices of entities, with those that show a reading of ours."""
+    registry = er.async_get(hass)
     entities: dict[str, dict[str, str]] = {}
     for entity_id in entity_ids:
         entry = registry.async_get(entity_id)
@@ -74,6 +81,31 @@ def async_targets(
         for device_id, found in entities.items()
     ]
     return sorted(targets, key=lambda target: (target.name, target.device_id))
+
+
+@callback
+def async_chosen(
+    hass: HomeAssistant, devices: Collection[str], labels: Collection[str]
+) -> list[Target]:
+    """Return the devices that were chosen by themselves or by a label; all if none was.
+
+    What is not there any more is left out.
+    """
+    entries = async_reading_entries(hass)
+    if devices or labels:
+        selection = TargetSelection({"device_id": [*devices], "label_id": [*labels]})
+        selected = async_extract_referenced_entity_ids(
+            hass, selection, expand_group=False, primary_entities_only=False
+        )
+        # It leaves out what is hidden or disabled, which is no less a reading.
+        entries = [
+            entry
+            for entry in entries
+            if entry.device_id in selected.referenced_devices
+            or entry.entity_id in selected.indirectly_referenced
+            or not entry.labels.isdisjoint(labels)
+        ]
+    return _targets(hass, (entry.entity_id for entry in entries))
 
 
 def _selected(

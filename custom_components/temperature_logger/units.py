@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from homeassistant.const import (
+    ATTR_UNIT_OF_MEASUREMENT,
     UnitOfInformation,
     UnitOfPressure,
     UnitOfRatio,
     UnitOfTemperature,
 )
+from homeassistant.util.json import json_loads_object
 from homeassistant.util.unit_conversion import (
     BaseUnitConverter,
     InformationConverter,
@@ -52,11 +54,22 @@ def conversion(
     return converter.converter_factory(shown, wanted)
 
 
+def unit_of(attributes: str | None) -> str | None:
+    """Return the unit that was shown with attributes, as the recorder keeps them."""
+    known = json_loads_object(attributes) if attributes else {}
+    unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
+    return unit if isinstance(unit, str) else None
+
+
 def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:
-    """Return the value of a state; None for a gap and for a unit that is not known."""
+    """Return the value of a state; None for a gap and for a unit that is not known.
+
+    With float as the formula the value is what was written; any other rounds it.
+    """
     if state is None or formula is None:
         return None
     try:
-        return round(formula(float(state)), DIGITS)
+        value = float(state)
     except ValueError:
         return None
+    return value if formula is float else round(formula(value), DIGITS)

@@ -28,7 +28,7 @@ from .const import DOMAIN
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, sysfs, within_deadline
 from .drivers.plugs import Plugs, plugs
-from .kinds import async_lane, port
+from .kinds import async_lane, is_endpoint, port
 
 # Seconds from an event to each look: the node comes after some milliseconds, its
 # permissions later.
@@ -165,9 +165,13 @@ class Watch:
     @callback
     def _async_compare(self, before: Plugs, found: Plugs) -> None:
         """Tell the entries whose devices came or went."""
-        entries = self._hass.config_entries.async_entries(
-            DOMAIN, include_ignore=False, include_disabled=False
-        )
+        entries = [
+            entry
+            for entry in self._hass.config_entries.async_entries(
+                DOMAIN, include_ignore=False, include_disabled=False
+            )
+            if not is_endpoint(entry)
+        ]
         gone = before.keys() - found.keys()
         come = self._settled(before, found) - {
             port(entry.data)  # Told once that has ended.

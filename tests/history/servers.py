@@ -1,28 +1,14 @@
-"""Database servers of the test run's own, on loopback, by an unprivileged user."""
+"""Database servers of the test run's own."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
-import os
-from pathlib import Path
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from typing import Final, NamedTuple
 import uuid
 
-import pytest
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-# Debian keeps what only an administrator starts outside of a user's path.
-FOLDERS: Final = (
-    *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
-    "/usr/sbin",
-)
-# Seconds that a server may take to start.
-PATIENCE: Final = 60
+from tests.servers import served
 
 
 class Server(NamedTuple):
@@ -62,28 +48,19 @@ SERVERS: Final = {
 def running(kind: str) -> Generator[URL]:
     """Run a server with nothing in it; give its address."""
     server = SERVERS[kind]
-    port = free_port()
-    # The servers refuse to be run by root.
-    user = "nobody" if os.geteuid() == 0 else None
-    with (
-        tempfile.TemporaryDirectory(prefix=f"{kind}-") as folder,
-        Path(folder, "log").open("wb") as log,
-    ):
-        prepare = command(server.prepare, folder=folder, port=port)
-        start = command(server.start, folder=folder, port=port)
-        shutil.chown(folder, user or os.geteuid())
-        subprocess.run(
-            prepare, cwd=folder, user=user, stdout=log, stderr=log, check=True
-        )
-        with subprocess.Popen(
-            start, cwd=folder, user=user, stdout=log, stderr=log
-        ) as process:
-            try:
-                url = server.url.set(port=port)
-                wait_for(url, process, Path(folder, "log"))
-                yield url
-            finally:
-                process.terminate()
+
+    def answers(port: int) -> bool:
+        engine = create_engine(server.url.set(port=port))
+        try:
+            engine.connect().close()
+        except OperationalError:
+            return False
+        finally:
+            engine.dispose()
+        return True
+
+    with served(server.start, answers, prepare=server.prepare) as port:
+        yield server.url.set(port=port)
 
 
 def create_database(kind: str, url: URL) -> URL:
@@ -94,39 +71,3 @@ def create_database(kind: str, url: URL) -> URL:
         connection.execute(text(SERVERS[kind].create.format(name=name)))
     engine.dispose()
     return url.set(database=name)
-
-
-def command(words: tuple[str, ...], **place: str | int) -> list[str]:
-    """Return a command; skip the test where its program is not installed."""
-    name, *options = words
-    path = os.pathsep.join((os.environ["PATH"], *FOLDERS))
-    if (found := shutil.which(name, path=path)) is None:
-        why = f"{name} is not installed; scripts/databases does that or says how"
-        if "CI" in os.environ:
-            pytest.fail(why)
-        pytest.skip(why)
-    return [found, *(option.format_map(place) for option in options)]
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(url: URL, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server answers."""
-    engine = create_engine(url)
-    for _ in range(PATIENCE * 10):
-        try:
-            engine.connect().close()
-        except OperationalError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.1)
-        else:
-            engine.dispose()
-            return
-    pytest.fail(f"The server did not start:\n{log.read_text()}")

@@ -117,7 +117,7 @@ async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
                     "attributes_id": shared.attributes_id,
                     "last_updated_ts": time,
                     "metadata_id": own,
-                    "state": str(time % 7),
+                    "state": str(round(time % 7, 3)),
                 }
                 for time in sorted(times)
             ]

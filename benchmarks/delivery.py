@@ -1,0 +1,172 @@
+"""Send a database in a file on, by a real recorder, while it records.
+
+    python -m benchmarks.delivery FOLDER --days 14 --sensors 100 [--url http://…:8428]
+
+The database in the folder is filled if it is not there, as by benchmarks.thinning: so
+many sensors of ours, and as many others. Then all of ours is sent, to a VictoriaMetrics
+or whatever else takes /api/v2/write at the URL, or to a server in a process of its own
+that takes everything at once.
+"""
+
+import argparse
+import asyncio
+from asyncio.events import Handle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import gc
+from http import HTTPStatus
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+import time
+from typing import Any
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
+
+from aiohttp import ClientSession, web
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import recorder
+import psutil
+
+from custom_components.temperature_logger.uploader.cursor import Cursor
+from custom_components.temperature_logger.uploader.delivery import Delivery
+from custom_components.temperature_logger.uploader.endpoints import InfluxDb2
+from custom_components.temperature_logger.uploader.outbox import Outbox
+from custom_components.temperature_logger.uploader.points import Source
+
+from .thinning import NAME, OURS, fill, recording, say
+
+MIB = 2**20
+
+
+class Loop:
+    """Times every callback of the event loop."""
+
+    longest = 0.0
+    which = ""
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time them from now on."""
+        run = Handle._run  # noqa: SLF001 - Nothing else sees all of them.
+
+        def timing(handle: Any) -> None:  # noqa: ANN401
+            began = time.perf_counter()
+            run(handle)
+            took = time.perf_counter() - began
+            if took > self.longest:
+                self.longest, self.which = took, repr(handle)
+
+        with patch.object(Handle, "_run", timing):
+            yield
+
+
+async def take(request: web.Request) -> web.Response:
+    """Take everything."""
+    await request.read()
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+def serve(told: Connection) -> None:
+    """Run a server that takes everything, and tell its port."""
+
+    async def run() -> None:
+        app = web.Application(client_max_size=64 * MIB)
+        app.router.add_post("/api/v2/write", take)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        told.send(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def receiver(url: str | None) -> Iterator[str]:
+    """Give the URL of a server; of one that is started, if none is given."""
+    if url is not None:
+        yield url
+        return
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.terminate()
+
+
+async def memory(peak: Callable[[int], None]) -> None:
+    """Tell of the memory of this process, ten times a second."""
+    process = psutil.Process()
+    while True:
+        peak(process.memory_info().rss)
+        await asyncio.sleep(0.1)
+
+
+async def measure(options: argparse.Namespace, url: str) -> None:
+    """Fill a database if it is not there, send it on and say what that took."""
+    path = options.folder / NAME
+    if not path.exists():
+        async with recording(options.folder):
+            pass
+        fill(path, options.days, options.sensors, options.interval)
+    async with recording(options.folder) as hass, ClientSession() as session:
+        await send_all(hass, session, url, options)
+
+
+async def send_all(
+    hass: HomeAssistant, session: ClientSession, url: str, options: argparse.Namespace
+) -> None:
+    """Send all there is, while a state changes ten times a second."""
+    sources = {
+        OURS.format(n): Source(f"device{n}", f"Sensor {n}", "temperature")
+        for n in range(options.sensors)
+    }
+    data = {"url": url, "org": "o", "bucket": "b", "token": "t", "gzip": options.gzip}
+    cursor = Cursor(hass, f"benchmark_{time.time_ns()}")
+    instance = recorder.get_instance(hass)
+    delivery = Delivery(
+        InfluxDb2(data, ZoneInfo("UTC")),
+        session,
+        cursor,
+        options.batch,
+        instance.async_add_executor_job,
+    )
+    outbox = Outbox(hass, sources)
+    await instance.async_add_executor_job(outbox.open)
+    gc.collect()
+    loop, peaks = Loop(), [psutil.Process().memory_info().rss]
+    watching = asyncio.create_task(memory(peaks.append))
+    began = time.monotonic()
+    with loop.timed():
+        await delivery.run(outbox, time.time() - 5, lambda *_: None)
+    took = time.monotonic() - began
+    watching.cancel()
+    sent = cursor.progress.delivered
+    say(f"{sent} readings in {took:.1f} s: {sent / took:.0f}/s")
+    say(f"longest callback {loop.longest * 1000:.1f} ms: {loop.which[:200]}")
+    say(f"memory +{(max(peaks) - peaks[0]) / MIB:.1f} MiB over {peaks[0] / MIB:.0f}")
+    await cursor.async_remove()
+
+
+def main() -> None:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--batch", type=int, default=360)
+    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--gzip", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--interval", type=int, default=300)
+    parser.add_argument("--sensors", type=int, default=100)
+    parser.add_argument("--url")
+    options = parser.parse_args()
+    options.folder.mkdir(exist_ok=True, parents=True)
+    multiprocessing.set_start_method("spawn")
+    with receiver(options.url) as url:
+        asyncio.run(measure(options, url))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What an owner is told of readings that may not arrive any more."""
+
+from datetime import datetime
+import time
+from typing import TYPE_CHECKING, Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.recorder import get_instance
+from homeassistant.util import dt as dt_util
+
+from ..const import DOMAIN
+from ..retention import A_DAY
+from .cursor import Progress
+
+if TYPE_CHECKING:
+    from .coordinator import EndpointConfigEntry
+
+READINGS_EXPIRE: Final = "readings_expire"
+READINGS_EXPIRED: Final = "readings_expired"
+READINGS_REFUSED: Final = "readings_refused"
+ISSUES: Final = (READINGS_EXPIRE, READINGS_EXPIRED, READINGS_REFUSED)
+# Days before the recorder deletes the first reading that its owner is told.
+NOTICE: Final = 3
+
+
+@callback
+def async_tell_of_expiry(
+    hass: HomeAssistant, entry: EndpointConfigEntry, *, is_failing: bool
+) -> None:
+    """Raise the issue that readings are deleted soon, or clear it."""
+    oldest = entry.runtime_data.data.oldest
+    recorder = get_instance(hass)
+    issue_id = f"{READINGS_EXPIRE}_{entry.entry_id}"
+    deleted = (oldest or 0.0) + recorder.keep_days * A_DAY
+    is_soon = deleted - time.time() < NOTICE * A_DAY
+    if not is_failing or oldest is None or not recorder.auto_purge or not is_soon:
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
+        return
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        issue_id,
+        is_fixable=False,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=READINGS_EXPIRE,
+        translation_placeholders={
+            "endpoint": entry.title,
+            "oldest": _shown(oldest),
+            "deleted": _shown(deleted),
+            "waiting": str(entry.runtime_data.data.waiting),
+        },
+    )
+
+
+@callback
+def async_tell_of_loss(
+    hass: HomeAssistant, entry: EndpointConfigEntry, since: float, until: float
+) -> None:
+    """Say that readings were deleted before they had arrived."""
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{READINGS_EXPIRED}_{entry.entry_id}",
+        is_fixable=False,
+        is_persistent=True,
+        severity=ir.IssueSeverity.ERROR,
+        translation_key=READINGS_EXPIRED,
+        translation_placeholders={
+            "endpoint": entry.title,
+            "since": _shown(since),
+            "until": _shown(until),
+        },
+    )
+
+
+@callback
+def async_tell_of_refusal(
+    hass: HomeAssistant, entry: EndpointConfigEntry, progress: Progress
+) -> None:
+    """Say that the server refused readings for good, with the last one's reason."""
+    last = progress.refusals[-1]
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{READINGS_REFUSED}_{entry.entry_id}",
+        is_fixable=False,
+        is_persistent=True,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=READINGS_REFUSED,
+        translation_placeholders={
+            "endpoint": entry.title,
+            "refused": str(progress.refused),
+            "device": last["device"],
+            "reason": last["reason"],
+        },
+    )
+
+
+@callback
+def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
+    """Take the issues of an endpoint that was deleted away with it."""
+    for issue in ISSUES:
+        ir.async_delete_issue(hass, DOMAIN, f"{issue}_{entry_id}")
+
+
+def _shown(at: float) -> str:
+    """Return a Unix time for people, in the zone of Home Assistant."""
+    local = datetime.fromtimestamp(at, dt_util.get_default_time_zone())
+    return local.strftime("%Y-%m-%d %H:%M")

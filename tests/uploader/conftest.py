@@ -1,0 +1,76 @@
+"""Real receivers, and a proxy before one."""
+
+from collections.abc import AsyncGenerator, Generator
+import logging
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from homeassistant.components.recorder.core import Recorder
+import pytest
+from pytest_socket import enable_socket
+
+from custom_components.temperature_logger.uploader import coordinator
+
+from .proxy import ACCOUNT, Proxy
+from .receivers import Influx, Victoria, influx, victoria
+
+
+@pytest.fixture(autouse=True)
+def custom_integrations(
+    recorder_mock: Recorder,
+    enable_custom_integrations: None,
+    hass_storage: dict[str, Any],
+) -> None:
+    """Record, find the integration, and keep what is stored in memory."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_client() -> None:
+    """Leave each step of asking a receiver out of a test's log."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@pytest.fixture(scope="session")
+def victoria_server() -> Generator[Victoria]:
+    """Run a VictoriaMetrics once."""
+    enable_socket()
+    with victoria() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influx_server() -> Generator[Influx]:
+    """Run an InfluxDB 1.x once."""
+    enable_socket()
+    with influx() as server:
+        yield server
+
+
+@pytest.fixture(name="victoria")
+def victoria_fixture(victoria_server: Victoria, socket_enabled: None) -> Victoria:
+    """Return a VictoriaMetrics with nothing in it."""
+    victoria_server.clear()
+    return victoria_server
+
+
+@pytest.fixture(name="influx")
+def influx_fixture(influx_server: Influx, socket_enabled: None) -> Influx:
+    """Return an InfluxDB 1.x with nothing in its database."""
+    influx_server.clear()
+    return influx_server
+
+
+@pytest.fixture(name="proxy")
+async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
+    """Run a proxy that makes an InfluxDB 2 of a VictoriaMetrics."""
+    async with Proxy(victoria.url, ACCOUNT) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was just written be some seconds old: no more belongs to it."""
+    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
+    monkeypatch.setattr(coordinator, "time", clock)

@@ -1,0 +1,138 @@
+"""Rows become readings, and readings batches, without one that is cut in two."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from custom_components.temperature_logger.uploader.points import (
+    FUTURE,
+    Point,
+    Source,
+    Value,
+    complete,
+    first_batch,
+    points,
+    whole,
+)
+
+NOON = 1_763_640_000.0
+QUANTITIES = "temperature", "humidity", "pressure"
+
+
+def value(state_id: int, device: str, quantity: str, time: float) -> Value:
+    """Return the value of a row."""
+    return Value(state_id, Source(device, device.title(), quantity), time, 20.0)
+
+
+def rows(*readings: tuple[str, float]) -> list[Value]:
+    """Return the rows of some readings, one after the other."""
+    found: list[Value] = []
+    for device, time in readings:
+        for n, quantity in enumerate(QUANTITIES):
+            found.append(value(len(found) + 1, device, quantity, time + n / 1000))
+    return found
+
+
+def test_a_reading() -> None:
+    """It has the time of its first value, whichever row came first."""
+    found = points(
+        [
+            value(1, "attic", "humidity", NOON + 0.5),
+            value(2, "cellar", "temperature", NOON + 0.6),
+            value(3, "attic", "temperature", NOON - 0.5),
+        ]
+    )
+    assert [point.collected_at for point in found] == [int(NOON) - 1, int(NOON)]
+    assert [set(point.values) for point in found] == [
+        {"humidity", "temperature"},
+        {"temperature"},
+    ]
+    assert (found[0].first, found[0].last) == (1, 3)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number(bad: float) -> None:
+    """It is not sent: a server may leave the whole line out, and not say so."""
+    assert points([value(1, "attic", "temperature", NOON)._replace(value=bad)]) == []
+
+
+@given(
+    readings=st.lists(
+        st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 40)), max_size=30
+    ),
+    size=st.integers(1, 7),
+)
+def test_batches(readings: list[tuple[str, int]], size: int) -> None:
+    """All are sent, each batch is of that size, and the cursor cuts none in two."""
+    values = rows(*((device, NOON + at) for device, at in readings))
+    found = left = points(values)
+    sent: list[Point] = []
+    open_until = 0
+    while left:
+        batch, left = first_batch(left, size, open_until, len(values))
+        open_until = max(open_until, *(point.last for point in batch.points))
+        sent += batch.points
+        assert len(batch.points) == size or not left
+        if batch.end is not None:
+            assert all(point.last <= batch.end for point in sent)
+            assert all(point.first > batch.end for point in left)
+    assert sent == found
+
+
+def test_cursor_waits_for_a_reading_that_goes_on() -> None:
+    """Where rows of two readings alternate, it moves behind both of them."""
+    found = points(
+        [
+            value(1, "attic", "temperature", NOON),
+            value(2, "cellar", "temperature", NOON),
+            value(3, "attic", "humidity", NOON),
+            value(4, "cellar", "humidity", NOON),
+            value(5, "attic", "temperature", NOON + 300),
+        ]
+    )
+    first, rest = first_batch(found, 1, 0, 5)
+    assert first.end is None
+    second, rest = first_batch(rest, 1, 3, 5)
+    assert second.end == 4
+    third, rest = first_batch(rest, 1, 4, 5)
+    assert (third.end, rest) == (5, [])
+
+
+def test_newest_reading_waits() -> None:
+    """What is younger than two seconds may go on; what is of the future does not."""
+    found = points(rows(("attic", NOON), ("attic", NOON + 300)))
+    assert complete(found, NOON + 300, 6) == (found[:1], 3)
+    assert complete(found, NOON + 303, 6) == (found, 6)
+    assert complete(found, NOON + 300 - FUTURE - 1, 6) == (found, 6)
+
+
+def test_reading_before_it_waits_if_it_goes_on() -> None:
+    """One whose last row comes after the first of what waits waits, too."""
+    found = points(
+        [
+            value(1, "attic", "temperature", NOON),
+            value(2, "attic", "temperature", NOON + 10),
+            value(3, "cellar", "temperature", NOON + 11.5),
+            value(4, "attic", "humidity", NOON + 11.9),
+        ]
+    )
+    assert complete(found, NOON + 13, 4) == (found[:1], 1)
+
+
+def test_page_ends_with_a_reading() -> None:
+    """Nothing is left of a page if all of it may go on."""
+    found = points(rows(("attic", NOON), ("cellar", NOON + 1), ("attic", NOON + 300)))
+    assert whole(found) == (found[:2], 6)
+    assert whole(found[:2]) is None
+    assert whole(found[:1]) is None
+    assert whole([]) is None
+    mixed = points(
+        [
+            value(1, "attic", "temperature", NOON),
+            value(2, "cellar", "temperature", NOON + 3),
+            value(3, "attic", "humidity", NOON + 1),
+        ]
+    )
+    assert whole(mixed) is None

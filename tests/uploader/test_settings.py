@@ -1,0 +1,217 @@
+"""What an owner types is understood, or refused in words."""
+
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from custom_components.temperature_logger.uploader.endpoints import ENDPOINTS, Protocol
+from custom_components.temperature_logger.uploader.settings import (
+    LOGIN,
+    NAMES,
+    SUFFIXES,
+    identity,
+    read_login,
+    read_server,
+    shown,
+)
+
+ADVANCED = {"gzip": True, "verify_ssl": True}
+TYPED: dict[str, Any] = {
+    "url": "http://influx.local:8086",
+    "database": "readings",
+    "org": "home",
+    "bucket": "readings",
+    "advanced": ADVANCED,
+}
+TABLES = "https://h/api/v2/write?org=a&token=b#c"
+
+
+def errors(protocol: Protocol = Protocol.JSON, **typed: object) -> dict[str, str]:
+    """Return what is wrong with what is typed."""
+    return read_server(protocol, TYPED | typed, {}).errors
+
+
+def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
+    """Return headers that were typed, and what is wrong with which one."""
+    form = TYPED | typed | {"advanced": ADVANCED | {"headers": text}}
+    settings = read_server(Protocol.JSON, form, {})
+    return settings.data["headers"], settings.errors.get("base", ""), settings.header
+
+
+@pytest.mark.parametrize(
+    ("protocol", "typed", "url"),
+    [
+        (Protocol.JSON, " http://Host:80/ ", "http://host"),
+        (Protocol.JSON, "https://h/base//", "https://h/base"),
+        (Protocol.JSON, "https://h/base/readings/bulk/", "https://h/base"),
+        (Protocol.JSON, "https://h/readings", "https://h"),
+        (Protocol.JSON, "https://h/write", "https://h/write"),
+        (Protocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
+        (Protocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
+        (Protocol.INFLUXDB_2, TABLES, "https://h"),
+        (Protocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
+        (Protocol.INFLUXDB_2, "http://bücher.example", "http://xn--bcher-kva.example"),
+    ],
+)
+def test_url(protocol: Protocol, typed: str, url: str) -> None:
+    """What is pasted becomes the address that everything else is added to."""
+    settings = read_server(protocol, TYPED | {"url": typed}, {})
+    assert not settings.errors
+    assert settings.data["url"] == url
+
+
+def test_suffixes_are_what_is_posted_to() -> None:
+    """The ends that are cut off are those that are added."""
+    for protocol, suffixes in SUFFIXES.items():
+        data = read_server(protocol, TYPED, {}).data
+        endpoint = ENDPOINTS[protocol](data, UTC)
+        posted = {endpoint.url(count).path for count in (1, 2)}
+        assert posted == set(suffixes)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "influx.local",
+        "influx.local:8086",
+        "ftp://h",
+        "http://",
+        "http:///x",
+        "http://h:99999",
+        "http://h:x",
+        "http://[::1",
+        "http://h..x",
+        f"http://{'h' * 64}",
+        "",
+    ],
+)
+def test_no_url(url: str) -> None:
+    """What cannot be asked is refused before it is tried."""
+    assert errors(url=url) == {"url": "url_invalid"}
+
+
+@pytest.mark.parametrize("url", ["http://user:word@h", "http://user@h", "http://:x@h"])
+def test_login_in_the_url(url: str) -> None:
+    """It would be shown, and logged, wherever the URL is."""
+    assert errors(url=url) == {"url": "url_with_login"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "typed", "wrong"),
+    [
+        (
+            Protocol.JSON,
+            {"token": "a", "username": "b"},
+            {"token": "token_and_username"},
+        ),
+        (Protocol.JSON, {"username": "a:b"}, {"username": "colon_in_username"}),
+        (Protocol.JSON, {"password": "x"}, {"username": "username_missing"}),
+        (Protocol.INFLUXDB_1, {"password": "x"}, {"username": "username_missing"}),
+        (Protocol.INFLUXDB_1, {"database": " "}, {"database": "missing"}),
+        (Protocol.INFLUXDB_2, {"bucket": ""}, {"bucket": "missing"}),
+        (Protocol.INFLUXDB_2, {"token": "a\nb"}, {"token": "not_printable"}),
+        (Protocol.INFLUXDB_2, {"org": "a\x00b"}, {"org": "not_printable"}),
+        (Protocol.JSON, {"site": "a\tb"}, {"site": "not_printable"}),
+        (Protocol.JSON, {"username": "a", "password": "b"}, {}),
+        (Protocol.JSON, {"token": "a"}, {}),
+        (Protocol.JSON, {}, {}),
+    ],
+)
+def test_fields(
+    protocol: Protocol, typed: dict[str, str], wrong: dict[str, str]
+) -> None:
+    """Each mistake is said of its field."""
+    assert errors(protocol, **typed) == wrong
+
+
+def test_spaces_of_copying() -> None:
+    """They go, but for a password, of which they may be a part."""
+    typed = TYPED | {"username": " a ", "password": " b ", "site": " c d "}
+    data = read_server(Protocol.JSON, typed, {}).data
+    assert (data["username"], data["password"], data["site"]) == ("a", " b ", "c d")
+
+
+def test_headers() -> None:
+    """One a line; names are as they are typed."""
+    text = "X-Api-Key: a:b c \r\n\n  x-more :d"
+    assert headers(text) == ({"X-Api-Key": "a:b c", "x-more": "d"}, "", "")
+    assert headers("authorization: Custom x")[0] == {"authorization": "Custom x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "login", "wrong", "quoted"),
+    [
+        ("X-Key", {}, "header_malformed", "X-Key"),
+        (": x", {}, "header_malformed", ""),
+        ("X Key: x", {}, "header_malformed", "X Key"),
+        ("X-Ö: x", {}, "header_malformed", "X-Ö"),
+        ("A: b\nX-Key: a\x0bB: c", {}, "header_malformed", "X-Key"),
+        ("content-type: x", {}, "header_reserved", "content-type"),
+        ("Host: x", {}, "header_reserved", "Host"),
+        ("Idempotency-Key: x", {}, "header_reserved", "Idempotency-Key"),
+        ("Authorization: x", {"token": "t"}, "header_reserved", "Authorization"),
+        ("Authorization: x", {"username": "u"}, "header_reserved", "Authorization"),
+    ],
+)
+def test_refused_headers(
+    text: str, login: dict[str, str], wrong: str, quoted: str
+) -> None:
+    """A header that cannot be sent is named."""
+    assert headers(text, **login) == ({}, wrong, quoted)
+
+
+@pytest.mark.parametrize(
+    ("old", "typed", "new"),
+    [
+        ({"token": "t"}, {}, ("t", "", "")),
+        ({"token": "t"}, {"token": "n"}, ("n", "", "")),
+        ({"token": "t"}, {"username": "u", "password": "p"}, ("", "u", "p")),
+        ({"username": "u", "password": "p"}, {"username": "u"}, ("", "u", "p")),
+        ({"username": "u", "password": "p"}, {"username": "v"}, ("", "v", "")),
+        ({"username": "u", "password": "p"}, {}, ("", "", "")),
+        ({"username": "u", "password": "p"}, {"token": "n"}, ("n", "", "")),
+    ],
+)
+def test_secrets_that_are_kept(
+    old: dict[str, str], typed: dict[str, str], new: tuple[str, str, str]
+) -> None:
+    """Nothing typed keeps a secret, unless what it belongs to has changed."""
+    before = read_server(Protocol.JSON, TYPED | old, {}).data
+    for settings in (
+        read_server(Protocol.JSON, TYPED | typed, before),
+        read_login(typed, before),
+    ):
+        data = settings.data
+        assert not settings.errors
+        assert (data["token"], data["username"], data["password"]) == new
+
+
+def test_a_login_replaces_a_header() -> None:
+    """The form that asks for a login has no field for headers."""
+    typed = TYPED | {"advanced": ADVANCED | {"headers": "authorization: x\nA: b"}}
+    before = read_server(Protocol.JSON, typed, {}).data
+    assert read_login({}, before).data == before
+    assert read_login({"token": "n"}, before).data["headers"] == {"A": "b"}
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_what_is_shown_gives_the_same_again(protocol: Protocol) -> None:
+    """A form that is submitted as it was opened changes nothing, and has no secret."""
+    login = {"token": "t"} if "token" in LOGIN[protocol] else {"username": "u"}
+    typed = TYPED | login | {"site": "s", "past": False}
+    typed["advanced"] = {"gzip": False, "verify_ssl": False, "headers": "A: b\nC: d"}
+    data = read_server(protocol, typed, {}).data
+    form = shown(data)
+    assert not {"token", "password"} & form.keys()
+    assert read_server(protocol, form, data).data == data
+    assert data["past"] is False
+
+
+def test_identity() -> None:
+    """It is the destination and the site; who sends, and how, is not."""
+    data = read_server(Protocol.INFLUXDB_2, TYPED, {}).data
+    for name in (*NAMES[Protocol.INFLUXDB_2], "site", "url"):
+        assert identity(data | {name: "http://other"}) != identity(data)
+    assert identity(data | {"token": "x", "gzip": False}) == identity(data)
+    assert identity(data | {"org": "a&b"}) != identity(data | {"org": "a", "b": ""})
