@@ -27,7 +27,7 @@ from custom_components.temperature_logger.targets import async_reading_entries
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
-from .proxy import Failure, Proxy
+from .proxy import ACCOUNT, Failure, Proxy
 from .test_flow import LATER, LOGIN, add, made_earlier
 
 NAME = "127_0_0_1_readings"
@@ -168,6 +168,28 @@ async def test_diagnostics_of_a_failing_endpoint(
     assert "failed (500: " in found["last_error"]
     assert found["is_connected"] is found["last_update_succeeded"] is False
     assert found["status"]["waiting"] >= 1
+
+
+@pytest.mark.warns("Error fetching 127.0.0.1 readings data")
+async def test_diagnostics_hide_what_a_server_quotes(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    machine: Machine,
+    set_up: SetUp,
+    proxy: Proxy,
+) -> None:
+    """The name of an organization may be somebody's mail address."""
+    entry = await add(hass, proxy)
+    proxy.account = ACCOUNT._replace(org="another one")
+    await set_up(GOLD_PLACE)
+    await made_earlier(hass)
+    await pass_time(hass, 65)
+    refusal = {"reason": f"bad org {ACCOUNT.org}", "values": {"temperature": 20.0}}
+    entry.runtime_data.cursor.progress.refusals.append(refusal)
+    found = await diagnostics(hass, hass_client, entry)
+    assert 'organization name \\"**REDACTED**\\" not found' in found["last_error"]
+    assert found["progress"]["refusals"][0]["reason"] == "bad org **REDACTED**"
+    assert entry.runtime_data.cursor.progress.refusals == [refusal]
 
 
 async def test_system_health(
