@@ -93,19 +93,16 @@ async def test_stop_while_a_poll_hangs(
     assert not machine.buses._nodes
 
 
-@pytest.mark.parametrize("device", ["two", "bme"])
-async def test_reloads_while_a_device_hangs(home: Home, device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "fault"), [("two", "control-timeout"), ("bme", "timeout")]
+)
+async def test_reloads_while_a_device_hangs(
+    home: Home, device: str, fault: str
+) -> None:
     """However often it is set up meanwhile, it costs one worker and no other device."""
-    entry, machine = home.entries[device], home.machine
-    if device == "bme":
-        machine.chip(device).fail("timeout", 3 * HELD, count=1)
-    else:
-        machine.stick(device).fail("control-timeout", 3 * HELD, count=1)
-    home.change()
-    poll = asyncio.create_task(home.poll())
-    await soon(lambda: home.busy() == 1)
+    poll = await hang(home, device, fault, 3 * HELD)
     for _ in range(3):
-        await home.hass.config_entries.async_reload(entry.entry_id)
+        await home.hass.config_entries.async_reload(home.entries[device].entry_id)
     async with asyncio.timeout(HELD):  # What else looks around is soon done.
         await soon(lambda: home.busy() <= 1)
     await poll
