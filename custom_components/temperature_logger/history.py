@@ -136,20 +136,7 @@ def statistics(
     period: StatisticsPeriod,
 ) -> Columns:
     """Return minimum, mean and maximum of each period of a device."""
-    found: dict[str, Any] = {}
-    # One unit at a time: CO2 and humidity are both ratios to the recorder.
-    for unit in {units[quantity] for quantity in entities}:
-        own = {q: entity for q, entity in entities.items() if units[q] == unit}
-        with translated():
-            found |= statistics_during_period(
-                hass,
-                dt_util.utc_from_timestamp(span.start),
-                dt_util.utc_from_timestamp(span.end),
-                set(own.values()),
-                period,
-                {str(CONVERTERS[base(quantity)].UNIT_CLASS): unit for quantity in own},
-                set(STATISTICS),
-            )
+    found = _statistics(hass, entities, units, span, period)
     rows: dict[int, dict[str, float | None]] = {}
     for quantity, entity in entities.items():
         for row in found.get(entity, []):
@@ -174,6 +161,31 @@ def statistics(
 def statistic(quantity: str, kind: str) -> str:
     """Return what a column of statistics is called."""
     return f"{quantity}_{kind}"
+
+
+def _statistics(
+    hass: HomeAssistant,
+    entities: Mapping[str, str],
+    units: Mapping[str, str],
+    span: Span,
+    period: StatisticsPeriod,
+) -> dict[str, Any]:
+    """Return Home Assistant's own answer, by entity."""
+    found: dict[str, Any] = {}
+    # One unit at a time: CO2 and humidity are both ratios to the recorder.
+    for unit in {units[quantity] for quantity in entities}:
+        own = {q: entity for q, entity in entities.items() if units[q] == unit}
+        with translated():
+            found |= statistics_during_period(
+                hass,
+                dt_util.utc_from_timestamp(span.start),
+                dt_util.utc_from_timestamp(span.end),
+                set(own.values()),
+                period,
+                {str(CONVERTERS[base(quantity)].UNIT_CLASS): unit for quantity in own},
+                set(STATISTICS),
+            )
+    return found
 
 
 def have_statistics(
