@@ -29,6 +29,9 @@ from .receivers import Victoria
 
 SETUP: Final = f"custom_components.{DOMAIN}.uploader.setup"
 
+# Of the history: 100 of a stick and 100 of a chip, and one of each that were read live.
+READINGS: Final = 202
+
 type Readings = dict[tuple[str, str], list[tuple[int, float]]]
 """Unix times and values, by device and quantity."""
 

@@ -7,10 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from homeassistant.components.recorder.core import Recorder
+from homeassistant.core import HomeAssistant
 import pytest
+from pytest_homeassistant_custom_component.components.recorder.common import (
+    async_wait_recording_done,
+)
 from pytest_socket import enable_socket
 
 from custom_components.temperature_logger.uploader import coordinator
+from emulation.machine import Machine
+from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
+from tests.history.conftest import BME, GOLD, NOON, record
 
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
@@ -67,6 +74,24 @@ async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
     """Run a proxy that makes an InfluxDB 2 of a VictoriaMetrics."""
     async with Proxy(victoria.url, ACCOUNT) as proxy:
         yield proxy
+
+
+@pytest.fixture
+async def history(
+    recorder_mock: object, hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """Record a stick and a chip for some hours of the past."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    times = [NOON + 300 * n for n in range(100)]
+    units = {BME[0]: "°F", BME[1]: "%", BME[2]: "hPa", GOLD: "°C"}
+    for at in times:
+        values = {
+            entity: [(at + 0.001 * n, str(round(40 + at % 9 + n, 2)), unit)]
+            for n, (entity, unit) in enumerate(units.items())
+        }
+        await record(hass, values)
+    await async_wait_recording_done(hass)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ class Proxy:
         self.account = account
         self.poison: str | None = None
         self.limit: int | None = None
-        self.retry_after = 30
+        self.retry_after = 0  # Time is simulated.
         self.requests: list[Request] = []
         self._failures: Iterator[Failure | None] = iter(())
         self._tls = tls

@@ -16,6 +16,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import UpdateFailed
+from homeassistant.util.async_ import run_callback_threadsafe
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
@@ -33,36 +34,13 @@ from custom_components.temperature_logger.uploader.coordinator import (
 )
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.outbox import Outbox
-from emulation.machine import Machine
-from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
 from tests.history.conftest import BME, GOLD, NOON, execute, record
 
-from .common import arrived, deliver, endpoint, recorded, told
+from .common import READINGS, arrived, deliver, endpoint, recorded, told
 from .proxy import ACCOUNT, Account, Failure, Proxy, apart
 from .receivers import WRITER, Influx, Victoria
 
-pytestmark = pytest.mark.usefixtures("later")
-
-READINGS = 202
-"""100 of a stick and 100 of a chip, and one of each that were read live."""
-
-
-@pytest.fixture(autouse=True)
-async def history(
-    recorder_mock: object, hass: HomeAssistant, machine: Machine, set_up: SetUp
-) -> None:
-    """Record a stick and a chip for some hours of the past."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
-    times = [NOON + 300 * n for n in range(100)]
-    units = {BME[0]: "°F", BME[1]: "%", BME[2]: "hPa", GOLD: "°C"}
-    for at in times:
-        values = {
-            entity: [(at + 0.001 * n, str(round(40 + at % 9 + n, 2)), unit)]
-            for n, (entity, unit) in enumerate(units.items())
-        }
-        await record(hass, values)
-    await async_wait_recording_done(hass)
+pytestmark = pytest.mark.usefixtures("history", "later")
 
 
 async def test_all_arrive(
@@ -307,13 +285,25 @@ async def test_careful_after_an_outage(
 async def test_server_says_when(
     hass: HomeAssistant, proxy: Proxy, failure: Failure
 ) -> None:
-    """It is not asked again before."""
+    """It is not asked again before; what is waiting is looked at all the same."""
     proxy.retry_after = 1234
     await proxy.fail(failure)
-    sender = await deliver(await endpoint(hass, proxy.url))
+    entry = await endpoint(hass, proxy.url)
+    sender = await deliver(entry)
+    assert 1228 <= sender._next_at - time.monotonic() <= 1234 * 1.1
+    asked, waiting = len(proxy.requests), sender.data.waiting
+    assert waiting
+    await record(hass, {GOLD: [(time.time() - 10, "3.5", "°C")]})
+    await deliver(entry)
     assert isinstance(sender.last_exception, UpdateFailed)
-    assert sender.last_exception.retry_after
-    assert 1229 <= sender.last_exception.retry_after <= 1234 * 1.1
+    assert sender.last_exception.translation_key == "endpoint_busy"
+    assert sender.last_exception.retry_after == coordinator.LONGEST_PAUSE
+    assert len(proxy.requests) == asked
+    assert sender.data.waiting == waiting + 1
+    await proxy.heal()
+    sender._next_at = time.monotonic()  # As if it had passed.
+    await deliver(entry)
+    assert sender.data.waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -552,9 +542,10 @@ async def test_renamed_before_it_begins(
     def rename(self: Outbox) -> None:
         monkeypatch.setattr(Outbox, "open", opened)
         registry = er.async_get(hass)
-        hass.loop.call_soon_threadsafe(
-            partial(registry.async_update_entity, GOLD, new_entity_id="sensor.attic")
+        rename_gold = partial(
+            registry.async_update_entity, GOLD, new_entity_id="sensor.attic"
         )
+        run_callback_threadsafe(hass.loop, rename_gold).result()
         opened(self)
 
     monkeypatch.setattr(Outbox, "open", rename)
@@ -640,6 +631,29 @@ async def test_new_database(
     await deliver(entry)
     after = arrived(victoria)
     assert sum(map(len, after.values())) == sum(map(len, before.values())) + new
+
+
+@pytest.mark.parametrize("lost", ["cursor", "database"])
+async def test_lost_without_the_past(
+    hass: HomeAssistant, proxy: Proxy, lost: str
+) -> None:
+    """Whatever is lost, all since the endpoint was added is sent, and nothing older."""
+    entry = await endpoint(hass, proxy.url, past=False)
+    sender = await deliver(entry)
+    assert (sender.data.waiting, sender.data.delivered) == (0, 0)
+    if lost == "database":  # And an older one with other rows is put in its place.
+        await execute(hass, "UPDATE states SET old_state_id = NULL")
+        await execute(hass, "DELETE FROM states WHERE state_id > 9")
+    else:
+        await sender.cursor.async_remove()
+        hass.data[DATA_CURSORS].clear()
+        await hass.config_entries.async_reload(entry.entry_id)
+    new = [(time.time() + 100 + n, f"{n}", "°C") for n in (0, 300)]
+    await record(hass, {GOLD: new})
+    await deliver(entry)
+    (request,) = proxy.requests
+    sent = [line.split(" ")[1:] for line in request.body.split("\n")]
+    assert sent == [[f"temperature={float(v)}", f"{int(at)}"] for at, v, _ in new]
 
 
 async def test_old_rows_are_purged(hass: HomeAssistant, proxy: Proxy) -> None:

@@ -94,6 +94,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         )
         self._failures = 0
         self._looked_at = 0.0
+        self._refusal: DeliveryError | None = None
+        """The last one, whose server wants to be left in peace for a while."""
+        self._next_at = 0.0
+        """Until when, by the clock that nobody sets."""
 
     @override
     async def _async_update_data(self) -> Status:
@@ -150,9 +154,12 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         return until
 
     async def _async_begin(self, outbox: Outbox) -> None:
-        """Leave the past out, if the owner wants that; this is decided once."""
+        """Begin with the first row that the owner wants, whatever was sent."""
+        progress = self.cursor.progress
+        progress.state_id, progress.pending = 0, None
         if not self.config_entry.data.get(CONF_PAST, True):
-            self.cursor.progress.state_id = outbox.newest
+            added = self.config_entry.created_at.timestamp()
+            progress.state_id = await self._async_job(outbox.before, added)
         await self.cursor.async_save()
 
     async def _async_look(self, outbox: Outbox, until: float) -> None:
@@ -161,7 +168,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         if await self._async_job(
             outbox.is_numbered_anew, progress.newest, progress.newest_at
         ):
-            progress.state_id, progress.pending = 0, None
+            await self._async_begin(outbox)
         waiting = await self._async_job(outbox.waiting, progress.state_id)
         before = progress.oldest
         if (
@@ -182,12 +189,12 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_deliver(self, outbox: Outbox, until: float) -> None:
         """Send all there is; raise UpdateFailed with the time of the next try."""
         try:
-            await self._delivery.run(outbox, until, self._arrived)
+            await self._async_try(outbox, until)
         except DeliveryError as err:
             self._async_connected(is_connected=False)
             if err.failure is Failure.ENDPOINT_UNAUTHORISED:
                 self.config_entry.async_start_reauth(self.hass)
-            pause = max(pause_after(self._failures), not_before(err.retry_after))
+            pause = max(pause_after(self._failures), self._next_at - time.monotonic())
             self._failures += 1
             if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
                 await self._async_look(outbox, until)  # Some have arrived.
@@ -196,10 +203,24 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
                 translation_domain=DOMAIN,
                 translation_key=err.failure,
                 translation_placeholders=err.details,
-                retry_after=pause,
+                retry_after=min(pause, LONGEST_PAUSE),
             ) from err
         self._failures = 0
         async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
+
+    async def _async_try(self, outbox: Outbox, until: float) -> None:
+        """Send all there is, unless the server still wants to be left in peace.
+
+        What is waiting is looked at meanwhile, for it may have to be told of.
+        """
+        if self._refusal is not None and time.monotonic() < self._next_at:
+            raise self._refusal
+        try:
+            await self._delivery.run(outbox, until, self._arrived)
+        except DeliveryError as err:
+            self._refusal = err
+            self._next_at = time.monotonic() + not_before(err.retry_after)
+            raise
 
     @callback
     def _arrived(self, readings: int, refused: int) -> None:

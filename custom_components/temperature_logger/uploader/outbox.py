@@ -119,6 +119,14 @@ class Outbox:
             first = connection.scalar(select(func.min(states.state_id)))
         return first is None or first < newest
 
+    def before(self, time: float) -> int:
+        """Return the number of the row before the first one since some Unix time."""
+        states = STATES.columns
+        statement = select(func.min(states.state_id))
+        with connected(self._hass) as connection:
+            first = connection.scalar(statement.where(states.last_updated_ts >= time))
+        return self.newest if first is None else first - 1
+
     def has(self, time: float) -> bool:
         """Return whether a row of some Unix time is still there."""
         states = STATES.columns
