@@ -4,7 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.components.repairs.const import FlowType
-from homeassistant.config_entries import SOURCE_RECONFIGURE, ConfigEntry
+from homeassistant.config_entries import (
+    SOURCE_RECONFIGURE,
+    ConfigEntry,
+    ConfigEntryState,
+)
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
@@ -12,20 +16,24 @@ import voluptuous as vol
 from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
 from .issues import CONF_ENTRY, STICK_MOVED, IssueData
 from .moves import async_move
+from .uploader.cursor import async_cursor
+from .uploader.expiry import READINGS_REFUSED
 from .watch import DATA_WATCH
 
+AGAIN: Final = "again"
 CONTINUED: Final = "continued"
 FOLLOW: Final = "follow"
 GONE: Final = "gone"
+LEAVE: Final = "leave"
 OTHER: Final = "other"
 TAKEN: Final = "taken"
 
 
-class DeviceRepairFlow(RepairsFlow):
+class EntryRepairFlow(RepairsFlow):
     """Asks before it does anything."""
 
     def __init__(self, entry_id: str) -> None:
-        """Name the entry of the device."""
+        """Name the entry of the device or endpoint."""
         self._entry_id = entry_id
 
     @property
@@ -46,7 +54,7 @@ class DeviceRepairFlow(RepairsFlow):
         return None if self._issue is None else self._issue.translation_placeholders
 
 
-class PlaceRepairFlow(DeviceRepairFlow):
+class PlaceRepairFlow(EntryRepairFlow):
     """Leads to the form for a device's place."""
 
     async def async_step_init(self, _: object = None) -> RepairsFlowResult:
@@ -74,7 +82,7 @@ class PlaceRepairFlow(DeviceRepairFlow):
         )
 
 
-class MovedRepairFlow(DeviceRepairFlow):
+class MovedRepairFlow(EntryRepairFlow):
     """Lets an entry follow its device, if it is that."""
 
     async def async_step_init(self, _: object = None) -> RepairsFlowResult:
@@ -105,11 +113,52 @@ class MovedRepairFlow(DeviceRepairFlow):
         return self.async_abort(reason=OTHER, description_placeholders=self._quoted)
 
 
+class RefusedRepairFlow(EntryRepairFlow):
+    """Sends what a server refused once more, or leaves it out."""
+
+    async def async_step_init(self, _: object = None) -> RepairsFlowResult:
+        """Have the owner say whether the server would take it now."""
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=[AGAIN, LEAVE],
+            description_placeholders=self._quoted,
+        )
+
+    async def async_step_again(self, _: object = None) -> RepairsFlowResult:
+        """Begin before the first of them, at once."""
+        return await self._async_answer(is_again=True)
+
+    async def async_step_leave(self, _: object = None) -> RepairsFlowResult:
+        """Go on without them."""
+        return await self._async_answer(is_again=False)
+
+    async def _async_answer(self, *, is_again: bool) -> RepairsFlowResult:
+        """Remember the answer; an endpoint that is disabled heeds it later."""
+        if (entry := self._entry) is None:
+            return self.async_abort(reason=GONE)
+        cursor = await async_cursor(self.hass, entry.entry_id)
+        await cursor.async_answer(is_again=is_again)
+        if is_again and entry.state is ConfigEntryState.LOADED:
+            entry.async_create_background_task(
+                self.hass,
+                entry.runtime_data.async_request_refresh(),
+                f"{entry.title} - delivery of what was refused",
+            )
+        return self.async_create_entry(data={})
+
+
+FLOWS: Final = {
+    READINGS_REFUSED: RefusedRepairFlow,
+    STICK_MOVED: MovedRepairFlow,
+}
+"""How an issue is mended, by the begin of its id, if not by a new place."""
+
+
 async def async_create_fix_flow(
     hass: HomeAssistant,  # noqa: ARG001 - Home Assistant's own signature.
     issue_id: str,
     data: IssueData | None,
 ) -> RepairsFlow:
-    """Return the flow that mends an issue of a device."""
-    flow = MovedRepairFlow if issue_id.startswith(STICK_MOVED) else PlaceRepairFlow
-    return flow(str((data or {}).get(CONF_ENTRY)))
+    """Return the flow that mends an issue."""
+    flow = next((FLOWS[key] for key in FLOWS if issue_id.startswith(key)), None)
+    return (flow or PlaceRepairFlow)(str((data or {}).get(CONF_ENTRY)))

@@ -110,6 +110,8 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             outbox, until = await self._async_open()
             if self.cursor.is_new:
                 await self._async_begin(outbox)
+            if self.cursor.progress.is_again:
+                await self.cursor.async_go_back()
             await self._async_look(outbox, until)
             await self._async_deliver(outbox, until)
             await self._async_look(outbox, until)
@@ -156,7 +158,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_begin(self, outbox: Outbox) -> None:
         """Begin with the first row that the owner wants, whatever was sent."""
         progress = self.cursor.progress
-        progress.state_id, progress.pending = 0, None
+        progress.state_id, progress.pending, progress.refused_after = 0, None, None
         if not self.config_entry.data.get(CONF_PAST, True):
             added = self.config_entry.created_at.timestamp()
             progress.state_id = await self._async_job(outbox.before, added)

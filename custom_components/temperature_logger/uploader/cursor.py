@@ -43,6 +43,10 @@ class Progress:
     """Readings that the server refused for good."""
     refusals: list[dict[str, Any]] = field(default_factory=list)
     """The last of them."""
+    refused_after: int | None = None
+    """Where the cursor stood before the first of them that may be sent again."""
+    is_again: bool = False
+    """Whether the owner wants that."""
 
 
 class Cursor:
@@ -68,6 +72,22 @@ class Cursor:
         """Remember the progress before anything else happens."""
         await self._store.async_save(asdict(self.progress))
         self.is_new = False
+
+    async def async_answer(self, *, is_again: bool) -> None:
+        """Remember whether to send again what was refused, or to leave it out."""
+        self.progress.is_again = is_again
+        if not is_again:
+            self.progress.refused_after = None
+        await self.async_save()
+
+    async def async_go_back(self) -> None:
+        """Begin once more before the first reading that was refused."""
+        progress = self.progress
+        if progress.refused_after is not None:
+            progress.state_id = min(progress.state_id, progress.refused_after)
+            progress.pending = None
+        progress.refused, progress.refusals = 0, []
+        await self.async_answer(is_again=False)
 
     async def async_remove(self) -> None:
         """Leave nothing behind."""

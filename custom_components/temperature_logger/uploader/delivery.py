@@ -201,6 +201,8 @@ class Delivery:
     async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
         """Move the cursor behind a batch."""
         progress = self._cursor.progress
+        if refused and progress.refused_after is None:
+            progress.refused_after = progress.state_id
         if batch.end is not None:
             progress.state_id, progress.pending = batch.end, None
         progress.delivered += len(batch.points) - len(refused)

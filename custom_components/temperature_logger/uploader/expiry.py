@@ -10,6 +10,7 @@ from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
 from ..const import DOMAIN
+from ..issues import CONF_ENTRY
 from ..retention import A_DAY
 from .cursor import Progress
 
@@ -84,7 +85,8 @@ def async_tell_of_refusal(
         hass,
         DOMAIN,
         f"{READINGS_REFUSED}_{entry.entry_id}",
-        is_fixable=False,
+        data={CONF_ENTRY: entry.entry_id},
+        is_fixable=True,
         is_persistent=True,
         severity=ir.IssueSeverity.WARNING,
         translation_key=READINGS_REFUSED,
