@@ -141,7 +141,7 @@ class RefusedRepairFlow(EntryRepairFlow):
         if is_again and entry.state is ConfigEntryState.LOADED:
             entry.async_create_background_task(
                 self.hass,
-                entry.runtime_data.async_request_refresh(),
+                entry.runtime_data.async_refresh(),
                 f"{entry.title} - delivery of what was refused",
             )
         return self.async_create_entry(data={})

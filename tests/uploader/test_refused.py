@@ -10,12 +10,16 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.retention import DATA_HOLDS
+from custom_components.temperature_logger.uploader.cursor import (
+    DATA_CURSORS,
+    async_cursor,
+)
 from tests.history.conftest import execute
 from tests.test_repairs import begin_repair, submit_repair
 
 from .common import READINGS, arrived, deliver, endpoint, recorded
-from .proxy import Proxy
+from .proxy import Failure, Proxy
 from .receivers import Victoria
 
 pytestmark = pytest.mark.usefixtures("history", "later")
@@ -70,7 +74,7 @@ async def test_sent_again(
     assert arrived(victoria) == await recorded(hass)
     assert not is_told(hass, entry)
     progress = entry.runtime_data.cursor.progress
-    assert (progress.refused, progress.refusals) == (0, [])
+    assert (progress.refused, progress.refused_after) == (0, None)
     asked = len(proxy.requests)
     await deliver(entry)
     assert len(proxy.requests) == asked
@@ -131,7 +135,65 @@ async def test_numbered_anew(
     proxy.poison = None
     await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts - 9")
     await deliver(entry)
-    asked = len(proxy.requests)
+    await deliver(entry)
+    assert not is_told(hass, entry)
+    there = arrived(victoria)
+    for series, points in (await recorded(hass)).items():
+        assert set(points) <= set(there[series])
+
+
+async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    """Nobody is asked about what the recorder has deleted."""
+    last = entry.runtime_data.cursor.progress.refused_until
+    await deliver(entry)
+    assert is_told(hass, entry)
+    await execute(hass, "UPDATE states SET old_state_id = NULL")
+    await execute(hass, f"DELETE FROM states WHERE last_updated_ts = {last!r}")  # noqa: S608
+    await deliver(entry)
+    assert not is_told(hass, entry)
+
+
+async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    """It is asked again, as what was refused is remembered and the issue was not."""
+    ir.async_delete_issue(hass, DOMAIN, issue_id(entry))
+    del hass.data[DATA_CURSORS]
+    await hass.config_entries.async_reload(entry.entry_id)
+    await deliver(entry)
+    assert is_told(hass, entry)
+
+
+async def test_cursor_was_lost(
+    hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy
+) -> None:
+    """Where to begin is still found out then, whatever is answered before."""
+    await entry.runtime_data.cursor.async_remove()
+    await hass.config_entries.async_set_disabled_by(
+        entry.entry_id, ConfigEntryDisabler.USER
+    )
+    del hass.data[DATA_CURSORS]
     await answer(hass, entry, "again")
-    assert len(proxy.requests) == asked
-    assert not entry.runtime_data.cursor.progress.is_again
+    assert (await async_cursor(hass, entry.entry_id)).is_new
+
+
+@pytest.mark.warns("Error fetching The server data")
+@pytest.mark.parametrize("choice", ["again", "leave"])
+async def test_held_back(
+    hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy, choice: str
+) -> None:
+    """The guard of the disk leaves them alone until the owner has left them out."""
+    (held,) = hass.data[DATA_HOLDS].values()
+    since = entry.runtime_data.cursor.progress.refused_since
+    assert held() == since
+    await hass.config_entries.async_set_disabled_by(
+        entry.entry_id, ConfigEntryDisabler.USER
+    )
+    await answer(hass, entry, choice)
+    assert (held() == since) == (choice == "again")
+    await hass.config_entries.async_set_disabled_by(entry.entry_id, None)
+    await proxy.fail(Failure.UNAVAILABLE)
+    await deliver(entry)
+    assert (held() <= since) == (choice == "again")
+    del hass.data[DATA_CURSORS], hass.data[DATA_HOLDS]
+    await async_cursor(hass, entry.entry_id)
+    (held,) = hass.data[DATA_HOLDS].values()
+    assert (held() <= since) == (choice == "again")

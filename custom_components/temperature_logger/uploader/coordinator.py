@@ -94,10 +94,12 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         )
         self._failures = 0
         self._looked_at = 0.0
-        self._refusal: DeliveryError | None = None
-        """The last one, whose server wants to be left in peace for a while."""
         self._next_at = 0.0
-        """Until when, by the clock that nobody sets."""
+        """Until when the server wants to be left in peace, by the monotonic clock."""
+        self._pause = 0.0
+        """Seconds after which it is tried again."""
+        self._refusal: tuple[Failure, dict[str, str]] | None = None
+        """Why the last try failed, with what its text quotes."""
 
     @override
     async def _async_update_data(self) -> Status:
@@ -110,8 +112,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             outbox, until = await self._async_open()
             if self.cursor.is_new:
                 await self._async_begin(outbox)
-            if self.cursor.progress.is_again:
-                await self.cursor.async_go_back()
+            await self._async_heed(outbox)
             await self._async_look(outbox, until)
             await self._async_deliver(outbox, until)
             await self._async_look(outbox, until)
@@ -158,11 +159,25 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_begin(self, outbox: Outbox) -> None:
         """Begin with the first row that the owner wants, whatever was sent."""
         progress = self.cursor.progress
-        progress.state_id, progress.pending, progress.refused_after = 0, None, None
+        progress.state_id, progress.pending = 0, None
+        progress.forget_refused()
         if not self.config_entry.data.get(CONF_PAST, True):
             added = self.config_entry.created_at.timestamp()
             progress.state_id = await self._async_job(outbox.before, added)
         await self.cursor.async_save()
+
+    async def _async_heed(self, outbox: Outbox) -> None:
+        """Do what the owner says of what was refused, or ask while it is there.
+
+        The question is not left to the registry of issues, which is saved later.
+        """
+        progress = self.cursor.progress
+        last = progress.refused_until
+        if progress.is_again:
+            await self.cursor.async_go_back()
+        elif last is not None and not await self._async_job(outbox.has, last):
+            await self.cursor.async_answer(is_again=False)
+        async_tell_of_refusal(self.hass, self.config_entry, progress)
 
     async def _async_look(self, outbox: Outbox, until: float) -> None:
         """Find out what is waiting, and whether some of it was deleted."""
@@ -181,48 +196,54 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         ):
             now = until if waiting.oldest is None else waiting.oldest
             async_tell_of_loss(self.hass, self.config_entry, before, now)
+        held = progress.unsent_since
         progress.oldest, progress.oldest_after = waiting.oldest, progress.state_id
         progress.newest, progress.newest_at = outbox.newest, outbox.newest_at
         progress.known_until = until
+        if progress.unsent_since < held:  # What is remembered never holds too little.
+            await self.cursor.async_save()
         self._looked_at = time.monotonic()
         self.data = self._status(waiting)
         self.async_update_listeners()
 
     async def _async_deliver(self, outbox: Outbox, until: float) -> None:
-        """Send all there is; raise UpdateFailed with the time of the next try."""
-        try:
+        """Send all there is; raise UpdateFailed with the time of the next try.
+
+        A server that wants to be left in peace for long is; what is waiting is looked
+        at meanwhile, for it may have to be told of.
+        """
+        if time.monotonic() >= self._next_at:
             await self._async_try(outbox, until)
-        except DeliveryError as err:
-            self._async_connected(is_connected=False)
-            if err.failure is Failure.ENDPOINT_UNAUTHORISED:
-                self.config_entry.async_start_reauth(self.hass)
-            pause = max(pause_after(self._failures), self._next_at - time.monotonic())
-            self._failures += 1
-            if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
-                await self._async_look(outbox, until)  # Some have arrived.
-            async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
-            raise UpdateFailed(
-                translation_domain=DOMAIN,
-                translation_key=err.failure,
-                translation_placeholders=err.details,
-                retry_after=min(pause, LONGEST_PAUSE),
-            ) from err
-        self._failures = 0
-        async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
+        if self._refusal is None:
+            async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
+            return
+        if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
+            await self._async_look(outbox, until)  # Some have arrived.
+        async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
+        failure, details = self._refusal
+        rest = self._next_at - time.monotonic()  # The timer may come a second early.
+        raise UpdateFailed(
+            translation_domain=DOMAIN,
+            translation_key=failure,
+            translation_placeholders=details,
+            retry_after=min(max(self._pause, rest + 1), LONGEST_PAUSE),
+        )
 
     async def _async_try(self, outbox: Outbox, until: float) -> None:
-        """Send all there is, unless the server still wants to be left in peace.
-
-        What is waiting is looked at meanwhile, for it may have to be told of.
-        """
-        if self._refusal is not None and time.monotonic() < self._next_at:
-            raise self._refusal
+        """Send all there is; remember why that failed, if it did."""
         try:
             await self._delivery.run(outbox, until, self._arrived)
         except DeliveryError as err:
-            self._refusal = err
+            LOGGER.debug("%s: a batch did not arrive", self.name, exc_info=err)
+            self._async_connected(is_connected=False)
+            if err.failure is Failure.ENDPOINT_UNAUTHORISED:
+                self.config_entry.async_start_reauth(self.hass)
+            self._refusal = err.failure, err.details
+            self._pause = pause_after(self._failures)
+            self._failures += 1
             self._next_at = time.monotonic() + not_before(err.retry_after)
-            raise
+        else:
+            self._failures, self._refusal = 0, None
 
     @callback
     def _arrived(self, readings: int, refused: int) -> None:

@@ -40,13 +40,28 @@ class Progress:
     delivered_at: float | None = None
     """The Unix time of the last delivery."""
     refused: int = 0
-    """Readings that the server refused for good."""
-    refusals: list[dict[str, Any]] = field(default_factory=list)
-    """The last of them."""
+    """Readings that the server refused, and that the owner has not answered for."""
     refused_after: int | None = None
-    """Where the cursor stood before the first of them that may be sent again."""
+    """Where the cursor stood before the first of them."""
+    refused_since: float | None = None
+    """The Unix time of the first of them."""
+    refused_until: float | None = None
+    """The Unix time of the last of them."""
     is_again: bool = False
-    """Whether the owner wants that."""
+    """Whether the owner wants them to be sent again."""
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    """The last readings that the server refused, whatever became of them."""
+
+    @property
+    def unsent_since(self) -> float:
+        """The Unix time from which on readings have to stay."""
+        since = self.known_until if self.oldest is None else self.oldest
+        return since if self.refused_since is None else min(since, self.refused_since)
+
+    def forget_refused(self) -> None:
+        """Leave what the server refused where it is."""
+        self.refused, self.is_again = 0, False
+        self.refused_after = self.refused_since = self.refused_until = None
 
 
 class Cursor:
@@ -77,8 +92,9 @@ class Cursor:
         """Remember whether to send again what was refused, or to leave it out."""
         self.progress.is_again = is_again
         if not is_again:
-            self.progress.refused_after = None
-        await self.async_save()
+            self.progress.forget_refused()
+        if not self.is_new:  # Or nobody would look where to begin any more.
+            await self.async_save()
 
     async def async_go_back(self) -> None:
         """Begin once more before the first reading that was refused."""
@@ -86,7 +102,6 @@ class Cursor:
         if progress.refused_after is not None:
             progress.state_id = min(progress.state_id, progress.refused_after)
             progress.pending = None
-        progress.refused, progress.refusals = 0, []
         await self.async_answer(is_again=False)
 
     async def async_remove(self) -> None:
@@ -119,5 +134,4 @@ async def async_forget(hass: HomeAssistant, entry_id: str) -> None:
 @callback
 def _unsent_since(cursor: Cursor) -> float:
     """Return the Unix time from which on readings have to stay; in any thread."""
-    progress = cursor.progress
-    return progress.known_until if progress.oldest is None else progress.oldest
+    return cursor.progress.unsent_since

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from ..request import iso
-from .cursor import REMEMBERED, Cursor
+from .cursor import REMEMBERED, Cursor, Progress
 from .endpoints import Endpoint, Request
 from .errors import ABOUT_THE_BATCH, DeliveryError, Failure
 from .outbox import Outbox
@@ -201,16 +201,25 @@ class Delivery:
     async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
         """Move the cursor behind a batch."""
         progress = self._cursor.progress
-        if refused and progress.refused_after is None:
-            progress.refused_after = progress.state_id
+        if refused:
+            _set_aside(progress, refused)
         if batch.end is not None:
             progress.state_id, progress.pending = batch.end, None
         progress.delivered += len(batch.points) - len(refused)
         progress.delivered_at = time.time()
-        progress.refused += len(refused)
-        told = [_told(point, err) for point, err in refused]
-        progress.refusals = [*progress.refusals, *told][-REMEMBERED:]
         await self._cursor.async_save()
+
+
+def _set_aside(progress: Progress, refused: list[Refusal]) -> None:
+    """Remember what was refused of the batch behind the cursor."""
+    times = [point.started for point, _ in refused]
+    if progress.refused_after is None:
+        progress.refused_after = progress.state_id
+    times += filter(None, (progress.refused_since, progress.refused_until))
+    progress.refused_since, progress.refused_until = min(times), max(times)
+    progress.refused += len(refused)
+    told = [_told(point, err) for point, err in refused]
+    progress.refusals = [*progress.refusals, *told][-REMEMBERED:]
 
 
 def _told(point: Point, err: DeliveryError) -> dict[str, Any]:

@@ -79,12 +79,16 @@ def async_tell_of_loss(
 def async_tell_of_refusal(
     hass: HomeAssistant, entry: EndpointConfigEntry, progress: Progress
 ) -> None:
-    """Say that the server refused readings for good, with the last one's reason."""
+    """Ask what becomes of readings that the server refused, or do not ask any more."""
+    issue_id = f"{READINGS_REFUSED}_{entry.entry_id}"
+    if progress.refused_after is None or progress.is_again:
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
+        return
     last = progress.refusals[-1]
     ir.async_create_issue(
         hass,
         DOMAIN,
-        f"{READINGS_REFUSED}_{entry.entry_id}",
+        issue_id,
         data={CONF_ENTRY: entry.entry_id},
         is_fixable=True,
         is_persistent=True,

@@ -120,9 +120,12 @@ class Outbox:
         return first is None or first < newest
 
     def before(self, time: float) -> int:
-        """Return the number of the row before the first one since some Unix time."""
+        """Return the number of the row before the first one since some Unix time.
+
+        Of a sum, which no index has: rows are to be found by their time alone.
+        """
         states = STATES.columns
-        statement = select(func.min(states.state_id))
+        statement = select(func.min(states.state_id + 0))
         with connected(self._hass) as connection:
             first = connection.scalar(statement.where(states.last_updated_ts >= time))
         return self.newest if first is None else first - 1
