@@ -162,6 +162,18 @@ async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) ->
     assert is_told(hass, entry)
 
 
+async def test_answer_was_lost(
+    hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy
+) -> None:
+    """A question that was answered, and came back from the file, sends nothing."""
+    entry.runtime_data.cursor.progress.forget_refused()
+    asked = len(proxy.requests)
+    await answer(hass, entry, "again")
+    assert len(proxy.requests) == asked
+    assert not is_told(hass, entry)
+    assert not entry.runtime_data.cursor.progress.is_again
+
+
 async def test_cursor_was_lost(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy
 ) -> None:

@@ -40,7 +40,7 @@ from .expiry import (
     async_tell_of_refusal,
 )
 from .outbox import Outbox, Waiting
-from .points import Source
+from .points import FUTURE, Source
 
 # Readings come every 5 minutes; a minute later they are elsewhere, too.
 EVERY: Final = timedelta(minutes=1)
@@ -96,8 +96,8 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         self._looked_at = 0.0
         self._next_at = 0.0
         """Until when the server wants to be left in peace, by the monotonic clock."""
-        self._pause = 0.0
-        """Seconds after which it is tried again."""
+        self._pause_until = 0.0
+        """Until when it is not tried again by itself, by the same clock."""
         self._refusal: tuple[Failure, dict[str, str]] | None = None
         """Why the last try failed, with what its text quotes."""
 
@@ -112,8 +112,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             outbox, until = await self._async_open()
             if self.cursor.is_new:
                 await self._async_begin(outbox)
-            await self._async_heed(outbox)
             await self._async_look(outbox, until)
+            await self._async_heed(outbox)
+            if self._has_moved:
+                await self._async_look(outbox, until)
             await self._async_deliver(outbox, until)
             await self._async_look(outbox, until)
         except UpdateFailed:
@@ -163,7 +165,9 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         progress.forget_refused()
         if not self.config_entry.data.get(CONF_PAST, True):
             added = self.config_entry.created_at.timestamp()
-            progress.state_id = await self._async_job(outbox.before, added)
+            progress.state_id = await self._async_job(
+                outbox.before, added, time.time() + FUTURE
+            )
         await self.cursor.async_save()
 
     async def _async_heed(self, outbox: Outbox) -> None:
@@ -206,6 +210,12 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         self.data = self._status(waiting)
         self.async_update_listeners()
 
+    @property
+    def _has_moved(self) -> bool:
+        """Whether the cursor stands elsewhere than at the last look."""
+        progress = self.cursor.progress
+        return progress.state_id != progress.oldest_after
+
     async def _async_deliver(self, outbox: Outbox, until: float) -> None:
         """Send all there is; raise UpdateFailed with the time of the next try.
 
@@ -217,16 +227,17 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         if self._refusal is None:
             async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
             return
-        if self.cursor.progress.state_id != self.cursor.progress.oldest_after:
-            await self._async_look(outbox, until)  # Some have arrived.
+        if self._has_moved:
+            await self._async_look(outbox, until)
         async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
         failure, details = self._refusal
-        rest = self._next_at - time.monotonic()  # The timer may come a second early.
+        now = time.monotonic()
+        rest = self._next_at - now + 1  # The timer may come a second early.
         raise UpdateFailed(
             translation_domain=DOMAIN,
             translation_key=failure,
             translation_placeholders=details,
-            retry_after=min(max(self._pause, rest + 1), LONGEST_PAUSE),
+            retry_after=min(max(self._pause_until - now, rest), LONGEST_PAUSE),
         )
 
     async def _async_try(self, outbox: Outbox, until: float) -> None:
@@ -239,9 +250,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             if err.failure is Failure.ENDPOINT_UNAUTHORISED:
                 self.config_entry.async_start_reauth(self.hass)
             self._refusal = err.failure, err.details
-            self._pause = pause_after(self._failures)
+            now = time.monotonic()
+            self._pause_until = now + pause_after(self._failures)
+            self._next_at = now + not_before(err.retry_after)
             self._failures += 1
-            self._next_at = time.monotonic() + not_before(err.retry_after)
         else:
             self._failures, self._refusal = 0, None
 

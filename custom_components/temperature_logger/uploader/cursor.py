@@ -102,6 +102,8 @@ class Cursor:
         if progress.refused_after is not None:
             progress.state_id = min(progress.state_id, progress.refused_after)
             progress.pending = None
+            # They stay held back, and until the next look nobody misses any.
+            progress.oldest, progress.oldest_after = progress.unsent_since, -1
         await self.async_answer(is_again=False)
 
     async def async_remove(self) -> None:

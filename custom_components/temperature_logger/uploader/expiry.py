@@ -89,7 +89,7 @@ def async_tell_of_refusal(
         hass,
         DOMAIN,
         issue_id,
-        data={CONF_ENTRY: entry.entry_id},
+        data={CONF_ENTRY: entry.entry_id, "since": progress.refused_since},
         is_fixable=True,
         is_persistent=True,
         severity=ir.IssueSeverity.WARNING,

@@ -119,15 +119,16 @@ class Outbox:
             first = connection.scalar(select(func.min(states.state_id)))
         return first is None or first < newest
 
-    def before(self, time: float) -> int:
-        """Return the number of the row before the first one since some Unix time.
+    def before(self, since: float, until: float) -> int:
+        """Return the number of the row before the first one between two Unix times.
 
         Of a sum, which no index has: rows are to be found by their time alone.
         """
         states = STATES.columns
+        time = states.last_updated_ts
         statement = select(func.min(states.state_id + 0))
         with connected(self._hass) as connection:
-            first = connection.scalar(statement.where(states.last_updated_ts >= time))
+            first = connection.scalar(statement.where(time >= since, time < until))
         return self.newest if first is None else first - 1
 
     def has(self, time: float) -> bool:
