@@ -136,41 +136,6 @@ def statistics(
     period: StatisticsPeriod,
 ) -> Columns:
     """Return minimum, mean and maximum of each period of a device."""
-    found = _statistics(hass, entities, units, span, period)
-    rows: dict[int, dict[str, float | None]] = {}
-    for quantity, entity in entities.items():
-        for row in found.get(entity, []):
-            # Home Assistant adds the days that a span only touches.
-            if span.start <= row["start"] < span.end:
-                values = rows.setdefault(int(row["start"]), {})
-                values |= {
-                    statistic(quantity, kind): round(value, DIGITS)
-                    for kind in STATISTICS
-                    if (value := row.get(kind)) is not None
-                }
-    times = sorted(rows, reverse=span.newest_first)
-    kept = times[: span.limit]
-    names = [statistic(quantity, kind) for quantity in entities for kind in STATISTICS]
-    return Columns(
-        collected_at=kept,
-        values={name: [rows[time].get(name) for time in kept] for name in names},
-        truncated=len(times) > len(kept),
-    )
-
-
-def statistic(quantity: str, kind: str) -> str:
-    """Return what a column of statistics is called."""
-    return f"{quantity}_{kind}"
-
-
-def _statistics(
-    hass: HomeAssistant,
-    entities: Mapping[str, str],
-    units: Mapping[str, str],
-    span: Span,
-    period: StatisticsPeriod,
-) -> dict[str, Any]:
-    """Return Home Assistant's own answer, by entity."""
     found: dict[str, Any] = {}
     # One unit at a time: CO2 and humidity are both ratios to the recorder.
     for unit in {units[quantity] for quantity in entities}:
@@ -185,7 +150,20 @@ def _statistics(
                 {str(CONVERTERS[base(quantity)].UNIT_CLASS): unit for quantity in own},
                 set(STATISTICS),
             )
-    return found
+    rows = _by_time(found, entities, span)
+    times = sorted(rows, reverse=span.newest_first)
+    kept = times[: span.limit]
+    names = [statistic(quantity, kind) for quantity in entities for kind in STATISTICS]
+    return Columns(
+        collected_at=kept,
+        values={name: [rows[time].get(name) for time in kept] for name in names},
+        truncated=len(times) > len(kept),
+    )
+
+
+def statistic(quantity: str, kind: str) -> str:
+    """Return what a column of statistics is called."""
+    return f"{quantity}_{kind}"
 
 
 def have_statistics(
@@ -233,6 +211,24 @@ def _grouped(rows: Iterable[int]) -> list[range]:
 def _entities(devices: Iterable[Mapping[str, str]]) -> list[str]:
     """Return all entities of some devices."""
     return [entity for entities in devices for entity in entities.values()]
+
+
+def _by_time(
+    found: Mapping[str, Any], entities: Mapping[str, str], span: Span
+) -> dict[int, dict[str, float | None]]:
+    """Return Home Assistant's statistics by their begin, named as columns."""
+    rows: dict[int, dict[str, float | None]] = {}
+    for quantity, entity in entities.items():
+        for row in found.get(entity, []):
+            # Home Assistant adds the days that a span only touches.
+            if span.start <= row["start"] < span.end:
+                values = rows.setdefault(int(row["start"]), {})
+                values |= {
+                    statistic(quantity, kind): round(value, DIGITS)
+                    for kind in STATISTICS
+                    if (value := row.get(kind)) is not None
+                }
+    return rows
 
 
 def _within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -1,6 +1,6 @@
 """What mends an issue when the owner says so."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.components.repairs.const import FlowType
@@ -82,16 +82,25 @@ class PlaceRepairFlow(EntryRepairFlow):
         )
 
 
-class MovedRepairFlow(EntryRepairFlow):
-    """Lets an entry follow its device, if it is that."""
+class MenuRepairFlow(EntryRepairFlow):
+    """Has the owner choose."""
+
+    choices: ClassVar[list[str]]
+    """The steps to choose from."""
 
     async def async_step_init(self, _: object = None) -> RepairsFlowResult:
-        """Have the owner say which stick it is."""
+        """Begin with the question."""
         return self.async_show_menu(
             step_id="init",
-            menu_options=[FOLLOW, OTHER],
+            menu_options=self.choices,
             description_placeholders=self._quoted,
         )
+
+
+class MovedRepairFlow(MenuRepairFlow):
+    """Lets an entry follow its device, if it is that, as only its owner knows."""
+
+    choices: ClassVar = [FOLLOW, OTHER]
 
     async def async_step_follow(self, _: object = None) -> RepairsFlowResult:
         """Put the new place into the entry; its entities and history stay."""
@@ -113,16 +122,10 @@ class MovedRepairFlow(EntryRepairFlow):
         return self.async_abort(reason=OTHER, description_placeholders=self._quoted)
 
 
-class RefusedRepairFlow(EntryRepairFlow):
+class RefusedRepairFlow(MenuRepairFlow):
     """Sends what a server refused once more, or leaves it out."""
 
-    async def async_step_init(self, _: object = None) -> RepairsFlowResult:
-        """Have the owner say whether the server would take it now."""
-        return self.async_show_menu(
-            step_id="init",
-            menu_options=[AGAIN, LEAVE],
-            description_placeholders=self._quoted,
-        )
+    choices: ClassVar = [AGAIN, LEAVE]
 
     async def async_step_again(self, _: object = None) -> RepairsFlowResult:
         """Begin before the first of them, at once."""
@@ -160,5 +163,5 @@ async def async_create_fix_flow(
     data: IssueData | None,
 ) -> RepairsFlow:
     """Return the flow that mends an issue."""
-    flow = next((FLOWS[key] for key in FLOWS if issue_id.startswith(key)), None)
-    return (flow or PlaceRepairFlow)(str((data or {}).get(CONF_ENTRY)))
+    flows = (flow for key, flow in FLOWS.items() if issue_id.startswith(key))
+    return next(flows, PlaceRepairFlow)(str((data or {}).get(CONF_ENTRY)))

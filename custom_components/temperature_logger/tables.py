@@ -57,6 +57,14 @@ READ: Final = (
     STATISTICS_SHORT.columns.metadata_id,
 )
 """What it takes to answer."""
+ROW: Final = (
+    STATES.columns.state_id,
+    STATES.columns.metadata_id,
+    STATES.columns.last_updated_ts,
+    STATES.columns.state,
+    STATES.columns.attributes_id,
+)
+"""What of a row of the history is looked at."""
 THINNED: Final = (
     *READ,
     *WRITTEN.values(),

@@ -22,6 +22,7 @@ from homeassistant.helpers.recorder import session_scope
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from .tables import (
+    ROW,
     STATE_ATTRIBUTES,
     STATES,
     connected,
@@ -48,7 +49,7 @@ TURN: Final = 0.01
 
 
 class Row(NamedTuple):
-    """A row of the history."""
+    """A row of the history: the columns of ROW."""
 
     state_id: int
     metadata_id: int
@@ -299,13 +300,7 @@ def _rows(connection: Connection, metadata_ids: Sequence[int], begin: int) -> li
     """Return the rows of some entities in one hour."""
     states = STATES.columns
     statement = (
-        select(
-            states.state_id,
-            states.metadata_id,
-            states.last_updated_ts,
-            states.state,
-            states.attributes_id,
-        )
+        select(*ROW)
         .where(
             states.metadata_id.in_(metadata_ids),
             states.last_updated_ts >= begin,

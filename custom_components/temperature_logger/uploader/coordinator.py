@@ -117,7 +117,6 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             if self._has_moved:
                 await self._async_look(outbox, until)
             await self._async_deliver(outbox, until)
-            await self._async_look(outbox, until)
         except UpdateFailed:
             raise
         except HomeAssistantError as err:
@@ -160,14 +159,14 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
 
     async def _async_begin(self, outbox: Outbox) -> None:
         """Begin with the first row that the owner wants, whatever was sent."""
-        progress = self.cursor.progress
-        progress.state_id, progress.pending = 0, None
-        progress.forget_refused()
+        begin = 0
         if not self.config_entry.data.get(CONF_PAST, True):
             added = self.config_entry.created_at.timestamp()
-            progress.state_id = await self._async_job(
-                outbox.before, added, time.time() + FUTURE
-            )
+            latest = time.time() + FUTURE
+            begin = await self._async_job(outbox.before, added, latest)
+        progress = self.cursor.progress
+        progress.state_id, progress.pending = begin, None
+        progress.forget_refused()
         await self.cursor.async_save()
 
     async def _async_heed(self, outbox: Outbox) -> None:
@@ -224,11 +223,11 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         """
         if time.monotonic() >= self._next_at:
             await self._async_try(outbox, until)
+        if self._has_moved:
+            await self._async_look(outbox, until)
         if self._refusal is None:
             async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
             return
-        if self._has_moved:
-            await self._async_look(outbox, until)
         async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
         failure, details = self._refusal
         now = time.monotonic()

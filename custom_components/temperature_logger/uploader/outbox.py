@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from homeassistant.core import HomeAssistant
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from ..tables import READ, STATE_ATTRIBUTES, STATES, check_schema, connected
+from ..tables import READ, ROW, STATE_ATTRIBUTES, STATES, check_schema, connected
 from ..tables import metadata_ids as numbers
 from ..units import UNITS, base, conversion, number, unit_of
 from .points import Point, Source, Value, complete, points, whole
@@ -203,13 +203,7 @@ def _select(own: Iterable[int], after: int, upto: int) -> Select[Any]:
     """Return the statement for our rows between two numbers."""
     states = STATES.columns
     return (
-        select(
-            states.state_id,
-            states.metadata_id,
-            states.last_updated_ts,
-            states.state,
-            states.attributes_id,
-        )
+        select(*ROW)
         .where(_is_ours(own), states.last_updated_ts.is_not(None))
         .where(states.state_id > after, states.state_id <= upto)
     )
