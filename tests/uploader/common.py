@@ -1,5 +1,7 @@
 """An endpoint, and what the recorder has for it."""
 
+import time
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -29,6 +31,8 @@ from .receivers import Victoria
 
 SETUP: Final = f"custom_components.{DOMAIN}.uploader.setup"
 
+# The clocks of a coordinator, half a minute on by the one that can be set.
+LATER: Final = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
 # Of the history: 100 of a stick and 100 of a chip, and one of each that were read live.
 READINGS: Final = 202
 
@@ -102,6 +106,13 @@ async def recorded(hass: HomeAssistant) -> Readings:
         }
 
     return await get_instance(hass).async_add_executor_job(work)
+
+
+def assert_all_there(victoria: Victoria, readings: Readings) -> None:
+    """See that a VictoriaMetrics has these readings, and perhaps more."""
+    there = arrived(victoria)
+    for series, points in readings.items():
+        assert set(points) <= set(there[series])
 
 
 def arrived(victoria: Victoria) -> Readings:

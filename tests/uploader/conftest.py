@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncGenerator, Generator
 import logging
-import time
-from types import SimpleNamespace
 from typing import Any
 
 from homeassistant.components.recorder.core import Recorder
@@ -19,6 +17,7 @@ from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
 from tests.history.conftest import BME, GOLD, NOON, record
 
+from .common import LATER
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
 
@@ -97,5 +96,4 @@ async def history(
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what was just written be some seconds old: no more belongs to it."""
-    clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
-    monkeypatch.setattr(coordinator, "time", clock)
+    monkeypatch.setattr(coordinator, "time", LATER)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 import sqlite3
 import sys
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -112,5 +113,5 @@ async def live(folder: Path, url: str, steps: int) -> None:
 
 if __name__ == "__main__":
     # A server that does not answer shall not take half a minute.
-    endpoints.LIMIT = aiohttp.ClientTimeout(total=0.3)  # type: ignore[misc]
-    asyncio.run(live(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    with patch.object(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.3)):
+        asyncio.run(live(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -6,7 +6,6 @@ from datetime import UTC
 from functools import partial
 import json
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -37,7 +36,16 @@ from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.outbox import Outbox
 from tests.history.conftest import BME, GOLD, NOON, execute, record
 
-from .common import READINGS, arrived, deliver, endpoint, recorded, told
+from .common import (
+    LATER,
+    READINGS,
+    arrived,
+    assert_all_there,
+    deliver,
+    endpoint,
+    recorded,
+    told,
+)
 from .proxy import ACCOUNT, Account, Failure, Proxy, apart
 from .receivers import WRITER, Influx, Victoria
 
@@ -202,10 +210,7 @@ async def test_reading_that_goes_on(
     assert sender.data.waiting == 1
     assert len(proxy.requests) == 1
     await record(hass, {BME[1]: [(now + 0.5, "60", "%")]})
-    later_clock = SimpleNamespace(
-        monotonic=time.monotonic, time=lambda: time.time() + 30
-    )
-    monkeypatch.setattr(coordinator, "time", later_clock)
+    monkeypatch.setattr(coordinator, "time", LATER)
     await deliver(entry)
     assert proxy.requests[-1].body.endswith(
         f"temperature=50.0,humidity=60.0 {int(now)}"
@@ -525,9 +530,7 @@ async def test_renamed_meanwhile(
     await deliver(entry)
     await async_wait_recording_done(hass)
     await deliver(entry)
-    there = arrived(victoria)
-    for series, points in everything.items():
-        assert set(points) <= set(there[series])
+    assert_all_there(victoria, everything)
 
 
 async def test_renamed_before_it_begins(
@@ -553,9 +556,7 @@ async def test_renamed_before_it_begins(
     await deliver(entry)
     await async_wait_recording_done(hass)
     await deliver(entry)
-    there = arrived(victoria)
-    for series, points in (await recorded(hass)).items():
-        assert set(points) <= set(there[series])
+    assert_all_there(victoria, await recorded(hass))
 
 
 async def test_names_with_strokes(
@@ -568,9 +569,7 @@ async def test_names_with_strokes(
         registry.async_update_device(device.id, name_by_user=name)
     await async_wait_recording_done(hass)
     await deliver(await endpoint(hass, proxy.url, site="\\=, \\"))
-    there = arrived(victoria)
-    for series, points in (await recorded(hass)).items():
-        assert set(points) <= set(there[series])
+    assert_all_there(victoria, await recorded(hass))
 
 
 async def test_hidden_and_disabled(

@@ -150,21 +150,28 @@ async def test_diagnostics(
     assert found == snapshot(exclude=paths(*drifting, "entry.data.url"))
 
 
+@pytest.fixture(name="waiting")
+async def waiting_fixture(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
+) -> MockConfigEntry:
+    """Return an endpoint for which a reading waits."""
+    entry = await add(hass, proxy)
+    await set_up(GOLD_PLACE)
+    await made_earlier(hass)
+    return entry
+
+
 @pytest.mark.warns("Error fetching 127.0.0.1 readings data")
 async def test_diagnostics_of_a_failing_endpoint(
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,
-    machine: Machine,
-    set_up: SetUp,
     proxy: Proxy,
+    waiting: MockConfigEntry,
 ) -> None:
     """The last error is there, and what waits."""
-    entry = await add(hass, proxy)
-    await set_up(GOLD_PLACE)
-    await made_earlier(hass)
     await proxy.fail(Failure.BROKEN)
     await pass_time(hass, 65)
-    found = await diagnostics(hass, hass_client, entry)
+    found = await diagnostics(hass, hass_client, waiting)
     assert "failed (500: " in found["last_error"]
     assert found["is_connected"] is found["last_update_succeeded"] is False
     assert found["status"]["waiting"] >= 1
@@ -174,22 +181,18 @@ async def test_diagnostics_of_a_failing_endpoint(
 async def test_diagnostics_hide_what_a_server_quotes(
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,
-    machine: Machine,
-    set_up: SetUp,
     proxy: Proxy,
+    waiting: MockConfigEntry,
 ) -> None:
     """The name of an organization may be somebody's mail address."""
-    entry = await add(hass, proxy)
     proxy.account = ACCOUNT._replace(org="another one")
-    await set_up(GOLD_PLACE)
-    await made_earlier(hass)
     await pass_time(hass, 65)
     refusal = {"reason": f"bad org {ACCOUNT.org}", "values": {"temperature": 20.0}}
-    entry.runtime_data.cursor.progress.refusals.append(refusal)
-    found = await diagnostics(hass, hass_client, entry)
+    waiting.runtime_data.cursor.progress.refusals.append(refusal)
+    found = await diagnostics(hass, hass_client, waiting)
     assert 'organization name \\"**REDACTED**\\" not found' in found["last_error"]
     assert found["progress"]["refusals"][0]["reason"] == "bad org **REDACTED**"
-    assert entry.runtime_data.cursor.progress.refusals == [refusal]
+    assert waiting.runtime_data.cursor.progress.refusals == [refusal]
 
 
 async def test_system_health(

@@ -18,7 +18,7 @@ from custom_components.temperature_logger.uploader.cursor import (
 from tests.history.conftest import execute
 from tests.test_repairs import begin_repair, submit_repair
 
-from .common import READINGS, arrived, deliver, endpoint, recorded
+from .common import READINGS, arrived, assert_all_there, deliver, endpoint, recorded
 from .proxy import Failure, Proxy
 from .receivers import Victoria
 
@@ -137,9 +137,7 @@ async def test_numbered_anew(
     await deliver(entry)
     await deliver(entry)
     assert not is_told(hass, entry)
-    there = arrived(victoria)
-    for series, points in (await recorded(hass)).items():
-        assert set(points) <= set(there[series])
+    assert_all_there(victoria, await recorded(hass))
 
 
 async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
