@@ -17,7 +17,8 @@ from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.guard import Outcome
-from custom_components.temperature_logger.issues import REPAIRS, SOON, STICK_MOVED
+from custom_components.temperature_logger.issues import REPAIRS, SOON
+from custom_components.temperature_logger.moves import STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
     CONF_PROBE,
     FACTORS,

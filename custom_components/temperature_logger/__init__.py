@@ -1,10 +1,14 @@
 """Temperature Logger: thermometers wired to this machine, as sensors."""
 
-from typing import TYPE_CHECKING
-
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    ConfigEntry,
+    ConfigEntryChange,
+)
 from homeassistant.const import Platform
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
@@ -12,17 +16,14 @@ from homeassistant.helpers.typing import ConfigType
 from .actions import async_register_actions
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .entries import AnyConfigEntry, is_endpoint
 from .guard import async_guard
-from .issues import async_forget, async_load_since, async_watch_disabled
-from .kinds import async_import_drivers, driver_name, is_endpoint
+from .issues import async_forget, async_load_since
+from .kinds import async_import_drivers, driver_name
+from .moves import async_withdraw
 from .retention import async_watch_retention
 from .view import ReadingsView
 from .watch import DATA_WATCH, Watch
-
-if TYPE_CHECKING:
-    from .uploader.coordinator import EndpointConfigEntry
-
-type OurConfigEntry = TemperatureLoggerConfigEntry | EndpointConfigEntry
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -39,13 +40,13 @@ async def async_setup(
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
-    async_watch_disabled(hass)
+    _async_watch_disabled(hass)
     hass.data[DATA_WATCH] = watch = Watch(hass)
     watch.async_start()
     return True
 
 
-async def async_setup_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     """Set up one device, or one endpoint."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
@@ -60,12 +61,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
     return True
 
 
-async def async_unload_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+async def async_unload_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     """Unload one entry; the coordinator of a device gives it back as it shuts down."""
     return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
 
 
-async def async_remove_entry(hass: HomeAssistant, entry: OurConfigEntry) -> None:
+async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None:
     """Take what was told of it away with it."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
@@ -73,7 +74,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: OurConfigEntry) -> None
 
         await async_remove_endpoint(hass, entry.entry_id)
         return
-    async_forget(hass, entry)
+    _async_forget(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_guard(hass)).async_forget()
     hass.data[DATA_WATCH].async_announce_soon()
@@ -103,6 +104,25 @@ async def _async_hold(hass: HomeAssistant) -> None:
             await async_cursor(hass, entry_id)
 
 
-def _platforms(entry: OurConfigEntry) -> list[Platform]:
+@callback
+def _async_watch_disabled(hass: HomeAssistant) -> None:
+    """Delete the issues of a device when its owner disables it."""
+
+    @callback
+    def changed(_: ConfigEntryChange, entry: ConfigEntry) -> None:
+        if entry.domain == DOMAIN and entry.disabled_by is not None:
+            _async_forget(hass, entry)
+
+    async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed)
+
+
+@callback
+def _async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the issues of a device that was deleted or disabled."""
+    async_forget(hass, entry)
+    async_withdraw(hass, entry)
+
+
+def _platforms(entry: AnyConfigEntry) -> list[Platform]:
     """Return what an entry has entities of."""
     return ENDPOINT_PLATFORMS if is_endpoint(entry) else PLATFORMS

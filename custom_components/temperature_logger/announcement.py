@@ -13,7 +13,7 @@ from homeassistant.helpers import discovery_flow
 
 from .const import CONF_KIND, DOMAIN, KIND_USB
 from .discovery import Candidate, Sort, async_search, sort_of
-from .issues import Moves, async_is_another, async_update_moves
+from .moves import Moves, async_is_another, async_update_moves
 
 
 async def async_announce(hass: HomeAssistant) -> None:

@@ -1,18 +1,12 @@
 """The owner's correction of a reading, applied once."""
 
 from collections.abc import Mapping
-from typing import Final
 
-from .const import CONF_FACTOR, CONF_OFFSET
+from .const import CONF_FACTOR, CONF_OFFSET, DIGITS
 from .drivers import Reading
 
 type Calibration = Mapping[str, Mapping[str, float]]
 """Per quantity an offset in its unit and, for a temperature, a factor."""
-
-
-# Finer than any of the sensors. A state is text: each digit more would cost a byte in
-# every row of the history.
-DIGITS: Final = 3
 
 
 def calibrated(reading: Reading, calibration: Calibration) -> Reading:

@@ -58,11 +58,11 @@ from .drivers import (
     without_probes,
 )
 from .drivers.layouts import plausible
+from .entries import is_endpoint
 from .kinds import (
     async_import_drivers,
     async_make_driver,
     driver_name,
-    is_endpoint,
     place,
 )
 from .moves import async_gives_way, async_move

@@ -25,8 +25,9 @@ from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.families import USB_IDS
 from .drivers.sysfs import usb_device
+from .entries import AnyConfigEntry, is_endpoint
 from .guard import async_guard
-from .kinds import async_lane, is_endpoint
+from .kinds import async_lane
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
@@ -37,7 +38,7 @@ TO_REDACT: Final = {CONF_ORG, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME}
 
 async def async_get_config_entry_diagnostics(
     hass: HomeAssistant,
-    entry: TemperatureLoggerConfigEntry | EndpointConfigEntry,
+    entry: AnyConfigEntry,
 ) -> dict[str, Any]:
     """Return the device, its last reading and what that was made from.
 

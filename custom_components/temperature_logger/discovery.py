@@ -32,7 +32,7 @@ from .drivers import (
     Fault,
     within_deadline,
 )
-from .drivers.families import Family, thermometers
+from .drivers.families import INTERFACE, Family, thermometers
 from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
 from .kinds import (
     EntryData,
@@ -284,7 +284,6 @@ async def _async_claimable(hass: HomeAssistant, device: UsbDevice) -> bool:
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
     """Return the firmware's text, asked for once per plug-in."""
     from .drivers.temper import Temper
-    from .drivers.transport import INTERFACE
 
     interface = device.interface(INTERFACE)
     if interface is None or interface.hidraw is None:

@@ -34,8 +34,8 @@ from sqlalchemy import (
     select,
 )
 
-from .calibration import DIGITS
 from .columns import TOGETHER, Columns, Series, merged
+from .const import DIGITS
 from .request import Span, StatisticsPeriod
 from .tables import (
     STATE_ATTRIBUTES,

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeIs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_ADDRESS, CONF_MODEL, EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers.importlib import async_import_module
@@ -24,7 +23,6 @@ from .const import (
     CONF_TRIMMING_HASH,
     DOMAIN,
     KIND_BME280,
-    KIND_ENDPOINT,
     KIND_HOST,
     KIND_USB,
 )
@@ -42,7 +40,6 @@ from .drivers import (
 
 if TYPE_CHECKING:
     from .drivers.bosch import BoschChip
-    from .uploader.coordinator import EndpointConfigEntry
 
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
@@ -183,11 +180,6 @@ _MAKERS: Final[dict[str, Callable[[HomeAssistant, EntryData, OnGone], Driver]]] 
     "temperx232": _make_temperx232,
     "zytemp": partial(_make_stream, "zytemp"),
 }
-
-
-def is_endpoint(entry: ConfigEntry[Any]) -> TypeIs[EndpointConfigEntry]:
-    """Return whether an entry is no device, but where readings are sent."""
-    return entry.data.get(CONF_KIND) == KIND_ENDPOINT
 
 
 def driver_name(data: EntryData) -> str:

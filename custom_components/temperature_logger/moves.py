@@ -1,17 +1,36 @@
 """How a place passes from one device to another."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from homeassistant.config_entries import SOURCE_IGNORE, ConfigEntryState
+from homeassistant.config_entries import (
+    SOURCE_IGNORE,
+    ConfigEntry,
+    ConfigEntryState,
+)
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import UpdateFailed
 
-from .const import CONF_ADAPTER, CONF_ADAPTER_NAME, CONF_CONTROLLER, CONF_PORTS, DOMAIN
+from .const import (
+    CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
+    CONF_CONTROLLER,
+    CONF_ENTRY,
+    CONF_PORTS,
+    DOMAIN,
+)
 from .coordinator import TemperatureLoggerConfigEntry
+from .discovery import Candidate
 from .drivers import Fault
-from .kinds import attachment
+from .kinds import attachment, place
 
+type IssueData = dict[str, str | int | float | None]
+type Moves = Mapping[str, Candidate]
+"""What looks like a device that was moved, by the id of its entry."""
+
+STICK_MOVED: Final = "stick_moved"
 # What of an entry's data says where its device is.
 PLACE: Final = {
     CONF_ADAPTER,
@@ -82,3 +101,54 @@ def _async_exchange(
     update(other, unique_id=None, data=rest | there)  # No id is ever there twice.
     update(entry, unique_id=taken, data=data)
     update(other, unique_id=free)
+
+
+@callback
+def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
+    """Offer to each entry to follow its device; take back what was offered before."""
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        issue_id = _moved_id(entry.entry_id)
+        if (candidate := moves.get(entry.entry_id)) is None:
+            ir.async_delete_issue(hass, DOMAIN, issue_id)
+            continue
+        data: IssueData = {
+            CONF_ENTRY: entry.entry_id,
+            CONF_CONTROLLER: candidate.data[CONF_CONTROLLER],
+            CONF_PORTS: candidate.data[CONF_PORTS],
+        }
+        issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+        # Of an ignored issue from before a restart, the data is not kept.
+        if issue is not None and issue.data not in (None, data):
+            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It was another stick.
+        ir.async_create_issue(
+            hass,
+            DOMAIN,
+            issue_id,
+            data=data,
+            is_fixable=True,
+            severity=ir.IssueSeverity.WARNING,
+            translation_key=STICK_MOVED,
+            translation_placeholders={
+                "device": entry.title,
+                "place": place(entry.data),
+                "found": candidate.label,
+            },
+        )
+
+
+@callback
+def async_is_another(hass: HomeAssistant, entry_id: str) -> bool:
+    """Return whether what looks like a moved device is another one, as was said."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, _moved_id(entry_id))
+    return issue is not None and issue.dismissed_version is not None
+
+
+def _moved_id(entry_id: str) -> str:
+    """Return the id of the issue that offers to follow a device."""
+    return f"{STICK_MOVED}_{entry_id}"
+
+
+@callback
+def async_withdraw(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the offer of a device that was deleted or disabled."""
+    ir.async_delete_issue(hass, DOMAIN, _moved_id(entry.entry_id))

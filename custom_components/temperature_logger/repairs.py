@@ -13,9 +13,8 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
 
-from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
-from .issues import CONF_ENTRY, STICK_MOVED, IssueData
-from .moves import async_move
+from .const import CONF_CONTROLLER, CONF_ENTRY, CONF_PORTS, DOMAIN
+from .moves import STICK_MOVED, IssueData, async_move
 from .uploader.cursor import async_cursor
 from .uploader.expiry import READINGS_REFUSED
 from .watch import DATA_WATCH

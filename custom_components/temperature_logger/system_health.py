@@ -12,7 +12,7 @@ from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
-from .kinds import is_endpoint
+from .entries import is_endpoint
 from .targets import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")

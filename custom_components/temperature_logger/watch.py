@@ -24,11 +24,11 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.util.hass_dict import HassKey
 
-from .const import DOMAIN
+from .const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, sysfs, within_deadline
 from .drivers.plugs import Plugs, plugs
-from .kinds import async_lane, is_endpoint, port
+from .kinds import async_lane, port
 
 # Seconds from an event to each look: the node comes after some milliseconds, its
 # permissions later.
@@ -170,7 +170,7 @@ class Watch:
             for entry in self._hass.config_entries.async_entries(
                 DOMAIN, include_ignore=False, include_disabled=False
             )
-            if not is_endpoint(entry)
+            if entry.data[CONF_KIND] != KIND_ENDPOINT
         ]
         gone = before.keys() - found.keys()
         come = self._settled(before, found) - {

@@ -16,18 +16,14 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     Lane,
     Workers,
+    libusb,
     sysfs,
-    transport,
 )
 from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.drivers.hidraw import HidrawTransport
-from custom_components.temperature_logger.drivers.libusb import Handle
+from custom_components.temperature_logger.drivers.libusb import Handle, LibusbTransport
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
-from custom_components.temperature_logger.drivers.transport import (
-    LibusbTransport,
-    Transport,
-    connect,
-)
+from custom_components.temperature_logger.drivers.transport import Transport, connect
 from emulation.machine import Machine
 
 from .conftest import READ_VALUES, REPORTS, AsNobody, Build, until
@@ -108,7 +104,7 @@ async def test_drained_after_an_answer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch, *, unplugged: bool
 ) -> None:
     """What comes beyond an answer is dropped; what goes wrong there shows later."""
-    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.05)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.05)
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
     stick.machine.send("gold", "808000074e200000")

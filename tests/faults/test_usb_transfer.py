@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Fault, transport
+from custom_components.temperature_logger.drivers import Fault, libusb
 from emulation.machine import Machine
 from emulation.usbfs import QUEUED
 from tests.drivers.conftest import silence
@@ -75,7 +75,7 @@ async def test_fault(home: Home, name: str, stick: str) -> None:
     inject, *expected = FAULTS[name]
     await home.settle()
     if stick == LIBUSB:  # What comes before the drain is over is dropped by it.
-        await asyncio.sleep(2 * transport.DRAIN_DELAY)
+        await asyncio.sleep(2 * libusb.DRAIN_DELAY)
     home.change()
     inject(home.machine, stick)
     await home.poll()

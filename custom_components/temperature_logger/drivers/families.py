@@ -12,8 +12,10 @@ from . import sysfs
 from .errors import DeviceAccessError, DeviceNotFoundError, Fault
 from .hidraw import REPORT_SIZE, report_sizes
 from .sysfs import Ids, UsbDevice, usb_device, usb_devices
-from .transport import INTERFACE
 
+# The data interface and its endpoint, of sticks with two HID interfaces.
+INTERFACE: Final = 1
+REPORTS_IN: Final = 0x82
 HID_CLASS: Final = 0x03
 VENDOR_CLASS: Final = 0xFF
 

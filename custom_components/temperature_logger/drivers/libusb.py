@@ -5,7 +5,9 @@ memory and time that a machine with hidraw never pays.
 Source: HID 1.11, section 7.2.2 (SET_REPORT); libusb's errors as pyusb gives them.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 import ctypes.util
 import errno
@@ -24,11 +26,14 @@ from .errors import (
     DriverError,
     Fault,
 )
+from .families import INTERFACE, REPORTS_IN
 from .hidraw import DRAIN_LIMIT, REPORT_SIZE
 from .sysfs import UsbDevice
-from .transport import INTERFACE, REPORTS_IN
+from .workers import Lane
 
 CONTROL_LIMIT_MS: Final = 500
+DRAIN_DELAY: Final = 0.5
+"""Seconds after an exchange; the latest report was seen after 0.15."""
 # An endpoint of a low-speed device is asked every 10 ms.
 DRAIN_LIMIT_MS: Final = 25
 # An answer to who used the stick before may come until its first values are read.
@@ -141,6 +146,70 @@ class Handle:
                 raise
         self._device.clear_halt(self._endpoint)
         return bytes(self._device.read(self._endpoint, REPORT_SIZE, limit_ms))
+
+
+class LibusbTransport:
+    """One stick claimed through libusb; an exchange holds a worker while it waits.
+
+    To find that no report waits costs a time-out, which a reading has no time for. So
+    what came beyond an answer is dropped after it, once a late report would be there.
+    Nobody else can ask a claimed stick, so nothing is known to come after that.
+    """
+
+    def __init__(self, lane: Lane, handle: Handle) -> None:
+        """Take the claimed stick over."""
+        self.unasked: tuple[bytes, ...] = ()
+        self._dropped: list[bytes] = []
+        self._drain: asyncio.Task[None] | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._handle: Handle | None = handle
+        self._lane = lane
+
+    async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
+        """Send 8 bytes and return up to one report per limit, each in seconds."""
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if self._drain is not None:
+            await self._drain  # It has the worker; that is not a device that hangs.
+        self.unasked = tuple(self._dropped)
+        self._dropped.clear()
+        reports = await self._lane.run(self._held.exchange, command, limits)
+        loop = asyncio.get_running_loop()
+        self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
+        return reports
+
+    async def listen(self, limit: float) -> bytes | None:
+        """Return a report beyond the answer, so many seconds after the command."""
+        return await self._lane.run(self._held.listen, limit)
+
+    def close(self) -> asyncio.Future[None]:
+        """Give the interface back to the kernel; the result tells when."""
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        handle, self._handle = self._handle, None
+        done: Future[None] = Future()
+        if handle is None:
+            done.set_result(None)
+        else:
+            done = self._lane.finish(handle.close)
+        return asyncio.wrap_future(done)
+
+    @property
+    def _held(self) -> Handle:
+        """The claimed stick; it may be given back while somebody waits."""
+        if self._handle is None:
+            raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
+        return self._handle
+
+    def _drain_later(self) -> None:
+        """Begin to drop what came beyond the answer."""
+        self._drain = asyncio.get_running_loop().create_task(self._drain_now())
+
+    async def _drain_now(self) -> None:
+        """Drop what came; an error shows at the next exchange, which drains again."""
+        with suppress(DriverError):
+            if self._handle is not None:
+                self._dropped += await self._lane.run(self._handle.drain)
 
 
 def give_back(device: UsbDevice) -> None:

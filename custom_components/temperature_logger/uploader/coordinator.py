@@ -225,10 +225,15 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             await self._async_try(outbox, until)
         if self._has_moved:
             await self._async_look(outbox, until)
+        async_tell_of_expiry(
+            self.hass,
+            self.config_entry,
+            self.data.oldest,
+            self.data.waiting,
+            is_failing=self._refusal is not None,
+        )
         if self._refusal is None:
-            async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
             return
-        async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
         failure, details = self._refusal
         now = time.monotonic()
         rest = self._next_at - now + 1  # The timer may come a second early.
