@@ -20,41 +20,46 @@ from custom_components.temperature_logger.drivers import (
     DriverError,
     Fault,
     Reading,
-    bme680,
-    hidtemper,
-    temperx232,
 )
-from custom_components.temperature_logger.drivers.bme280 import (
+from custom_components.temperature_logger.drivers.i2c import bme680
+from custom_components.temperature_logger.drivers.i2c.bme280 import (
     BURST,
     TRIMMING,
     TRIMMING_HUMIDITY,
     Bme280Sensor,
 )
-from custom_components.temperature_logger.drivers.bosch import (
+from custom_components.temperature_logger.drivers.i2c.bosch import (
     CHIP_ID,
     PRESSURE_RANGE,
     SLEEP_X1,
     TEMPERATURE_RANGE,
     Sensor,
 )
-from custom_components.temperature_logger.drivers.diamex import Diamex
-from custom_components.temperature_logger.drivers.gotemp import GoTemp
-from custom_components.temperature_logger.drivers.hidraw import (
+from custom_components.temperature_logger.drivers.i2c.bus import (
+    PowerLostError,
+    Registers,
+)
+from custom_components.temperature_logger.drivers.usb import hidtemper, temperx232
+from custom_components.temperature_logger.drivers.usb.diamex import Diamex
+from custom_components.temperature_logger.drivers.usb.gotemp import GoTemp
+from custom_components.temperature_logger.drivers.usb.hidraw import (
     REPORT_SIZE,
     report_sizes,
 )
-from custom_components.temperature_logger.drivers.i2c import PowerLostError, Registers
-from custom_components.temperature_logger.drivers.lascar import Lascar
-from custom_components.temperature_logger.drivers.layouts import (
+from custom_components.temperature_logger.drivers.usb.lascar import Lascar
+from custom_components.temperature_logger.drivers.usb.layouts import (
     LAYOUTS,
     VALUE_REPORT,
     Layout,
     Report,
     decode,
 )
-from custom_components.temperature_logger.drivers.stream import Decoder as Listener
-from custom_components.temperature_logger.drivers.temper import FIRMWARE_PREFIX, _text
-from custom_components.temperature_logger.drivers.zytemp import ZyTemp
+from custom_components.temperature_logger.drivers.usb.stream import Decoder as Listener
+from custom_components.temperature_logger.drivers.usb.temper import (
+    FIRMWARE_PREFIX,
+    _text,
+)
+from custom_components.temperature_logger.drivers.usb.zytemp import ZyTemp
 from custom_components.temperature_logger.units import base
 from emulation.bme680 import CALIBRATIONS as CALIBRATIONS_680
 from emulation.chips import CALIBRATIONS

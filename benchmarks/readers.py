@@ -21,11 +21,11 @@ from custom_components.temperature_logger.drivers import (
     Lane,
     Reading,
     Workers,
-    bosch,
     sysfs,
 )
-from custom_components.temperature_logger.drivers.bme280 import Bme280
-from custom_components.temperature_logger.drivers.temper import Temper
+from custom_components.temperature_logger.drivers.i2c import bosch
+from custom_components.temperature_logger.drivers.i2c.bme280 import Bme280
+from custom_components.temperature_logger.drivers.usb.temper import Temper
 from emulation.tree import uevent, write
 
 type Read = Callable[[], tuple[float | None, ...]]

@@ -21,7 +21,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from custom_components.temperature_logger.config_flow import ALWAYS_THERE
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import hidtemper
+from custom_components.temperature_logger.drivers.usb import hidtemper
 
 from .conftest import (
     ADAPTER,

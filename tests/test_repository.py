@@ -15,7 +15,7 @@ import pytest
 from custom_components.temperature_logger import const
 from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
-from custom_components.temperature_logger.drivers.families import USB_IDS
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.guard import Outcome
 from custom_components.temperature_logger.issues import REPAIRS, SOON
 from custom_components.temperature_logger.moves import STICK_MOVED

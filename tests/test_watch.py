@@ -23,7 +23,7 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     workers,
 )
-from custom_components.temperature_logger.drivers.plugs import Plugs, plugs
+from custom_components.temperature_logger.drivers.presence import Plugs, plugs
 from emulation.machine import Machine
 
 from .conftest import (

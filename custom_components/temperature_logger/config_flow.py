@@ -57,14 +57,9 @@ from .drivers import (
     within_deadline,
     without_probes,
 )
-from .drivers.layouts import plausible
+from .drivers.usb.layouts import plausible
 from .entries import is_endpoint
-from .kinds import (
-    async_import_drivers,
-    async_make_driver,
-    driver_name,
-    place,
-)
+from .kinds import async_import_drivers, async_make_driver, driver_name, place
 from .moves import async_gives_way, async_move
 from .options_flow import OptionsFlow
 from .texts import async_explain, async_option

@@ -23,8 +23,8 @@ from .const import (
 )
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
-from .drivers.families import USB_IDS
 from .drivers.sysfs import usb_device
+from .drivers.usb.models import USB_IDS
 from .entries import AnyConfigEntry, is_endpoint
 from .guard import async_guard
 from .kinds import async_lane

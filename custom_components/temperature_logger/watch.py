@@ -27,7 +27,7 @@ from homeassistant.util.hass_dict import HassKey
 from .const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from .coordinator import TemperatureLoggerConfigEntry
 from .drivers import DriverError, sysfs, within_deadline
-from .drivers.plugs import Plugs, plugs
+from .drivers.presence import Plugs, plugs
 from .kinds import async_lane, port
 
 # Seconds from an event to each look: the node comes after some milliseconds, its

@@ -10,19 +10,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    Lane,
-    Workers,
-    hidraw,
-    host,
-    sysfs,
-)
-from custom_components.temperature_logger.drivers.bosch import BoschChip
+from custom_components.temperature_logger.drivers import Lane, Workers, host, sysfs
+from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
+from custom_components.temperature_logger.drivers.usb import hidraw
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
 
-from .chips import ADDRESS, PINS, Model
+from .i2c.chips import ADDRESS, PINS, Model
 
 NOBODY = 65534
 

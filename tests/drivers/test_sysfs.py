@@ -14,8 +14,8 @@ from custom_components.temperature_logger.drivers import (
     sysfs,
     usb_place,
 )
-from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
 
 from .conftest import Build

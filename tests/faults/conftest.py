@@ -18,9 +18,9 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import watch
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import (
-    Workers,
-    bme680,
+from custom_components.temperature_logger.drivers import Workers, workers
+from custom_components.temperature_logger.drivers.i2c import bme680
+from custom_components.temperature_logger.drivers.usb import (
     diamex,
     hidtemper,
     lascar,
@@ -30,11 +30,10 @@ from custom_components.temperature_logger.drivers import (
     temper,
     temperx232,
     transport,
-    workers,
     zytemp,
 )
-from custom_components.temperature_logger.drivers.hidraw import Node
-from custom_components.temperature_logger.drivers.stream import Stream, seconds
+from custom_components.temperature_logger.drivers.usb.hidraw import Node
+from custom_components.temperature_logger.drivers.usb.stream import Stream, seconds
 from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
 from emulation.bme680 import chip_of
 from emulation.machine import Machine

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Fault, libusb
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.usb import libusb
 from emulation.machine import Machine
 from emulation.usbfs import QUEUED
 from tests.drivers.conftest import silence

@@ -34,11 +34,7 @@ from .cursor import Cursor
 from .delivery import Delivery
 from .endpoints import ENDPOINTS
 from .errors import DeliveryError, Failure
-from .expiry import (
-    async_tell_of_expiry,
-    async_tell_of_loss,
-    async_tell_of_refusal,
-)
+from .expiry import async_tell_of_expiry, async_tell_of_loss, async_tell_of_refusal
 from .outbox import Outbox, Waiting
 from .points import FUTURE, Source
 

@@ -30,14 +30,7 @@ from homeassistant.helpers.json import json_bytes
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 from yarl import URL
 
-from ..const import (
-    CONF_BUCKET,
-    CONF_DATABASE,
-    CONF_GZIP,
-    CONF_ORG,
-    CONF_SITE,
-    DIGITS,
-)
+from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE, DIGITS
 from ..request import iso
 from ..units import base
 from .errors import DeliveryError, Failure
