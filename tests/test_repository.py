@@ -17,6 +17,7 @@ from custom_components.temperature_logger.discovery import Hint
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.guard import Outcome
+from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.issues import REPAIRS, SOON
 from custom_components.temperature_logger.moves import STICK_MOVED
 from custom_components.temperature_logger.options_flow import (
@@ -27,7 +28,6 @@ from custom_components.temperature_logger.options_flow import (
     OFFSETS,
     PROBE_QUANTITIES,
 )
-from custom_components.temperature_logger.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
 from custom_components.temperature_logger.units import base
 from custom_components.temperature_logger.uploader import expiry, flow, settings

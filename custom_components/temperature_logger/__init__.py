@@ -18,10 +18,10 @@ from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .entries import AnyConfigEntry, is_endpoint
 from .guard import async_guard
+from .history.retention import async_watch_retention
 from .issues import async_forget, async_load_since
 from .kinds import async_import_drivers, driver_name
 from .moves import async_withdraw
-from .retention import async_watch_retention
 from .view import ReadingsView
 from .watch import DATA_WATCH, Watch
 

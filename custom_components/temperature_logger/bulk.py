@@ -25,7 +25,7 @@ import voluptuous as vol
 from yarl import URL
 
 from .const import DOMAIN, READINGS_URL, Refusal
-from .request import (
+from .history.query import (
     CONF_END,
     CONF_FORMAT,
     CONF_ORDER,
@@ -57,7 +57,7 @@ QUERY: Final = cv.make_entity_service_schema(
 
 async def async_import_answers(hass: HomeAssistant) -> None:
     """Import what needs the recorder, and so the packages that only it brings."""
-    await async_import_module(hass, f"{__package__}.answers")
+    await async_import_module(hass, f"{__package__}.history.export")
 
 
 class Answer(NamedTuple):
@@ -77,7 +77,7 @@ async def async_answer(request: web.Request) -> Answer:
     query = QUERY(_data(request))
     asked = async_request(hass, query, request[KEY_HASS_USER])
     await async_import_answers(hass)
-    from .answers import PIECES, batches
+    from .history.export import PIECES, batches
 
     start, devices, end = PIECES[query[CONF_FORMAT]]
     make = get_instance(hass).async_add_executor_job

@@ -19,9 +19,9 @@ from homeassistant.helpers.typing import VolSchemaType
 import voluptuous as vol
 
 from .bulk import async_import_answers, async_link
-from .columns import Series
-from .request import CONF_FORMAT, FIELDS, UNIT_FIELDS, Request, async_request
-from .targets import Target
+from .history.query import CONF_FORMAT, FIELDS, UNIT_FIELDS, Request, async_request
+from .history.readings import Series
+from .history.targets import Target
 from .units import conversion, number
 
 type Perform = Callable[
@@ -85,7 +85,7 @@ async def _async_get_latest(
     """Return the latest reading of each device."""
     shown = [_shown(hass, target, request) for target in request.targets]
     await async_import_answers(hass)
-    from .answers import latest
+    from .history.export import latest
 
     return await get_instance(hass).async_add_executor_job(
         latest, hass, request, shown, time.time()
@@ -97,7 +97,7 @@ async def _async_get_readings(
 ) -> ServiceResponse:
     """Return the readings in a span of time."""
     await async_import_answers(hass)
-    from .answers import readings
+    from .history.export import readings
 
     as_rows = data[CONF_FORMAT] == FORMAT_ROWS
     return await get_instance(hass).async_add_executor_job(
@@ -110,7 +110,7 @@ async def _async_write_csv(
 ) -> ServiceResponse:
     """Write the readings to a file; return its path."""
     await async_import_answers(hass)
-    from .answers import write_csv
+    from .history.export import write_csv
 
     path = Path(hass.config.path(data[CONF_PATH]))
     await get_instance(hass).async_add_executor_job(write_csv, hass, request, path)

@@ -30,10 +30,10 @@ from .const import (
     DiskGuard,
     Refusal,
 )
-from .request import iso
-from .retention import A_DAY, thinnable_until
-from .tables import recorder_failed
-from .targets import async_reading_entries
+from .history.query import iso
+from .history.retention import A_DAY, thinnable_until
+from .history.tables import recorder_failed
+from .history.targets import async_reading_entries
 
 if TYPE_CHECKING:
     from homeassistant.components.recorder.tasks import RecorderTask

@@ -14,8 +14,15 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import get_instance
 from sqlalchemy import URL, Connection, func, make_url, select, text
 
-from .retention import A_DAY
-from .tables import STATES, THINNED, WRITTEN, check_schema, connected, metadata_ids
+from .history.retention import A_DAY
+from .history.tables import (
+    STATES,
+    THINNED,
+    WRITTEN,
+    check_schema,
+    connected,
+    metadata_ids,
+)
 
 # Bytes of a row with its entries in the indexes, as databases grew by them
 # (benchmarks/row_sizes.py).

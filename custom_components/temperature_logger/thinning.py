@@ -21,7 +21,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from .tables import (
+from .history.tables import (
     ROW,
     STATE_ATTRIBUTES,
     STATES,

@@ -50,9 +50,9 @@ from custom_components.temperature_logger.guard import (
     Outcome,
     Pass,
 )
-from custom_components.temperature_logger.retention import DATA_HOLDS
+from custom_components.temperature_logger.history.retention import DATA_HOLDS
+from custom_components.temperature_logger.history.tables import translated
 from custom_components.temperature_logger.survey import Room, Survey
-from custom_components.temperature_logger.tables import translated
 from custom_components.temperature_logger.thinning import Tally
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time

@@ -29,7 +29,7 @@ from ..const import (
     LOGGER,
     Refusal,
 )
-from ..targets import async_chosen
+from ..history.targets import async_chosen
 from .cursor import Cursor
 from .delivery import Delivery
 from .endpoints import ENDPOINTS

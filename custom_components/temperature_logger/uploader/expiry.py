@@ -11,7 +11,7 @@ from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
 from ..const import CONF_ENTRY, DOMAIN
-from ..retention import A_DAY
+from ..history.retention import A_DAY
 from .cursor import Progress
 
 READINGS_EXPIRE: Final = "readings_expire"

@@ -34,9 +34,10 @@ from sqlalchemy import (
     select,
 )
 
-from .columns import TOGETHER, Columns, Series, merged
-from .const import DIGITS
-from .request import Span, StatisticsPeriod
+from ..const import DIGITS
+from ..units import CONVERTERS, base, conversion, number, unit_of
+from .query import Span, StatisticsPeriod
+from .readings import TOGETHER, Columns, Series, merged
 from .tables import (
     STATE_ATTRIBUTES,
     STATES,
@@ -46,7 +47,6 @@ from .tables import (
     metadata_ids,
     translated,
 )
-from .units import CONVERTERS, base, conversion, number, unit_of
 
 # Rows of several devices at a time, in memory: some 64 bytes each, and as much again.
 BATCH: Final = 250_000

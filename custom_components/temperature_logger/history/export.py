@@ -14,12 +14,12 @@ from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers.json import json_bytes
 
-from . import history
-from .columns import Columns, Series, merged
-from .const import DOMAIN, Refusal
-from .drivers import in_order
-from .history import STATISTICS, statistic
-from .request import RAW, Request, Span, iso
+from ..const import DOMAIN, Refusal
+from ..drivers import in_order
+from . import rows
+from .query import RAW, Request, Span, iso
+from .readings import Columns, Series, merged
+from .rows import STATISTICS, statistic
 from .tables import READ, check_schema
 from .targets import Target
 
@@ -30,7 +30,7 @@ def check(hass: HomeAssistant, request: Request) -> None:
     """Raise HomeAssistantError where the recorder cannot answer."""
     check_schema(hass, READ)
     entities = {e for target in request.targets for e in target.entities.values()}
-    if request.period != RAW and not history.have_statistics(
+    if request.period != RAW and not rows.have_statistics(
         hass, entities, request.period
     ):
         raise HomeAssistantError(
@@ -73,7 +73,7 @@ def latest(
         found = (
             merged(target.entities, series, span)
             if series
-            else next(history.raw(hass, [target.entities], request.units, span))
+            else next(rows.raw(hass, [target.entities], request.units, span))
         )
         reading = next(iter(_rows(found)), None)
         age = round(now - found.collected_at[0]) if reading else None
@@ -174,7 +174,7 @@ def batches(hass: HomeAssistant, request: Request) -> list[range]:
     if request.period != RAW:
         return [range(number, number + 1) for number in range(len(request.targets))]
     devices = [target.entities for target in request.targets]
-    return history.batches(hass, devices, request.span(sys.maxsize))
+    return rows.batches(hass, devices, request.span(sys.maxsize))
 
 
 class Pieces(NamedTuple):
@@ -198,10 +198,10 @@ def _columns(
     devices = [target.entities for target in targets]
     span = request.span(limit)
     if request.period == RAW:
-        yield from history.raw(hass, devices, request.units, span)
+        yield from rows.raw(hass, devices, request.units, span)
         return
     for entities in devices:
-        yield history.statistics(hass, entities, request.units, span, request.period)
+        yield rows.statistics(hass, entities, request.units, span, request.period)
 
 
 def _frame(request: Request) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from homeassistant.helpers.target import TargetSelection
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
-from .const import DOMAIN, RETENTION, Refusal
+from ..const import DOMAIN, RETENTION, Refusal
+from ..units import UNITS, base
 from .targets import Target, async_targets
-from .units import UNITS, base
 
 type StatisticsPeriod = Literal["5minute", "hour", "day"]
 type Period = Literal["raw"] | StatisticsPeriod

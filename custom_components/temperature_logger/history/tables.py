@@ -14,7 +14,7 @@ from homeassistant.util.hass_dict import HassKey
 from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
-from .const import DOMAIN, Refusal
+from ..const import DOMAIN, Refusal
 
 DATA_KNOWN: HassKey[set[str]] = HassKey(f"{DOMAIN}_recorder_known")
 """The columns that were seen to be there."""

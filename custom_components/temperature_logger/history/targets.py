@@ -17,8 +17,8 @@ from homeassistant.helpers.target import (
     async_extract_referenced_entity_ids,
 )
 
-from .const import DOMAIN, Refusal
-from .drivers import in_order, is_quantity
+from ..const import DOMAIN, Refusal
+from ..drivers import in_order, is_quantity
 
 
 class Target(NamedTuple):

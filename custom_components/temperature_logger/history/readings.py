@@ -8,7 +8,7 @@ import math
 from operator import sub
 from typing import Final, NamedTuple
 
-from .request import Span
+from .query import Span
 
 # Values of one device that are closer together, in seconds, are of one reading.
 TOGETHER: Final = 2

@@ -14,7 +14,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import DATA_INSTANCE
 from homeassistant.util.hass_dict import HassKey
 
-from .const import DOMAIN, RETENTION
+from ..const import DOMAIN, RETENTION
 from .targets import async_reading_entries
 
 DATA_HOLDS: HassKey[dict[str, Callable[[], float]]] = HassKey(f"{DOMAIN}_holds")
