@@ -11,13 +11,14 @@ from typing import Any
 from homeassistant.const import EVENT_HOMEASSISTANT_CLOSE
 from homeassistant.core import HomeAssistant
 
-from custom_components.temperature_logger import discovery, kinds
 from custom_components.temperature_logger.const import (
     KIND_BME280,
     KIND_HOST,
     KIND_USB,
 )
-from custom_components.temperature_logger.discovery import Candidate
+from custom_components.temperature_logger.devices import kinds
+from custom_components.temperature_logger.discovery import search
+from custom_components.temperature_logger.discovery.search import Candidate
 from custom_components.temperature_logger.drivers import DriverError, within_deadline
 
 
@@ -44,7 +45,7 @@ async def scan() -> list[dict[str, Any]]:
     """Return the devices that may be read without asking their owner."""
     hass = HomeAssistant("")
     every = {KIND_BME280, KIND_HOST, KIND_USB}
-    found = await discovery.async_search(hass, every, owned=set(), chosen=set())
+    found = await search.async_search(hass, every, owned=set(), chosen=set())
     devices: dict[str, dict[str, Any]] = {}
     # One that was not asked would have to be taken from the kernel.
     for candidate in (one for one in found.candidates if one.asked):

@@ -19,9 +19,9 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
-from custom_components.temperature_logger import discovery
-from custom_components.temperature_logger.announcement import async_announce
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.discovery import search
+from custom_components.temperature_logger.discovery.offers import async_announce
 from custom_components.temperature_logger.drivers import DeviceAccessError, Fault
 from emulation.machine import Machine
 
@@ -370,6 +370,6 @@ async def test_search_that_is_held_up(
     def hold_up() -> None:
         raise DeviceAccessError(Fault.HANGING)
 
-    monkeypatch.setattr(discovery, "_sticks", hold_up)
+    monkeypatch.setattr(search, "_sticks", hold_up)
     await async_announce(hass)
     assert set(offered(hass)) == {GOLD_PLACE}

@@ -26,11 +26,14 @@ from custom_components.temperature_logger.config_flow import (
     TemperatureLoggerConfigFlow,
 )
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import Candidate, async_search
+from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, async_lane
+from custom_components.temperature_logger.discovery.hotplug import DATA_WATCH
+from custom_components.temperature_logger.discovery.search import (
+    Candidate,
+    async_search,
+)
 from custom_components.temperature_logger.drivers import workers
 from custom_components.temperature_logger.drivers.presence import plugs
-from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
-from custom_components.temperature_logger.watch import DATA_WATCH
 from emulation.machine import Machine
 
 from .conftest import (

@@ -15,15 +15,15 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from usb.backend import libusb1
 
-from custom_components.temperature_logger import since
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.issues import (
+from custom_components.temperature_logger.devices import fault_durations as since
+from custom_components.temperature_logger.devices.faults import (
     A_DAY,
     REPAIRS,
     SOON,
     async_load_since,
 )
+from custom_components.temperature_logger.drivers import Fault
 from emulation.machine import Machine
 
 from .conftest import (

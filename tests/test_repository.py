@@ -13,14 +13,8 @@ from homeassistant.util.yaml import load_yaml_dict
 import pytest
 
 from custom_components.temperature_logger import const
-from custom_components.temperature_logger.discovery import Hint
-from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
-from custom_components.temperature_logger.drivers.usb.models import USB_IDS
-from custom_components.temperature_logger.guard import Outcome
-from custom_components.temperature_logger.history.retention import Shortfall
-from custom_components.temperature_logger.issues import REPAIRS, SOON
-from custom_components.temperature_logger.moves import STICK_MOVED
-from custom_components.temperature_logger.options_flow import (
+from custom_components.temperature_logger.devices.faults import REPAIRS, SOON
+from custom_components.temperature_logger.devices.options_flow import (
     CONF_PROBE,
     FACTORS,
     GUARD,
@@ -28,6 +22,12 @@ from custom_components.temperature_logger.options_flow import (
     OFFSETS,
     PROBE_QUANTITIES,
 )
+from custom_components.temperature_logger.discovery.relocation import STICK_MOVED
+from custom_components.temperature_logger.discovery.search import Hint
+from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
+from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
 from custom_components.temperature_logger.units import base
 from custom_components.temperature_logger.uploader import expiry, flow, settings
@@ -84,7 +84,7 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
 
 def test_drivers_know_nothing_of_home_assistant() -> None:
     """The drivers could be published on their own."""
-    for path in (COMPONENT / "drivers").glob("*.py"):
+    for path in (COMPONENT / "drivers").rglob("*.py"):
         assert not re.search(
             r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
         )

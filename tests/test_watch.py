@@ -16,8 +16,9 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.temperature_logger import coordinator, watch
+from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import (
     DeviceAccessError,
     Fault,

@@ -13,17 +13,17 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
-from .actions import async_register_actions
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .devices.faults import async_forget, async_load_since
+from .devices.kinds import async_import_drivers, driver_name
+from .discovery.hotplug import DATA_WATCH, Watch
+from .discovery.relocation import async_withdraw
+from .disk_guard.guard import async_guard
 from .entries import AnyConfigEntry, is_endpoint
-from .guard import async_guard
 from .history.retention import async_watch_retention
-from .issues import async_forget, async_load_since
-from .kinds import async_import_drivers, driver_name
-from .moves import async_withdraw
-from .view import ReadingsView
-from .watch import DATA_WATCH, Watch
+from .http import ReadingsView
+from .services import async_register_actions
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]

@@ -37,7 +37,10 @@ from .const import (
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .discovery import (
+from .devices.kinds import async_import_drivers, async_make_driver, driver_name, place
+from .devices.options_flow import OptionsFlow
+from .discovery.relocation import async_gives_way, async_move
+from .discovery.search import (
     ADDRESSES,
     Candidate,
     Found,
@@ -59,10 +62,7 @@ from .drivers import (
 )
 from .drivers.usb.layouts import plausible
 from .entries import is_endpoint
-from .kinds import async_import_drivers, async_make_driver, driver_name, place
-from .moves import async_gives_way, async_move
-from .options_flow import OptionsFlow
-from .texts import async_explain, async_option
+from .translation import async_explain, async_option
 from .units import UNITS, base
 from .uploader.flow import EndpointFlow, EndpointOptionsFlow
 

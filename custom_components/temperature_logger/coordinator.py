@@ -11,7 +11,6 @@ from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
-from .calibration import calibrated
 from .const import (
     CONF_CALIBRATION,
     CONF_INTERVAL,
@@ -21,9 +20,10 @@ from .const import (
     LOGGER,
     RETRY,
 )
+from .devices.calibration import calibrated
+from .devices.faults import async_update_issue
+from .devices.kinds import async_make_driver, place
 from .drivers import DriverError, Reading, in_order, within_deadline
-from .issues import async_update_issue
-from .kinds import async_make_driver, place
 
 # Seconds that a reading gets to end before its device is taken from it.
 GRACE: Final = 1.0

@@ -22,12 +22,12 @@ from .const import (
     KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
+from .devices.kinds import async_lane
+from .disk_guard.guard import async_guard
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.sysfs import usb_device
 from .drivers.usb.models import USB_IDS
 from .entries import AnyConfigEntry, is_endpoint
-from .guard import async_guard
-from .kinds import async_lane
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry

@@ -14,10 +14,10 @@ from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
 
 from .const import CONF_CONTROLLER, CONF_ENTRY, CONF_PORTS, DOMAIN
-from .moves import STICK_MOVED, IssueData, async_move
+from .discovery.hotplug import DATA_WATCH
+from .discovery.relocation import STICK_MOVED, IssueData, async_move
 from .uploader.cursor import async_cursor
 from .uploader.expiry import READINGS_REFUSED
-from .watch import DATA_WATCH
 
 AGAIN: Final = "again"
 CONTINUED: Final = "continued"

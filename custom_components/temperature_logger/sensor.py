@@ -24,10 +24,10 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .disk_guard.guard import DATA_GUARD, SIGNAL_THINNED
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
-from .guard import DATA_GUARD, SIGNAL_THINNED
 
 if TYPE_CHECKING:
     pass

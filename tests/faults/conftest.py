@@ -16,8 +16,9 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.temperature_logger import watch
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, attachment
+from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Workers, workers
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.usb import (
@@ -29,12 +30,10 @@ from custom_components.temperature_logger.drivers.usb import (
     stream,
     temper,
     temperx232,
-    transport,
     zytemp,
 )
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
 from custom_components.temperature_logger.drivers.usb.stream import Stream, seconds
-from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
 from emulation.bme680 import chip_of
 from emulation.machine import Machine
 from emulation.values import now
@@ -427,7 +426,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
     monkeypatch.setattr(temperx232, "LIMIT", 0.5)
-    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "CALM", 0)
 

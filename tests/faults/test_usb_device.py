@@ -13,7 +13,8 @@ import textwrap
 import pytest
 from usb.backend import libusb1
 
-from custom_components.temperature_logger import coordinator, watch
+from custom_components.temperature_logger import coordinator
+from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine, place_of

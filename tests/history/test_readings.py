@@ -27,7 +27,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
-from custom_components.temperature_logger import calls
+from custom_components.temperature_logger import service_calls as calls
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
 from custom_components.temperature_logger.history import rows as history

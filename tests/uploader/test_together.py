@@ -13,8 +13,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
 
-from custom_components.temperature_logger import guard
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.disk_guard import guard
 from custom_components.temperature_logger.history.retention import (
     DATA_HOLDS,
     thinnable_until,

@@ -14,7 +14,7 @@ from homeassistant.helpers.selector import (
 )
 import voluptuous as vol
 
-from .const import (
+from ..const import (
     CONF_CALIBRATION,
     CONF_DISK_GUARD,
     CONF_DISK_LIMIT,
@@ -32,8 +32,8 @@ from .const import (
     MIN_INTERVAL,
     DiskGuard,
 )
-from .drivers import probe_quantity, rom_of, without_probes
-from .units import UNITS, base
+from ..drivers import probe_quantity, rom_of, without_probes
+from ..units import UNITS, base
 
 type Field = NumberSelector | SelectSelector
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from .const import CONF_FACTOR, CONF_OFFSET, DIGITS
-from .drivers import Reading
+from ..const import CONF_FACTOR, CONF_OFFSET, DIGITS
+from ..drivers import Reading
 
 type Calibration = Mapping[str, Mapping[str, float]]
 """Per quantity an offset in its unit and, for a temperature, a factor."""

@@ -13,7 +13,7 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import UpdateFailed
 
-from .const import (
+from ..const import (
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
@@ -21,10 +21,10 @@ from .const import (
     CONF_PORTS,
     DOMAIN,
 )
-from .coordinator import TemperatureLoggerConfigEntry
-from .discovery import Candidate
-from .drivers import Fault
-from .kinds import attachment, place
+from ..coordinator import TemperatureLoggerConfigEntry
+from ..devices.kinds import attachment, place
+from ..drivers import Fault
+from .search import Candidate
 
 type IssueData = dict[str, str | int | float | None]
 type Moves = Mapping[str, Candidate]

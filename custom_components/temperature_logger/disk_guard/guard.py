@@ -21,7 +21,7 @@ from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from homeassistant.helpers.storage import Store
 from homeassistant.util.hass_dict import HassKey
 
-from .const import (
+from ..const import (
     CONF_DISK_GUARD,
     CONF_DISK_LIMIT,
     DEFAULT_DISK_LIMIT,
@@ -30,17 +30,17 @@ from .const import (
     DiskGuard,
     Refusal,
 )
-from .history.query import iso
-from .history.retention import A_DAY, thinnable_until
-from .history.tables import recorder_failed
-from .history.targets import async_reading_entries
+from ..history.query import iso
+from ..history.retention import A_DAY, thinnable_until
+from ..history.tables import recorder_failed
+from ..history.targets import async_reading_entries
 
 if TYPE_CHECKING:
     from homeassistant.components.recorder.tasks import RecorderTask
     from sqlalchemy import Connection
 
-    from .coordinator import ReadingCoordinator
-    from .survey import Room, Survey
+    from ..coordinator import ReadingCoordinator
+    from .database import Room, Survey
     from .thinning import Done, Tally
 
 DATA_GUARD: HassKey[Guard] = HassKey(f"{DOMAIN}_guard")
@@ -280,7 +280,7 @@ class Guard:
         self, asked: ReadingCoordinator, survey: Survey, room: Room
     ) -> Outcome:
         """Thin until it is enough, if that matters, and say what that was."""
-        from .survey import free
+        from .database import free
         from .thinning import Tally, ThinTask, thin
 
         if not matters(await async_steps(self._hass, survey), room):
@@ -324,7 +324,7 @@ class Guard:
         self, asked: ReadingCoordinator, done: Pass, before: Room
     ) -> Pass:
         """Give what a pass freed to the disk if it has room for that; return it all."""
-        from .survey import freed, room
+        from .database import freed, room
         from .thinning import RepackTask
 
         job = get_instance(self._hass).async_add_executor_job
@@ -402,9 +402,9 @@ async def async_survey(hass: HomeAssistant) -> Survey:
         raise HomeAssistantError(
             translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
         )
-    await async_import_module(hass, f"{__package__}.survey")
+    await async_import_module(hass, f"{__package__}.database")
     await async_import_module(hass, f"{__package__}.thinning")
-    from .survey import survey
+    from .database import survey
 
     entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
     return await get_instance(hass).async_add_executor_job(survey, hass, entity_ids)

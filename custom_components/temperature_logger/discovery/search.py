@@ -12,7 +12,7 @@ from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant
 from homeassistant.util.hass_dict import HassKey
 
-from .const import (
+from ..const import (
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
@@ -25,10 +25,7 @@ from .const import (
     KIND_HOST,
     KIND_USB,
 )
-from .drivers import HOST_MODEL, DeviceAccessError, DriverError, Fault, within_deadline
-from .drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
-from .drivers.usb.models import INTERFACE, Family, thermometers
-from .kinds import (
+from ..devices.kinds import (
     EntryData,
     async_import_drivers,
     async_lane,
@@ -36,9 +33,12 @@ from .kinds import (
     driver_name,
     place,
 )
+from ..drivers import HOST_MODEL, DeviceAccessError, DriverError, Fault, within_deadline
+from ..drivers.sysfs import I2cAdapter, UsbDevice, i2c_adapters
+from ..drivers.usb.models import INTERFACE, Family, thermometers
 
 if TYPE_CHECKING:
-    from .drivers.i2c.bosch import Chip
+    from ..drivers.i2c.bosch import Chip
 
 type Sort = tuple[str, str | None]
 type Asked = dict[tuple[str, int], str | DriverError]
@@ -94,7 +94,7 @@ class Candidate(NamedTuple):
 
 def sort_of(data: EntryData) -> Sort:
     """Return the driver of a device and its firmware, if it has one that is known."""
-    from .drivers.usb.layouts import firmware_name
+    from ..drivers.usb.layouts import firmware_name
 
     firmware: str | None = data.get(CONF_FIRMWARE)
     return driver_name(data), firmware and firmware_name(firmware)
@@ -245,7 +245,7 @@ async def _async_ask_temper(
     hass: HomeAssistant, device: UsbDevice, data: dict[str, Any], found: Found
 ) -> None:
     """Find out which of the TEMPer sticks a device is."""
-    from .drivers.usb.layouts import firmware_name, layouts_of
+    from ..drivers.usb.layouts import firmware_name, layouts_of
 
     answer = await _async_firmware(hass, device)
     if isinstance(answer, DriverError):
@@ -277,7 +277,7 @@ async def _async_claimable(hass: HomeAssistant, device: UsbDevice) -> bool:
 
 async def _async_firmware(hass: HomeAssistant, device: UsbDevice) -> str | DriverError:
     """Return the firmware's text, asked for once per plug-in."""
-    from .drivers.usb.temper import Temper
+    from ..drivers.usb.temper import Temper
 
     interface = device.interface(INTERFACE)
     if interface is None or interface.hidraw is None:
@@ -303,7 +303,7 @@ async def async_survey(hass: HomeAssistant, data: EntryData) -> list[bytes]:
 
     Raises DriverError if it does not answer.
     """
-    from .drivers.usb.temper import Temper
+    from ..drivers.usb.temper import Temper
 
     lane = async_lane(hass, attachment(data))
     stick = Temper(lane, data[CONF_CONTROLLER], data[CONF_PORTS])
@@ -372,6 +372,6 @@ def _adapters() -> list[I2cAdapter]:
 
 def _chip(adapter: I2cAdapter, address: int) -> Chip:
     """Read a chip's id; blocks."""
-    from .drivers.i2c.bosch import probe
+    from ..drivers.i2c.bosch import probe
 
     return probe(adapter, address)

@@ -11,7 +11,7 @@ from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.util.hass_dict import HassKey
 
-from .const import (
+from ..const import (
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
@@ -26,7 +26,7 @@ from .const import (
     KIND_HOST,
     KIND_USB,
 )
-from .drivers import (
+from ..drivers import (
     HOST_PLACE,
     Driver,
     Lane,
@@ -37,9 +37,10 @@ from .drivers import (
     usb_attachment,
     usb_place,
 )
+from ..drivers.registry import module_of
 
 if TYPE_CHECKING:
-    from .drivers.i2c.bosch import BoschChip
+    from ..drivers.i2c.bosch import BoschChip
 
 type EntryData = Mapping[str, Any]
 type OnGone = Callable[[], None]
@@ -63,7 +64,7 @@ class Kind(NamedTuple):
 
 def _make_temper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick."""
-    from .drivers.usb.temper import Temper
+    from ..drivers.usb.temper import Temper
 
     return Temper(
         _lane(hass, data),
@@ -78,14 +79,14 @@ def _make_temper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Drive
 
 def _make_bme280(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of a BME280 or BMP280."""
-    from .drivers.i2c.bme280 import Bme280
+    from ..drivers.i2c.bme280 import Bme280
 
     return _make_chip(Bme280, hass, data)
 
 
 def _make_bme680(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of a BME680 or BME688."""
-    from .drivers.i2c.bme680 import Bme680
+    from ..drivers.i2c.bme680 import Bme680
 
     return _make_chip(Bme680, hass, data)
 
@@ -103,7 +104,7 @@ def _make_chip(kind: type[BoschChip], hass: HomeAssistant, data: EntryData) -> D
 
 def _make_hidtemper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick of the first generation."""
-    from .drivers.usb.hidtemper import HidTemper
+    from ..drivers.usb.hidtemper import HidTemper
 
     return HidTemper(
         _lane(hass, data),
@@ -116,7 +117,7 @@ def _make_hidtemper(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Dr
 
 def _make_host(hass: HomeAssistant, data: EntryData, _: OnGone) -> Driver:
     """Return the driver of this machine."""
-    from .drivers.host import Host
+    from ..drivers.host import Host
 
     return Host(_lane(hass, data), Path(hass.config.config_dir))
 
@@ -125,7 +126,7 @@ def _make_stream(
     name: str, hass: HomeAssistant, data: EntryData, on_gone: OnGone
 ) -> Driver:
     """Return the driver of a device that reports by itself."""
-    module = import_module(f"{__package__}.drivers.{MODULES[name]}")
+    module = import_module(module_of(name))
     lane, controller, ports = _lane(hass, data), data[CONF_CONTROLLER], data[CONF_PORTS]
     driver: Driver = module.make(lane, controller, ports, on_gone)
     return driver
@@ -133,7 +134,7 @@ def _make_stream(
 
 def _make_temperx232(hass: HomeAssistant, data: EntryData, on_gone: OnGone) -> Driver:
     """Return the driver of a stick that is a serial port."""
-    from .drivers.usb.temperx232 import TemperX232
+    from ..drivers.usb.temperx232 import TemperX232
 
     return TemperX232(
         _lane(hass, data),
@@ -166,19 +167,6 @@ _KINDS: Final = {
         place=lambda data: usb_place(data[CONF_CONTROLLER], data[CONF_PORTS]),
         port=lambda data: usb_attachment(data[CONF_CONTROLLER], data[CONF_PORTS]),
     ),
-}
-MODULES: Final = {
-    "bme280": "i2c.bme280",
-    "bme680": "i2c.bme680",
-    "bosch": "i2c.bosch",
-    "diamex": "usb.diamex",
-    "gotemp": "usb.gotemp",
-    "host": "host",
-    "hidtemper": "usb.hidtemper",
-    "lascar": "usb.lascar",
-    "temper": "usb.temper",
-    "temperx232": "usb.temperx232",
-    "zytemp": "usb.zytemp",
 }
 # By the name of the driver's module, which is imported only where it is needed.
 _MAKERS: Final[dict[str, Callable[[HomeAssistant, EntryData, OnGone], Driver]]] = {
@@ -219,7 +207,7 @@ def port(data: EntryData) -> str:
 async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:
     """Import some drivers, before anything else is asked of them."""
     for name in names:
-        await async_import_module(hass, f"{__package__}.drivers.{MODULES[name]}")
+        await async_import_module(hass, module_of(name))
 
 
 def async_make_driver(

@@ -18,10 +18,10 @@ from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.typing import VolSchemaType
 import voluptuous as vol
 
-from .bulk import async_import_answers, async_link
 from .history.query import CONF_FORMAT, FIELDS, UNIT_FIELDS, Request, async_request
 from .history.readings import Series
 from .history.targets import Target
+from .http_answers import async_import_answers, async_link
 from .units import conversion, number
 
 type Perform = Callable[

@@ -24,11 +24,11 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.util.hass_dict import HassKey
 
-from .const import CONF_KIND, DOMAIN, KIND_ENDPOINT
-from .coordinator import TemperatureLoggerConfigEntry
-from .drivers import DriverError, sysfs, within_deadline
-from .drivers.presence import Plugs, plugs
-from .kinds import async_lane, port
+from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
+from ..coordinator import TemperatureLoggerConfigEntry
+from ..devices.kinds import async_lane, port
+from ..drivers import DriverError, sysfs, within_deadline
+from ..drivers.presence import Plugs, plugs
 
 # Seconds from an event to each look: the node comes after some milliseconds, its
 # permissions later.
@@ -99,8 +99,8 @@ class Watch:
 
     async def _announce(self) -> None:
         """Announce; what that takes is imported with the first time."""
-        await async_import_module(self._hass, f"{__package__}.announcement")
-        from .announcement import async_announce
+        await async_import_module(self._hass, f"{__package__}.offers")
+        from .offers import async_announce
 
         await async_announce(self._hass)
 

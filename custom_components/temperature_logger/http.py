@@ -20,8 +20,8 @@ class ReadingsView(HomeAssistantView):
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer with JSON columns or CSV, and with 400 to what cannot be had."""
         # Imported with the first question, as what the actions do.
-        await async_import_module(request.app[KEY_HASS], f"{__package__}.bulk")
-        from .bulk import async_answer
+        await async_import_module(request.app[KEY_HASS], f"{__package__}.http_answers")
+        from .http_answers import async_answer
 
         try:
             answer = await async_answer(request)

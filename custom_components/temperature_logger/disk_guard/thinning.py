@@ -21,7 +21,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from .history.tables import (
+from ..history.tables import (
     ROW,
     STATE_ATTRIBUTES,
     STATES,
@@ -29,7 +29,7 @@ from .history.tables import (
     recorder_failed,
     translated,
 )
-from .units import number
+from ..units import number
 
 type Done = Callable[[HomeAssistantError | None], object]
 """Takes what went wrong, if something did; called once, in the recorder's thread."""

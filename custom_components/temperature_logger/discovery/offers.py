@@ -11,9 +11,9 @@ from homeassistant.config_entries import (
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import discovery_flow
 
-from .const import CONF_KIND, DOMAIN, KIND_USB
-from .discovery import Candidate, Sort, async_search, sort_of
-from .moves import Moves, async_is_another, async_update_moves
+from ..const import CONF_KIND, DOMAIN, KIND_USB
+from .relocation import Moves, async_is_another, async_update_moves
+from .search import Candidate, Sort, async_search, sort_of
 
 
 async def async_announce(hass: HomeAssistant) -> None:

@@ -7,10 +7,10 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 
-from .const import CONF_ENTRY, DOMAIN
-from .drivers import DriverError, Fault
+from ..const import CONF_ENTRY, DOMAIN
+from ..drivers import DriverError, Fault
+from .fault_durations import DATA_SINCE, Since
 from .kinds import place
-from .since import DATA_SINCE, Since
 
 DEVICE_MISSING: Final = "device_missing"
 

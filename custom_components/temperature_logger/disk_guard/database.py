@@ -14,8 +14,8 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import get_instance
 from sqlalchemy import URL, Connection, func, make_url, select, text
 
-from .history.retention import A_DAY
-from .history.tables import (
+from ..history.retention import A_DAY
+from ..history.tables import (
     STATES,
     THINNED,
     WRITTEN,

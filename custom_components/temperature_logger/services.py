@@ -14,7 +14,7 @@ from homeassistant.helpers.service import async_register_admin_service
 import voluptuous as vol
 
 from .const import DOMAIN
-from .guard import async_preview
+from .disk_guard.guard import async_preview
 
 PREVIEWING: Final = "preview_thinning"
 READING: Final = ("get_csv_link", "get_latest", "get_readings")
@@ -53,7 +53,7 @@ async def _async_preview(call: ServiceCall) -> ServiceResponse:
 
 async def _async_call(call: ServiceCall) -> ServiceResponse:
     """Perform an action; what that takes is imported with the first call."""
-    await async_import_module(call.hass, f"{__package__}.calls")
-    from .calls import async_perform
+    await async_import_module(call.hass, f"{__package__}.service_calls")
+    from .service_calls import async_perform
 
     return await async_perform(call)

@@ -1,0 +1,1 @@
+"""The devices: how an entry is read, calibrated and reported."""

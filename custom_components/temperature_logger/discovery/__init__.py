@@ -1,0 +1,1 @@
+"""What is plugged in, and which entry it belongs to."""
