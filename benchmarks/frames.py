@@ -15,12 +15,8 @@ import time
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DriverError,
-    Fault,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.i2c.bme280 import (
     BURST,
@@ -40,12 +36,12 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
     Registers,
 )
 from custom_components.temperature_logger.drivers.usb import hidtemper, temperx232
-from custom_components.temperature_logger.drivers.usb.diamex import Diamex
-from custom_components.temperature_logger.drivers.usb.gotemp import GoTemp
-from custom_components.temperature_logger.drivers.usb.hidraw import (
+from custom_components.temperature_logger.drivers.usb.descriptors import (
     REPORT_SIZE,
     report_sizes,
 )
+from custom_components.temperature_logger.drivers.usb.diamex import Diamex
+from custom_components.temperature_logger.drivers.usb.gotemp import GoTemp
 from custom_components.temperature_logger.drivers.usb.lascar import Lascar
 from custom_components.temperature_logger.drivers.usb.layouts import (
     LAYOUTS,

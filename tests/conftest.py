@@ -1,8 +1,10 @@
 """Home Assistant on emulated hardware."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import timedelta
+import json
 import logging
+from pathlib import Path
 from typing import Any, Literal
 
 from homeassistant.components.usb import USBDiscovery
@@ -110,6 +112,20 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
+
+
+TEXTS: dict[str, Any] = json.loads(
+    (
+        Path(__file__).parents[1]
+        / "custom_components/temperature_logger/translations/en.json"
+    ).read_text()
+)
+
+
+def form_error(form: Mapping[str, Any]) -> str:
+    """Return the error of a form as the frontend shows it."""
+    text: str = TEXTS["config"]["error"][form["errors"]["base"]]
+    return text.format(**form["description_placeholders"])
 
 
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:

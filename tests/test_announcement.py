@@ -1,6 +1,7 @@
 """What is plugged in is offered: as a new device, or to the entry that misses it."""
 
 import asyncio
+from collections.abc import Iterator
 import dataclasses
 from typing import Any
 
@@ -20,12 +21,12 @@ from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import search
-from custom_components.temperature_logger.discovery.offers import async_announce
-from custom_components.temperature_logger.drivers import DeviceAccessError, Fault
+from custom_components.temperature_logger.discovery import async_offer_sticks
+from custom_components.temperature_logger.drivers import Fault, finder
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
 
-from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp
+from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp, form_error
 from .drivers.conftest import Build
 from .test_repairs import begin_repair, submit_repair
 from .test_watch import until
@@ -171,8 +172,7 @@ async def test_stick_that_fails_when_it_is_added(
     machine.stick("gold").fail("zero", on="values")
     flow_id = offered(hass)[GOLD_PLACE]
     form = await submit(hass, flow_id)
-    assert form["errors"] == {"base": "not_readable"}
-    assert "no reading" in form["description_placeholders"]["problem"]
+    assert "no reading" in form_error(form)
     machine.stick("gold").clear()
     assert (await submit(hass, flow_id))["type"] is FlowResultType.CREATE_ENTRY
 
@@ -219,7 +219,7 @@ async def test_another_stick_at_another_port(
     restarted(hass, entry)
     machine.replug("two")
     await asyncio.sleep(0.5)
-    await async_announce(hass)
+    await async_offer_sticks(hass)
     assert set(offered(hass)) == {NEW_PLACE}
     assert ignored(hass, entry)
     result = await submit(hass, offered(hass)[NEW_PLACE])
@@ -367,9 +367,10 @@ async def test_search_that_is_held_up(
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
 
-    def hold_up() -> None:
+    def hold_up() -> Iterator[None]:
+        yield from ()
         raise DeviceAccessError(Fault.HANGING)
 
-    monkeypatch.setattr(search, "_sticks", hold_up)
-    await async_announce(hass)
+    monkeypatch.setattr(finder, "thermometers", hold_up)
+    await async_offer_sticks(hass)
     assert set(offered(hass)) == {GOLD_PLACE}

@@ -19,12 +19,10 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import hotplug as watch
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    workers,
-)
+from custom_components.temperature_logger.drivers import Fault, workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.presence import Plugs, plugs
+from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
 from .conftest import (
@@ -113,7 +111,7 @@ async def test_ready_without_a_hidraw_node(
     device: dict[str, Any],
 ) -> None:
     """A serial port, or what libusb reads, is used as soon as its own node may be."""
-    monkeypatch.setattr(watch, "PATIENCE", 60)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
     monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
@@ -160,7 +158,7 @@ async def test_permission_that_does_not_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After two seconds the owner is told which permission is missing."""
-    monkeypatch.setattr(watch, "PATIENCE", 0.3)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.3)
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
 
@@ -325,13 +323,13 @@ async def test_before_home_assistant_has_started(
     """Nothing is announced before, and nothing is begun once it stops."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = hass.data[watch.DATA_WATCH]
-    the_watch.async_announce_soon()
-    await asyncio.sleep(2 * watch.CALM)
+    the_watch = async_shared(hass, watch.HotPlug)
+    the_watch.async_offer_soon()
+    await asyncio.sleep(2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
-    the_watch._async_look_again()
-    assert the_watch._again is None
+    the_watch._async_look_soon()
+    assert the_watch._next_look is None
 
 
 async def test_stopped_before_it_has_started(
@@ -340,4 +338,4 @@ async def test_stopped_before_it_has_started(
     """A watch that has announced nothing yet ends, too."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    assert hass.data[watch.DATA_WATCH]._announcement is None
+    assert async_shared(hass, watch.HotPlug)._offer_timer is None

@@ -15,15 +15,15 @@ from homeassistant.helpers.typing import ConfigType
 
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .devices.faults import async_forget, async_load_since
-from .devices.kinds import async_import_drivers, driver_name
-from .discovery.hotplug import DATA_WATCH, Watch
-from .discovery.relocation import async_withdraw
+from .devices import FaultDurations, async_clear_fault
+from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
 from .disk_guard.guard import async_guard
 from .entries import AnyConfigEntry, is_endpoint
 from .history.retention import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
+from .shared import async_shared
+from .translation import async_load_texts
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -35,14 +35,14 @@ async def async_setup(
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
     """Offer the history, and look out for devices, while none is loaded, too."""
-    await async_load_since(hass)
+    await async_load_texts(hass)
+    await async_shared(hass, FaultDurations).async_load()
     await _async_hold(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
     _async_watch_disabled(hass)
-    hass.data[DATA_WATCH] = watch = Watch(hass)
-    watch.async_start()
+    async_shared(hass, HotPlug).async_start(async_offer_sticks)
     return True
 
 
@@ -57,7 +57,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
     # What is set up now is not to be offered any more.
-    hass.data[DATA_WATCH].async_announce_soon()
+    async_shared(hass, HotPlug).async_offer_soon()
     return True
 
 
@@ -77,14 +77,13 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
     _async_forget(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_guard(hass)).async_forget()
-    hass.data[DATA_WATCH].async_announce_soon()
+    async_shared(hass, HotPlug).async_offer_soon()
 
 
 async def _async_setup_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> None:
     """Read a device for the first time."""
-    await async_import_drivers(hass, {driver_name(entry.data)})
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
@@ -119,8 +118,8 @@ def _async_watch_disabled(hass: HomeAssistant) -> None:
 @callback
 def _async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the issues of a device that was deleted or disabled."""
-    async_forget(hass, entry)
-    async_withdraw(hass, entry)
+    async_clear_fault(hass, entry)
+    async_withdraw_move(hass, entry)
 
 
 def _platforms(entry: AnyConfigEntry) -> list[Platform]:

@@ -13,21 +13,18 @@ from homeassistant.const import (
 from homeassistant.core import HomeAssistant, callback
 
 from .const import (
-    CONF_CONTROLLER,
     CONF_KIND,
     CONF_ORG,
-    CONF_PORTS,
     CONF_QUANTITIES,
     KIND_HOST,
-    KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .devices.kinds import async_lane
+from .devices import place_of
+from .discovery import finder
 from .disk_guard.guard import async_guard
-from .drivers import DriverError, Reading, usb_attachment, within_deadline
-from .drivers.sysfs import usb_device
-from .drivers.usb.models import USB_IDS
+from .drivers import DriverError, Reading, UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
+from .translation import async_label
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
@@ -54,7 +51,8 @@ async def async_get_config_entry_diagnostics(
             "options": dict(entry.options),
             "title": entry.title,
         },
-        "identity": coordinator.driver.identity._asdict(),
+        "identity": coordinator.driver.identity._asdict()
+        | {"place": async_label(hass, place_of(entry.data).label)},
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,
@@ -110,24 +108,13 @@ async def _async_usb_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
     """Return what the kernel tells of a USB device, if it is there."""
-    if entry.data[CONF_KIND] != KIND_USB:
+    place = place_of(entry.data)
+    if not isinstance(place, UsbPlace):
         return None
-    place = entry.data[CONF_CONTROLLER], entry.data[CONF_PORTS]
-    lane = async_lane(hass, usb_attachment(*place))
     try:
-        device = await within_deadline(lane.run(usb_device, *place, USB_IDS))
+        return await finder(hass).kernel_facts(place)
     except DriverError:
         return None
-    return {
-        "id": device.ids,
-        "manufacturer": device.manufacturer,
-        "product": device.product,
-        "interfaces": [
-            interface._asdict()
-            | {"report_descriptor": interface.report_descriptor.hex(" ")}
-            for interface in device.interfaces
-        ],
-    }
 
 
 def _values(

@@ -17,7 +17,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, attachment
+from custom_components.temperature_logger.devices import place_of
+from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Workers, workers
 from custom_components.temperature_logger.drivers.i2c import bme680
@@ -92,7 +93,7 @@ def usb_entry(
         **known,
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
@@ -125,7 +126,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
         "trimming_hash": sha256(b"".join(blocks)).hexdigest()[:16],
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
@@ -313,7 +314,7 @@ class Home:
     @property
     def workers(self) -> Workers:
         """The threads of all devices."""
-        return self.hass.data[DATA_WORKERS]
+        return workers_of(self.hass)
 
     def busy(self) -> int:
         """Return how many workers have a job."""

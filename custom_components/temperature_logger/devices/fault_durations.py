@@ -1,8 +1,8 @@
-"""Since when each device has had its fault, over a restart, too.
+"""How long each device has had its fault, counted over restarts.
 
-While Home Assistant runs, a clock counts that never jumps. What has to last is kept as
-Unix time: anew after that has jumped, and what is in the future after a restart says
-nothing.
+While Home Assistant runs, a monotonic clock counts. The begin of a lasting fault is
+stored as Unix time: it is stored again after the wall clock jumped, and counts as new
+where it lies in the future after a restart.
 """
 
 from time import monotonic, time
@@ -10,40 +10,41 @@ from typing import Final
 
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.storage import Store
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
 
-VERSION: Final = 1
-# Seconds until a change is written, with all others of that time.
-DELAY: Final = 60
-# Seconds by which the time of day has jumped, and not only been adjusted.
-JUMP: Final = 60
+DEVICE_MISSING: Final = "device_missing"
+"""The fault whose duration is counted over restarts."""
+STORE_KEY: Final = f"{DOMAIN}.since"
+STORE_VERSION: Final = 1
+# Seconds until a change is written, together with all others of that time.
+SAVE_DELAY_S: Final = 60
+# Seconds by which the wall clock has jumped, and was not only adjusted.
+CLOCK_JUMP_S: Final = 60
 
 
-class Since:
+class FaultDurations:
     """How long each device has had the fault that it has now."""
 
-    def __init__(self, hass: HomeAssistant, lasting: str) -> None:
-        """Know of nothing yet; the fault that is kept over a restart is named."""
+    def __init__(self, hass: HomeAssistant) -> None:
+        """Begin without faults."""
         self._began: dict[str, tuple[str, float]] = {}
-        """The fault of each entry, and since when by the clock that never jumps."""
-        self._kept: dict[str, float] = {}
-        """Since when each entry has had the lasting fault, in Unix time."""
-        self._lasting = lasting
-        self._store: Store[dict[str, float]] = Store(hass, VERSION, f"{DOMAIN}.since")
+        """The fault of each entry, and its begin by the monotonic clock."""
+        self._stored: dict[str, float] = {}
+        """The begin of the lasting fault of each entry, in Unix time."""
+        self._store: Store[dict[str, float]] = Store(hass, STORE_VERSION, STORE_KEY)
 
     async def async_load(self) -> None:
-        """Go on with what was kept."""
-        self._kept = await self._store.async_load() or {}
+        """Read the begins that the last run of Home Assistant stored."""
+        self._stored = await self._store.async_load() or {}
         now, today = monotonic(), time()
         self._began = {
-            entry_id: (self._lasting, now - max(0.0, today - since))
-            for entry_id, since in self._kept.items()
+            entry_id: (DEVICE_MISSING, now - max(0.0, today - began))
+            for entry_id, began in self._stored.items()
         }
 
     @callback
-    def async_passed(self, entry_id: str, fault: str) -> float:
+    def async_lasted(self, entry_id: str, fault: str) -> float:
         """Return for how many seconds an entry has had a fault; 0 if it is new."""
         now = monotonic()
         before, began = self._began.get(entry_id, ("", now))
@@ -51,30 +52,27 @@ class Since:
             self.async_forget(entry_id)
             began = now
         self._began[entry_id] = fault, began
-        passed = now - began
-        if fault == self._lasting:
-            self._keep(entry_id, time() - passed)
-        return passed
+        lasted = now - began
+        if fault == DEVICE_MISSING:
+            self._remember(entry_id, time() - lasted)
+        return lasted
 
     @callback
     def async_forget(self, entry_id: str) -> None:
-        """Forget an entry, which has no such fault any more."""
+        """Forget the fault of an entry, which is over."""
         self._began.pop(entry_id, None)
-        if self._kept.pop(entry_id, None) is not None:
+        if self._stored.pop(entry_id, None) is not None:
             self._save()
 
     @callback
-    def _keep(self, entry_id: str, since: float) -> None:
-        """Keep since when; nothing is written while that is the same."""
-        known = self._kept.get(entry_id)
-        if known is None or abs(since - known) > JUMP:
-            self._kept[entry_id] = since
+    def _remember(self, entry_id: str, began: float) -> None:
+        """Store the begin of a fault, unless it is stored already."""
+        known = self._stored.get(entry_id)
+        if known is None or abs(began - known) > CLOCK_JUMP_S:
+            self._stored[entry_id] = began
             self._save()
 
     @callback
     def _save(self) -> None:
-        """Write a while later, at the latest when Home Assistant stops."""
-        self._store.async_delay_save(lambda: self._kept, DELAY)
-
-
-DATA_SINCE: HassKey[Since] = HassKey(f"{DOMAIN}_since")
+        """Write after a while, at the latest when Home Assistant stops."""
+        self._store.async_delay_save(lambda: self._stored, SAVE_DELAY_S)

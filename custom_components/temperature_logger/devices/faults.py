@@ -1,5 +1,6 @@
-"""Problems that an owner can mend, and that nothing else mends."""
+"""The repair issues of devices: which faults become one, and after how long."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -8,11 +9,9 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, DOMAIN
-from ..drivers import DriverError, Fault
-from .fault_durations import DATA_SINCE, Since
-from .kinds import place
-
-DEVICE_MISSING: Final = "device_missing"
+from ..drivers import Fault
+from ..shared import async_shared
+from .fault_durations import DEVICE_MISSING, FaultDurations
 
 AT_ONCE: Final = timedelta()
 # Long enough for a system that starts, or a device that was just plugged in.
@@ -21,12 +20,12 @@ A_DAY: Final = timedelta(days=1)
 
 
 class Repair(NamedTuple):
-    """What an owner is told of a fault that stays."""
+    """The issue of a fault that lasts."""
 
     key: str
     after: timedelta
     fixable: bool = False
-    """Whether the form for the device's place mends it."""
+    """Whether the form for the device's place resolves it."""
 
 
 REPAIRS: Final = {
@@ -50,42 +49,39 @@ REPAIRS: Final = {
 
 
 @callback
-def async_update_issue(
-    hass: HomeAssistant, entry: ConfigEntry, err: DriverError | None
+def async_report_fault(
+    hass: HomeAssistant, entry: ConfigEntry, fault: Fault, quoted: Mapping[str, str]
 ) -> None:
-    """Raise the issue of a device once its fault has stayed, or clear it."""
-    repair = None if err is None else REPAIRS.get(err.fault)
-    since = hass.data[DATA_SINCE]
-    issue_id = f"device_{entry.entry_id}"
-    if err is None or repair is None:
-        since.async_forget(entry.entry_id)
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
+    """Create the repair issue of a device once its fault has lasted long enough."""
+    repair = REPAIRS.get(fault)
+    if repair is None:
+        async_clear_fault(hass, entry)
         return
-    passed = since.async_passed(entry.entry_id, repair.key)
-    if not passed:
-        ir.async_delete_issue(hass, DOMAIN, issue_id)  # That of another fault.
-    if passed < repair.after.total_seconds():
+    durations = async_shared(hass, FaultDurations)
+    lasted = durations.async_lasted(entry.entry_id, repair.key)
+    if not lasted:  # The issue, if there is one, is that of another fault.
+        ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+    if lasted < repair.after.total_seconds():
         return
     ir.async_create_issue(
         hass,
         DOMAIN,
-        issue_id,
+        _issue_id(entry),
         data={CONF_ENTRY: entry.entry_id},
         is_fixable=repair.fixable,
         severity=ir.IssueSeverity.ERROR,
         translation_key=repair.key,
-        translation_placeholders=err.details
-        | {"device": entry.title, "place": place(entry.data)},
+        translation_placeholders={**quoted, "device": entry.title},
     )
 
 
-async def async_load_since(hass: HomeAssistant) -> None:
-    """Go on counting where the last run of Home Assistant ended."""
-    hass.data[DATA_SINCE] = since = Since(hass, DEVICE_MISSING)
-    await since.async_load()
-
-
 @callback
-def async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the issue of a device that was deleted or disabled."""
-    async_update_issue(hass, entry, None)
+def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the repair issue of a device that works, or was deleted or disabled."""
+    async_shared(hass, FaultDurations).async_forget(entry.entry_id)
+    ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+
+
+def _issue_id(entry: ConfigEntry) -> str:
+    """Return the id of a device's repair issue."""
+    return f"device_{entry.entry_id}"

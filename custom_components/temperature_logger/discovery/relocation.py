@@ -1,4 +1,4 @@
-"""How a place passes from one device to another."""
+"""Moves of devices: an entry follows its device to another place."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,24 +22,23 @@ from ..const import (
     DOMAIN,
 )
 from ..coordinator import TemperatureLoggerConfigEntry
-from ..devices.kinds import attachment, place
-from ..drivers import Fault
-from .search import Candidate
+from ..devices import place_data, place_of
+from ..drivers import Candidate, Fault
+from ..translation import async_label
+from .search import candidate_label
 
 type IssueData = dict[str, str | int | float | None]
-type Moves = Mapping[str, Candidate]
-"""What looks like a device that was moved, by the id of its entry."""
 
 STICK_MOVED: Final = "stick_moved"
-# What of an entry's data says where its device is.
-PLACE: Final = {
+# The part of an entry's data that says where its device is.
+PLACE_KEYS: Final = {
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_ADDRESS,
     CONF_CONTROLLER,
     CONF_PORTS,
 }
-# Faults of a device that is not where it was set up, though another one may be there.
+# Faults of a device that is not where it was set up; another one may be there.
 ELSEWHERE: Final = {Fault.CHIP_CHANGED, Fault.STICK_CHANGED, Fault.STICK_NOT_FOUND}
 
 
@@ -61,11 +60,11 @@ async def async_move(
 ) -> bool:
     """Put an entry at the place in its new data; return False if that is taken.
 
-    What was ignored there is not ignored any more. An entry that gives way gets the
+    An ignored discovery of that place is removed. An entry that gives way gets the
     place that becomes free. Entities and history belong to the entries, and stay.
     """
     entries = hass.config_entries
-    unique_id = attachment(data)
+    unique_id = place_of(data).id
     other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
     if other is not None and other.source == SOURCE_IGNORE:
         await entries.async_remove(other.entry_id)
@@ -78,11 +77,11 @@ async def async_move(
         _async_exchange(hass, entry, other, data)
     else:
         return False
-    for one in moved:  # Each gives back what the other is to open.
-        if one.state is ConfigEntryState.LOADED:
-            await entries.async_unload(one.entry_id)
-    for one in moved:
-        entries.async_schedule_reload(one.entry_id)
+    for each in moved:  # Each closes the node that the other one is to open.
+        if each.state is ConfigEntryState.LOADED:
+            await entries.async_unload(each.entry_id)
+    for each in moved:
+        entries.async_schedule_reload(each.entry_id)
     return True
 
 
@@ -93,31 +92,27 @@ def _async_exchange(
     other: TemperatureLoggerConfigEntry,
     data: dict[str, Any],
 ) -> None:
-    """Give an entry the place of another one, and that one the entry's own."""
+    """Give an entry the place of another one, and that one the place of the entry."""
     update = hass.config_entries.async_update_entry
     taken, free = other.unique_id, entry.unique_id
-    rest = {key: value for key, value in other.data.items() if key not in PLACE}
-    there = {key: value for key, value in entry.data.items() if key in PLACE}
-    update(other, unique_id=None, data=rest | there)  # No id is ever there twice.
+    rest = {key: value for key, value in other.data.items() if key not in PLACE_KEYS}
+    place = {key: value for key, value in entry.data.items() if key in PLACE_KEYS}
+    update(other, unique_id=None, data=rest | place)  # No id is ever there twice.
     update(entry, unique_id=taken, data=data)
     update(other, unique_id=free)
 
 
 @callback
-def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
-    """Offer to each entry to follow its device; take back what was offered before."""
+def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> None:
+    """Offer each entry, by its id, to follow its device; withdraw earlier offers."""
     for entry in hass.config_entries.async_entries(DOMAIN):
-        issue_id = _moved_id(entry.entry_id)
+        issue_id = _issue_id(entry.entry_id)
         if (candidate := moves.get(entry.entry_id)) is None:
             ir.async_delete_issue(hass, DOMAIN, issue_id)
             continue
-        data: IssueData = {
-            CONF_ENTRY: entry.entry_id,
-            CONF_CONTROLLER: candidate.data[CONF_CONTROLLER],
-            CONF_PORTS: candidate.data[CONF_PORTS],
-        }
+        data = _issue_data(hass, entry.entry_id, candidate)
         issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-        # Of an ignored issue from before a restart, the data is not kept.
+        # The data of an issue that was ignored before a restart is not kept.
         if issue is not None and issue.data not in (None, data):
             ir.async_delete_issue(hass, DOMAIN, issue_id)  # It was another stick.
         ir.async_create_issue(
@@ -130,25 +125,33 @@ def async_update_moves(hass: HomeAssistant, moves: Moves) -> None:
             translation_key=STICK_MOVED,
             translation_placeholders={
                 "device": entry.title,
-                "place": place(entry.data),
-                "found": candidate.label,
+                "place": async_label(hass, place_of(entry.data).label),
+                "found": candidate_label(hass, candidate),
             },
         )
 
 
 @callback
-def async_is_another(hass: HomeAssistant, entry_id: str) -> bool:
-    """Return whether what looks like a moved device is another one, as was said."""
-    issue = ir.async_get(hass).async_get_issue(DOMAIN, _moved_id(entry_id))
+def async_is_ignored(hass: HomeAssistant, entry_id: str) -> bool:
+    """Return whether the owner said that a stick is not the entry's moved device."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, _issue_id(entry_id))
     return issue is not None and issue.dismissed_version is not None
 
 
-def _moved_id(entry_id: str) -> str:
+@callback
+def async_withdraw_move(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the offer of a device that was deleted or disabled."""
+    ir.async_delete_issue(hass, DOMAIN, _issue_id(entry.entry_id))
+
+
+def _issue_data(hass: HomeAssistant, entry_id: str, candidate: Candidate) -> IssueData:
+    """Return what an issue keeps: the entry, and the new place of its device."""
+    place = place_data(hass, candidate.place)
+    return {CONF_ENTRY: entry_id} | {
+        key: value for key, value in place.items() if key in PLACE_KEYS
+    }
+
+
+def _issue_id(entry_id: str) -> str:
     """Return the id of the issue that offers to follow a device."""
     return f"{STICK_MOVED}_{entry_id}"
-
-
-@callback
-def async_withdraw(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the offer of a device that was deleted or disabled."""
-    ir.async_delete_issue(hass, DOMAIN, _moved_id(entry.entry_id))

@@ -1,11 +1,13 @@
 """What is plugged in now, and whether the system has made its nodes yet."""
 
 import os
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from . import sysfs
-from .sysfs import UsbDevice, i2c_adapters, i2c_port, usb_tty
-from .usb.models import Family, thermometers
+from .places import bus_key
+from .sysfs import UsbDevice, i2c_adapters, usb_tty
+from .usb.models import Model, thermometers
 
 HID_DRIVER: Final = "usbhid"
 
@@ -23,30 +25,35 @@ type Plugs = dict[str, Plug]
 """What is plugged in, by the name of its port."""
 
 
+def usb_nodes() -> Path:
+    """Return the folder in which the kernel makes a node for each USB device."""
+    return sysfs.DEV / "bus/usb"
+
+
 def plugs() -> Plugs:
     """Return what is plugged in; blocks."""
     found = {
-        device.attachment: Plug(number=device.address, ready=_is_ready(family, device))
-        for family, device in thermometers()
+        device.place.hotplug_key: Plug(device.address, ready=_is_ready(model, device))
+        for model, device in thermometers()
     }
     for adapter in i2c_adapters():
-        found[i2c_port(adapter.key)] = Plug(
+        found[bus_key(adapter.key)] = Plug(
             number=adapter.number if adapter.plug is None else adapter.plug,
             ready=_is_usable(adapter.node),
         )
     return found
 
 
-def _is_ready(family: Family, device: UsbDevice) -> bool:
+def _is_ready(model: Model, device: UsbDevice) -> bool:
     """Return whether the node through which a device is read may be used.
 
     The kernel tells of a device before it has made the node, and the system sets the
     node's permissions later still.
     """
-    if family.interface is None:
+    if model.interface is None:
         tty = usb_tty(device)
         return tty is not None and _is_usable(sysfs.DEV / tty)
-    interface = device.interface(family.interface)
+    interface = device.interface(model.interface)
     if interface is not None and interface.hidraw is not None:
         return _is_usable(sysfs.DEV / interface.hidraw)
     # The HID driver is about to make a hidraw node. Any other one never does, so that

@@ -2,7 +2,8 @@
 
 import pytest
 
-from custom_components.temperature_logger.drivers import BadFrameError, Fault
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme280
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
 from emulation.chips import CALIBRATIONS, Chip

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, data
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import DriverError, Fault
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceNotFoundError,
-    DriverError,
-    Fault,
 )
 from custom_components.temperature_logger.drivers.i2c import blinka, bme680, bosch
 from custom_components.temperature_logger.drivers.i2c.bme680 import (

@@ -9,15 +9,11 @@ import os
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import DriverError, Fault, sysfs
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceAccessError,
     DeviceNotFoundError,
-    DriverError,
-    Fault,
-    Identity,
-    Lane,
-    sysfs,
 )
 from custom_components.temperature_logger.drivers.i2c import blinka, bosch
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
@@ -25,6 +21,9 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
     PowerLostError,
     Registers,
 )
+from custom_components.temperature_logger.drivers.places import I2cPlace
+from custom_components.temperature_logger.drivers.readings import Identity
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation import i2c
 from emulation.chips import Chip
 from emulation.i2c import Bus
@@ -105,13 +104,14 @@ async def test_identity(
     assert unread.identity == Identity(
         manufacturer="Bosch Sensortec",
         model=model.name,
-        place="I2C address 0x76 (soc/i2c@7e804000)",
     )
     assert unread.quantities == model.quantities
     assert unread.facts.keys() == {"chip", "trimming_hash"}
     assert unread.facts["chip"] == model.name
     trimming_hash = unread.facts["trimming_hash"]
-    again = model.driver(lane, PINS, ADDRESS, trimming_hash=trimming_hash)
+    again = model.driver(
+        lane, I2cPlace(PINS, ADDRESS), {"trimming_hash": trimming_hash}
+    )
     await again.read()
     assert again.facts == unread.facts
     await again.close()
@@ -328,7 +328,9 @@ async def test_another_chip(
 ) -> None:
     """Another chip at the address is not read in the place of the first."""
     trimming_hash = driver.facts["trimming_hash"]
-    known = model.driver(lane, PINS, ADDRESS, trimming_hash=trimming_hash)
+    known = model.driver(
+        lane, I2cPlace(PINS, ADDRESS), {"trimming_hash": trimming_hash}
+    )
     if running:
         await known.read()
     chip.calibration = model.calibrations[1]
@@ -344,7 +346,7 @@ async def test_another_chip(
 async def test_chip_of_the_other_driver(bus: Bus, lane: Lane, other: Model) -> None:
     """A BME280 in the place of a BME680 is another chip, and so the other way."""
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
-        await other.driver(lane, PINS, ADDRESS).read()
+        await other.driver(lane, I2cPlace(PINS, ADDRESS), {}).read()
     assert not written(bus)
 
 

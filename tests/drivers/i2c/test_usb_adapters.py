@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import Fault, sysfs, workers
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceAccessError,
     DeviceNotFoundError,
-    Fault,
-    Lane,
-    sysfs,
-    workers,
 )
 from custom_components.temperature_logger.drivers.i2c.bme280 import Bme280
 from custom_components.temperature_logger.drivers.i2c.bosch import probe
+from custom_components.temperature_logger.drivers.places import I2cPlace
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation import i2c
 from emulation.machine import Machine
 from tests.drivers.conftest import Build, until
@@ -53,7 +52,7 @@ def plug_in(build: Build, *bridges: tuple[dict[str, Any], dict[str, Any]]) -> Ma
 
 def driver(lane: Lane, port: int = 1, **known: str) -> Bme280:
     """Return the driver of the chip on an adapter."""
-    return Bme280(lane, f"{CONTROLLER}-{port}", ADDRESS, **known)
+    return Bme280(lane, I2cPlace(f"{CONTROLLER}-{port}", ADDRESS), known)
 
 
 async def test_node_is_open_only_while_it_reads(build: Build, lane: Lane) -> None:

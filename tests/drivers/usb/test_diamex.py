@@ -9,23 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DriverError,
-    Fault,
-    Lane,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import stream
 from custom_components.temperature_logger.drivers.usb.diamex import (
     AGE,
     AGE_PER_PROBE,
     ENOUGH,
     Diamex,
+    DiamexStream,
     crc,
-    make,
 )
 from custom_components.temperature_logger.drivers.usb.models import thermometers
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build
 
@@ -68,7 +65,7 @@ def machine_fixture(build: Build, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def driver(lane: Lane) -> stream.Stream:
     """Return the driver of the adapter."""
-    return make(lane, CONTROLLER, "1", lambda: None)
+    return DiamexStream(lane, UsbPlace(CONTROLLER, "1"), {})
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])

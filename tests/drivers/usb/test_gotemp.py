@@ -6,16 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DriverError,
-    Fault,
-    Lane,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import gotemp, stream
-from custom_components.temperature_logger.drivers.usb.gotemp import GoTemp, make
+from custom_components.temperature_logger.drivers.usb.gotemp import GoTemp, GoTempStream
 from custom_components.temperature_logger.drivers.usb.stream import Stream
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build, until
 
@@ -32,7 +29,7 @@ def machine_fixture(build: Build, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def driver(lane: Lane) -> Stream:
     """Return the driver of the probe."""
-    return make(lane, CONTROLLER, "1", lambda: None)
+    return GoTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
 
 
 async def fault_of(probe: Stream) -> Fault:

@@ -11,21 +11,19 @@ from threading import Event
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import DriverError, Fault, Workers
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceAccessError,
     DeviceNotFoundError,
-    DriverError,
-    Fault,
-    Lane,
-    Workers,
 )
+from custom_components.temperature_logger.drivers.usb.descriptors import report_sizes
 from custom_components.temperature_logger.drivers.usb.hidraw import (
     DRAIN_LIMIT,
     HidrawTransport,
     Node,
-    report_sizes,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.descriptors import KEYBOARD_REPORT, VENDOR_REPORT
 from emulation.machine import Machine
 from tests.drivers.conftest import (

@@ -1,7 +1,7 @@
 """The first HidTEMPer sticks, of which nothing in an answer says what it answers."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypothesis import given
@@ -9,20 +9,23 @@ from hypothesis import strategies as st
 import pytest
 
 from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DeviceNotFoundError,
     DriverError,
     Fault,
-    Identity,
-    Lane,
     Reading,
     within_deadline,
 )
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import hidtemper
 from custom_components.temperature_logger.drivers.usb.hidtemper import (
     HidTemper,
     temperature,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build, until
 
@@ -34,6 +37,8 @@ TWO: dict[str, Any] = {
     "external_temperature": -3.25,
 }
 READING = Reading(internal_temperature=21.5, external_temperature=-3.25)
+
+type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +53,9 @@ def machine_fixture(build: Build) -> Machine:
     return build(TWO)
 
 
-def driver(lane: Lane, **known: Any) -> HidTemper:  # noqa: ANN401 - HidTemper's arguments
+def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> HidTemper:
     """Return the driver of the stick."""
-    return HidTemper(lane, CONTROLLER, "1", **known)
+    return HidTemper(lane, UsbPlace(CONTROLLER, "1"), known, on_gone)
 
 
 async def fault_of(work: Awaitable[object]) -> Fault:
@@ -84,7 +89,6 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     assert stick.identity == Identity(
         manufacturer="PCsensor",
         model="HidTEMPer2",
-        place="USB port 1 (0000:00:14.0)",
     )
     assert stick.facts == {"model": "HidTEMPer2"}
     assert not lane.failing

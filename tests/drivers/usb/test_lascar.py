@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DriverError,
-    Fault,
-    Lane,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import stream
-from custom_components.temperature_logger.drivers.usb.lascar import AGE, Lascar, make
+from custom_components.temperature_logger.drivers.usb.lascar import (
+    AGE,
+    Lascar,
+    LascarStream,
+)
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
 
@@ -39,7 +40,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def driver(lane: Lane) -> stream.Stream:
     """Return the driver of the sensor."""
-    return make(lane, CONTROLLER, "1", lambda: None)
+    return LascarStream(lane, UsbPlace(CONTROLLER, "1"), {})
 
 
 def is_bound(machine: Machine) -> bool:

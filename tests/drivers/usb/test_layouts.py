@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.drivers import BadFrameError, Fault, Reading
+from custom_components.temperature_logger.drivers import Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.usb.layouts import (
     LAYOUTS,
     Layout,

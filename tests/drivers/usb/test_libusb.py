@@ -10,12 +10,11 @@ import pytest
 from usb.backend import libusb1
 import usb.core
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import Fault, sysfs
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceAccessError,
     DeviceNotFoundError,
-    Fault,
-    sysfs,
 )
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb import libusb

@@ -9,20 +9,23 @@ from typing import Any
 import pytest
 
 from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
     DriverError,
     Fault,
-    Identity,
-    Lane,
     Reading,
     within_deadline,
 )
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import stream, zytemp
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
 from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build, until
 
@@ -53,7 +56,7 @@ def machine_fixture(build: Build) -> Machine:
 
 def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
     """Return the driver of the monitor."""
-    return zytemp.make(lane, CONTROLLER, "1", on_gone)
+    return zytemp.ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {}, on_gone)
 
 
 def open_files() -> int:
@@ -84,7 +87,6 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     assert monitor.identity == Identity(
         manufacturer="ZyAura",
         model="CO2 monitor",
-        place="USB port 1 (0000:00:14.0)",
     )
     assert monitor.facts == {}
     assert monitor.raw["reports"].count(" / ") > 2
@@ -204,11 +206,11 @@ async def test_closed_while_it_is_opened(
     """What is opened for a poll that was given up is closed again."""
     opened, go_on = Event(), Event()
 
-    def wait(_: Node) -> None:
+    def wait(_: Stream, __: Node) -> None:
         opened.set()
         go_on.wait()
 
-    monkeypatch.setattr(zytemp, "_send_key", wait)
+    monkeypatch.setattr(zytemp.ZyTempStream, "_start", wait)
     before = open_files()
     poll = asyncio.create_task(driver(lane).read())
     await until(opened.is_set)
@@ -282,7 +284,7 @@ async def test_node_that_fails(
         raise BadFrameError(Fault.REFUSED, error="Protocol error")
 
     machine.stick("monitor").fail("silent")
-    monitor._decoder = monitor._new_decoder()
+    monitor._decoder = monitor.DECODER()
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
     monkeypatch.setattr(monitor._opened, "read", fail)

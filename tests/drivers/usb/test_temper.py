@@ -1,6 +1,7 @@
 """A stick is recognised by its firmware, and asked for no more than it takes."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 import json
 import os
@@ -11,20 +12,23 @@ from typing import Any
 import pytest
 
 from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
     DriverError,
     Fault,
-    Identity,
-    Lane,
     Reading,
     within_deadline,
     workers,
 )
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import layouts, libusb, temper
 from custom_components.temperature_logger.drivers.usb.models import TEMPER, thermometers
 from custom_components.temperature_logger.drivers.usb.temper import JUMP, Temper
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
 from emulation.machine import Machine
@@ -32,7 +36,6 @@ from emulation.sticks import MODELS
 from tests.drivers.conftest import Build, silence, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
-PLACE = "USB port 1 (0000:00:14.0)"
 ALL = json.loads(
     (Path(__file__).parents[3] / "emulation/machines/all.json").read_text()
 )
@@ -53,6 +56,8 @@ SENSORS = {
     "thermistor_temperature": "second_external_temperature",
 }
 
+type Gone = Callable[[], None]
+
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +73,9 @@ def plug(build: Build, model: str, **spec: Any) -> Machine:  # noqa: ANN401 - as
     return build({"name": "stick", "model": model, **spec})
 
 
-def driver(lane: Lane, **known: Any) -> Temper:  # noqa: ANN401 - Temper's arguments
+def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> Temper:
     """Return the driver of the stick."""
-    return Temper(lane, CONTROLLER, "1", **known)
+    return Temper(lane, UsbPlace(CONTROLLER, "1"), known, on_gone)
 
 
 def commands(machine: Machine) -> tuple[int, int]:
@@ -99,7 +104,6 @@ async def test_every_model(
         manufacturer="PCsensor",
         model=stick.facts["model"],
         firmware=stick.facts["firmware"],
-        place=PLACE,
     )
     (layout,) = (
         row
@@ -258,7 +262,7 @@ async def test_model_chosen_by_its_reports(build: Build, lane: Lane) -> None:
     assert stick.facts == {"firmware": "TEMPerX_V3.3", "model": "TEMPer1F"}
     await stick.close()
     machine.stick("stick").commands.clear()
-    again = driver(lane, **stick.facts)
+    again = Temper(lane, UsbPlace(CONTROLLER, "1"), stick.facts)
     await again.read()
     assert commands(machine) == (1, 1)
     await again.close()
@@ -415,7 +419,7 @@ async def test_foot_pedal(build: Build, lane: Lane) -> None:
     machine = plug(build, "pedal 413d")
     ((family, device),) = thermometers()
     assert family is TEMPER
-    stick = Temper(lane, device.controller, device.ports)
+    stick = Temper(lane, device.place, {})
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         await stick.identify()
     assert commands(machine) == (1, 0)
@@ -452,7 +456,7 @@ def test_candidates(build: Build) -> None:
         {"name": "pedal", "model": "pedal 0c45", "ports": "5"},
         {"name": "ch340", "model": "ch340", "ports": "6"},
     )
-    assert [device.ports for _, device in thermometers()] == ["1", "2", "3"]
+    assert [device.place.ports for _, device in thermometers()] == ["1", "2", "3"]
 
 
 # What goes wrong in between

@@ -13,14 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers.errors import (
     BadFrameError,
     DeviceNotFoundError,
-    DriverError,
-    Fault,
-    Lane,
-    Reading,
 )
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import temperx232
 from custom_components.temperature_logger.drivers.usb.temperx232 import (
     FIRMWARE,
@@ -29,6 +27,7 @@ from custom_components.temperature_logger.drivers.usb.temperx232 import (
     TemperX232,
     decode,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.faults import failure
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build, until
@@ -48,6 +47,8 @@ READING = Reading(
     internal_temperature=23.81, internal_humidity=42.0, external_temperature=-2.5
 )
 
+type Gone = Callable[[], None]
+
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +63,9 @@ def machine_fixture(build: Build) -> Machine:
     return build(STICK)
 
 
-def driver(lane: Lane, **known: Any) -> TemperX232:  # noqa: ANN401 - TemperX232's arguments
+def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> TemperX232:
     """Return the driver of the stick."""
-    return TemperX232(lane, CONTROLLER, "1", **known)
+    return TemperX232(lane, UsbPlace(CONTROLLER, "1"), known, on_gone)
 
 
 async def fault_of(work: Awaitable[object]) -> Fault:

@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 from usb.backend import libusb1
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import Fault, Workers, sysfs
+from custom_components.temperature_logger.drivers.errors import (
     DeviceAccessError,
     DeviceNotFoundError,
-    Fault,
-    Lane,
-    Workers,
-    sysfs,
 )
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb import libusb
@@ -30,6 +27,7 @@ from custom_components.temperature_logger.drivers.usb.transport import (
     Transport,
     connect,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import READ_VALUES, REPORTS, AsNobody, Build, until
 

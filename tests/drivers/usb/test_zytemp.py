@@ -9,12 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    Fault,
-    Lane,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb.zytemp import (
     AGE,
     ENOUGH,
@@ -22,9 +19,10 @@ from custom_components.temperature_logger.drivers.usb.zytemp import (
     KEY,
     SURE,
     ZyTemp,
+    ZyTempStream,
     decrypted,
-    make,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.streams import encrypted
 from tests.drivers.conftest import Build
 
@@ -99,7 +97,7 @@ async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:
             "encrypted": is_encrypted,
         }
     )
-    driver = make(lane, CONTROLLER, "1", lambda: None)
+    driver = ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
     while (found := await driver.read()).humidity is None:
         await asyncio.sleep(0.005)
     expected = {"temperature": 19.35, "humidity": 38.25, "co2": 1204}

@@ -7,14 +7,16 @@ are, in their trimming and in what shows that they lost their power.
 
 from abc import ABC, abstractmethod
 import asyncio
+from collections.abc import Callable
 from contextlib import closing, suppress
 import hashlib
 import time
 from typing import ClassVar, Final, NamedTuple
 
 from ..errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
-from ..readings import Identity, Reading
-from ..sysfs import I2cAdapter, i2c_adapter, i2c_place
+from ..places import I2cPlace
+from ..readings import Facts, Identity, Reading
+from ..sysfs import I2cAdapter, i2c_adapter
 from ..workers import Lane
 from .bus import PowerLostError, Registers
 
@@ -154,22 +156,21 @@ class BoschChip:
     def __init__(
         self,
         lane: Lane,
-        adapter: str,
-        address: int,
-        *,
-        adapter_name: str | None = None,
-        trimming_hash: str | None = None,
+        place: I2cPlace,
+        facts: Facts,
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - As every driver.
     ) -> None:
-        """Name the place, and the chip that was found there before if any was."""
+        """Prepare to read the chip at a place. Facts: trimming_hash.
+
+        on_gone is never called: nothing tells that a chip is gone but the next reading.
+        """
         self.raw: dict[str, str] = {}
         """The trimming block and the last burst, in hexadecimal."""
-        self._adapter = adapter
-        self._address = address
         self._lane = lane
-        self._place = i2c_place(adapter_name or adapter, address)
+        self._place = place
         self._registers: Registers | None = None
         self._sensor: Sensor | None = None
-        self._trimming_hash = trimming_hash
+        self._trimming_hash: str | None = facts.get("trimming_hash")
 
     @property
     def identity(self) -> Identity:
@@ -177,7 +178,6 @@ class BoschChip:
         return Identity(
             manufacturer="Bosch Sensortec",
             model=self._sensor.model if self._sensor else "",
-            place=self._place,
         )
 
     @property
@@ -244,12 +244,12 @@ class BoschChip:
 
     def _open(self) -> Sensor:
         """Find the bus and initialise the chip."""
-        adapter = i2c_adapter(self._adapter)
+        adapter = i2c_adapter(self._place.adapter)
         if self._registers is not None and self._registers.adapter != adapter:
             self._registers.close()
             self._registers = None
         if self._registers is None:
-            self._registers = Registers(adapter, self._address)
+            self._registers = Registers(adapter, self._place.address)
         sensor = self.SENSOR(self._registers, self._trimming_hash)
         sensor.configure()
         return sensor

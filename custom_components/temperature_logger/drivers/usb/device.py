@@ -1,39 +1,40 @@
-"""USB devices that are opened once: what all of them do alike."""
+"""USB devices that are opened once and held."""
 
 from abc import ABC, abstractmethod
 import asyncio
 from collections.abc import Callable
 
-from ..readings import Reading
-from ..sysfs import usb_place
+from ..places import UsbPlace
+from ..readings import Facts, Reading
 from ..workers import Lane
 
 
-class Held[Opened](ABC):
+class HeldDevice[Opened](ABC):
     """One device at one place; opened by its first reading and held from then on."""
 
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        on_gone: Callable[[], None],
+        place: UsbPlace,
+        facts: Facts,  # noqa: ARG002 - Drivers that need facts take them themselves.
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place.
+        """Prepare to read the device at a place; nothing is opened yet.
 
-        on_gone is called when the device is unplugged between two readings.
+        The facts are those that an earlier driver of the device gave. on_gone is called
+        when the device is unplugged between two readings.
         """
+        self._raw: dict[str, str] = {}
         self._closing: asyncio.Future[None] | None = None
-        self._controller = controller
         self._lane = lane
         self._on_gone = on_gone
         self._opened: Opened | None = None
-        self._ports = ports
+        self._place = place
 
     @property
-    def place(self) -> str:
-        """The place for people."""
-        return usb_place(self._controller, self._ports)
+    def raw(self) -> dict[str, str]:
+        """What the last reading was made from, in hexadecimal."""
+        return self._raw
 
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none."""

@@ -10,12 +10,10 @@ data sheet of the DS18B20 (19-7487), ROM code and CRC in sections "64-bit Lasere
 Code" and "CRC Generation".
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading, probe_quantity
-from ..workers import Lane
 from .models import DIAMEX
 from .stream import Stream
 
@@ -140,8 +138,8 @@ def crc(code: bytes) -> int:
     return remainder
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of an adapter at one place."""
-    return Stream(lane, DIAMEX, Diamex, controller, ports, on_gone=on_gone)
+class DiamexStream(Stream):
+    """One adapter at one place."""
+
+    DECODER: ClassVar = Diamex
+    MODEL: ClassVar = DIAMEX

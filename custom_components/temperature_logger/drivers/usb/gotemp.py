@@ -11,13 +11,11 @@ after it does not follow its counter, and only a report that follows another cou
 Most kernels give it to a driver of their own, ldusb, which makes no hidraw node.
 """
 
-from collections.abc import Callable
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from ..workers import Lane
 from .models import GOTEMP
 from .stream import Stream
 
@@ -69,10 +67,9 @@ class GoTemp:
         return Reading(temperature=temperature) if now - time <= AGE else None
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of a Go!Temp at one place."""
-    return Stream(
-        lane, GOTEMP, GoTemp, controller, ports, endpoint=REPORTS_IN, on_gone=on_gone
-    )
+class GoTempStream(Stream):
+    """One Go!Temp at one place."""
+
+    DECODER: ClassVar = GoTemp
+    ENDPOINT: ClassVar = REPORTS_IN
+    MODEL: ClassVar = GOTEMP

@@ -7,7 +7,7 @@ Source: Documentation/hid/hidraw.rst of the kernel.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 import errno
 import fcntl
@@ -25,20 +25,11 @@ from ..errors import (
     Fault,
 )
 from ..workers import Lane
-
-REPORT_SIZE: Final = 8
+from .descriptors import REPORT_SIZE
 
 # The kernel queues 63 reports per opener; twice that without an end is a device, or
 # another program, that never stops.
 DRAIN_LIMIT: Final = 128
-
-# Main items of a HID report descriptor (HID 1.11, section 6.2.2): the upper six bits.
-INPUT: Final = 0x80
-OUTPUT: Final = 0x90
-# Global items.
-REPORT_SIZE_ITEM: Final = 0x74
-REPORT_COUNT_ITEM: Final = 0x94
-LONG_ITEM: Final = 0xFE
 
 # _IOC of the kernel's hidraw.h, without the report's length in bits 16 to 29.
 HIDIOCSFEATURE: Final = 0xC0004806
@@ -269,30 +260,3 @@ def _hung_up(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, 0)
     return any(event & select.POLLHUP for _, event in poll.poll(0))
-
-
-def report_sizes(descriptor: bytes) -> tuple[int, int]:
-    """Return the bytes of an input and an output report without report ids."""
-    bits = {INPUT: 0, OUTPUT: 0}
-    size = count = 0
-    for item, value in _short_items(descriptor):
-        if item == REPORT_SIZE_ITEM:
-            size = value
-        elif item == REPORT_COUNT_ITEM:
-            count = value
-        elif item in bits:
-            bits[item] += size * count
-    return bits[INPUT] // 8, bits[OUTPUT] // 8
-
-
-def _short_items(descriptor: bytes) -> Iterator[tuple[int, int]]:
-    """Yield tag with type, and value, of each item (HID 1.11, section 6.2.2.2)."""
-    position = 0
-    while position < len(descriptor):
-        prefix = descriptor[position]
-        if prefix == LONG_ITEM:
-            return  # No device in the field has one.
-        length = (0, 1, 2, 4)[prefix & 3]
-        value = descriptor[position + 1 : position + 1 + length]
-        yield prefix & 0xFC, int.from_bytes(value, "little")
-        position += 1 + length

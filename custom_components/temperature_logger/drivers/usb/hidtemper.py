@@ -22,9 +22,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, override
 
 from ..errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
-from ..readings import Identity, Reading
+from ..places import UsbPlace
+from ..readings import Facts, Identity, Reading
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .hidraw import HidrawTransport, Node
 from .models import HIDTEMPER
 
@@ -61,26 +62,19 @@ MODELS: Final = {
 }
 
 
-class HidTemper(Held[HidrawTransport]):
+class HidTemper(HeldDevice[HidrawTransport]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        *,
-        model: str | None = None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place, and what was found there before if anything was.
-
-        on_gone is called when the stick is unplugged between two readings.
-        """
-        super().__init__(lane, controller, ports, on_gone)
-        self.raw: dict[str, str] = {}
-        """The last answers as they came, in hexadecimal."""
-        self._expected = model
+        """Prepare to read the stick at a place. Facts: model."""
+        super().__init__(lane, place, facts, on_gone)
+        self._expected: str | None = facts.get("model")
         self._kind = b""
         """The answer that tells the type, always the same."""
         self._model: Model | None = None
@@ -91,7 +85,6 @@ class HidTemper(Held[HidrawTransport]):
         return Identity(
             manufacturer="PCsensor",
             model=self._model.name if self._model else self._expected or "",
-            place=self.place,
         )
 
     @property
@@ -137,7 +130,7 @@ class HidTemper(Held[HidrawTransport]):
 
     def _node(self) -> Node:
         """Return the opened node; blocks."""
-        device = HIDTEMPER.find(self._controller, self._ports)
+        device = HIDTEMPER.find(self._place)
         return Node(HIDTEMPER.node(device))
 
     @override
@@ -150,7 +143,7 @@ class HidTemper(Held[HidrawTransport]):
             kind = await _ask(opened, TYPE)
             answer = await _ask(opened, command)
             answers[quantity] = answer
-            self.raw = {name: one.hex(" ") for name, one in answers.items()}
+            self._raw = {name: one.hex(" ") for name, one in answers.items()}
             if kind != self._kind or answer == self._kind:
                 raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
         return Reading.of({q: temperature(answer) for q, answer in answers.items()})

@@ -8,12 +8,10 @@ It reports temperature and humidity in turn, one of them every half a second:
 Source: Á. Sancho, lascar-usb-thermometer, and the driver of CINF/PyExpLabSys.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from ..workers import Lane
 from .models import LASCAR
 from .stream import Stream
 
@@ -66,10 +64,9 @@ class Lascar:
         return Reading(temperature=values[TEMPERATURE], humidity=values[HUMIDITY])
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of an EL-USB-RT at one place."""
-    return Stream(
-        lane, LASCAR, Lascar, controller, ports, endpoint=REPORTS_IN, on_gone=on_gone
-    )
+class LascarStream(Stream):
+    """One EL-USB-RT at one place."""
+
+    DECODER: ClassVar = Lascar
+    ENDPOINT: ClassVar = REPORTS_IN
+    MODEL: ClassVar = LASCAR

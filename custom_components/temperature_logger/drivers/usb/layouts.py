@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from .hidraw import REPORT_SIZE
+from .descriptors import REPORT_SIZE
 
 type Formula = Callable[[int, float], float]
 """From a code, and the temperature beside it in °C, to the value."""

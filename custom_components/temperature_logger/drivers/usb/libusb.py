@@ -28,7 +28,8 @@ from ..errors import (
 )
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .hidraw import DRAIN_LIMIT, REPORT_SIZE
+from .descriptors import REPORT_SIZE
+from .hidraw import DRAIN_LIMIT
 from .models import INTERFACE, REPORTS_IN
 
 CONTROL_LIMIT_MS: Final = 500

@@ -1,7 +1,7 @@
 """Which USB devices are thermometers, by what the kernel tells of them.
 
 A vendor and product id is shared with foot pedals, bare serial chips and what people
-build themselves: a device belongs to a family if it is built like one, too.
+build themselves: a device belongs to a model if it is built like one, too.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from .. import sysfs
 from ..errors import DeviceAccessError, DeviceNotFoundError, Fault
+from ..places import UsbPlace
 from ..sysfs import Ids, UsbDevice, usb_device, usb_devices
-from .hidraw import REPORT_SIZE, report_sizes
+from .descriptors import REPORT_SIZE, report_sizes
 
 # The data interface and its endpoint, of sticks with two HID interfaces.
 INTERFACE: Final = 1
@@ -20,8 +21,8 @@ HID_CLASS: Final = 0x03
 VENDOR_CLASS: Final = 0xFF
 
 
-class Family(NamedTuple):
-    """Devices that one driver reads."""
+class Model(NamedTuple):
+    """One kind of device, read by one driver."""
 
     driver: str
     """The name of its module."""
@@ -30,22 +31,22 @@ class Family(NamedTuple):
     """Whether a device with one of the ids is built like these."""
     interface: int | None = None
     """The interface whose hidraw node is read, if one is."""
-    model: str | None = None
-    """What it is; None where only the device can tell."""
+    name: str | None = None
+    """Its name for people; None where only the firmware tells."""
     manufacturer: str = ""
-    sure: bool = True
+    is_certain: bool = True
     """Whether the ids and names tell that it is one, and not only its owner."""
 
     def has(self, device: UsbDevice) -> bool:
         """Return whether a device is one of these, as far as the kernel knows."""
         return (device.vendor_id, device.product_id) in self.ids and self.fits(device)
 
-    def find(self, controller: str, ports: str) -> UsbDevice:
+    def find(self, place: UsbPlace) -> UsbDevice:
         """Return what is plugged in at a place; blocks.
 
-        Raises DeviceNotFoundError if that is nothing of this family.
+        Raises DeviceNotFoundError if that is nothing of this model.
         """
-        device = usb_device(controller, ports, self.ids)
+        device = usb_device(place, self.ids)
         if not self.has(device):
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return device
@@ -90,7 +91,7 @@ def _class_of(device: UsbDevice) -> int | None:
     return interface and interface.usb_class
 
 
-TEMPER: Final = Family(
+TEMPER: Final = Model(
     driver="temper",
     ids=frozenset(
         {
@@ -105,16 +106,16 @@ TEMPER: Final = Family(
     interface=INTERFACE,
 )
 # The id is that of a chip in many things.
-ZYTEMP: Final = Family(
+ZYTEMP: Final = Model(
     driver="zytemp",
     ids=frozenset({(0x04D9, 0xA052)}),
     fits=lambda device: _is_hid(device) and device.product == "USB-zyTemp",
     interface=0,
-    model="CO2 monitor",
+    name="CO2 monitor",
     manufacturer="ZyAura",
 )
 # The id is that of everything built with a Teensy.
-DIAMEX: Final = Family(
+DIAMEX: Final = Model(
     driver="diamex",
     ids=frozenset({(0x16C0, 0x0480)}),
     fits=lambda device: (
@@ -123,53 +124,53 @@ DIAMEX: Final = Family(
         and device.product == "Temp-Sensor-Tester"
     ),
     interface=0,
-    model="DS18B20 adapter",
+    name="DS18B20 adapter",
     manufacturer="Diamex",
 )
-GOTEMP: Final = Family(
+GOTEMP: Final = Model(
     driver="gotemp",
     ids=frozenset({(0x08F7, 0x0002)}),
     fits=_is_hid,
     interface=0,
-    model="Go!Temp",
+    name="Go!Temp",
     manufacturer="Vernier",
 )
-LASCAR: Final = Family(
+LASCAR: Final = Model(
     driver="lascar",
     ids=frozenset({(0x1781, 0x0EC4)}),
     fits=_is_hid,
     interface=0,
-    model="EL-USB-RT",
+    name="EL-USB-RT",
     manufacturer="Lascar",
 )
 # The id is that of a serial port.
-TEMPERX232: Final = Family(
+TEMPERX232: Final = Model(
     driver="temperx232",
     ids=frozenset({(0x1A86, 0x5523)}),
     fits=lambda device: _class_of(device) == VENDOR_CLASS,
-    model="TEMPerX232 on a serial adapter",
-    sure=False,
+    name="TEMPerX232 on a serial adapter",
+    is_certain=False,
 )
 # They cannot be asked for a firmware, and what else they are asked is no question to
 # another device.
-HIDTEMPER: Final = Family(
+HIDTEMPER: Final = Model(
     driver="hidtemper",
     ids=frozenset({(0x1130, 0x660C)}),
     fits=_has_two_hid,
     interface=INTERFACE,
-    model="HidTEMPer",
-    sure=False,
+    name="HidTEMPer",
+    is_certain=False,
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
-USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
+MODELS: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
+USB_IDS: Final = frozenset().union(*(model.ids for model in MODELS))
 
 
-def thermometers() -> Iterator[tuple[Family, UsbDevice]]:
+def thermometers() -> Iterator[tuple[Model, UsbDevice]]:
     """Yield the plugged-in devices that are built like one; blocks.
 
     Anything else that shares an id is not even opened.
     """
     for device in usb_devices(USB_IDS):
-        family = next((family for family in FAMILIES if family.has(device)), None)
-        if family is not None:
-            yield family, device
+        model = next((model for model in MODELS if model.has(device)), None)
+        if model is not None:
+            yield model, device

@@ -12,15 +12,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 import time
-from typing import TYPE_CHECKING, Final, Protocol, override
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, override
 
 from ..errors import BadFrameError, DeviceAccessError, DriverError, Fault
-from ..readings import Identity, Reading
+from ..places import UsbPlace
+from ..readings import Facts, Identity, Reading
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .hidraw import Node
-from .models import Family
+from .models import Model
 from .transport import claimed, libusb_may
 
 if TYPE_CHECKING:
@@ -53,36 +54,30 @@ class Decoder(Protocol):
         """Return the latest values; None if one is missing or too old."""
 
 
-class Stream(Held[Opened]):
+class Stream(HeldDevice[Opened]):
     """One device at one place; opened by its first reading and held from then on."""
+
+    DECODER: ClassVar[type[Decoder]]
+    ENDPOINT: ClassVar[int | None] = None
+    """The endpoint of the first interface that libusb reads, where it may.
+
+    None for a device that is read through its hidraw node only.
+    """
+    MODEL: ClassVar[Model]
 
     def __init__(
         self,
         lane: Lane,
-        family: Family,
-        decoder: Callable[[], Decoder],
-        controller: str,
-        ports: str,
-        *,
-        endpoint: int | None = None,
-        start: Callable[[Node], None] = lambda _: None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place.
-
-        The endpoint is that of the first interface from which libusb reads where there
-        is no hidraw node, if it may. start is called with the opened node, in a worker,
-        on_gone when the device is unplugged between two readings.
-        """
-        super().__init__(lane, controller, ports, on_gone)
-        self._decoder = decoder()
-        self._endpoint = endpoint
-        self._family = family
-        self._new_decoder = decoder
+        """Prepare to listen to the device at a place; no facts are needed."""
+        super().__init__(lane, place, facts, on_gone)
+        self._decoder = self.DECODER()
         self._refused: BadFrameError | None = None
         """What was wrong with the last report, if it was."""
         self._reports: deque[bytes] = deque(maxlen=KEPT)
-        self._start = start
         self._taken = False
         """Whether a report said something since the last poll began."""
         self._waiter: asyncio.Future[None] | None = None
@@ -91,9 +86,7 @@ class Stream(Held[Opened]):
     def identity(self) -> Identity:
         """What the device is."""
         return Identity(
-            manufacturer=self._family.manufacturer,
-            model=self._family.model or "",
-            place=self.place,
+            manufacturer=self.MODEL.manufacturer, model=self.MODEL.name or ""
         )
 
     @property
@@ -102,6 +95,7 @@ class Stream(Held[Opened]):
         return self._decoder.quantities
 
     @property
+    @override
     def raw(self) -> dict[str, str]:
         """The last reports as they came, in hexadecimal."""
         return {"reports": " / ".join(report.hex(" ") for report in self._reports)}
@@ -144,7 +138,7 @@ class Stream(Held[Opened]):
     @override
     def _close(self) -> None:
         """Begin to close; what was measured before does not count any more."""
-        self._decoder = self._new_decoder()
+        self._decoder = self.DECODER()
         super()._close()
 
     async def _wait(self) -> Reading:
@@ -164,7 +158,7 @@ class Stream(Held[Opened]):
 
     async def _ask(self, handle: Handle) -> Reading:
         """Let a worker wait for values that are reported from now on."""
-        decoder = self._new_decoder()
+        decoder = self.DECODER()
         now = seconds()
         reports: list[bytes] = []
         refused = BadFrameError(Fault.NO_ANSWER)
@@ -185,21 +179,24 @@ class Stream(Held[Opened]):
             raise refused
         return reading
 
+    def _start(self, node: Node) -> None:
+        """Make the device report, where it does not by itself; blocks."""
+
     def _find_and_open(self) -> Opened:
         """Return the opened device; blocks."""
-        device = self._family.find(self._controller, self._ports)
+        device = self.MODEL.find(self._place)
         try:
             return self._node(device)
         except DeviceAccessError as err:
-            if self._endpoint is None:
+            if self.ENDPOINT is None:
                 raise
             if not libusb_may(device, err):
                 raise self._barred(device, err) from err
-            return claimed(device, 0, self._endpoint)
+            return claimed(device, 0, self.ENDPOINT)
 
     def _barred(self, device: UsbDevice, err: DeviceAccessError) -> DeviceAccessError:
         """Return what bars the way to a device that has no hidraw node anywhere."""
-        number = self._family.interface
+        number = self.MODEL.interface
         interface = None if number is None else device.interface(number)
         has_node = interface is None or interface.hidraw is not None
         if has_node or not device.usbfs.exists():
@@ -208,7 +205,7 @@ class Stream(Held[Opened]):
 
     def _node(self, device: UsbDevice) -> Node:
         """Return the opened hidraw node; blocks."""
-        node = Node(self._family.node(device), REPORT_SIZE)
+        node = Node(self.MODEL.node(device), REPORT_SIZE)
         try:
             self._start(node)
         except DriverError:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, override
 
 from ..errors import BadFrameError, DeviceNotFoundError, Fault
-from ..readings import QUANTITIES, Identity, Reading
+from ..places import UsbPlace
+from ..readings import QUANTITIES, Facts, Identity, Reading
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .layouts import (
     OPTIONAL_LIMIT,
     REPORT_LIMIT,
@@ -47,34 +48,27 @@ ANSWERED: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
 
 
-class Temper(Held[Transport]):
+class Temper(HeldDevice[Transport]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        *,
-        firmware: str | None = None,
-        model: str | None = None,
-        shape: str | None = None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place, and what was found there before if anything was.
+        """Prepare to read the stick at a place.
 
-        The shape is that of a firmware that is not in the table, as the owner knows
-        it. on_gone is called when the stick is unplugged between two readings.
+        Facts: firmware, model, and the shape of a firmware that is not in the table.
         """
-        super().__init__(lane, controller, ports, on_gone)
-        self.raw: dict[str, str] = {}
-        """The last reports as they came, in hexadecimal."""
-        self._firmware = firmware
+        super().__init__(lane, place, facts, on_gone)
+        self._firmware: str | None = facts.get("firmware")
         self._last: Reading | None = None
         self._layout: Layout | None = None
-        self._model = model
+        self._model: str | None = facts.get("model")
         self._probe_absent = False
-        self._shape = shape
+        self._shape: str | None = facts.get("shape")
 
     @property
     def identity(self) -> Identity:
@@ -83,7 +77,6 @@ class Temper(Held[Transport]):
             manufacturer="PCsensor",
             model=self._layout.model if self._layout else self._model or "",
             firmware=self._firmware,
-            place=self.place,
         )
 
     @property
@@ -159,7 +152,7 @@ class Temper(Held[Transport]):
 
     def _find(self) -> UsbDevice:
         """Return what is plugged in here if it may be a stick; blocks."""
-        return TEMPER.find(self._controller, self._ports)
+        return TEMPER.find(self._place)
 
     @override
     async def _open(self) -> Transport:
@@ -256,7 +249,7 @@ class Temper(Held[Transport]):
     ) -> list[bytes]:
         """Send the value command and keep what comes for diagnostics."""
         reports = await transport.exchange(READ_VALUES, limits)
-        self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
+        self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
 
 

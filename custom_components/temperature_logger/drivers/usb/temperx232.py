@@ -31,10 +31,11 @@ from ..errors import (
     Fault,
     out_of_range,
 )
-from ..readings import Identity, Reading
+from ..places import UsbPlace
+from ..readings import Facts, Identity, Reading
 from ..sysfs import usb_tty
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .hidraw import translated
 from .models import TEMPERX232
 
@@ -171,7 +172,7 @@ def _close(serial: serialx.BaseSerial) -> None:
     serial.close()
 
 
-class TemperX232(Held[Port]):
+class TemperX232(HeldDevice[Port]):
     """One stick at one place; opened by its first reading and held from then on."""
 
     quantities: Final = tuple(RANGES)
@@ -179,20 +180,13 @@ class TemperX232(Held[Port]):
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        *,
-        firmware: str | None = None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place, and what was found there before if anything was.
-
-        on_gone is called when the stick is unplugged between two readings.
-        """
-        super().__init__(lane, controller, ports, on_gone)
-        self.raw: dict[str, str] = {}
-        """The last answer as it came."""
-        self._firmware = firmware
+        """Prepare to read the stick at a place. Facts: firmware."""
+        super().__init__(lane, place, facts, on_gone)
+        self._firmware: str | None = facts.get("firmware")
         self._probe_absent = False
 
     @property
@@ -202,7 +196,6 @@ class TemperX232(Held[Port]):
             manufacturer="PCsensor",
             model="TEMPerX232",
             firmware=self._firmware,
-            place=self.place,
         )
 
     @property
@@ -235,7 +228,7 @@ class TemperX232(Held[Port]):
 
     def _find_and_open(self) -> serialx.BaseSerial:
         """Open the port that is here now; blocks."""
-        device = TEMPERX232.find(self._controller, self._ports)
+        device = TEMPERX232.find(self._place)
         tty = usb_tty(device)
         if tty is None or not (node := sysfs.DEV / tty).exists():
             raise DeviceAccessError(Fault.NO_PORT)
@@ -260,7 +253,7 @@ class TemperX232(Held[Port]):
         if "Outer" not in _sides(answer):
             await asyncio.sleep(LATE)
             answer = port.answer
-        self.raw = {"answer": answer.strip()}
+        self._raw = {"answer": answer.strip()}
         return decode(answer)
 
 

@@ -12,11 +12,10 @@ vfilimonov/co2meter, from the traffic of the makers' own program.
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, override
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from ..workers import Lane
 from .hidraw import Node
 from .models import ZYTEMP
 from .stream import Stream
@@ -157,18 +156,16 @@ def decrypted(report: bytes) -> bytes:
     )
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of a monitor at one place."""
-    return Stream(
-        lane, ZYTEMP, ZyTemp, controller, ports, start=_send_key, on_gone=on_gone
-    )
+class ZyTempStream(Stream):
+    """One CO2 monitor at one place."""
 
+    DECODER: ClassVar = ZyTemp
+    MODEL: ClassVar = ZYTEMP
 
-def _send_key(node: Node) -> None:
-    """Let the monitor begin to report."""
-    node.set_feature(KEY)
+    @override
+    def _start(self, node: Node) -> None:
+        """Send the key, after which the monitor begins to report."""
+        node.set_feature(KEY)
 
 
 def _is_whole(report: bytes) -> bool:
