@@ -12,12 +12,13 @@ from homeassistant.core import callback
 
 from .const import DOMAIN, KIND_ENDPOINT
 from .devices.options_flow import OptionsFlow
+from .discovery.device_flow import DeviceFlow
 from .discovery.flow import SearchFlow
 from .entries import is_endpoint
 from .uploader.flow import EndpointFlow, EndpointOptionsFlow
 
 
-class TemperatureLoggerConfigFlow(SearchFlow, EndpointFlow, domain=DOMAIN):
+class TemperatureLoggerConfigFlow(DeviceFlow, SearchFlow, EndpointFlow, domain=DOMAIN):
     """Sets up a device, or finds it again at another place; or sets up an endpoint."""
 
     OTHER_OPTIONS: ClassVar = (KIND_ENDPOINT,)

@@ -26,7 +26,7 @@ from ..drivers import (
     Place,
     UsbPlace,
     Workers,
-    make_driver,
+    driver_class,
     module_of,
 )
 from ..shared import async_shared
@@ -92,7 +92,9 @@ async def async_make_driver(
     name = driver_name(data)
     await async_import_drivers(hass, [name])
     facts = {**data, CONF_FOLDER: hass.config.config_dir}
-    return make_driver(name, workers(hass), place_of(data), facts, on_gone)
+    place = place_of(data)
+    lane = workers(hass).lane(place.id)
+    return driver_class(name)(lane, place, facts, on_gone)
 
 
 def workers(hass: HomeAssistant) -> Workers:

@@ -1,8 +1,10 @@
 """The devices that are plugged in, and the entries that they belong to."""
 
+from typing import Final
+
 from .hotplug import HotPlug
-from .offers import async_offer_sticks
-from .relocation import STICK_MOVED, IssueData, async_move, async_withdraw_move
+from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
+from .relocation import async_move
 from .search import finder
 
 __all__ = [
@@ -14,3 +16,5 @@ __all__ = [
     "async_withdraw_move",
     "finder",
 ]
+LATE: Final = ("device_flow", "flow")
+"""Modules that others import when a form is opened."""

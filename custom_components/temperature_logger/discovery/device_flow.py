@@ -13,9 +13,6 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.selector import (
     BooleanSelector,
     SelectOptionDict,
-    SelectSelector,
-    SelectSelectorConfig,
-    SelectSelectorMode,
 )
 from homeassistant.helpers.typing import DiscoveryInfoType
 from homeassistant.loader import async_get_loaded_integration
@@ -38,17 +35,9 @@ from ..drivers import (
 )
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import UNITS, base
+from .forms import Fields, Hint, Message, fault_message, list_field
 from .relocation import async_move
-from .search import (
-    Hint,
-    Message,
-    candidate_data,
-    candidate_label,
-    fault_message,
-    finder,
-)
-
-type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
+from .search import candidate_data, candidate_label, finder
 
 
 class DeviceFlow(ConfigFlow):
@@ -232,18 +221,6 @@ class DeviceFlow(ConfigFlow):
         moved = await async_move(self.hass, entry, data)
         reason = "reconfigure_successful" if moved else "already_configured"
         return self.async_abort(reason=reason)
-
-
-def list_field(
-    name: str, options: list[SelectOptionDict], suggested: str | None
-) -> Fields:
-    """Return a list that shows all its options.
-
-    It is optional: the frontend would pick the first option of a required one.
-    """
-    config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
-    field = vol.Optional(name, description={"suggested_value": suggested})
-    return {field: SelectSelector(config)}
 
 
 @callback

@@ -1,8 +1,13 @@
 """The form steps that list what is wired to this machine."""
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
-from homeassistant.config_entries import ConfigEntryState, ConfigFlowResult
+from homeassistant.config_entries import (
+    ConfigEntryState,
+    ConfigFlow,
+    ConfigFlowResult,
+)
 from homeassistant.const import CONF_DEVICE
 from homeassistant.helpers.selector import SelectOptionDict
 import voluptuous as vol
@@ -16,21 +21,22 @@ from ..const import (
 )
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
-from ..drivers import ADDRESSES, Fault, Found, I2cPlace, addresses_label, sort_of
-from ..translation import async_explain, async_load_texts, async_option
-from .device_flow import DeviceFlow, list_field
-from .relocation import async_gives_way
-from .search import (
-    Hint,
-    Message,
-    async_search,
-    candidate_label,
-    fault_message,
-    reasons,
+from ..drivers import (
+    ADDRESSES,
+    Candidate,
+    Fault,
+    Found,
+    I2cPlace,
+    addresses_label,
+    sort_of,
 )
+from ..translation import async_explain, async_load_texts, async_option
+from .forms import Hint, Message, fault_message, list_field, reasons
+from .relocation import async_gives_way
+from .search import async_search, candidate_label
 
 
-class SearchFlow(DeviceFlow):
+class SearchFlow(ConfigFlow):
     """Lists the devices to set up, or the places where a moved device may be."""
 
     OTHER_OPTIONS: ClassVar[tuple[str, ...]] = ()
@@ -42,6 +48,15 @@ class SearchFlow(DeviceFlow):
         self._chosen: set[str] = set()
         """The keys of the buses that were picked to be probed."""
         self._found = Found()
+
+    @property
+    @abstractmethod
+    def _entry(self) -> TemperatureLoggerConfigEntry | None:
+        """The entry whose device was moved; None where a device is set up."""
+
+    @abstractmethod
+    async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | Message:
+        """Go on with the device that was picked; return a message if that failed."""
 
     async def async_step_user(
         self, user_input: dict[str, Any] | None = None

@@ -1,35 +1,26 @@
 """Moves of devices: an entry follows its device to another place."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from homeassistant.config_entries import (
     SOURCE_IGNORE,
-    ConfigEntry,
     ConfigEntryState,
 )
 from homeassistant.const import CONF_ADDRESS
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.update_coordinator import UpdateFailed
 
 from ..const import (
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
-    CONF_ENTRY,
     CONF_PORTS,
     DOMAIN,
 )
 from ..coordinator import TemperatureLoggerConfigEntry
-from ..devices import place_data, place_of
-from ..drivers import Candidate, Fault
-from ..translation import async_label
-from .search import candidate_label
+from ..devices import place_of
+from ..drivers import Fault
 
-type IssueData = dict[str, str | int | float | None]
-
-STICK_MOVED: Final = "stick_moved"
 # The part of an entry's data that says where its device is.
 PLACE_KEYS: Final = {
     CONF_ADAPTER,
@@ -100,58 +91,3 @@ def _async_exchange(
     update(other, unique_id=None, data=rest | place)  # No id is ever there twice.
     update(entry, unique_id=taken, data=data)
     update(other, unique_id=free)
-
-
-@callback
-def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> None:
-    """Offer each entry, by its id, to follow its device; withdraw earlier offers."""
-    for entry in hass.config_entries.async_entries(DOMAIN):
-        issue_id = _issue_id(entry.entry_id)
-        if (candidate := moves.get(entry.entry_id)) is None:
-            ir.async_delete_issue(hass, DOMAIN, issue_id)
-            continue
-        data = _issue_data(hass, entry.entry_id, candidate)
-        issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-        # The data of an issue that was ignored before a restart is not kept.
-        if issue is not None and issue.data not in (None, data):
-            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It was another stick.
-        ir.async_create_issue(
-            hass,
-            DOMAIN,
-            issue_id,
-            data=data,
-            is_fixable=True,
-            severity=ir.IssueSeverity.WARNING,
-            translation_key=STICK_MOVED,
-            translation_placeholders={
-                "device": entry.title,
-                "place": async_label(hass, place_of(entry.data).label),
-                "found": candidate_label(hass, candidate),
-            },
-        )
-
-
-@callback
-def async_is_ignored(hass: HomeAssistant, entry_id: str) -> bool:
-    """Return whether the owner said that a stick is not the entry's moved device."""
-    issue = ir.async_get(hass).async_get_issue(DOMAIN, _issue_id(entry_id))
-    return issue is not None and issue.dismissed_version is not None
-
-
-@callback
-def async_withdraw_move(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the offer of a device that was deleted or disabled."""
-    ir.async_delete_issue(hass, DOMAIN, _issue_id(entry.entry_id))
-
-
-def _issue_data(hass: HomeAssistant, entry_id: str, candidate: Candidate) -> IssueData:
-    """Return what an issue keeps: the entry, and the new place of its device."""
-    place = place_data(hass, candidate.place)
-    return {CONF_ENTRY: entry_id} | {
-        key: value for key, value in place.items() if key in PLACE_KEYS
-    }
-
-
-def _issue_id(entry_id: str) -> str:
-    """Return the id of the issue that offers to follow a device."""
-    return f"{STICK_MOVED}_{entry_id}"

@@ -1,9 +1,7 @@
 """A search for devices that can be set up, and the data of their config entries."""
 
-from collections.abc import Collection, Iterator, Mapping
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection
+from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
 
@@ -16,30 +14,11 @@ from ..const import (
     KIND_USB,
 )
 from ..devices import async_import_drivers, model_name, place_data, workers
-from ..drivers import HOST, Candidate, Fault, Finder, Found, Label, Problem
+from ..drivers import HOST, Candidate, Finder, Found
 from ..shared import async_shared
 from ..translation import async_label, async_text
 
 THIS_MACHINE: Final = Candidate(driver="host", place=HOST)
-
-
-class Hint(StrEnum):
-    """A next step that is not the remedy of a fault: the key of its text."""
-
-    ALL_SET_UP = "all_set_up"
-    MOVED_NOWHERE = "moved_nowhere"
-    NO_BUS = "no_bus"
-    NO_STICK = "no_stick"
-    NOT_MOVED = "not_moved"
-    OTHER_MODEL = "other_model"
-    PICK_BUS = "pick_bus"
-
-
-class Message(NamedTuple):
-    """A text of a form: its key, and what it quotes."""
-
-    key: Fault | Hint
-    quoted: Mapping[str, str] = MappingProxyType({})
 
 
 async def async_search(
@@ -70,40 +49,6 @@ def finder(hass: HomeAssistant) -> Finder:
 def _make_finder(hass: HomeAssistant) -> Finder:
     """Make the finder, which shares the workers with the drivers."""
     return Finder(workers(hass))
-
-
-def reasons(
-    hass: HomeAssistant, kinds: Collection[str], found: Found
-) -> Iterator[Message]:
-    """Yield why devices cannot be picked, so that there is always a next step."""
-    yield from (problem_message(hass, problem) for problem in found.problems)
-    if found.adapters:
-        yield Message(Hint.PICK_BUS)
-    if found.problems or found.candidates not in ([], [THIS_MACHINE]):
-        return
-    if found.occupied:
-        yield Message(Hint.ALL_SET_UP)
-        return
-    if KIND_USB in kinds and not found.has_stick:
-        yield Message(Hint.NO_STICK)
-    if KIND_BME280 in kinds:
-        if not found.has_bus:
-            yield Message(Hint.NO_BUS)
-        for place in found.empty:
-            quoted = {"place": async_label(hass, place.label)}
-            yield Message(Fault.CHIP_NOT_FOUND, quoted)
-
-
-def problem_message(hass: HomeAssistant, problem: Problem) -> Message:
-    """Return the text of what went wrong at a place."""
-    return fault_message(hass, problem.fault, problem.details, problem.label)
-
-
-def fault_message(
-    hass: HomeAssistant, fault: Fault, details: Mapping[str, str], label: Label
-) -> Message:
-    """Return the text of a fault at a place."""
-    return Message(fault, {**details, "place": async_label(hass, label)})
 
 
 def candidate_label(hass: HomeAssistant, candidate: Candidate) -> str:

@@ -17,7 +17,7 @@ from .readings import (
     rom_of,
     without_probes,
 )
-from .registry import make_driver, module_of
+from .registry import driver_class, module_of
 from .workers import Workers, within_deadline
 
 __all__ = [
@@ -41,9 +41,9 @@ __all__ = [
     "Values",
     "Workers",
     "addresses_label",
+    "driver_class",
     "in_order",
     "is_quantity",
-    "make_driver",
     "module_of",
     "plugs",
     "probe_quantity",

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from .errors import DeviceAccessError, DriverError, Fault
 from .places import I2cPlace, Label, Place, UsbPlace
 from .readings import Driver, Reading
-from .registry import make_driver, probe_chip
+from .registry import chip_probe, driver_class
 from .sysfs import I2cAdapter, UsbDevice, i2c_adapters, usb_device
 from .usb.models import INTERFACE, USB_IDS, Model, thermometers
 from .workers import Workers, within_deadline
@@ -265,7 +265,7 @@ class Finder:
 
     def _stick(self, place: UsbPlace) -> Stick:
         """Return the driver of a stick whose firmware is not known yet."""
-        stick: Any = make_driver("temper", self._workers, place, {})
+        stick: Any = driver_class("temper")(self._workers.lane(place.id), place, {})
         driver: Stick = stick
         return driver
 
@@ -299,7 +299,7 @@ class Finder:
                 found.occupied.add(place.id)
                 continue
             try:
-                chip = await within_deadline(lane.run(probe_chip, bus, address))
+                chip = await within_deadline(lane.run(_probe, bus, address))
             except DriverError as err:
                 if err.fault is Fault.CHIP_NOT_FOUND:
                     found.empty.append(place)
@@ -311,6 +311,11 @@ class Finder:
             else:
                 driver, model = chip
                 found.candidates.append(Candidate(driver, place, model))
+
+
+def _probe(bus: I2cAdapter, address: int) -> tuple[str, str]:
+    """Return the driver's name and the model of the chip at an address; blocks."""
+    return chip_probe()(bus, address)
 
 
 def _label(bus: I2cAdapter) -> Label:

@@ -4,10 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final, NamedTuple
 
-from .places import Place
-from .readings import Driver, Facts
-from .sysfs import I2cAdapter
-from .workers import Workers
+from .readings import Driver
 
 
 class DriverClass(NamedTuple):
@@ -36,29 +33,22 @@ def module_of(name: str) -> str:
     return f"{__package__}.{DRIVERS[name].module}"
 
 
-def make_driver(
-    name: str,
-    workers: Workers,
-    place: Place,
-    facts: Facts,
-    on_gone: Callable[[], None] = lambda: None,
-) -> Driver:
-    """Return the driver of the device at a place; nothing is opened yet.
+def driver_class(name: str) -> Callable[..., Driver]:
+    """Return the class of a driver: lane, place, facts and on_gone give a driver.
 
-    Its module is imported if it is not yet, which reads files. on_gone is called when
-    the device is unplugged between two readings.
+    Its module is imported if it is not yet, which reads files.
     """
     module = import_module(module_of(name))
-    lane = workers.lane(place.id)
-    driver: Driver = getattr(module, DRIVERS[name].name)(lane, place, facts, on_gone)
-    return driver
+    found: Callable[..., Driver] = getattr(module, DRIVERS[name].name)
+    return found
 
 
-def probe_chip(bus: I2cAdapter, address: int) -> tuple[str, str]:
-    """Read the id of the chip at an address; return its driver's name and its model.
+def chip_probe() -> Callable[..., tuple[str, str]]:
+    """Return what reads the id of a chip: from an adapter and an address.
 
-    Nothing is written. Raises DriverError where no chip with a driver answers. Blocks.
+    It gives the name of the chip's driver and its model, writes nothing, and blocks.
+    Raises DriverError where no chip with a driver answers.
     """
     module = import_module(f"{__package__}.i2c.bosch")
-    chip: tuple[str, str] = module.probe(bus, address)
-    return chip
+    probe: Callable[..., tuple[str, str]] = module.probe
+    return probe
