@@ -1,5 +1,6 @@
 """Home Assistant on emulated hardware."""
 
+from asyncio import base_events
 from collections.abc import Awaitable, Callable, Generator
 from datetime import timedelta
 import logging
@@ -20,9 +21,11 @@ from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotEx
 from syrupy.assertion import SnapshotAssertion
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import stream, workers
 from emulation.machine import Machine
 
 from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
+from .waiting import STEP, PatientClock
 
 __all__ = ["as_nobody_fixture", "build_fixture", "disk_fixture"]
 
@@ -123,6 +126,19 @@ def quiet_database() -> None:
     """Leave each statement to the database, and each event, out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def patient_clock() -> Generator[None]:
+    """Let the limits of event loops, workers and streams mind a loaded machine."""
+    clock = PatientClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
+        # An event loop looks at its clock when it wakes, so it wakes often.
+        patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
+        patch.setattr(workers, "monotonic", clock)
+        patch.setattr(stream, "seconds", clock)
+        yield
 
 
 @pytest.fixture(autouse=True)

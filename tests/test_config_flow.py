@@ -47,7 +47,8 @@ from .conftest import (
     SetUp,
     pass_time,
 )
-from .drivers.conftest import Build, until
+from .drivers.conftest import Build
+from .waiting import until
 
 MAINBOARD = {
     "bus": 4,

@@ -33,8 +33,9 @@ from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, pass_time
-from .drivers.conftest import Build, until
+from .drivers.conftest import Build
 from .test_config_flow import MAINBOARD, begin, hints, problem, submit
+from .waiting import until
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"

@@ -27,6 +27,7 @@ from emulation import i2c
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine
+from tests.waiting import until
 
 from .chips import (
     ADDRESS,
@@ -45,7 +46,7 @@ from .chips import (
     publish,
     written,
 )
-from .conftest import AsNobody, Build, until
+from .conftest import AsNobody, Build
 
 HUMIDITY = 2
 """The place of its code."""
@@ -201,6 +202,7 @@ async def test_slow_bus(
 ) -> None:
     """A conversion that is over before it can be seen is proven all the same."""
     monkeypatch.setattr(i2c, "BYTE_TIME", 0.004)
+    chip.outrun = True
     chip.values |= OTHERS
     await assert_reads(driver, OTHERS)
 

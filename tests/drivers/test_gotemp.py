@@ -18,8 +18,9 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers.gotemp import GoTemp, make
 from custom_components.temperature_logger.drivers.stream import Stream
 from emulation.machine import Machine
+from tests.waiting import until
 
-from .conftest import AsNobody, Build, until
+from .conftest import AsNobody, Build
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 PROBE = {"name": "probe", "model": "Go!Temp", "temperature": 20.5}

@@ -24,8 +24,9 @@ from custom_components.temperature_logger.drivers.hidtemper import (
     temperature,
 )
 from emulation.machine import Machine
+from tests.waiting import until
 
-from .conftest import AsNobody, Build, until
+from .conftest import AsNobody, Build
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 TWO: dict[str, Any] = {
@@ -186,7 +187,7 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
     machine.unplug("stick")
-    await asyncio.wait_for(gone.wait(), 1)
+    await until(gone.is_set)
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
     machine.plug("stick")
     assert await stick.read() == READING

@@ -15,8 +15,9 @@ from custom_components.temperature_logger.drivers import (
     Workers,
 )
 from custom_components.temperature_logger.drivers.host import GIB, Host
+from tests.waiting import until
 
-from .conftest import Build, until
+from .conftest import Build
 
 type Sensor = dict[str, Any]
 

@@ -1,6 +1,5 @@
 """The reports of an EL-USB-RT."""
 
-import asyncio
 from typing import Any
 
 from hypothesis import given
@@ -17,6 +16,7 @@ from custom_components.temperature_logger.drivers import (
 )
 from custom_components.temperature_logger.drivers.lascar import AGE, Lascar, make
 from emulation.machine import Machine
+from tests.waiting import first
 
 from .conftest import AsNobody, Build
 
@@ -57,8 +57,7 @@ async def test_read(build: Build, lane: Lane, way: dict[str, Any]) -> None:
     assert is_bound(machine) is not bool(way)
     assert sensor.quantities == ("temperature", "humidity")
     machine.stick("sensor").values["humidity"] = 51.0
-    while (await sensor.read()).humidity != 51.0:
-        await asyncio.sleep(0.01)
+    await first(sensor.read, lambda reading: reading.humidity == 51.0)
     await sensor.close()
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 from threading import Thread
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from custom_components.temperature_logger.drivers import (
 from custom_components.temperature_logger.drivers.families import USB_IDS
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from emulation.descriptors import VENDOR_REPORT
+from tests.waiting import block_until
 
 from .conftest import Build
 
@@ -161,8 +161,7 @@ def test_device_that_holds_up_its_reader(build: Build) -> None:
     os.mkfifo(product)
     held = Thread(target=sysfs.reread, args=[one])
     held.start()
-    while not sysfs._TURN.locked():
-        time.sleep(0.001)
+    block_until(sysfs._TURN.locked)
     assert sysfs.reread(two) == two
     product.write_text("TEMPerGold")  # The reader, who waited for it, ends.
     held.join()

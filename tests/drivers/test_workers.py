@@ -16,8 +16,7 @@ from custom_components.temperature_logger.drivers import (
     Workers,
 )
 from custom_components.temperature_logger.drivers.workers import SIZE
-
-from .conftest import until
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
