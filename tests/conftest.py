@@ -1,10 +1,10 @@
 """Home Assistant on emulated hardware."""
 
 from asyncio import base_events
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import timedelta
 import logging
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from homeassistant.components.usb import USBDiscovery
 from homeassistant.config_entries import SOURCE_USER
@@ -112,7 +112,38 @@ PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
+# What is shown of a failing test: the last lines of its log, the first and last calls
+# of a traceback, and the first and last lines of each.
+LOGGED: Final = 10
+CALLS: Final = (2, 3)
+LINES: Final = (12, 4)
+
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
+
+
+def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
+    """Leave out what is between the first and the last of many."""
+    return rows if len(rows) <= head + tail else [*rows[:head], *rows[-tail:]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the failure of a test fill one screen; -vv shows all of it."""
+    report = yield
+    if item.config.get_verbosity() > 1:
+        return report
+    report.sections = [
+        (name, "\n".join(text.splitlines()[-LOGGED:])) for name, text in report.sections
+    ]
+    for traceback, crash, _ in getattr(report.longrepr, "chain", ()):
+        if crash is not None:
+            crash.message = crash.message.partition("\n")[0]
+        traceback.reprentries = shortened(traceback.reprentries, *CALLS)
+        for call in traceback.reprentries:
+            call.lines = shortened(call.lines, *LINES)
+    return report
 
 
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
