@@ -183,6 +183,11 @@ class Chip(Faulty):
             q: spec.get(q, QUANTITIES[q]) for q in QUANTITIES
         }
         self.fail_as(spec.get("fault"))
+        self.outrun = False
+        """Whether a conversion may be over before anybody has looked at the chip.
+
+        On a bus of 100 kHz it is not; a loaded machine may look too late.
+        """
         self.counters: Counter[str] = Counter()
         """Transfers, conversions, resets, and early_reads while measuring."""
         self.power_cycle()
@@ -194,6 +199,8 @@ class Chip(Faulty):
         self._control = Control()
         self._ready = now() + START_UP
         self._end: float | None = None
+        self._seen = False
+        """Whether anybody has looked since the conversion began."""
         self._begun, self._cycles = 0.0, 0
         self._no_data = False
         self._publish(SKIPPED, SKIPPED, SKIPPED_HUMIDITY)
@@ -207,6 +214,7 @@ class Chip(Faulty):
     def read(self, length: int) -> bytes:
         """Return registers from the pointer on, which moves along."""
         busy = self._advance()
+        self._seen = True
         start, end = self._pointer, self._pointer + length
         self._pointer = end & 0xFF
         if busy and start < self.DATA.stop and end > self.DATA.start:
@@ -257,11 +265,12 @@ class Chip(Faulty):
         elif control.mode != SLEEP:
             stuck = fault is not None and fault.name == "stuck"
             self._end = float("inf") if stuck else now() + control.duration
+            self._seen = False
 
     def _advance(self) -> bool:
         """Bring the chip up to now; return whether it is measuring."""
         if self._end is not None:
-            if now() < self._end:
+            if now() < self._end or not (self._seen or self.outrun):
                 return True
             self._end = None
             self._convert(1)

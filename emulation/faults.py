@@ -1,7 +1,8 @@
 """Faults that are switched on in emulated hardware."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import os
+import threading
 from typing import Any, ClassVar
 
 
@@ -16,6 +17,12 @@ class Fault:
     """How many accesses it still strikes; 0: until it is cleared."""
     on: frozenset[str]
     """The kinds of access that it strikes."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when it is cleared."""
+
+    def hold(self, seconds: float) -> None:
+        """Hold up an access, for so long or as the argument says, or until cleared."""
+        self.over.wait(seconds if self.argument is None else self.argument)
 
 
 def failure(number: int) -> OSError:
@@ -30,6 +37,8 @@ class Faulty:
     """The kinds of access that each known fault strikes."""
 
     fault: Fault | None = None
+    _latest: Fault | None = None
+    """The fault, also once it has struck as often as it was to."""
 
     def fail(
         self,
@@ -41,7 +50,7 @@ class Faulty:
     ) -> None:
         """Fail from now on, the next count times, or only on one kind of access."""
         kinds = self.FAULTS[name]
-        self.fault = Fault(
+        self.fault = self._latest = Fault(
             name=name,
             argument=argument,
             count=count,
@@ -49,7 +58,9 @@ class Faulty:
         )
 
     def clear(self) -> None:
-        """Work again."""
+        """Work again, and let go of the accesses that the fault holds up."""
+        if self._latest is not None:
+            self._latest.over.set()
         self.fault = None
 
     def fail_as(self, spec: str | dict[str, Any] | None) -> None:

@@ -5,8 +5,8 @@ from contextlib import suppress
 import errno
 import os
 from pathlib import Path
+import select
 import termios
-import time
 import tty
 from types import ModuleType
 from typing import Any, Protocol
@@ -38,6 +38,7 @@ class HidrawNode:
         self._command = command
         self._size = size
         self._pending = b""
+        self._latest = b""
         # The slave stays open here: without any opener the master reports a hang-up
         # all the time, and the loop would spin.
         self._master, self._slave = os.openpty()
@@ -65,12 +66,20 @@ class HidrawNode:
         with suppress(BlockingIOError):
             self._readable()
 
+    @property
+    def unread(self) -> bool:
+        """Whether something waits for a reader."""
+        return bool(select.select([self._slave], [], [], 0)[0])
+
     def send_latest(self, report: bytes) -> None:
         """Pass a report on in the place of one that nobody has read yet.
 
         Reports of different lengths would otherwise run into each other.
         """
+        if self.unread and report == self._latest:
+            return
         termios.tcflush(self._slave, termios.TCIFLUSH)
+        self._latest = report
         self.send(report)
 
     def close(self) -> None:
@@ -135,6 +144,8 @@ class Plugged(Protocol):
     """A device that has a hidraw node."""
 
     stick: Stick
+    taken: int
+    """How many of its reports programs have read."""
 
     @property
     def rdev(self) -> int | None:
@@ -157,13 +168,23 @@ class System:
         """Return anything else as it is."""
         return getattr(os, name)
 
+    def read(self, descriptor: int, size: int) -> bytes:
+        """Read from a descriptor."""
+        data = os.read(descriptor, size)
+        if device := self._device(descriptor):
+            device.taken += 1
+        return data
+
     def write(self, descriptor: int, data: bytes) -> int:
         """Write to a descriptor."""
-        number = os.fstat(descriptor).st_rdev
-        device = next((d for d in list(self._devices) if d.rdev == number), None)
-        if device is not None:
+        if device := self._device(descriptor):
             self._transfer(device.stick, data[1:])
         return os.write(descriptor, data)
+
+    def _device(self, descriptor: int) -> Plugged | None:
+        """Return the device whose node is open, if it is one."""
+        number = os.fstat(descriptor).st_rdev
+        return next((d for d in list(self._devices) if d.rdev == number), None)
 
     @staticmethod
     def _transfer(stick: Stick, command: bytes) -> None:
@@ -174,5 +195,5 @@ class System:
         try:
             stick.command(command)
         except TimeoutError:
-            time.sleep(KERNEL_TIMEOUT if fault.argument is None else fault.argument)
+            fault.hold(KERNEL_TIMEOUT)
             raise

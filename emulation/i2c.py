@@ -58,6 +58,11 @@ class Message:
     error: int = 0
 
 
+def duration(messages: list[Message]) -> float:
+    """Return the seconds that the messages of a transfer take."""
+    return BYTE_TIME * sum(1 + len(message.data) for message in messages)
+
+
 class Bus(Faulty):
     """One adapter and the chips behind it."""
 
@@ -86,15 +91,11 @@ class Bus(Faulty):
             if chip:
                 chip.counters["transfers"] += 1
                 fault = fault or chip.strike("transfer")
-            time.sleep(self._duration(fault, messages))
+            if fault and fault.name == "timeout":
+                fault.hold(KERNEL_TIMEOUT)
+            else:
+                time.sleep(duration(messages))
             return [self._message(message, fault) for message in messages]
-
-    @staticmethod
-    def _duration(fault: Fault | None, messages: list[Message]) -> float:
-        """Return how long a transfer holds the bus."""
-        if fault and fault.name == "timeout":
-            return KERNEL_TIMEOUT if fault.argument is None else fault.argument
-        return BYTE_TIME * sum(1 + len(message.data) for message in messages)
 
     def _message(self, message: Message, fault: Fault | None) -> Message:
         """Do one message."""

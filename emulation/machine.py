@@ -184,6 +184,17 @@ class Machine:
         with self._loop.lock:
             self._devices[name].unbind(number)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the sticks have sent all that they were asked for."""
+        with self._loop.lock:
+            return not any(device.coming for device in self._devices.values())
+
+    def hurry(self, name: str) -> None:
+        """Let a stick send at once what it was asked for."""
+        with self._loop.lock:
+            self._devices[name].hurry()
+
     def send(self, name: str, *reports: str) -> None:
         """Let a stick send reports (hexadecimal) that nobody asked for."""
         with self._loop.lock:

@@ -298,7 +298,11 @@ class Stick(Faulty):
         return [(delay + n * gap, report) for n, report in enumerate(reports)]
 
     def report(self) -> bytes | None:
-        """Return what it says by itself now."""
+        """Return what it says by itself next."""
+        return None
+
+    def repeat(self) -> bytes | None:
+        """Return the last report as it would be now."""
         return None
 
     def set_feature(self, data: bytes) -> None:

@@ -5,7 +5,6 @@ tests.
 """
 
 from collections.abc import Callable, Mapping
-import itertools
 import os
 import struct
 import time
@@ -132,7 +131,8 @@ class Streamer(Stick):
         self.encrypted: bool = spec.get("encrypted", False)
         self.humidity_id = int(spec.get("humidity_id", "0x41"), 0)
         self.key: bytes | None = None
-        self._counter, self._turn = itertools.count(), itertools.count()
+        self._turn = -1
+        """The number of the last report."""
 
     @override
     def set_feature(self, data: bytes) -> None:
@@ -146,14 +146,21 @@ class Streamer(Stick):
     @override
     def report(self) -> bytes | None:
         """Return the next of the reports that say what it feels now."""
+        self._turn += 1
+        return self.repeat()
+
+    @override
+    def repeat(self) -> bytes | None:
+        """Return the last report as it would be now."""
         fault = self.strike("report")
         layout: Callable[[Fault | None], list[bytes]] = getattr(
             self, f"_{self.model.layout}"
         )
         reports = self.reports or layout(fault)
         if not reports:
+            self._turn = -1
             return None
-        report = reports[next(self._turn) % len(reports)]
+        report = reports[self._turn % len(reports)]
         return spoil(fault, report) if fault else report
 
     def _zytemp(self, fault: Fault | None) -> list[bytes]:
@@ -180,7 +187,7 @@ class Streamer(Stick):
 
     def _gotemp(self, fault: Fault | None) -> list[bytes]:
         """One value, and how often there was one before."""
-        counter = 0 if fault and fault.name == "stuck" else next(self._counter)
+        counter = 0 if fault and fault.name == "stuck" else self._turn
         code = round((self.current(self.values)["temperature"] or 0.0) * 128)
         return [struct.pack("<BBh4x", 1, counter % 256, code)]
 

@@ -64,6 +64,10 @@ class Device:
         """The interfaces that a program has claimed."""
         self.calls: Counter[str] = Counter()
         """How often programs asked usbfs for what."""
+        self.coming: list[bytes] = []
+        """The reports that the stick has made and not sent yet."""
+        self.taken = 0
+        """How many reports programs have read."""
         self._loop, self._tree = loop, tree
         self._connections: set[Connection] = set()
         self._reports: deque[bytes] = deque(maxlen=QUEUED)
@@ -162,7 +166,21 @@ class Device:
     def transmit(self, data: bytes) -> None:
         """Pass a command on to the stick, and its reports to who reads them."""
         for delay, report in self.stick.command(data):
-            self._loop.later(delay, partial(self.deliver, report))
+            self.coming.append(report)
+            self._loop.later(delay, partial(self._arrive, report))
+
+    def hurry(self) -> None:
+        """Deliver at once what the stick was asked for and has not sent yet."""
+        if node := self.bound.get(self.stick.model.data):
+            node.catch_up()
+        for report in list(self.coming):
+            self._arrive(report)
+
+    def _arrive(self, report: bytes) -> None:
+        """Deliver a report, unless that has been done."""
+        if report in self.coming:
+            self.coming.remove(report)
+            self.deliver(report)
 
     def deliver(self, report: bytes) -> None:
         """Deliver a report that is ready."""
@@ -177,9 +195,13 @@ class Device:
         if not self._plugged_in or self.stick.interval is None:
             return
         self._loop.later(self.stick.interval, self._stream)
-        if (report := self.stick.report()) is None:
+        node = self.bound.get(self.stick.model.data)
+        # What a reader that comes late has not read is sent as it is now, not skipped.
+        late = node is not None and node.unread
+        report = self.stick.repeat() if late else self.stick.report()
+        if report is None:
             return
-        if node := self.bound.get(self.stick.model.data):
+        if node:
             node.send_latest(report)
         elif self._readers or not self._reports:
             # The device holds one report until somebody takes it.
@@ -200,6 +222,7 @@ class Device:
                 reader.answer(error=errno.EPIPE)
             else:
                 reader.answer(self._reports.popleft())
+                self.taken += 1
 
     def stop_reading(self, connection: Connection) -> None:
         """Let a program wait no longer."""

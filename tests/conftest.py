@@ -1,11 +1,12 @@
 """Home Assistant on emulated hardware."""
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from asyncio import base_events
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from homeassistant.components.usb import USBDiscovery
 from homeassistant.config_entries import SOURCE_USER
@@ -22,9 +23,12 @@ from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotEx
 from syrupy.assertion import SnapshotAssertion
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.usb import stream
 from emulation.machine import Machine
 
 from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
+from .waiting import STEP, PatientClock
 
 __all__ = ["as_nobody_fixture", "build_fixture", "disk_fixture"]
 
@@ -111,6 +115,12 @@ PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
+# What is shown of a failing test: the last lines of its log, the first and last calls
+# of a traceback, and the first and last lines of each.
+LOGGED: Final = 10
+CALLS: Final = (2, 3)
+LINES: Final = (12, 4)
+
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
 
 
@@ -128,6 +138,31 @@ def form_error(form: Mapping[str, Any]) -> str:
     return text.format(**form["description_placeholders"])
 
 
+def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
+    """Leave out what is between the first and the last of many."""
+    return rows if len(rows) <= head + tail else [*rows[:head], *rows[-tail:]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the failure of a test fill one screen; -vv shows all of it."""
+    report = yield
+    if item.config.get_verbosity() > 1:
+        return report
+    report.sections = [
+        (name, "\n".join(text.splitlines()[-LOGGED:])) for name, text in report.sections
+    ]
+    for traceback, crash, _ in getattr(report.longrepr, "chain", ()):
+        if crash is not None:
+            crash.message = crash.message.partition("\n")[0]
+        traceback.reprentries = shortened(traceback.reprentries, *CALLS)
+        for call in traceback.reprentries:
+            call.lines = shortened(call.lines, *LINES)
+    return report
+
+
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
     """Do what is due in so many seconds; the hardware's clock runs on as it is."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
@@ -139,6 +174,19 @@ def quiet_database() -> None:
     """Leave each statement to the database, and each event, out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def patient_clock() -> Generator[None]:
+    """Let the limits of event loops, workers and streams mind a loaded machine."""
+    clock = PatientClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
+        # An event loop looks at its clock when it wakes, so it wakes often.
+        patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
+        patch.setattr(workers, "monotonic", clock)
+        patch.setattr(stream, "seconds", clock)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,8 @@ from .conftest import (
     form_error,
     pass_time,
 )
-from .drivers.conftest import Build, until
+from .drivers.conftest import Build
+from .waiting import until
 
 MAINBOARD = {
     "bus": 4,

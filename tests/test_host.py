@@ -33,8 +33,9 @@ from custom_components.temperature_logger.disk_guard.guard import Outcome
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
-from .drivers.conftest import Build, until
+from .drivers.conftest import Build
 from .test_config_flow import MAINBOARD, begin, hints, submit
+from .waiting import until
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"

@@ -39,7 +39,8 @@ from .conftest import (
     form_error,
     pass_time,
 )
-from .drivers.conftest import Build, until
+from .drivers.conftest import Build
+from .waiting import until
 
 
 @pytest.fixture(autouse=True)

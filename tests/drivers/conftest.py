@@ -1,12 +1,11 @@
 """Emulated hardware below the unmodified drivers."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 import os
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, override
 
 import pytest
 
@@ -34,20 +33,9 @@ SOON = (0.05, 0.05)
 type AsNobody = Callable[[], AbstractContextManager[None]]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for the emulated hardware, which has a thread of its own."""
-    while not condition():
-        await asyncio.sleep(0.001)
-
-
-async def silence(machine: Machine) -> None:
-    """Wait until the sticks have sent what they had to say."""
-
-    def silent() -> bool:
-        with machine._loop.lock:
-            return not machine._loop._due
-
-    await until(silent)
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 class Build(Protocol):
@@ -111,7 +99,22 @@ def lane_fixture(workers: Workers) -> Lane:
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     """Return what makes every disk hang while it is cleared."""
-    answers, statvfs = Event(), os.statvfs
+    limit = host.LIMIT
+
+    class Disk(Event):
+        """A disk that is soon given up while it hangs, and waited for otherwise."""
+
+        @override
+        def clear(self) -> None:
+            monkeypatch.setattr(host, "LIMIT", 0.05)
+            super().clear()
+
+        @override
+        def set(self) -> None:
+            monkeypatch.setattr(host, "LIMIT", limit)
+            super().set()
+
+    answers, statvfs = Disk(), os.statvfs
     answers.set()
 
     def statvfs_once_it_answers(path: str) -> os.statvfs_result:
@@ -119,7 +122,6 @@ def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
         return statvfs(path)
 
     monkeypatch.setattr(os, "statvfs", statvfs_once_it_answers)
-    monkeypatch.setattr(host, "LIMIT", 0.05)
     yield answers
     answers.set()  # Or the workers would never end.
 

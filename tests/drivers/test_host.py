@@ -13,8 +13,9 @@ from custom_components.temperature_logger.drivers.errors import DeviceAccessErro
 from custom_components.temperature_logger.drivers.host import GIB, Host
 from custom_components.temperature_logger.drivers.places import HOST
 from custom_components.temperature_logger.drivers.workers import Lane
+from tests.waiting import until
 
-from .conftest import Build, until
+from .conftest import Build
 
 type Sensor = dict[str, Any]
 

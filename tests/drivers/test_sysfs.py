@@ -3,7 +3,6 @@
 import os
 import shutil
 from threading import Thread
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from custom_components.temperature_logger.drivers.places import Label, UsbPlace
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
+from tests.waiting import block_until
 
 from .conftest import Build
 
@@ -165,8 +165,7 @@ def test_device_that_holds_up_its_reader(build: Build) -> None:
     os.mkfifo(product)
     held = Thread(target=sysfs.reread, args=[one])
     held.start()
-    while not sysfs._TURN.locked():
-        time.sleep(0.001)
+    block_until(sysfs._TURN.locked)
     assert sysfs.reread(two) == two
     product.write_text("TEMPerGold")  # The reader, who waited for it, ends.
     held.join()

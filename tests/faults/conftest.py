@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Seque
 from contextlib import contextmanager
 import gc
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from homeassistant.config_entries import ConfigEntryState
@@ -34,10 +33,9 @@ from custom_components.temperature_logger.drivers.usb import (
     zytemp,
 )
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
-from custom_components.temperature_logger.drivers.usb.stream import Stream, seconds
+from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.bme680 import chip_of
 from emulation.machine import Machine
-from emulation.values import now
 from tests.conftest import (
     ADAPTER,
     CHIP,
@@ -53,11 +51,14 @@ from tests.conftest import (
     X232,
     pass_time,
 )
-from tests.drivers.conftest import Build
+from tests.drivers.conftest import Build, open_files
+from tests.waiting import until
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
+# All reports of an answer come well before the driver has listened for long enough.
+QUICK_TWO = TWO | {"gap_ms": 1}
 # It is read through libusb.
-BORROWED = TWO | {
+BORROWED = QUICK_TWO | {
     "name": "borrowed",
     "controller": OTHER_CONTROLLER,
     "bus": 2,
@@ -145,11 +146,11 @@ OTHERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
 HOMES: Final = {
     # Three sticks, one of them without a hidraw node, and two chips.
     STICKS: Furniture(
-        usb=(GOLD, TWO, BORROWED),
+        usb=(GOLD, QUICK_TWO, BORROWED),
         i2c=(PINS, OTHER_PINS),
         entries=lambda: (
             stick_entry(GOLD, "TEMPerGold"),
-            stick_entry(TWO, "TEMPer2"),
+            stick_entry(QUICK_TWO, "TEMPer2"),
             stick_entry(BORROWED, "TEMPer2"),
             chip_entry(PINS),
             chip_entry(OTHER_PINS),
@@ -190,7 +191,7 @@ STEP: Final = {
 TOLERANCE: Final = 0.05
 # Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
 HELD: Final = 1.8
-RELEASED: Final = 1.2
+RELEASED: Final = 0.3
 """Seconds that a write stays in the kernel, as with real ones less than a poll has."""
 # What a fault that the driver overcomes within the poll looks like: the right value.
 OVERCOME: Final = None
@@ -247,7 +248,7 @@ class Home:
     async def settle(self) -> None:
         """Let all end that the last poll began, such as dropping what came late."""
         await pass_time(self.hass, 1)
-        await soon(lambda: self.busy() == 0)
+        await until(lambda: self.busy() == 0)
 
     async def poll(self) -> None:
         """Let the time of the next poll of each device come."""
@@ -322,7 +323,7 @@ class Home:
 
     async def _hear(self) -> None:
         """Let who reports by itself tell what it feels now."""
-        await soon(lambda: all(map(self._is_heard, self.entries)))
+        await until(lambda: all(map(self._is_heard, self.entries)))
 
     def _is_heard(self, device: str) -> bool:
         """Return whether the latest reports, if any come, are what is felt now."""
@@ -332,7 +333,7 @@ class Home:
         driver = entry.runtime_data.driver
         if not isinstance(driver, Stream) or not isinstance(driver._opened, Node):
             return True
-        reading = driver._decoder.reading(seconds())
+        reading = driver._decoder.reading(stream.seconds())
         return self.machine.stick(device).fault is not None or (
             reading is not None
             and all(
@@ -392,14 +393,6 @@ def right(sight: Sight, home: Home) -> bool:
     return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
 
 
-async def soon(condition: Callable[[], bool]) -> None:
-    """Wait for what is sure to come; fail, not hang, where it does not."""
-    end = now() + 20  # Timers of the event loop end early where the time is let pass.
-    while not condition():
-        assert now() < end
-        await asyncio.sleep(0.001)
-
-
 LISTENED_TO: Final = {"monitor": zytemp, "adapter": diamex, "lascar": lascar}
 
 
@@ -412,16 +405,13 @@ def outdated(device: str) -> Generator[None]:
         yield
 
 
-def open_files() -> int:
-    """Return how many descriptors this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the devices less time than real ones may need."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
+    # Far from what an emulated device lets pass between two reports.
+    monkeypatch.setattr(libusb, "DRAIN_LIMIT_MS", 5)
     monkeypatch.setattr(hidtemper, "WAIT", 0.05)
     monkeypatch.setattr(stream, "LIBUSB_LIMITS", 4 * (0.3,))
     monkeypatch.setattr(stream, "LIMIT", 0.5)
@@ -445,7 +435,7 @@ async def home_fixture(
     home = Home(hass, build(*furniture.usb, i2c=list(furniture.i2c)))
     await async_setup_component(hass, DOMAIN, {})
     await hass.async_block_till_done(wait_background_tasks=True)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     gc.collect()  # An earlier test may have left descriptors to the collector.
     before = open_files()
     for entry in furniture.entries():
@@ -459,6 +449,6 @@ async def home_fixture(
     home.assert_nothing_wrong()
     for entry in home.entries.values():
         await hass.config_entries.async_unload(entry.entry_id)
-    await soon(lambda: home.busy() == 0)
-    await soon(lambda: open_files() <= before)
+    await until(lambda: home.busy() == 0)
+    await until(lambda: open_files() <= before)
     assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE

@@ -12,8 +12,9 @@ import pytest
 
 from custom_components.temperature_logger.drivers import workers
 from tests.conftest import pass_time
+from tests.waiting import until
 
-from .conftest import HELD, Home, soon
+from .conftest import HELD, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -40,7 +41,7 @@ async def hang(
     await home.settle()
     hardware.fail(fault, seconds, count=1)
     poll = asyncio.create_task(home.poll())
-    await soon(lambda: hardware.fault is None)
+    await until(lambda: hardware.fault is None)
     return poll
 
 
@@ -55,7 +56,7 @@ async def test_unload_while_a_poll_hangs(
     assert entry.state is ConfigEntryState.NOT_LOADED
     await poll
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     assert await home.hass.config_entries.async_setup(entry.entry_id)
     await home.poll()
     home.assert_others_went_on()
@@ -70,7 +71,7 @@ async def test_reload_while_a_poll_hangs(
     await home.hass.config_entries.async_reload(home.entries[device].entry_id)
     await poll
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     if home.trouble(device):
         await home.retry(device)
     assert home.trouble(device) is None
@@ -104,10 +105,10 @@ async def test_reloads_while_a_device_hangs(
     for _ in range(3):
         await home.hass.config_entries.async_reload(home.entries[device].entry_id)
     async with asyncio.timeout(HELD):  # What else looks around is soon done.
-        await soon(lambda: home.busy() <= 1)
+        await until(lambda: home.busy() <= 1)
     await poll
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     await home.assert_comes_back(device)
 
 
@@ -135,7 +136,7 @@ async def test_clock_jump(
     gold.fail("delay", 0.2, count=1)
     home.change()
     poll = asyncio.create_task(home.poll())
-    await soon(lambda: gold.fault is None)
+    await until(lambda: gold.fault is None)
     jump = timedelta(seconds=seconds)
     monkeypatch.setattr(dt_util, "utcnow", lambda: utcnow() + jump)
     monkeypatch.setattr(time, "time", lambda: time_of_day() + seconds)

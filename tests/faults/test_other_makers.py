@@ -3,8 +3,9 @@
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault
+from tests.waiting import until
 
-from .conftest import MAKERS, Home, outdated, soon
+from .conftest import MAKERS, Home, outdated
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -41,6 +42,6 @@ async def test_fault(home: Home, device: str, name: str, expected: Fault) -> Non
         await home.poll()
         assert home.trouble(device) == expected
         home.assert_others_went_on(device)
-        await soon(lambda: home.busy() == 0)
+        await until(lambda: home.busy() == 0)
     home.machine.stick(device).clear()
     await home.assert_comes_back(device)

@@ -18,7 +18,8 @@ from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine, place_of
-from tests.drivers.conftest import AsNobody
+from tests.drivers.conftest import AsNobody, open_files
+from tests.waiting import until
 
 from .conftest import (
     MAKERS,
@@ -26,9 +27,7 @@ from .conftest import (
     OTHERS,
     STICKS,
     Home,
-    open_files,
     outdated,
-    soon,
 )
 
 pytestmark = pytest.mark.warns("Error fetching")
@@ -100,7 +99,7 @@ async def unplug(home: Home, *sticks: str) -> None:
     """Unplug sticks that are read over hidraw, and wait until that is known."""
     for stick in sticks:
         home.machine.unplug(stick)
-    await soon(lambda: all(home.trouble(stick) for stick in sticks))
+    await until(lambda: all(home.trouble(stick) for stick in sticks))
     assert {home.trouble(stick) for stick in sticks} == {Fault.STICK_NOT_FOUND}
 
 
@@ -140,7 +139,7 @@ async def test_out_and_in(
     opened = open_files()
     for _ in range(2):
         home.machine.unplug(device)
-        await soon(lambda: home.trouble(device) == Fault.STICK_NOT_FOUND)
+        await until(lambda: home.trouble(device) == Fault.STICK_NOT_FOUND)
         await home.settle()  # Whoever else was told is not to be cut short by the poll.
         home.change()
         await home.poll()
@@ -148,10 +147,10 @@ async def test_out_and_in(
         home.assert_others_went_on(device)
         home.seen.clear()
         home.machine.plug(device)
-        await soon(lambda: home.trouble(device) is None)
+        await until(lambda: home.trouble(device) is None)
         await home.settle()
         assert home.published(device)
-        await soon(lambda: open_files() <= opened)
+        await until(lambda: open_files() <= opened)
 
 
 def is_asked(home: Home, device: str, before: int) -> bool:
@@ -176,14 +175,14 @@ async def test_unplugged_while_reading(
     with outdated(device):
         home.change()
         poll = asyncio.create_task(home.poll())
-        await soon(lambda: is_asked(home, device, before))
+        await until(lambda: is_asked(home, device, before))
         home.machine.unplug(device)
         await poll
     assert home.trouble(device) == Fault.STICK_NOT_FOUND
     home.assert_others_went_on(device)
     stick.clear()
     home.machine.plug(device)
-    await soon(lambda: home.trouble(device) is None)
+    await until(lambda: home.trouble(device) is None)
     await home.settle()
     await home.assert_comes_back(device)
 
@@ -196,7 +195,7 @@ async def test_unplugged_while_being_set_up(home: Home, stick: str) -> None:
     before = commands["firmware"]
     home.machine.stick(stick).fail("timeout")
     setup = asyncio.create_task(load(home, stick))
-    await soon(lambda: commands["firmware"] > before)
+    await until(lambda: commands["firmware"] > before)
     home.machine.unplug(stick)
     await setup
     assert home.trouble(stick) == Fault.STICK_NOT_FOUND
@@ -326,11 +325,11 @@ async def test_second_process(home: Home, habit: str) -> None:
     with program(READS, node_of(home.machine, "gold"), habit):
         for _ in range(3):
             home.change()
-            await asyncio.sleep(0.1)  # What was asked for before the change is gone.
+            home.machine.hurry("gold")  # What was asked for before is gone.
             await home.poll()
             assert home.trouble("gold") in {None, Fault.NO_ANSWER, Fault.BAD_REPORT}
             home.assert_others_went_on("gold")
-    await asyncio.sleep(0.1)  # What it asked for last is gone, too.
+    home.machine.hurry("gold")  # What it asked for last is gone, too.
     await home.assert_comes_back("gold")
 
 
@@ -339,12 +338,12 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
-        await soon(lambda: home.trouble("gold") == Fault.IN_USE)
+        await until(lambda: home.trouble("gold") == Fault.IN_USE)
         home.change()
         await home.poll()
         assert home.trouble("gold") == Fault.IN_USE
         home.assert_others_went_on("gold")
-    await soon(lambda: not machine.device("gold").claims)
+    await until(lambda: not machine.device("gold").claims)
     assert set(machine.device("gold").bound) == {0}
     await home.assert_comes_back("gold")
     assert set(machine.device("gold").bound) == {0, 1}
@@ -358,7 +357,7 @@ async def test_permission_that_comes_late(home: Home, as_nobody: AsNobody) -> No
     machine = home.machine
     machine.replug("gold", hidraw_mode="000", usbfs_mode="000")
     with as_nobody():
-        await soon(lambda: home.trouble("gold") == Fault.NO_PERMISSION)
+        await until(lambda: home.trouble("gold") == Fault.NO_PERMISSION)
         await home.settle()
         home.change()
         await home.poll()
@@ -385,7 +384,7 @@ async def test_no_libusb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_interface_left_without_a_driver(home: Home) -> None:
     """An interface that has lost its driver is given back, and read as before."""
     home.machine.unbind("gold")
-    await soon(lambda: home.trouble("gold") == Fault.STICK_NOT_FOUND)
+    await until(lambda: home.trouble("gold") == Fault.STICK_NOT_FOUND)
     home.change()
     await home.poll()
     home.assert_others_went_on()

@@ -28,7 +28,8 @@ from emulation import i2c
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine
-from tests.drivers.conftest import AsNobody, Build, until
+from tests.drivers.conftest import AsNobody, Build
+from tests.waiting import until
 
 from .chips import (
     ADDRESS,
@@ -203,6 +204,7 @@ async def test_slow_bus(
 ) -> None:
     """A conversion that is over before it can be seen is proven all the same."""
     monkeypatch.setattr(i2c, "BYTE_TIME", 0.004)
+    chip.outrun = True
     chip.values |= OTHERS
     await assert_reads(driver, OTHERS)
 

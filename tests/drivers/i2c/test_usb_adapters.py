@@ -18,7 +18,8 @@ from custom_components.temperature_logger.drivers.places import I2cPlace
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation import i2c
 from emulation.machine import Machine
-from tests.drivers.conftest import Build, until
+from tests.drivers.conftest import Build
+from tests.waiting import until
 
 from .chips import (
     ADDRESS,
@@ -188,15 +189,18 @@ async def test_given_up(
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
     await chip.read()
-    machine.chip("chip 1").fail("timeout", 0.1, count=1)
+    hardware = machine.chip("chip 1")
+    hardware.fail("timeout", 60, count=1)
     reading = asyncio.create_task(chip.read())
-    await asyncio.sleep(0.02)
+    await until(lambda: hardware.fault is None)  # It has struck.
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     monkeypatch.setattr(workers, "GRACE", 0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await chip.read()
+    assert machine.buses._nodes
+    hardware.clear()
     await until(lambda: not machine.buses._nodes)
     await until(lambda: not lane.busy)
     await assert_reads(chip, VALUES)

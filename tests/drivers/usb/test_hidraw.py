@@ -36,8 +36,8 @@ from tests.drivers.conftest import (
     STALE,
     AsNobody,
     Build,
-    until,
 )
+from tests.waiting import until
 
 
 @pytest.fixture(name="node")
@@ -161,8 +161,9 @@ async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) ->
 async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None:
     """An answer that came too late is no answer to the next command."""
     stick = machine.stick("two")
-    stick.fail("delay", 0.1, count=1)
+    stick.fail("delay", 60, count=1)
     assert await transport.exchange(READ_VALUES, SOON) == []
+    machine.hurry("two")
     await until(lambda: len(transport._reports) == 2)
     stick.values["temperature"] = 21.0
     changed = bytes.fromhex("808008344e200000")

@@ -27,7 +27,8 @@ from custom_components.temperature_logger.drivers.usb.hidtemper import (
 )
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
-from tests.drivers.conftest import AsNobody, Build, until
+from tests.drivers.conftest import AsNobody, Build
+from tests.waiting import until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 TWO: dict[str, Any] = {
@@ -189,7 +190,7 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
     machine.unplug("stick")
-    await asyncio.wait_for(gone.wait(), 1)
+    await until(gone.is_set)
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
     machine.plug("stick")
     assert await stick.read() == READING

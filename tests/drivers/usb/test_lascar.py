@@ -1,6 +1,5 @@
 """The reports of an EL-USB-RT."""
 
-import asyncio
 from typing import Any
 
 from hypothesis import given
@@ -19,6 +18,7 @@ from custom_components.temperature_logger.drivers.usb.lascar import (
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
+from tests.waiting import first
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 SENSOR: dict[str, Any] = {
@@ -57,8 +57,7 @@ async def test_read(build: Build, lane: Lane, way: dict[str, Any]) -> None:
     assert is_bound(machine) is not bool(way)
     assert sensor.quantities == ("temperature", "humidity")
     machine.stick("sensor").values["humidity"] = 51.0
-    while (await sensor.read()).humidity != 51.0:
-        await asyncio.sleep(0.01)
+    await first(sensor.read, lambda reading: reading.humidity == 51.0)
     await sensor.close()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -27,7 +26,8 @@ from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
-from tests.drivers.conftest import Build, until
+from tests.drivers.conftest import Build, open_files
+from tests.waiting import first, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 MONITOR: dict[str, Any] = {
@@ -59,11 +59,6 @@ def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
     return zytemp.ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {}, on_gone)
 
 
-def open_files() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def failure(work: Awaitable[object]) -> DriverError:
     """Return what goes wrong."""
     with pytest.raises(DriverError) as raised:
@@ -80,8 +75,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     await until(lambda: monitor._decoder.reading(0) is not None)
     machine.stick("monitor").values["co2"] = 900
     node = monitor._opened
-    while (await monitor.read()).co2 != 900:
-        await asyncio.sleep(0.005)
+    await first(monitor.read, lambda reading: reading.co2 == 900)
     assert monitor._opened is node
     assert machine.stick("monitor").commands == {"feature": 1}
     assert monitor.identity == Identity(
@@ -124,8 +118,7 @@ async def test_too_old(
     await monitor.read()
     machine.stick("monitor").fail("silent")
     await monitor.read()
-    monkeypatch.setattr(zytemp, "AGE", 0.01)
-    await asyncio.sleep(0.02)
+    monkeypatch.setattr(zytemp, "AGE", -1)  # Whatever has come is too old.
     assert (await failure(monitor.read())).fault is Fault.NO_ANSWER
     monkeypatch.setattr(zytemp, "AGE", 15)
     machine.stick("monitor").clear()
@@ -163,7 +156,7 @@ async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
     monitor = driver(lane, gone.set)
     await monitor.read()
     machine.unplug("monitor")
-    await asyncio.wait_for(gone.wait(), 1)
+    await until(gone.is_set)
     error = await failure(monitor.read())
     assert isinstance(error, DeviceNotFoundError)
     assert error.fault is Fault.STICK_NOT_FOUND

@@ -33,7 +33,8 @@ from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
 from emulation.machine import Machine
 from emulation.sticks import MODELS
-from tests.drivers.conftest import Build, silence, until
+from tests.drivers.conftest import Build
+from tests.waiting import until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 ALL = json.loads(
@@ -47,6 +48,8 @@ STICKS = [
 ]
 HIDRAW: dict[str, Any] = {}
 LIBUSB = {"hidraw_nodes": False}
+# All reports of an answer come well before the driver has listened for long enough.
+QUICK = {"latency_ms": 1, "gap_ms": 1}
 # °C of the old report that an emulated stick sends.
 STALE = 0.07
 # What an emulated stick calls the quantities.
@@ -405,7 +408,7 @@ async def test_hang_does_not_hold_who_asks(
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", hang)
-    monkeypatch.setattr(workers, "DEADLINE", 0.1)
+    monkeypatch.setattr(workers, "DEADLINE", 0.5)
     stick = driver(lane)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await within_deadline(stick.identify())
@@ -484,14 +487,15 @@ def test_candidates(build: Build) -> None:
 )
 async def test_fault(build: Build, lane: Lane, fault: str, expected: Fault) -> None:
     """A spoilt answer is no reading, and the stick is opened anew for the next one."""
-    machine = plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=10.0)
+    values = {"temperature": 20.0, "external_temperature": 10.0}
+    machine = plug(build, "TEMPer2_V3.9", **values, **QUICK)
     stick = driver(lane)
     reading = await stick.read()
     machine.stick("stick").fail(fault, count=1)
     with pytest.raises(BadFrameError, match=expected):
         await stick.read()
     assert lane.failing
-    await silence(machine)
+    await until(lambda: machine.silent)
     assert await stick.read() == reading
     assert not lane.failing
     assert commands(machine)[0] == 2
@@ -513,8 +517,11 @@ async def test_late_answer(
     machine.send("stick", "808007d04e200000")
     machine.stick("stick").values["temperature"] = 30.0
     assert await stick.read() == Reading(temperature=30.0)
+    device = machine.device("stick")
+    taken = device.taken
     machine.send("stick", "808007d04e200000")
-    await asyncio.sleep(0.2)  # What is too much is dropped after the reading.
+    # What is too much is dropped after the reading.
+    await until(lambda: device.taken > taken)
     assert await stick.read() == Reading(temperature=30.0)
     await stick.close()
 
@@ -524,7 +531,7 @@ async def test_old_report_before_the_answer(
     build: Build, lane: Lane, way: dict[str, Any]
 ) -> None:
     """An old report that looks like an answer is refused when the answer follows."""
-    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **QUICK, **way)
     stick = driver(lane)
     machine.stick("stick").fail("extra", on="values")
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
@@ -545,14 +552,16 @@ async def test_old_report_that_is_nearly_right(
     build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An old report that no jump betrays is betrayed by the answer that follows it."""
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.05)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
     near = round(STALE + JUMP["temperature"] / 2, 2)
-    machine = plug(build, "TEMPerGold_V3.4", temperature=near, **way)
+    machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
     stick = driver(lane)
     await stick.read()
     machine.stick("stick").fail("extra", on="values")
+    taken = machine.device("stick").taken
     assert await stick.read() == Reading(temperature=STALE)
-    await asyncio.sleep(0.1)  # Later, what follows the answer has come.
+    # Later, what follows the answer has come.
+    await until(lambda: machine.device("stick").taken == taken + 2)
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
         await stick.read()
     machine.stick("stick").clear()
@@ -602,9 +611,11 @@ async def test_given_up(build: Build, lane: Lane) -> None:
     stick = driver(lane)
     await stick.read()
     machine.stick("stick").fail("timeout", count=1)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await stick.read()
+    reading = asyncio.create_task(stick.read())
+    await until(lambda: commands(machine) == (1, 2))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
     assert lane.failing
     assert await stick.read() == Reading(temperature=20.0)
     await stick.close()

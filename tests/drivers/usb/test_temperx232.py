@@ -30,7 +30,8 @@ from custom_components.temperature_logger.drivers.usb.temperx232 import (
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.faults import failure
 from emulation.machine import Machine
-from tests.drivers.conftest import AsNobody, Build, until
+from tests.drivers.conftest import AsNobody, Build
+from tests.waiting import until
 
 CAPTURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parents[2] / "fixtures/lines.toml").read_text()
@@ -131,8 +132,11 @@ async def test_without_a_probe(build: Build, lane: Lane) -> None:
     await stick.close()
 
 
-async def test_probe_after_the_stick(machine: Machine, lane: Lane) -> None:
+async def test_probe_after_the_stick(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lines may come in the other order."""
+    monkeypatch.setattr(temperx232, "LATE", 0.3)
     machine.stick("stick").fail("late-outer")
     stick = driver(lane)
     assert await stick.read() == READING
@@ -160,6 +164,7 @@ async def test_faults(
     assert await fault_of(stick.read()) is expected
     assert lane.failing
     machine.stick("stick").clear()
+    await until(lambda: machine.silent)
     assert await stick.read() == READING
     await stick.close()
 
@@ -196,7 +201,7 @@ async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
     await stick.read()
     node = node_of(machine)
     machine.unplug("stick")
-    await asyncio.wait_for(gone.wait(), 1)
+    await until(gone.is_set)
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
     machine.plug("stick")
     assert node_of(machine) != node

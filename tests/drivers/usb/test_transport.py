@@ -29,7 +29,14 @@ from custom_components.temperature_logger.drivers.usb.transport import (
 )
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
-from tests.drivers.conftest import READ_VALUES, REPORTS, AsNobody, Build, until
+from tests.drivers.conftest import (
+    READ_VALUES,
+    REPORTS,
+    AsNobody,
+    Build,
+    open_files,
+)
+from tests.waiting import until
 
 REPORT = REPORTS[0]
 
@@ -110,17 +117,25 @@ async def test_drained_after_an_answer(
     monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.05)
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
+    drained, drain = Event(), Handle.drain
+
+    def noted_drain(handle: Handle) -> list[bytes]:
+        try:
+            return drain(handle)
+        finally:
+            drained.set()
+
+    monkeypatch.setattr(Handle, "drain", noted_drain)
     stick.machine.send("gold", "808000074e200000")
     if unplugged:
         stick.machine.unplug("gold")
-    await asyncio.sleep(0.2)
+    await until(drained.is_set)
     if unplugged:
         with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
             await opened_stick.exchange(READ_VALUES, (1.0,))
     else:
         assert await opened_stick.exchange(READ_VALUES, (1.0,)) == [REPORT]
     await opened_stick.close()
-    await asyncio.sleep(0.1)
 
 
 async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
@@ -316,6 +331,7 @@ async def test_abandoned_node(
 ) -> None:
     """A node that is opened after it was given up is closed again."""
     stick = plug(build)
+    before = open_files()
     hangs, ends = Event(), Event()
     flock = fcntl.flock
 
@@ -328,5 +344,7 @@ async def test_abandoned_node(
         kernel.setattr(fcntl, "flock", hang)
         opening = asyncio.create_task(connect(lane, stick.find, lambda: None))
         await Lane(workers).run(hangs.wait)
+    assert open_files() > before
     await abandon(lane, opening, ends)
+    assert open_files() == before
     await (await opened(lane, stick.find)).close()

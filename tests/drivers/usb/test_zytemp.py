@@ -1,6 +1,5 @@
 """The reports of CO2 monitors, plain and encrypted."""
 
-import asyncio
 from pathlib import Path
 import tomllib
 from typing import Any
@@ -25,6 +24,7 @@ from custom_components.temperature_logger.drivers.usb.zytemp import (
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.streams import encrypted
 from tests.drivers.conftest import Build
+from tests.waiting import first
 
 CAPTURES: list[dict[str, Any]] = [
     capture
@@ -98,8 +98,7 @@ async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:
         }
     )
     driver = ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
-    while (found := await driver.read()).humidity is None:
-        await asyncio.sleep(0.005)
+    found = await first(driver.read, lambda found: found.humidity is not None)
     expected = {"temperature": 19.35, "humidity": 38.25, "co2": 1204}
     assert found.values == pytest.approx(expected, abs=0.04)
     await driver.close()
