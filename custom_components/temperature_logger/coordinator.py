@@ -111,18 +111,22 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             )
 
     def _failed(self, err: DriverError) -> UpdateFailed:
-        """Return the translated error, with the time of the next try."""
+        """Return the translated error, with the time of the next try.
+
+        Before the first reading, Home Assistant chooses the time: it tries sooner.
+        """
         retry_after = RETRY * 2**self._failures
         if self.update_interval is not None and retry_after < self.update_interval:
             self._failures += 1
         else:
             retry_after = self.update_interval or RETRY
+        is_set_up = self.raw_reading is not None
         return UpdateFailed(
             translation_domain=DOMAIN,
             translation_key=err.fault,
             translation_placeholders=err.details
             | {"place": place(self.config_entry.data)},
-            retry_after=retry_after.total_seconds(),
+            retry_after=retry_after.total_seconds() if is_set_up else None,
         )
 
     @callback
