@@ -6,9 +6,10 @@ from datetime import timedelta
 import json
 import logging
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, override
 
-from homeassistant.components.usb import USBDiscovery
+from aiousbwatcher import AIOUSBWatcher
+from homeassistant.components import usb
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -21,6 +22,7 @@ from pytest_homeassistant_custom_component.common import (
 )
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
+from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import workers
@@ -163,6 +165,15 @@ def pytest_runtest_makereport(
     return report
 
 
+class DeafWatcher(AIOUSBWatcher):
+    """Notices nothing that is plugged in or pulled out."""
+
+    @override
+    def async_start(self) -> Callable[[], None]:
+        """Start nothing; return what ends it."""
+        return lambda: None
+
+
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
     """Do what is due in so many seconds; the hardware's clock runs on as it is."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
@@ -197,7 +208,7 @@ def custom_integrations(enable_custom_integrations: None) -> None:
 @pytest.fixture(autouse=True)
 def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what Home Assistant itself does, seconds after each plug."""
-    monkeypatch.setattr(USBDiscovery, "_async_delayed_add_remove_scan", lambda _: None)
+    monkeypatch.setattr(usb, "AIOUSBWatcher", DeafWatcher)
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +237,10 @@ def no_unannounced_warning(
 @pytest.fixture(name="snapshot")
 def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """Return snapshots that leave out what Home Assistant makes up, such as ids."""
-    return snapshot.use_extension(HomeAssistantSnapshotExtension)
+    return snapshot.with_defaults(
+        exclude=props("compat_name"),  # Comes with Home Assistant 2026.11.
+        extension_class=HomeAssistantSnapshotExtension,
+    )
 
 
 @pytest.fixture(name="machine")

@@ -69,7 +69,7 @@ async def test_sensors(
         "driver": "host",
         "quantities": ["cpu_temperature", *QUANTITIES],
     }
-    real = snapshot.with_defaults(exclude=props("state"))
+    real = snapshot.with_defaults(exclude=props("compat_name", "state"))
     await snapshot_platform(hass, entity_registry, real, entry.entry_id)
     device = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id
