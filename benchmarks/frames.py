@@ -60,7 +60,7 @@ from custom_components.temperature_logger.drivers.usb.temper import (
     _text,
 )
 from custom_components.temperature_logger.drivers.usb.zytemp import ZyTemp
-from custom_components.temperature_logger.units import base
+from custom_components.temperature_logger.units import base_quantity
 from emulation.bme680 import CALIBRATIONS as CALIBRATIONS_680
 from emulation.chips import CALIBRATIONS
 from emulation.descriptors import VENDOR_REPORT
@@ -108,7 +108,7 @@ def shape(*content: bytes | int) -> Shape:
 def is_within(limits: Limits, reading: Reading) -> bool:
     """Return whether each value of a reading is one that its sensor can measure."""
     for quantity, value in reading.values.items():
-        low, high = limits.get(quantity) or limits[base(quantity)]
+        low, high = limits.get(quantity) or limits[base_quantity(quantity).name]
         if not low <= value <= high:
             return False
     return True

@@ -63,7 +63,7 @@ from .drivers import (
 from .drivers.usb.layouts import plausible
 from .entries import is_endpoint
 from .translation import async_explain, async_option
-from .units import UNITS, base
+from .units import base_quantity
 from .uploader.flow import EndpointFlow, EndpointOptionsFlow
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
@@ -281,7 +281,7 @@ class TemperatureLoggerConfigFlow(EndpointFlow, domain=DOMAIN):
     async def _async_shape_label(self, shape: str, reading: Reading) -> str:
         """Return what an answer may mean, with its values."""
         values = ", ".join(
-            f"{value:.2f} {UNITS[base(quantity)]}"
+            f"{value:.2f} {base_quantity(quantity).unit}"
             for quantity in QUANTITIES
             if (value := getattr(reading, quantity)) is not None
         )

@@ -6,7 +6,7 @@ take, too; and JSON for a server of one's own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -32,7 +32,7 @@ from yarl import URL
 
 from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE, DIGITS
 from ..history.query import iso
-from ..units import base
+from ..units import base_quantity
 from .errors import DeliveryError, Failure
 from .points import Point
 
@@ -254,7 +254,7 @@ class Json(Endpoint):
             "device": point.source.device,
             "ts_utc": iso(collected_at),
             "ts_local": local.isoformat(),
-            "payload": {q: UNITS[base(q)](value) for q, value in point.values.items()},
+            "payload": {q: _in_units(q, value) for q, value in point.values.items()},
         }
         return reading | ({"site": self._site} if self._site else {})
 
@@ -271,6 +271,18 @@ class Json(Endpoint):
             return True
         failed = told.get("error") or told.get("errors")
         return not failed and told.get("status") != "error"
+
+
+def _in_units(quantity: str, value: float) -> dict[str, float]:
+    """Return a value in each unit that a receiver may want, by the unit's key."""
+    base = base_quantity(quantity)
+    convert = base.converter.converter_factory
+    return {
+        key: value
+        if unit == base.unit
+        else round(convert(base.unit, unit)(value), DIGITS)
+        for key, unit in base.json_units.items()
+    }
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -336,15 +348,6 @@ FAILURES: Final[dict[int, Failure]] = {
 }
 # What a server answers to readings that it may have stored.
 OPEN: Final = {Failure.ENDPOINT_FAILED, Failure.ENDPOINT_NOT_CONFIRMED}
-# A value of each quantity, in the units that the receiver may want.
-UNITS: Final[dict[str, Callable[[float], dict[str, float]]]] = {
-    "co2": lambda value: {"ppm": value},
-    "humidity": lambda value: {"rh": value},
-    "pressure": lambda value: {"hpa": value},
-    "space": lambda value: {"gib": value},
-    "temperature": lambda value: {"c": value, "f": round(value * 1.8 + 32, DIGITS)},
-    "usage": lambda value: {"percent": value},
-}
 ENDPOINTS: Final[dict[str, type[Endpoint]]] = {
     Protocol.INFLUXDB_1: InfluxDb1,
     Protocol.INFLUXDB_2: InfluxDb2,

@@ -56,6 +56,7 @@ from ..const import (
     MIN_BATCH_SIZE,
 )
 from ..translation import async_explain
+from ..units import BASE_QUANTITIES
 from .endpoints import ENDPOINTS, Protocol
 from .errors import DeliveryError
 from .settings import (
@@ -75,14 +76,10 @@ if TYPE_CHECKING:
 
 type Fields = dict[vol.Marker, Selector[Any] | section]
 
-# What the devices of readings have, and those of endpoints have not.
-DEVICE_CLASSES: Final = [
-    "atmospheric_pressure",
-    "carbon_dioxide",
-    "data_size",
-    "humidity",
-    "temperature",
-]
+# Devices with readings have entities of these classes; devices of endpoints do not.
+DEVICE_CLASSES: Final = sorted(
+    base.device_class for base in BASE_QUANTITIES.values() if base.device_class
+)
 EXAMPLES: Final = {
     Protocol.INFLUXDB_1: "http://192.168.1.5:8086",
     Protocol.INFLUXDB_2: "http://192.168.1.5:8086",

@@ -19,7 +19,7 @@ from ..history.tables import (
     connected,
 )
 from ..history.tables import metadata_ids as numbers
-from ..units import UNITS, base, conversion, number, unit_of
+from ..units import base_quantity, conversion, number, unit_of
 from .points import Point, Source, Value, complete, points, whole
 
 # Rows of ours that are read at a time: as many as make the event loop wait for a few
@@ -184,7 +184,7 @@ class Outbox:
         )
         known = {row[0]: unit_of(row[1]) for row in connection.execute(statement)}
         for quantity, attributes_id in pairs:
-            unit, sent = known.get(attributes_id), UNITS[base(quantity)]
+            unit, sent = known.get(attributes_id), base_quantity(quantity).unit
             self._formulas[quantity, attributes_id] = (
                 float if unit == sent else conversion(quantity, unit, sent)
             )
