@@ -5,6 +5,7 @@ Each driver has a module of its own, which is imported when one is made or looke
 
 from .errors import (
     BadFrameError,
+    DetailedError,
     DeviceAccessError,
     DeviceNotFoundError,
     DriverError,
@@ -37,6 +38,7 @@ __all__ = [
     "HOST_PLACE",
     "QUANTITIES",
     "BadFrameError",
+    "DetailedError",
     "DeviceAccessError",
     "DeviceNotFoundError",
     "Driver",

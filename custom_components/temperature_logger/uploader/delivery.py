@@ -133,9 +133,9 @@ class Delivery:
 
         Then it is the same batch once more, with the same key.
         """
-        is_again, self._is_open = self._is_open, err.is_open
+        is_again, self._is_open = self._is_open, err.may_have_arrived
         self._careful = 0
-        if is_again or not err.is_open:
+        if is_again or not err.may_have_arrived:
             self._careful = min(self._limit, SMALL)
         elif batch.end is not None:
             self._cursor.progress.pending = batch.end

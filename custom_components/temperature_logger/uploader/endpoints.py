@@ -106,7 +106,7 @@ class Endpoint(ABC):
                 answer = await _read(response)
         except TimeoutError as err:
             raise DeliveryError(
-                Failure.ENDPOINT_SILENT, is_open=True, url=place
+                Failure.ENDPOINT_SILENT, may_have_arrived=True, url=place
             ) from err
         except aiohttp.ClientConnectorCertificateError as err:
             raise DeliveryError(
@@ -115,7 +115,7 @@ class Endpoint(ABC):
         except aiohttp.ClientError as err:
             raise DeliveryError(
                 Failure.ENDPOINT_UNREACHABLE,
-                is_open=not isinstance(err, aiohttp.ClientConnectorError),
+                may_have_arrived=not isinstance(err, aiohttp.ClientConnectorError),
                 url=place,
                 error=str(err) or repr(err),
             ) from err
@@ -137,7 +137,7 @@ class Endpoint(ABC):
         failure = _failure(status)
         raise DeliveryError(
             failure,
-            is_open=failure in OPEN,
+            may_have_arrived=failure in OPEN,
             retry_after=later(response.headers.get("Retry-After"), time.time()),
             **details,
         )
