@@ -32,9 +32,11 @@ from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
 from custom_components.temperature_logger.uploader.endpoints import Protocol
-from custom_components.temperature_logger.uploader.entity import MODELS
+from custom_components.temperature_logger.uploader.entities import (
+    ENDPOINT_SENSORS,
+    MODELS,
+)
 from custom_components.temperature_logger.uploader.errors import Failure
-from custom_components.temperature_logger.uploader.sensors import ENDPOINT_SENSORS
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"

@@ -45,8 +45,8 @@ async def async_setup_entry(
     if not is_endpoint(entry):
         _async_add_readings(hass, entry, async_add_entities)
         return
-    await async_import_module(hass, f"{__package__}.uploader.sensors")
-    from .uploader.sensors import ENDPOINT_SENSORS, EndpointSensor
+    await async_import_module(hass, f"{__package__}.uploader.entities")
+    from .uploader.entities import ENDPOINT_SENSORS, EndpointSensor
 
     coordinator = entry.runtime_data
     async_add_entities(
