@@ -1,12 +1,12 @@
 """One coordinator per endpoint: sends what is new, and tells how far that is."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 import random
 import time
-from typing import Any, Final, override
+from typing import Final, override
 
 from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
@@ -20,8 +20,6 @@ from homeassistant.util import dt as dt_util
 
 from ..const import (
     CONF_BATCH_SIZE,
-    CONF_DEVICES,
-    CONF_LABELS,
     CONF_PAST,
     CONF_PROTOCOL,
     DEFAULT_BATCH_SIZE,
@@ -29,14 +27,14 @@ from ..const import (
     LOGGER,
     Refusal,
 )
-from ..history.targets import async_chosen
 from .cursor import Cursor
 from .delivery import Delivery
 from .endpoints import ENDPOINTS
 from .errors import DeliveryError, Failure
 from .expiry import async_tell_of_expiry, async_tell_of_loss, async_tell_of_refusal
 from .outbox import Outbox, Waiting
-from .points import FUTURE, Source
+from .points import FUTURE
+from .sources import async_sources
 
 # Readings come every 5 minutes; a minute later they are elsewhere, too.
 EVERY: Final = timedelta(minutes=1)
@@ -313,16 +311,3 @@ def pause_after(failures: int) -> float:
 def not_before(seconds: float) -> float:
     """Return the seconds that a server wants, and some more, not the same for all."""
     return seconds * random.uniform(1, 1.1)  # noqa: S311 - As above.
-
-
-@callback
-def async_sources(hass: HomeAssistant, options: Mapping[str, Any]) -> dict[str, Source]:
-    """Return what each entity shows whose readings are sent, by an entry's options."""
-    targets = async_chosen(
-        hass, options.get(CONF_DEVICES, []), options.get(CONF_LABELS, [])
-    )
-    return {
-        entity_id: Source(target.device_id, target.name, quantity)
-        for target in targets
-        for quantity, entity_id in target.entities.items()
-    }

@@ -70,6 +70,7 @@ from .settings import (
     read_server,
     shown,
 )
+from .sources import async_sources
 
 if TYPE_CHECKING:
     from .points import Point
@@ -277,8 +278,7 @@ class EndpointFlow(ConfigFlow):
         """Return the newest of the readings that are to be sent, if there is one."""
         if DATA_INSTANCE not in self.hass.data:
             return []
-        await async_import_module(self.hass, f"{__package__}.coordinator")
-        from .coordinator import async_sources
+        await async_import_module(self.hass, f"{__package__}.outbox")
         from .outbox import Outbox
 
         outbox = Outbox(self.hass, async_sources(self.hass, options))
