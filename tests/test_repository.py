@@ -31,7 +31,7 @@ from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
-from custom_components.temperature_logger.uploader.endpoints import Protocol
+from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from custom_components.temperature_logger.uploader.entities import (
     ENDPOINT_SENSORS,
     MODELS,
@@ -140,7 +140,7 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
     shown = {"problem", "header", "endpoint", "example"}
-    for protocol in Protocol:
+    for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
         names = {name for text in leaves(step) for name in placeholders(text)}
         assert names == {"example"}
@@ -154,7 +154,7 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     """Each field of each form has a name and a word about it."""
     steps = texts["config"]["step"]
-    for protocol in Protocol:
+    for protocol in EndpointProtocol:
         fields = flow._server_schema(protocol, is_new=True).schema
         step = steps[protocol]
         named = {str(name) for name in fields} - {settings.ADVANCED}
@@ -166,8 +166,8 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(Protocol) == set(MODELS) == set(menu["menu_options"])
-    assert set(Protocol) == set(menu["menu_option_descriptions"])
+    assert set(EndpointProtocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
 def test_entities_of_endpoints_are_no_readings() -> None:

@@ -256,10 +256,12 @@ async def test_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is told in words, the cursor stays, and afterwards all is there, once."""
-    monkeypatch.setattr(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.3))
     entry = await endpoint(hass, proxy.url, options={"batch_size": 120})
     await proxy.fail(failure)
-    sender = await deliver(entry)
+    with monkeypatch.context() as patch:
+        if failure in {Failure.SILENT, Failure.SILENT_AFTER}:
+            patch.setattr(endpoints, "POST_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+        sender = await deliver(entry)
     assert told(sender) == FAILURES[failure]
     assert sender.data.waiting == READINGS
     assert sender.cursor.progress.state_id == 0
@@ -327,7 +329,7 @@ async def test_server_says_when(
 )
 def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> None:
     """It says so in seconds or as a date; nonsense says nothing."""
-    assert endpoints.later(header, 784_111_740.0) == seconds
+    assert endpoints.retry_after_seconds(header, 784_111_740.0) == seconds
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from ..history.retention import DATA_HOLDS
 
 DATA_CURSORS: HassKey[dict[str, Cursor]] = HassKey(f"{DOMAIN}_cursors")
 STORE_VERSION: Final = 1
-# Readings that a server refused, of which all is remembered.
-REMEMBERED: Final = 100
+# Refused readings that are kept with their values and reasons.
+MAX_REFUSALS: Final = 100
 
 
 @dataclass(kw_only=True)

@@ -19,12 +19,12 @@ from homeassistant.util import dt as dt_util
 
 from ..const import CONF_PROTOCOL, DOMAIN
 from .coordinator import EndpointCoordinator, Status
-from .endpoints import Protocol
+from .endpoints import EndpointProtocol
 
 MODELS: Final = {
-    Protocol.INFLUXDB_1: "InfluxDB 1 line protocol",
-    Protocol.INFLUXDB_2: "InfluxDB 2 line protocol",
-    Protocol.JSON: "JSON over HTTP",
+    EndpointProtocol.INFLUXDB_1: "InfluxDB 1 line protocol",
+    EndpointProtocol.INFLUXDB_2: "InfluxDB 2 line protocol",
+    EndpointProtocol.JSON: "JSON over HTTP",
 }
 
 

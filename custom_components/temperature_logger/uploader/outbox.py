@@ -20,7 +20,7 @@ from ..history.tables import (
 )
 from ..history.tables import metadata_ids as numbers
 from ..units import base_quantity, conversion, number, unit_of
-from .points import Point, Source, Value, complete, points, whole
+from .points import Page, Point, Source, Value, complete, points, whole
 
 # Rows of ours that are read at a time: as many as make the event loop wait for a few
 # milliseconds at most, and do not wake the garbage collector.
@@ -35,15 +35,6 @@ NEEDED: Final = (*READ, STATES.columns.state_id)
 type Sources = Mapping[str, Source]
 """What each entity shows, by its id."""
 type Formula = Callable[[float], float] | None
-
-
-class Page(NamedTuple):
-    """Some readings after the cursor, none of them cut in two."""
-
-    points: list[Point]
-    end: int
-    """Where the cursor stands once they have arrived."""
-    is_last: bool
 
 
 class Waiting(NamedTuple):
