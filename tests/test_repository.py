@@ -133,13 +133,14 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
 
 
 def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
-    """What is not given where a failure is raised is given with every answer."""
+    """Details that a failure is raised without are part of every answer."""
     answered = {"url", "status", "answer"}
     given = dict.fromkeys(Failure, answered) | details(Failure)
     for failure in Failure:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
     shown = {"problem", "header", "endpoint", "example"}
+    shown |= answered | {"error", "missing"}
     for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
         names = {name for text in leaves(step) for name in placeholders(text)}
@@ -149,6 +150,18 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
         for text in texts["config"]["error"].values()
         for name in placeholders(text)
     } == shown
+
+
+def test_forms_of_endpoints_show_failures(texts: dict[str, Any]) -> None:
+    """A form shows the sentence of the exception, as the error with the same key.
+
+    It has no other placeholders, so the form can show the error with the details.
+    """
+    refusals = const.Refusal.RECORDER_CHANGED, const.Refusal.RECORDER_FAILED
+    for key in (*Failure, *refusals):
+        text = texts["config"]["error"][key]
+        assert text == texts["exceptions"][key]["message"]
+        assert "'{" not in text  # The frontend would show the name in braces.
 
 
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:

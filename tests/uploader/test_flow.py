@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
+import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,6 +28,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 from sqlalchemy import column, table
 
+from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.uploader import endpoints, outbox
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
@@ -38,6 +41,7 @@ from tests.history.conftest import execute
 from .proxy import ACCOUNT, Account, Failure, Proxy, apart
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
+COMPONENT = Path(temperature_logger.__file__).parent
 ADVANCED = {"gzip": True, "verify_ssl": True}
 LOGIN: dict[str, Any] = {
     "org": ACCOUNT.org,
@@ -161,9 +165,11 @@ def suggested(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(form: dict[str, Any]) -> str:
-    """Return what the form says went wrong."""
-    assert form["errors"] == {"base": "not_delivered"}
-    return str(form["description_placeholders"]["problem"])
+    """Return the error of a form as the frontend shows it in English."""
+    (key,) = form["errors"].values()
+    texts = json.loads((COMPONENT / "translations/en.json").read_text())
+    text: str = texts["config"]["error"][key]
+    return text.format(**form["description_placeholders"])
 
 
 async def test_influxdb_2(

@@ -55,7 +55,6 @@ from ..const import (
     MAX_BATCH_SIZE,
     MIN_BATCH_SIZE,
 )
-from ..translation import async_explain
 from ..units import BASE_QUANTITIES
 from .endpoints import ENDPOINTS, EndpointProtocol
 from .errors import DeliveryError
@@ -203,14 +202,13 @@ class EndpointFlow(ConfigFlow):
         """Ask who sends, and nothing else."""
         entry = self._get_reauth_entry()
         errors: dict[str, str] = {}
-        problem = ""
+        details: dict[str, str] = {}
         if user_input is not None:
             data, errors, _ = read_login(user_input, entry.data)
             if not errors:
-                problem = await self._async_problem(data, entry.options)
-                if not problem:
-                    return self.async_update_reload_and_abort(entry, data=data)
-                errors = {"base": "not_delivered"}
+                errors, details = await self._async_try(data, entry.options)
+            if not errors:
+                return self.async_update_reload_and_abort(entry, data=data)
         fields = _fields(*LOGIN[entry.data[CONF_PROTOCOL]])
         return self.async_show_form(
             step_id="reauth_confirm",
@@ -218,7 +216,7 @@ class EndpointFlow(ConfigFlow):
                 vol.Schema(fields), user_input or shown(entry.data)
             ),
             errors=errors,
-            description_placeholders={"endpoint": entry.title, "problem": problem},
+            description_placeholders=details | {"endpoint": entry.title},
         )
 
     def _async_ask(self, errors: dict[str, str], **quoted: str) -> ConfigFlowResult:
@@ -235,8 +233,9 @@ class EndpointFlow(ConfigFlow):
         """Try the server; only then set the endpoint up, or change it."""
         data, entry = self._settings.data, self._old_entry
         options = _chosen(self._typed) if entry is None else entry.options
-        if problem := await self._async_problem(data, options):
-            return self._async_ask({"base": "not_delivered"}, problem=problem)
+        errors, details = await self._async_try(data, options)
+        if errors:
+            return self._async_ask(errors, **details)
         unique_id = identity(data)
         other = self.hass.config_entries.async_entry_for_domain_unique_id(
             DOMAIN, unique_id
@@ -254,10 +253,14 @@ class EndpointFlow(ConfigFlow):
             entry, unique_id=unique_id, title=title, data=data
         )
 
-    async def _async_problem(
+    async def _async_try(
         self, data: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> str:
-        """Post a reading that there is, or none; return what went wrong, if so."""
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Send the newest reading, or none; return errors and what their texts quote.
+
+        The keys of the errors are those of exceptions: the texts under config.error
+        are the same, and the frontend shows them in the language of the user.
+        """
         protocol = data[CONF_PROTOCOL]
         zone = dt_util.get_default_time_zone()
         endpoint = ENDPOINTS[protocol](data, zone)
@@ -275,13 +278,13 @@ class EndpointFlow(ConfigFlow):
                 protocol == EndpointProtocol.JSON
                 and err.details.get("status") in NOTHING_TO_DO
             ):
-                return ""
-            return await async_explain(self.hass, err.failure, err.details)
+                return {}, {}
+            return {"base": str(err.failure)}, err.details
         except HomeAssistantError as err:
-            return await async_explain(
-                self.hass, str(err.translation_key), err.translation_placeholders or {}
-            )
-        return ""
+            return {
+                "base": str(err.translation_key)
+            }, err.translation_placeholders or {}
+        return {}, {}
 
     async def _async_newest(self, options: Mapping[str, Any]) -> list[Point]:
         """Return the newest of the readings that are to be sent, if there is one."""
