@@ -175,7 +175,7 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
         own = step["sections"][settings.ADVANCED]
         named = {str(name) for name in fields[settings.ADVANCED].schema.schema}
         assert named == set(own["data"]) == set(own["data_description"])
-    login = {name for names in settings.LOGIN.values() for name in names}
+    login = {name for names in settings.LOGIN_FIELDS.values() for name in names}
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
@@ -233,7 +233,7 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in limits.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {*LIMIT_PLACEHOLDERS, *flow.LIMITS, CONF_PROBE}
+    given = {*LIMIT_PLACEHOLDERS, *flow.BATCH_SIZE_PLACEHOLDERS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert MIN_FACTOR < 1 < MAX_FACTOR
 

@@ -10,13 +10,13 @@ from custom_components.temperature_logger.uploader.endpoints import (
     EndpointProtocol,
 )
 from custom_components.temperature_logger.uploader.settings import (
-    LOGIN,
-    NAMES,
-    SUFFIXES,
+    DESTINATION_FIELDS,
+    LOGIN_FIELDS,
+    URL_SUFFIXES,
+    form_values,
     identity,
     read_login,
     read_server,
-    shown,
 )
 
 ADVANCED = {"gzip": True, "verify_ssl": True}
@@ -72,7 +72,7 @@ def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
 
 def test_suffixes_are_what_is_posted_to() -> None:
     """The ends that are cut off are those that are added."""
-    for protocol, suffixes in SUFFIXES.items():
+    for protocol, suffixes in URL_SUFFIXES.items():
         data = read_server(protocol, TYPED, {}).data
         endpoint = ENDPOINTS[protocol](data, UTC)
         posted = {endpoint.url(count).path for count in (1, 2)}
@@ -211,11 +211,11 @@ def test_a_login_replaces_a_header() -> None:
 @pytest.mark.parametrize("protocol", EndpointProtocol)
 def test_what_is_shown_gives_the_same_again(protocol: EndpointProtocol) -> None:
     """A form that is submitted as it was opened changes nothing, and has no secret."""
-    login = {"token": "t"} if "token" in LOGIN[protocol] else {"username": "u"}
+    login = {"token": "t"} if "token" in LOGIN_FIELDS[protocol] else {"username": "u"}
     typed = TYPED | login | {"site": "s", "past": False}
     typed["advanced"] = {"gzip": False, "verify_ssl": False, "headers": "A: b\nC: d"}
     data = read_server(protocol, typed, {}).data
-    form = shown(data)
+    form = form_values(data)
     assert not {"token", "password"} & form.keys()
     assert read_server(protocol, form, data).data == data
     assert data["past"] is False
@@ -224,7 +224,7 @@ def test_what_is_shown_gives_the_same_again(protocol: EndpointProtocol) -> None:
 def test_identity() -> None:
     """It is the destination and the site; who sends, and how, is not."""
     data = read_server(EndpointProtocol.INFLUXDB_2, TYPED, {}).data
-    for name in (*NAMES[EndpointProtocol.INFLUXDB_2], "site", "url"):
+    for name in (*DESTINATION_FIELDS[EndpointProtocol.INFLUXDB_2], "site", "url"):
         assert identity(data | {name: "http://other"}) != identity(data)
     assert identity(data | {"token": "x", "gzip": False}) == identity(data)
     assert identity(data | {"org": "a&b"}) != identity(data | {"org": "a", "b": ""})
