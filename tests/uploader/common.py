@@ -73,7 +73,7 @@ async def endpoint(
     return entry
 
 
-def told(coordinator: EndpointCoordinator) -> str | None:
+def failure_key(coordinator: EndpointCoordinator) -> str | None:
     """Return the key of what went wrong."""
     err = coordinator.last_exception
     return err.translation_key if isinstance(err, UpdateFailed) else None

@@ -45,7 +45,7 @@ def issue_id(entry: MockConfigEntry) -> str:
     return f"readings_refused_{entry.entry_id}"
 
 
-def is_told(hass: HomeAssistant, entry: MockConfigEntry) -> bool:
+def has_issue(hass: HomeAssistant, entry: MockConfigEntry) -> bool:
     """Return whether the owner is told."""
     return ir.async_get(hass).async_get_issue(DOMAIN, issue_id(entry)) is not None
 
@@ -72,7 +72,7 @@ async def test_sent_again(
     result = await answer(hass, entry, "again")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert arrived(victoria) == await recorded(hass)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     progress = entry.runtime_data.cursor.progress
     assert (progress.refused, progress.refused_after) == (0, None)
     asked = len(proxy.requests)
@@ -87,7 +87,7 @@ async def test_refused_again(
     progress = entry.runtime_data.cursor.progress
     refused, there = progress.refused, arrived(victoria)
     await answer(hass, entry, "again")
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
     assert (progress.refused, arrived(victoria)) == (refused, there)
 
 
@@ -98,7 +98,7 @@ async def test_left_out(
     proxy.poison = None
     there, asked = arrived(victoria), len(proxy.requests)
     await answer(hass, entry, "leave")
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     await deliver(entry)
     assert (len(proxy.requests), arrived(victoria)) == (asked, there)
 
@@ -136,7 +136,7 @@ async def test_numbered_anew(
     await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts - 9")
     await deliver(entry)
     await deliver(entry)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     assert_all_there(victoria, await recorded(hass))
 
 
@@ -144,11 +144,11 @@ async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     """Nobody is asked about what the recorder has deleted."""
     last = entry.runtime_data.cursor.progress.refused_until
     await deliver(entry)
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
     await execute(hass, "UPDATE states SET old_state_id = NULL")
     await execute(hass, f"DELETE FROM states WHERE last_updated_ts = {last!r}")  # noqa: S608
     await deliver(entry)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
 
 
 async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) -> None:
@@ -157,7 +157,7 @@ async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) ->
     del hass.data[DATA_CURSORS]
     await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
 
 
 async def test_answer_was_lost(
@@ -168,7 +168,7 @@ async def test_answer_was_lost(
     asked = len(proxy.requests)
     await answer(hass, entry, "again")
     assert len(proxy.requests) == asked
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     assert not entry.runtime_data.cursor.progress.is_again
 
 

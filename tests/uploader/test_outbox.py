@@ -1,0 +1,72 @@
+"""The rows of the recorder become pages of whole readings."""
+
+import time
+
+from homeassistant.core import HomeAssistant
+import pytest
+
+from custom_components.temperature_logger.uploader import coordinator, outbox
+from tests.history.conftest import BME, GOLD, NOON, record
+
+from .common import LATER, READINGS, arrived, deliver, endpoint, recorded
+from .proxy import Proxy
+from .receivers import Victoria
+
+pytestmark = pytest.mark.usefixtures("history", "later")
+
+
+async def test_written_at_once(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More rows than are read at a time may be of one moment, such as a start."""
+    at = NOON - 10_000
+    for n, entity in enumerate((GOLD, *BME)):
+        times = [(at + n / 10 + m / 1000, str(m % 40), "°C") for m in range(50)]
+        await record(hass, {entity: times})
+    monkeypatch.setattr(outbox, "PAGE", 30)
+    sender = await deliver(await endpoint(hass, proxy.url))
+    assert sender.data.delivered == READINGS + 2
+    monkeypatch.setattr(outbox, "BURST", 60)  # It may be too much.
+    sender = await deliver(await endpoint(hass, f"{proxy.url}/"))
+    assert sender.data.waiting == 0
+
+
+async def test_pages(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However little is read at a time, the readings are the same."""
+    monkeypatch.setattr(outbox, "PAGE", 7)
+    monkeypatch.setattr(outbox, "WINDOW", 5)
+    entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
+    sender = await deliver(entry)
+    assert arrived(victoria) == await recorded(hass)
+    assert sender.data.delivered == READINGS
+
+
+async def test_reading_that_goes_on(
+    hass: HomeAssistant,
+    victoria: Victoria,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reading whose rows may not all be there yet waits for them."""
+    entry = await endpoint(hass, proxy.url)
+    await deliver(entry)
+    monkeypatch.setattr(coordinator, "time", time)
+    now = time.time()
+    await record(hass, {BME[0]: [(now, "50", "°C")]})
+    sender = await deliver(entry)
+    assert sender.data.waiting == 1
+    assert len(proxy.requests) == 1
+    await record(hass, {BME[1]: [(now + 0.5, "60", "%")]})
+    monkeypatch.setattr(coordinator, "time", LATER)
+    await deliver(entry)
+    assert proxy.requests[-1].body.endswith(
+        f"temperature=50.0,humidity=60.0 {int(now)}"
+    )
