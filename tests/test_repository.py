@@ -93,7 +93,7 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
-    """What can go wrong is said in words, and no text is left over."""
+    """Each fault has a text, and each text has a fault."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal, *Failure}
     keys = {repair.key for repair in REPAIRS.values()}
     others = {STICK_MOVED, *Outcome, *Shortfall, *expiry.ISSUES}

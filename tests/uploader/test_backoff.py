@@ -15,7 +15,7 @@ from .proxy import Failure, Proxy
 
 
 def test_pauses() -> None:
-    """They grow, never beyond five minutes, and are not the same for all."""
+    """Pauses grow up to five minutes, and are random."""
     longest = [max(pause_after(failures) for _ in range(200)) for failures in range(20)]
     assert longest == sorted(longest) or longest[-1] > 290
     assert 4 < longest[0] <= 5
@@ -29,22 +29,22 @@ def test_pauses() -> None:
 async def test_server_says_when(
     hass: HomeAssistant, proxy: Proxy, failure: Failure
 ) -> None:
-    """It is not asked again before; what is waiting is looked at all the same."""
+    """Nothing is sent before that time, but waiting readings are counted."""
     proxy.retry_after = 1234
     await proxy.fail(failure)
     entry = await endpoint(hass, proxy.url)
     sender = await deliver(entry)
     assert 1228 <= sender.backoff.allowed_at - time.monotonic() <= 1234 * 1.1
-    asked, waiting = len(proxy.requests), sender.data.waiting
+    sent, waiting = len(proxy.requests), sender.data.waiting
     assert waiting
     await record(hass, {GOLD: [(time.time() - 10, "3.5", "°C")]})
     await deliver(entry)
     assert isinstance(sender.last_exception, UpdateFailed)
     assert sender.last_exception.translation_key == "endpoint_busy"
     assert sender.last_exception.retry_after == backoff.MAX_RETRY_SECONDS
-    assert len(proxy.requests) == asked
+    assert len(proxy.requests) == sent
     assert sender.data.waiting == waiting + 1
     await proxy.heal()
-    sender.backoff.allowed_at = time.monotonic()  # As if it had passed.
+    sender.backoff.allowed_at = time.monotonic()  # As if the time had passed.
     await deliver(entry)
     assert sender.data.waiting == 0

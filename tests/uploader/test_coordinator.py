@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("history", "later")
 async def test_all_arrive(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """What the recorder holds is what the server has, in °C, % and hPa."""
+    """The server has the readings of the recorder, in °C, % and hPa."""
     entry = await endpoint(hass, proxy.url)
     sender = await deliver(entry)
     assert sender.last_update_success
@@ -45,7 +45,7 @@ async def test_all_arrive(
     assert (sender.data.waiting, sender.data.oldest) == (0, None)
     assert sender.data.delivered == READINGS
     assert sender.data.delivered_at
-    # Once more there is nothing to send.
+    # The second time, there is nothing to send.
     await deliver(entry)
     assert [request.status for request in proxy.requests] == [204]
 
@@ -53,7 +53,7 @@ async def test_all_arrive(
 async def test_new_readings(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """What comes later is sent later, and a row that is none of ours never."""
+    """New readings are sent with the next update; rows of other entities never."""
     entry = await endpoint(hass, proxy.url)
     await deliver(entry)
     hass.states.async_set("sensor.other", "5")
@@ -64,7 +64,7 @@ async def test_new_readings(
 
 
 async def test_nothing_recorded(hass: HomeAssistant, proxy: Proxy) -> None:
-    """Where there is nothing at all, there is nothing to send."""
+    """An empty database is not an error, and nothing is sent."""
     await execute(hass, "UPDATE states SET old_state_id = NULL")
     await execute(hass, "DELETE FROM states")
     sender = await deliver(await endpoint(hass, proxy.url))
@@ -75,7 +75,7 @@ async def test_nothing_recorded(hass: HomeAssistant, proxy: Proxy) -> None:
 async def test_told_while_there_is_a_lot(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sensors show now and then how far it is."""
+    """The sensors show the progress during a long delivery."""
     monkeypatch.setattr(coordinator, "STATUS_INTERVAL_SECONDS", -1)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     shown: list[int | None] = []
@@ -110,7 +110,7 @@ FAILURES = {
 
 
 def test_all_failures_are_tried() -> None:
-    """One that is added later cannot be forgotten here."""
+    """A failure that is added to the proxy later cannot be forgotten here."""
     assert set(FAILURES) == set(Failure)
 
 
@@ -123,7 +123,7 @@ async def test_outage(
     failure: Failure,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is told in words, the cursor stays, and afterwards all is there, once."""
+    """The error names the failure; after the outage each reading arrives once."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 120})
     await proxy.fail(failure)
     with monkeypatch.context() as patch:
@@ -145,7 +145,7 @@ async def test_outage(
 async def test_wrong_token(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """The owner is asked for another one, and nothing is lost meanwhile."""
+    """A form asks for another token, and no reading is lost meanwhile."""
     entry = await endpoint(hass, proxy.url, token="wrong")
     await deliver(entry)
     await hass.async_block_till_done()
@@ -161,7 +161,7 @@ async def test_wrong_token(
 async def test_wrong_bucket(
     hass: HomeAssistant, proxy: Proxy, account: Account
 ) -> None:
-    """It is told, in the words of the server, too."""
+    """The error quotes the answer of the server."""
     proxy.account = account
     sender = await deliver(await endpoint(hass, proxy.url))
     assert failure_key(sender) == "endpoint_misplaced"
@@ -170,7 +170,7 @@ async def test_wrong_bucket(
 
 @pytest.mark.warns("Error fetching The server data")
 async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
-    """One that does not verify stops the delivery, unless the owner wants it so."""
+    """A certificate that does not verify stops the delivery, unless this is allowed."""
     with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         sender = await deliver(await endpoint(hass, proxy.url))
         assert failure_key(sender) == "endpoint_certificate"
@@ -185,7 +185,7 @@ async def test_renamed_before_it_begins(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is looked up once more."""
+    """An entity that is renamed while the outbox is opened is looked up again."""
     opened = Outbox.open
     entry = await endpoint(hass, proxy.url)
 
@@ -208,7 +208,7 @@ async def test_renamed_before_it_begins(
 async def test_no_sensor_left(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An endpoint sends, too, when its owner has disabled all that it shows."""
+    """An endpoint sends even if all its entities are disabled."""
     entry = await endpoint(hass, proxy.url)
     registry = er.async_get(hass)
     for entity in er.async_entries_for_config_entry(registry, entry.entry_id):
@@ -227,7 +227,7 @@ async def test_no_sensor_left(
 async def test_new_database(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy, new: int
 ) -> None:
-    """Where rows are numbered anew, with fewer or more than before, all is sent."""
+    """In a new database, with fewer or more rows than before, all rows are sent."""
     entry = await endpoint(hass, proxy.url)
     await deliver(entry)
     before = arrived(victoria)
@@ -243,18 +243,18 @@ async def test_new_database(
 async def test_lost_without_the_past(
     hass: HomeAssistant, proxy: Proxy, lost: str
 ) -> None:
-    """Whatever is lost, all since the endpoint was added is sent, and nothing older."""
+    """Whatever is lost, only readings since the endpoint was added are sent."""
     entry = await endpoint(hass, proxy.url, past=False)
     added = NOON + 300 * 90
     object.__setattr__(entry, "created_at", dt_util.utc_from_timestamp(added - 1))
-    # What was read live came first. At one of these rows the clock was far ahead.
+    # The live readings become the first ones, one of them with a clock far ahead.
     update = "UPDATE states SET last_updated_ts ="
     await execute(hass, f"{update} {NOON - 300} WHERE last_updated_ts > {NOON + 1e6}")
     await execute(hass, f"{update} {time.time() + 1e6} WHERE state_id = 1")
     sender = await deliver(entry)
     assert sender.data.delivered == 20
     proxy.requests.clear()
-    if lost == "database":  # And another one is put in its place.
+    if lost == "database":  # Another one replaces it.
         await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts + 2")
     else:
         await sender.cursor.async_remove()
@@ -267,7 +267,7 @@ async def test_lost_without_the_past(
 
 
 async def test_old_rows_are_purged(hass: HomeAssistant, proxy: Proxy) -> None:
-    """If all rows of then are gone, what was sent is not sent again."""
+    """Readings are not sent again if all rows of that time were purged."""
     entry = await endpoint(hass, proxy.url)
     sender = await deliver(entry)
     rows = [(NOON + 1 + 300 * n, f"{n % 50}", "°C") for n in range(10)]
@@ -284,7 +284,7 @@ async def test_old_rows_are_purged(hass: HomeAssistant, proxy: Proxy) -> None:
 async def test_database_fails_meanwhile(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be read is not sent, and it is told."""
+    """An error of the database is reported, and later all readings are sent."""
     entry = await endpoint(hass, proxy.url)
     await execute(hass, "ALTER TABLE states RENAME TO gone")
     sender = await deliver(entry)
@@ -298,7 +298,7 @@ async def test_database_fails_meanwhile(
 async def test_recorder_is_busy(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is sent before all rows are there."""
+    """Nothing is sent before the recorder has written all rows."""
     monkeypatch.setattr(coordinator, "RECORDER_TIMEOUT_SECONDS", 0)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert failure_key(sender) == "recorder_busy"

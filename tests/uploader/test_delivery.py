@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("history", "later")
 
 
 async def test_batches(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
-    """They are of the size that was chosen, and none is cut in two."""
+    """Batches have the configured size, and readings are never split."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 50})
     await deliver(entry)
     sizes = [request.body.count("\n") + 1 for request in proxy.requests]
@@ -46,7 +46,7 @@ async def test_batches(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) ->
 async def test_rows_that_alternate(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Where the cursor cannot stand behind a batch, it moves with a later one."""
+    """A batch that ends inside other readings moves the cursor with a later batch."""
     times = [NOON - 10_000 + 300 * n for n in range(30)]
     for entity, unit in zip(BME, ("°C", "%", "hPa"), strict=True):
         await record(hass, {entity: [(at, str(at // 300 % 9), unit) for at in times]})
@@ -62,7 +62,7 @@ async def test_rows_that_alternate(
 async def test_batch_that_was_on_its_way_is_gone(
     hass: HomeAssistant, proxy: Proxy
 ) -> None:
-    """What the recorder has deleted meanwhile cannot be sent again."""
+    """A batch that the recorder deleted meanwhile is not sent again."""
     entry = await endpoint(hass, proxy.url)
     await proxy.fail(Failure.BROKEN, times=1)
     sender = await deliver(entry)
@@ -77,7 +77,7 @@ async def test_batch_that_was_on_its_way_is_gone(
 async def test_outage_while_the_poison_is_sought(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """It is as any other outage: nothing is set aside."""
+    """An outage during the search for a refused reading sets nothing aside."""
     proxy.poison = "humidity"
     entry = await endpoint(hass, proxy.url)
     await proxy.fail(Failure.BROKEN, after=4)
@@ -94,7 +94,7 @@ async def test_outage_while_the_poison_is_sought(
 async def test_careful_after_an_outage(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """The first batches after it are small; the last ones are full again."""
+    """The first batch after an outage is small; later ones are full."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     await proxy.fail(Failure.TOO_MANY, times=1)
     await deliver(entry)
@@ -107,9 +107,9 @@ async def test_careful_after_an_outage(
 
 @pytest.mark.warns("Error fetching The server data")
 async def test_same_key(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
-    """A batch that is sent again is the same one, with the same key; also if more came.
+    """A batch that is sent again is equal and has the same key, despite new readings.
 
-    So it is after a restart, too.
+    The same is true after a restart.
     """
     entry = await endpoint(hass, proxy.url, options={"batch_size": 300})
     await proxy.fail(Failure.CUT_AFTER, times=1)
@@ -130,7 +130,7 @@ async def test_same_key(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -
 async def test_same_key_then_less(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """What may have arrived is sent again as it was; then it is less."""
+    """A batch that may have arrived is sent again once; then a smaller one is sent."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     await proxy.fail(Failure.BROKEN, times=2)
     for _ in range(3):
@@ -143,7 +143,7 @@ async def test_same_key_then_less(
 
 
 async def test_too_large(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
-    """A batch that is too large is halved, and those after it are smaller."""
+    """A batch that is too large is halved, and later batches stay smaller."""
     proxy.limit = 4000
     entry = await endpoint(hass, proxy.url, gzip=False)
     sender = await deliver(entry)
@@ -154,7 +154,7 @@ async def test_too_large(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) 
 
 
 async def test_poison(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> None:
-    """The one reading that the server refuses is set aside, and the rest goes on."""
+    """The one reading that the server refuses is set aside, and all others arrive."""
     everything = await recorded(hass)
     gold = next(d for d, _ in everything if (d, "humidity") not in everything)
     at, value = everything[gold, "temperature"][50]
@@ -182,9 +182,9 @@ async def test_poison(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -> 
 async def test_much_poison(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """A whole past that the server does not want does not hold up the present."""
+    """New readings arrive even if the server refuses all old ones."""
     await record(hass, {GOLD: [(time.time() + 10, "1.5", "°C")]})
-    proxy.poison = f" {int(NOON)}"[:5]  # All of the past, and nothing of today.
+    proxy.poison = f" {int(NOON)}"[:5]  # In each old time, and in none of today.
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     sender = await deliver(entry)
     assert sender.last_update_success
@@ -197,7 +197,7 @@ async def test_much_poison(
 async def test_one_reading_that_is_refused(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Of a single one nobody knows whether it is the reading; the next one tells."""
+    """A single refused reading is set aside once the server accepts another one."""
     entry = await endpoint(hass, proxy.url)
     await deliver(entry)
     proxy.poison = "=77.0 "
@@ -217,15 +217,15 @@ async def test_renamed_meanwhile(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A sensor that gets another name in the middle loses nothing."""
+    """An entity that is renamed during a delivery loses no reading."""
     monkeypatch.setattr(outbox, "PAGE", 40)
     everything = await recorded(hass)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender: EndpointCoordinator = entry.runtime_data
     arrive = sender._batch_arrived
 
-    def rename(*told: int) -> None:
-        arrive(*told)
+    def rename(*counts: int) -> None:
+        arrive(*counts)
         registry = er.async_get(hass)
         if registry.async_get(GOLD):
             registry.async_update_entity(GOLD, new_entity_id="sensor.attic")

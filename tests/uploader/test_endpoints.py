@@ -43,7 +43,7 @@ from .receivers import WRITER, Influx, Victoria
     ],
 )
 def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> None:
-    """It says so in seconds or as a date; nonsense says nothing."""
+    """Retry-After holds seconds or a date; nonsense counts as no pause."""
     assert endpoints.retry_after_seconds(header, 784_111_740.0) == seconds
 
 
@@ -60,13 +60,13 @@ def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> No
     ],
 )
 def test_what_confirms_json(status: int, answer: bytes, *, confirms: bool) -> None:
-    """A server of one's own may say what it wants, but for errors."""
+    """Any good status confirms, unless the body names an error."""
     server = endpoints.Json({"url": "http://server"}, UTC)
     assert server.confirms(status, answer) is confirms
 
 
 def test_no_login() -> None:
-    """A server that wants none gets none."""
+    """A server without a login gets no header for one."""
     server = endpoints.InfluxDb2({"url": "http://server", "token": ""}, UTC)
     assert server.authorization() == {}
 
@@ -75,7 +75,7 @@ def test_no_login() -> None:
 async def test_names_with_strokes(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Whatever a device or a site is called, its readings arrive."""
+    """Readings arrive whatever characters are in a device's name or in the site."""
     registry = dr.async_get(hass)
     for n, device in enumerate(list(registry.devices)):
         name = ("Shed \\ garden, north=1\\", 'a\\,b\n"c" #ä')[n % 2]
@@ -87,7 +87,7 @@ async def test_names_with_strokes(
 
 @pytest.mark.usefixtures("history", "later")
 async def test_influxdb_1(hass: HomeAssistant, influx: Influx) -> None:
-    """The older interface takes user and password."""
+    """InfluxDB 1 gets user name and password, and stores all readings."""
     username, password = WRITER
     entry = await endpoint(
         hass,
@@ -117,11 +117,11 @@ async def test_influxdb_1(hass: HomeAssistant, influx: Influx) -> None:
 async def json_server(
     answer: dict[str, Any], status: int = 200
 ) -> AsyncGenerator[tuple[str, list[Any]]]:
-    """Run a server of one's own; give its address and what it was sent."""
-    asked: list[Any] = []
+    """Run a JSON server; yield its address and the requests that it gets."""
+    received: list[Any] = []
 
     async def take(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        asked.append((request.path, request.headers.copy(), await request.json()))
+        received.append((request.path, request.headers.copy(), await request.json()))
         return aiohttp.web.json_response(answer, status=status)
 
     app = aiohttp.web.Application()
@@ -132,16 +132,16 @@ async def json_server(
     await site.start()
     try:
         host, port = runner.addresses[0]
-        yield f"http://{host}:{port}", asked
+        yield f"http://{host}:{port}", received
     finally:
         await runner.cleanup()
 
 
 @pytest.mark.usefixtures("history", "later", "socket_enabled")
 async def test_json(hass: HomeAssistant) -> None:
-    """Many readings go to one place, a single one to another; each has all units."""
+    """One reading and several go to different URLs; values are in all units."""
     await hass.config.async_set_time_zone("Europe/Berlin")
-    async with json_server({"accepted": 202}) as (url, asked):
+    async with json_server({"accepted": 202}) as (url, received):
         entry = await endpoint(
             hass,
             url,
@@ -152,7 +152,7 @@ async def test_json(hass: HomeAssistant) -> None:
         await deliver(entry)
         await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
         await deliver(entry)
-    (bulk, headers, body), (single, _, one) = asked
+    (bulk, headers, body), (single, _, one) = received
     assert (bulk, single) == ("/readings/bulk", "/readings")
     assert headers["Authorization"] == f"Bearer {ACCOUNT.token}"
     assert headers["X-Own"] == "1"
@@ -185,7 +185,7 @@ async def test_json(hass: HomeAssistant) -> None:
 async def test_json_that_is_not_taken(
     hass: HomeAssistant, answer: dict[str, Any], status: int, key: str
 ) -> None:
-    """A good status with an error inside is no success."""
+    """An answer with an error does not move the cursor, even if its status is good."""
     async with json_server(answer, status) as (url, _):
         sender = await deliver(await endpoint(hass, url, protocol="json", token=None))
     assert failure_key(sender) == key

@@ -21,7 +21,7 @@ async def test_written_at_once(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """More rows than are read at a time may be of one moment, such as a start."""
+    """Pages stay correct if many rows have nearly the same time, as after a start."""
     at = NOON - 10_000
     for n, entity in enumerate((GOLD, *BME)):
         times = [(at + n / 10 + m / 1000, str(m % 40), "°C") for m in range(50)]
@@ -29,7 +29,7 @@ async def test_written_at_once(
     monkeypatch.setattr(outbox, "PAGE", 30)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert sender.data.delivered == READINGS + 2
-    monkeypatch.setattr(outbox, "BURST", 60)  # It may be too much.
+    monkeypatch.setattr(outbox, "BURST", 60)  # Fewer rows than there are.
     sender = await deliver(await endpoint(hass, f"{proxy.url}/"))
     assert sender.data.waiting == 0
 
@@ -40,7 +40,7 @@ async def test_pages(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However little is read at a time, the readings are the same."""
+    """The readings do not depend on the size of pages."""
     monkeypatch.setattr(outbox, "PAGE", 7)
     monkeypatch.setattr(outbox, "WINDOW", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
@@ -55,7 +55,7 @@ async def test_reading_that_goes_on(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A reading whose rows may not all be there yet waits for them."""
+    """A reading waits until no more rows can belong to it."""
     entry = await endpoint(hass, proxy.url)
     await deliver(entry)
     monkeypatch.setattr(coordinator, "time", time)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("history", "later")
 async def test_hidden_and_disabled(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """What is hidden or disabled is sent with its device, by whatever it was chosen."""
+    """Hidden and disabled entities are sent, whether by device or by label."""
     everything = await recorded(hass)
     registry = er.async_get(hass)
     entity = registry.async_update_entity(
