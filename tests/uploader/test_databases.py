@@ -37,7 +37,7 @@ async def test_all_arrive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Pages, an outage and later readings give the same result; gaps are not sent."""
-    monkeypatch.setattr(outbox, "PAGE", 10)
+    monkeypatch.setattr(outbox, "PAGE_ROWS", 10)
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     for n in range(20):

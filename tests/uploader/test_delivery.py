@@ -218,7 +218,7 @@ async def test_renamed_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An entity that is renamed during a delivery loses no reading."""
-    monkeypatch.setattr(outbox, "PAGE", 40)
+    monkeypatch.setattr(outbox, "PAGE_ROWS", 40)
     everything = await recorded(hass)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender: EndpointCoordinator = entry.runtime_data

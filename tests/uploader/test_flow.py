@@ -377,7 +377,7 @@ async def test_with_a_recorder_that_fails(
     gone = table("states", column("gone")).columns.gone
     form = await begin(hass)
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "NEEDED", (*outbox.NEEDED, gone))
+        patch.setattr(outbox, "NEEDED_COLUMNS", (*outbox.NEEDED_COLUMNS, gone))
         form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert "(states.gone is missing)" in problem(form)
     form = await submit(hass, form, url=proxy.url, **LOGIN)

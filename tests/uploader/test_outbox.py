@@ -26,10 +26,10 @@ async def test_written_at_once(
     for n, entity in enumerate((GOLD, *BME)):
         times = [(at + n / 10 + m / 1000, str(m % 40), "°C") for m in range(50)]
         await record(hass, {entity: times})
-    monkeypatch.setattr(outbox, "PAGE", 30)
+    monkeypatch.setattr(outbox, "PAGE_ROWS", 30)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert sender.data.delivered == READINGS + 2
-    monkeypatch.setattr(outbox, "BURST", 60)  # Fewer rows than there are.
+    monkeypatch.setattr(outbox, "MAX_PAGE_ROWS", 60)  # Fewer rows than there are.
     sender = await deliver(await endpoint(hass, f"{proxy.url}/"))
     assert sender.data.waiting == 0
 
@@ -41,8 +41,8 @@ async def test_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The readings do not depend on the size of pages."""
-    monkeypatch.setattr(outbox, "PAGE", 7)
-    monkeypatch.setattr(outbox, "WINDOW", 5)
+    monkeypatch.setattr(outbox, "PAGE_ROWS", 7)
+    monkeypatch.setattr(outbox, "WINDOW_ROWS", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import pytest
 
 from custom_components.temperature_logger.uploader.points import (
-    FUTURE,
+    MAX_AHEAD_SECONDS,
     Point,
     Source,
     Value,
@@ -105,7 +105,7 @@ def test_newest_reading_waits() -> None:
     found = points(rows(("attic", NOON), ("attic", NOON + 300)))
     assert complete(found, NOON + 300, 6) == (found[:1], 3)
     assert complete(found, NOON + 303, 6) == (found, 6)
-    assert complete(found, NOON + 300 - FUTURE - 1, 6) == (found, 6)
+    assert complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
 
 
 def test_reading_before_it_waits_if_it_goes_on() -> None:

@@ -1,7 +1,7 @@
-"""What of the recorder's database is still to be sent.
+"""The readings in the recorder's database that are still to be sent.
 
-Everything here blocks, and belongs into the recorder's executor. Rows are read by their
-number, which no clock changes: only the recorder's thread writes, one after the other.
+All functions block and have to run in the recorder's executor. Rows are read in the
+order of their ids, which no clock changes: only the recorder's thread writes rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,23 +22,23 @@ from ..history.tables import metadata_ids as numbers
 from ..units import base_quantity, conversion, number, unit_of
 from .points import Page, Point, Source, Value, complete, points, whole
 
-# Rows of ours that are read at a time: as many as make the event loop wait for a few
-# milliseconds at most, and do not wake the garbage collector.
-PAGE: Final = 300
-# Rows of ours that may have been written at once, before a reading may be cut in two.
-BURST: Final = 20_000
-# Rows of anybody that a page is looked for in at a time: some milliseconds.
-WINDOW: Final = 20_000
-GAPS: Final = ("unknown", "unavailable")
-NEEDED: Final = (*READ, STATES.columns.state_id)
+# Rows of selected entities that are read at once: few enough that the event loop waits
+# for some milliseconds and the garbage collector does not run.
+PAGE_ROWS: Final = 300
+# A page grows up to this number of rows so that no reading is split.
+MAX_PAGE_ROWS: Final = 20_000
+# Rows of all entities that one statement searches, in some milliseconds.
+WINDOW_ROWS: Final = 20_000
+GAP_STATES: Final = ("unknown", "unavailable")
+NEEDED_COLUMNS: Final = (*READ, STATES.columns.state_id)
 
 type Sources = Mapping[str, Source]
-"""What each entity shows, by its id."""
+"""The device and the quantity that each entity shows, by entity id."""
 type Formula = Callable[[float], float] | None
 
 
 class Waiting(NamedTuple):
-    """What is after the cursor."""
+    """The readings after the cursor."""
 
     readings: int
     oldest: float | None
@@ -49,7 +49,7 @@ class Outbox:
     """The rows of some entities, from a cursor to the newest one when it was opened."""
 
     newest: int
-    """The number of the newest row then, anybody's."""
+    """The id of the newest row at that time, of any entity."""
     newest_at: float | None
     """Its Unix time."""
     _own: dict[int, Source]
@@ -63,7 +63,7 @@ class Outbox:
 
     def open(self) -> None:
         """Find out the numbers, of the newest row first: so it has its entity's."""
-        check_schema(self._hass, NEEDED)
+        check_schema(self._hass, NEEDED_COLUMNS)
         with connected(self._hass) as connection:
             newest = select(func.max(STATES.columns.state_id))
             self.newest = connection.scalar(newest) or 0
@@ -73,10 +73,10 @@ class Outbox:
 
     def last(self, until: float) -> Point | None:
         """Return the newest reading, if it is not long ago."""
-        statement = _select(self._own, self.newest - WINDOW, self.newest)
+        statement = _select(self._own, self.newest - WINDOW_ROWS, self.newest)
         newest_first = statement.order_by(STATES.columns.state_id.desc())
         with connected(self._hass) as connection:
-            rows = connection.execute(newest_first.limit(PAGE)).all()
+            rows = connection.execute(newest_first.limit(PAGE_ROWS)).all()
             found = points(self._values(connection, rows[::-1]))
         kept, _ = complete(found, until, self.newest)
         return max(kept, key=lambda point: point.started, default=None)
@@ -92,7 +92,7 @@ class Outbox:
             found = connection.execute(
                 select(states.metadata_id, func.count(), func.min(time))
                 .where(_is_ours(self._own), states.state_id > cursor)
-                .where(states.state.is_not(None), states.state.not_in(GAPS))
+                .where(states.state.is_not(None), states.state.not_in(GAP_STATES))
                 .group_by(states.metadata_id)
             ).all()
         most: dict[str, int] = {}
@@ -107,8 +107,8 @@ class Outbox:
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
         """Return whether a row that was the newest one is another one now, or gone.
 
-        So it is in a new database, and where the newest rows were deleted: their
-        numbers are given again. If it is gone with all before it, it was just old.
+        A new database starts with the first id again, and the ids of deleted newest
+        rows are used again. A row that is gone with all rows before it was just old.
         """
         states = STATES.columns
         with connected(self._hass) as connection:
@@ -148,7 +148,7 @@ class Outbox:
                 more, end = _rows(connection, self._own, end, newest)
                 rows += more
                 found = points(self._values(connection, rows))
-                if (is_last := end >= newest) or len(rows) >= BURST:
+                if (is_last := end >= newest) or len(rows) >= MAX_PAGE_ROWS:
                     break
                 if (ended := whole(found)) is not None:
                     found, end = ended
@@ -217,10 +217,10 @@ def _rows(
     first = select(func.min(states.state_id)).where(states.state_id > cursor)
     cursor = (connection.scalar(first) or newest + 1) - 1
     while cursor < newest:
-        end = min(cursor + WINDOW, newest)
+        end = min(cursor + WINDOW_ROWS, newest)
         statement = _select(own, cursor, end).order_by(states.state_id)
-        found += connection.execute(statement.limit(PAGE - len(found))).all()
-        if len(found) >= PAGE:
+        found += connection.execute(statement.limit(PAGE_ROWS - len(found))).all()
+        if len(found) >= PAGE_ROWS:
             return found, found[-1][0]
         cursor = end
     return found, newest
