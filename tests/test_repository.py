@@ -28,13 +28,13 @@ from custom_components.temperature_logger.disk_guard.guard import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
-from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
+from custom_components.temperature_logger.sensor import PROBE, THINNED_SENSOR, describe
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from custom_components.temperature_logger.uploader.entities import (
+    ENDPOINT_MODELS,
     ENDPOINT_SENSORS,
-    MODELS,
 )
 from custom_components.temperature_logger.uploader.errors import Failure
 
@@ -179,7 +179,7 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(EndpointProtocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(ENDPOINT_MODELS) == set(menu["menu_options"])
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
@@ -207,7 +207,9 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     assert [sensor.key for sensor in sensors] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in sensors if sensor.translation_key}
     endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
-    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key} | endpoint
+    assert (
+        set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED_SENSOR.key} | endpoint
+    )
     fields = {
         "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
         "init": {

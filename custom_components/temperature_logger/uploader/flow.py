@@ -217,7 +217,7 @@ class EndpointFlow(ConfigFlow):
                 errors, details = await self._async_try(data, entry.options)
             if not errors:
                 return self.async_update_reload_and_abort(entry, data=data)
-        fields = _fields(*LOGIN_FIELDS[entry.data[CONF_PROTOCOL]])
+        fields = _optional_fields(*LOGIN_FIELDS[entry.data[CONF_PROTOCOL]])
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(
@@ -342,7 +342,7 @@ class EndpointOptionsFlow(OptionsFlowWithReload):
             errors[CONF_BATCH_SIZE] = "batch_size_out_of_range"
         config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=1)
         fields: Fields = {
-            **_fields(CONF_DEVICES, CONF_LABELS),
+            **_optional_fields(CONF_DEVICES, CONF_LABELS),
             vol.Required(CONF_BATCH_SIZE): NumberSelector(config),
         }
         options = {CONF_BATCH_SIZE: DEFAULT_BATCH_SIZE, **self.config_entry.options}
@@ -361,7 +361,7 @@ def _selection(user_input: Mapping[str, Any]) -> dict[str, Any]:
     return {name: user_input.get(name, []) for name in (CONF_DEVICES, CONF_LABELS)}
 
 
-def _fields(*names: str) -> Fields:
+def _optional_fields(*names: str) -> Fields:
     """Return optional fields."""
     text = TextSelector()
     return {vol.Optional(name): SELECTORS.get(name, text) for name in names}
@@ -372,12 +372,12 @@ def _server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
     switch, text = BooleanSelector(), TextSelector()
     fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
     fields |= {vol.Required(name): text for name in DESTINATION_FIELDS[protocol]}
-    fields |= _fields(*LOGIN_FIELDS[protocol], CONF_SITE)
+    fields |= _optional_fields(*LOGIN_FIELDS[protocol], CONF_SITE)
     if is_new:
-        fields |= _fields(CONF_DEVICES, CONF_LABELS)
+        fields |= _optional_fields(CONF_DEVICES, CONF_LABELS)
         fields |= {vol.Required(CONF_PAST, default=True): switch}
     advanced: Fields = {
-        **_fields(CONF_HEADERS),
+        **_optional_fields(CONF_HEADERS),
         vol.Required(CONF_GZIP, default=True): switch,
         vol.Required(CONF_VERIFY_SSL, default=True): switch,
     }

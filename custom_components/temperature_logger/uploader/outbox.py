@@ -53,16 +53,16 @@ class Outbox:
     newest_at: float | None
     """Its Unix time."""
     _own: dict[int, Source]
-    """What our rows show, by the recorder's number of their entity, which stays."""
+    """The sources by the recorder's id of their entity, which survives a rename."""
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
-        """Choose the entities; nothing is asked yet."""
+        """Select the entities; open() has to follow."""
         self._formulas: dict[tuple[str, int | None], Formula] = {}
         self._hass = hass
         self._sources = sources
 
     def open(self) -> None:
-        """Find out the numbers, of the newest row first: so it has its entity's."""
+        """Read the newest row id, then the entities' ids, so that all rows have one."""
         check_schema(self._hass, NEEDED_COLUMNS)
         with connected(self._hass) as connection:
             newest = select(func.max(STATES.columns.state_id))
@@ -72,7 +72,7 @@ class Outbox:
         self._own = {known[entity]: self._sources[entity] for entity in known}
 
     def last(self, until: float) -> Point | None:
-        """Return the newest reading, if it is not long ago."""
+        """Return the newest reading, if it is among the newest rows."""
         statement = _select(self._own, self.newest - WINDOW_ROWS, self.newest)
         newest_first = statement.order_by(STATES.columns.state_id.desc())
         with connected(self._hass) as connection:
@@ -82,9 +82,9 @@ class Outbox:
         return max(kept, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
-        """Return how many readings there are after the cursor, and since when.
+        """Return the number of readings after the cursor, and the time of the first.
 
-        As many as of a device's sensors the one with the most rows has.
+        The sensor with the most rows counts the readings of its device.
         """
         states = STATES.columns
         time = states.last_updated_ts
@@ -118,9 +118,10 @@ class Outbox:
         return first is None or first < newest
 
     def before(self, since: float, until: float) -> int:
-        """Return the number of the row before the first one between two Unix times.
+        """Return the id of the row before the first one between two Unix times.
 
-        Of a sum, which no index has: rows are to be found by their time alone.
+        state_id + 0 keeps the planner off the primary key, so that it uses the index on
+        time.
         """
         states = STATES.columns
         time = states.last_updated_ts
@@ -130,16 +131,17 @@ class Outbox:
         return self.newest if first is None else first - 1
 
     def has(self, time: float) -> bool:
-        """Return whether a row of some Unix time is still there."""
+        """Return whether there is still a row with a Unix time."""
         states = STATES.columns
         with connected(self._hass) as connection:
             statement = select(states.state_id).where(states.last_updated_ts == time)
             return connection.execute(statement.limit(1)).first() is not None
 
     def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
-        """Return the next readings: those of which all rows are there.
+        """Return the next complete readings after the cursor.
 
-        All rows until some Unix time are. The limit is the number of a row to end at.
+        The recorder has written all rows up to the Unix time until. The limit is the id
+        of the last row to read.
         """
         rows: list[Any] = []
         end, newest = cursor, limit or self.newest
@@ -157,7 +159,7 @@ class Outbox:
         return Page(kept, max(end, cursor), is_last or len(kept) < len(found))
 
     def _values(self, connection: Connection, rows: Sequence[Any]) -> Iterator[Value]:
-        """Yield the rows that hold a value, in the unit in which it is sent."""
+        """Yield the values in rows, in the units that are sent."""
         self._learn(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = self._own[metadata_id]
@@ -166,7 +168,7 @@ class Outbox:
                 yield Value(state_id, source, time, value)
 
     def _learn(self, connection: Connection, rows: Sequence[Any]) -> None:
-        """Find out what makes of a number with some attributes a value."""
+        """Look up the conversion for each new pair of quantity and attributes."""
         shown = {(self._own[row[1]].quantity, row[4]) for row in rows}
         pairs = shown - self._formulas.keys()
         attributes = STATE_ATTRIBUTES.columns
