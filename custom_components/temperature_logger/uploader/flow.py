@@ -294,9 +294,8 @@ class EndpointFlow(ConfigFlow):
                 return {}, {}
             return {"base": str(err.failure)}, err.details
         except HomeAssistantError as err:
-            return {
-                "base": str(err.translation_key)
-            }, err.translation_placeholders or {}
+            key = str(err.translation_key)
+            return {"base": key}, err.translation_placeholders or {}
         return {}, {}
 
     async def _async_newest(self, options: Mapping[str, Any]) -> list[Point]:
