@@ -29,13 +29,13 @@ from custom_components.temperature_logger.disk_guard.guard import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
-from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
+from custom_components.temperature_logger.sensor import PROBE, THINNED_SENSOR, describe
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from custom_components.temperature_logger.uploader.entities import (
+    ENDPOINT_MODELS,
     ENDPOINT_SENSORS,
-    MODELS,
 )
 from custom_components.temperature_logger.uploader.errors import Failure
 
@@ -94,7 +94,7 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
 
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
-    """What can go wrong is said in words, and no text is left over."""
+    """Each fault has a text, and each text has a fault."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal, *Failure}
     keys = {repair.key for repair in REPAIRS.values()}
     others = {STICK_MOVED, *Outcome, *Shortfall, *expiry.ISSUES}
@@ -135,13 +135,14 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
 
 
 def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
-    """What is not given where a failure is raised is given with every answer."""
+    """Details that a failure is raised without are part of every answer."""
     answered = {"url", "status", "answer"}
     given = dict.fromkeys(Failure, answered) | details(Failure)
     for failure in Failure:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
-    shown = {"problem", "header", "endpoint", "example"}
+    shown = {"header", "endpoint", "example"}
+    shown |= answered | {"error", "missing"}
     faults = {*Fault, Hint.OTHER_MODEL}
     for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
@@ -155,6 +156,18 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
     } == shown
 
 
+def test_forms_of_endpoints_show_failures(texts: dict[str, Any]) -> None:
+    """A form shows the sentence of the exception, as the error with the same key.
+
+    It has no other placeholders, so the form can show the error with the details.
+    """
+    refusals = const.Refusal.RECORDER_CHANGED, const.Refusal.RECORDER_FAILED
+    for key in (*Failure, *refusals):
+        text = texts["config"]["error"][key]
+        assert text == texts["exceptions"][key]["message"]
+        assert "'{" not in text  # The frontend would show the name in braces.
+
+
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     """Each field of each form has a name and a word about it."""
     steps = texts["config"]["step"]
@@ -166,11 +179,11 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
         own = step["sections"][settings.ADVANCED]
         named = {str(name) for name in fields[settings.ADVANCED].schema.schema}
         assert named == set(own["data"]) == set(own["data_description"])
-    login = {name for names in settings.LOGIN.values() for name in names}
+    login = {name for names in settings.LOGIN_FIELDS.values() for name in names}
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(EndpointProtocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(ENDPOINT_MODELS) == set(menu["menu_options"])
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
@@ -198,7 +211,9 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     assert [sensor.key for sensor in sensors] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in sensors if sensor.translation_key}
     endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
-    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key} | endpoint
+    assert (
+        set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED_SENSOR.key} | endpoint
+    )
     fields = {
         "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
         "init": {
@@ -224,7 +239,7 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in limits.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {*LIMIT_PLACEHOLDERS, *flow.LIMITS, CONF_PROBE}
+    given = {*LIMIT_PLACEHOLDERS, *flow.BATCH_SIZE_PLACEHOLDERS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert MIN_FACTOR < 1 < MAX_FACTOR
 

@@ -24,6 +24,7 @@ from .http import ReadingsView
 from .services import async_register_actions
 from .shared import async_shared
 from .translation import async_load_texts
+from .uploader import async_cursor
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -92,15 +93,10 @@ async def _async_setup_device(
 
 
 async def _async_hold(hass: HomeAssistant) -> None:
-    """Hold back what endpoints have not got yet, whether or not they are set up."""
-    entries = hass.config_entries.async_entries(DOMAIN)
-    endpoints = [entry.entry_id for entry in entries if is_endpoint(entry)]
-    if endpoints:
-        await async_import_module(hass, f"{__package__}.uploader.cursor")
-        from .uploader.cursor import async_cursor
-
-        for entry_id in endpoints:
-            await async_cursor(hass, entry_id)
+    """Protect undelivered readings from thinning, even if an endpoint is not loaded."""
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        if is_endpoint(entry):
+            await async_cursor(hass, entry.entry_id)
 
 
 @callback

@@ -1,4 +1,4 @@
-"""Whether the readings arrive."""
+"""The connection of an endpoint as a binary sensor."""
 
 from typing import Final, override
 
@@ -25,7 +25,7 @@ async def async_setup_entry(
     entry: EndpointConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the one of an endpoint; devices have none."""
+    """Add the binary sensor of an endpoint; devices have none."""
     async_add_entities([ConnectionSensor(entry.runtime_data, CONNECTION)])
 
 
@@ -35,5 +35,5 @@ class ConnectionSensor(EndpointEntity, BinarySensorEntity):
     @property
     @override
     def is_on(self) -> bool | None:
-        """Return whether it did; None before the first one."""
+        """Return whether it arrived; None before the first batch."""
         return self.coordinator.is_connected

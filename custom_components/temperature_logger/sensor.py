@@ -29,7 +29,7 @@ PARALLEL_UPDATES = 0
 # have a slot for a humidity that most of them do not measure.
 WAIT_FOR_VALUE: Final = {"external_humidity", "humidity", "internal_humidity"}
 PROBE: Final = "probe"
-THINNED: Final = SensorEntityDescription(
+THINNED_SENSOR: Final = SensorEntityDescription(
     key="thinned_readings",
     translation_key="thinned_readings",
     entity_category=EntityCategory.DIAGNOSTIC,
@@ -87,9 +87,9 @@ def _async_add_readings(
     add_due()
     entry.async_on_unload(coordinator.async_add_listener(add_due))
     if entry.options.get(CONF_DISK_GUARD) == DiskGuard.THIN:
-        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED)])
+        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED_SENSOR)])
     elif thinned := registry.async_get_entity_id(
-        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED.key}"
+        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED_SENSOR.key}"
     ):
         registry.async_remove(thinned)
 

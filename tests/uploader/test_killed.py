@@ -53,7 +53,7 @@ async def test_everything_fails(
             await proxy.fail(failure := next(failures))
             tried.add(failure)
             before = len(proxy.requests)
-            for _ in range(40):  # Until it was met, in all its forms.
+            for _ in range(40):  # Until the site has met it several times.
                 await asyncio.sleep(0.05)
                 if len(proxy.requests) > before + 3 or failure is Failure.REFUSED:
                     break
@@ -70,5 +70,5 @@ async def test_everything_fails(
     assert kills >= 2
     there = recorded(tmp_path / NAME)
     assert arrived(victoria) == there
-    # A killed recorder may have lost a part of the reading that it was at.
+    # A killed recorder may lose a part of its current reading.
     assert all(len(points) >= STEPS - kills for points in there.values())

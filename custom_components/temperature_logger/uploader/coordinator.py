@@ -38,7 +38,7 @@ from .expiry import (
     async_update_refusal_issue,
 )
 from .outbox import Outbox, Waiting
-from .points import FUTURE
+from .points import MAX_AHEAD_SECONDS
 from .sources import async_sources
 
 # Devices are read every 5 minutes by default; a minute later the server has it.
@@ -96,7 +96,7 @@ class Backlog:
         state_id = 0
         if not self.entry.data.get(CONF_PAST, True):
             added = self.entry.created_at.timestamp()
-            latest = time.time() + FUTURE
+            latest = time.time() + MAX_AHEAD_SECONDS
             state_id = await _async_job(self.hass, self.outbox.before, added, latest)
         await self.cursor.async_restart(state_id)
 

@@ -1,7 +1,7 @@
-"""What of the recorder's database is still to be sent.
+"""The readings in the recorder's database that are still to be sent.
 
-Everything here blocks, and belongs into the recorder's executor. Rows are read by their
-number, which no clock changes: only the recorder's thread writes, one after the other.
+All functions block and have to run in the recorder's executor. Rows are read in the
+order of their ids, which no clock changes: only the recorder's thread writes rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,23 +22,23 @@ from ..history.tables import metadata_ids as numbers
 from ..units import base_quantity, conversion, number, unit_of
 from .points import Page, Point, Source, Value, complete, points, whole
 
-# Rows of ours that are read at a time: as many as make the event loop wait for a few
-# milliseconds at most, and do not wake the garbage collector.
-PAGE: Final = 300
-# Rows of ours that may have been written at once, before a reading may be cut in two.
-BURST: Final = 20_000
-# Rows of anybody that a page is looked for in at a time: some milliseconds.
-WINDOW: Final = 20_000
-GAPS: Final = ("unknown", "unavailable")
-NEEDED: Final = (*READ, STATES.columns.state_id)
+# Rows of selected entities that are read at once: few enough that the event loop waits
+# for some milliseconds and the garbage collector does not run.
+PAGE_ROWS: Final = 300
+# A page grows up to this number of rows so that no reading is split.
+MAX_PAGE_ROWS: Final = 20_000
+# Rows of all entities that one statement searches, in some milliseconds.
+WINDOW_ROWS: Final = 20_000
+GAP_STATES: Final = ("unknown", "unavailable")
+NEEDED_COLUMNS: Final = (*READ, STATES.columns.state_id)
 
 type Sources = Mapping[str, Source]
-"""What each entity shows, by its id."""
+"""The device and the quantity that each entity shows, by entity id."""
 type Formula = Callable[[float], float] | None
 
 
 class Waiting(NamedTuple):
-    """What is after the cursor."""
+    """The readings after the cursor."""
 
     readings: int
     oldest: float | None
@@ -49,21 +49,21 @@ class Outbox:
     """The rows of some entities, from a cursor to the newest one when it was opened."""
 
     newest: int
-    """The number of the newest row then, anybody's."""
+    """The id of the newest row at that time, of any entity."""
     newest_at: float | None
     """Its Unix time."""
     _own: dict[int, Source]
-    """What our rows show, by the recorder's number of their entity, which stays."""
+    """The sources by the recorder's id of their entity, which survives a rename."""
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
-        """Choose the entities; nothing is asked yet."""
+        """Select the entities; open() has to follow."""
         self._formulas: dict[tuple[str, int | None], Formula] = {}
         self._hass = hass
         self._sources = sources
 
     def open(self) -> None:
-        """Find out the numbers, of the newest row first: so it has its entity's."""
-        check_schema(self._hass, NEEDED)
+        """Read the newest row id, then the entities' ids, so that all rows have one."""
+        check_schema(self._hass, NEEDED_COLUMNS)
         with connected(self._hass) as connection:
             newest = select(func.max(STATES.columns.state_id))
             self.newest = connection.scalar(newest) or 0
@@ -72,19 +72,19 @@ class Outbox:
         self._own = {known[entity]: self._sources[entity] for entity in known}
 
     def last(self, until: float) -> Point | None:
-        """Return the newest reading, if it is not long ago."""
-        statement = _select(self._own, self.newest - WINDOW, self.newest)
+        """Return the newest reading, if it is among the newest rows."""
+        statement = _select(self._own, self.newest - WINDOW_ROWS, self.newest)
         newest_first = statement.order_by(STATES.columns.state_id.desc())
         with connected(self._hass) as connection:
-            rows = connection.execute(newest_first.limit(PAGE)).all()
+            rows = connection.execute(newest_first.limit(PAGE_ROWS)).all()
             found = points(self._values(connection, rows[::-1]))
         kept, _ = complete(found, until, self.newest)
         return max(kept, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
-        """Return how many readings there are after the cursor, and since when.
+        """Return the number of readings after the cursor, and the time of the first.
 
-        As many as of a device's sensors the one with the most rows has.
+        The sensor with the most rows counts the readings of its device.
         """
         states = STATES.columns
         time = states.last_updated_ts
@@ -92,7 +92,7 @@ class Outbox:
             found = connection.execute(
                 select(states.metadata_id, func.count(), func.min(time))
                 .where(_is_ours(self._own), states.state_id > cursor)
-                .where(states.state.is_not(None), states.state.not_in(GAPS))
+                .where(states.state.is_not(None), states.state.not_in(GAP_STATES))
                 .group_by(states.metadata_id)
             ).all()
         most: dict[str, int] = {}
@@ -107,8 +107,8 @@ class Outbox:
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
         """Return whether a row that was the newest one is another one now, or gone.
 
-        So it is in a new database, and where the newest rows were deleted: their
-        numbers are given again. If it is gone with all before it, it was just old.
+        A new database starts with the first id again, and the ids of deleted newest
+        rows are used again. A row that is gone with all rows before it was just old.
         """
         states = STATES.columns
         with connected(self._hass) as connection:
@@ -118,9 +118,10 @@ class Outbox:
         return first is None or first < newest
 
     def before(self, since: float, until: float) -> int:
-        """Return the number of the row before the first one between two Unix times.
+        """Return the id of the row before the first one between two Unix times.
 
-        Of a sum, which no index has: rows are to be found by their time alone.
+        state_id + 0 keeps the planner off the primary key, so that it uses the index on
+        time.
         """
         states = STATES.columns
         time = states.last_updated_ts
@@ -130,16 +131,17 @@ class Outbox:
         return self.newest if first is None else first - 1
 
     def has(self, time: float) -> bool:
-        """Return whether a row of some Unix time is still there."""
+        """Return whether there is still a row with a Unix time."""
         states = STATES.columns
         with connected(self._hass) as connection:
             statement = select(states.state_id).where(states.last_updated_ts == time)
             return connection.execute(statement.limit(1)).first() is not None
 
     def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
-        """Return the next readings: those of which all rows are there.
+        """Return the next complete readings after the cursor.
 
-        All rows until some Unix time are. The limit is the number of a row to end at.
+        The recorder has written all rows up to the Unix time until. The limit is the id
+        of the last row to read.
         """
         rows: list[Any] = []
         end, newest = cursor, limit or self.newest
@@ -148,7 +150,7 @@ class Outbox:
                 more, end = _rows(connection, self._own, end, newest)
                 rows += more
                 found = points(self._values(connection, rows))
-                if (is_last := end >= newest) or len(rows) >= BURST:
+                if (is_last := end >= newest) or len(rows) >= MAX_PAGE_ROWS:
                     break
                 if (ended := whole(found)) is not None:
                     found, end = ended
@@ -157,7 +159,7 @@ class Outbox:
         return Page(kept, max(end, cursor), is_last or len(kept) < len(found))
 
     def _values(self, connection: Connection, rows: Sequence[Any]) -> Iterator[Value]:
-        """Yield the rows that hold a value, in the unit in which it is sent."""
+        """Yield the values in rows, in the units that are sent."""
         self._learn(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = self._own[metadata_id]
@@ -166,7 +168,7 @@ class Outbox:
                 yield Value(state_id, source, time, value)
 
     def _learn(self, connection: Connection, rows: Sequence[Any]) -> None:
-        """Find out what makes of a number with some attributes a value."""
+        """Look up the conversion for each new pair of quantity and attributes."""
         shown = {(self._own[row[1]].quantity, row[4]) for row in rows}
         pairs = shown - self._formulas.keys()
         attributes = STATE_ATTRIBUTES.columns
@@ -217,10 +219,10 @@ def _rows(
     first = select(func.min(states.state_id)).where(states.state_id > cursor)
     cursor = (connection.scalar(first) or newest + 1) - 1
     while cursor < newest:
-        end = min(cursor + WINDOW, newest)
+        end = min(cursor + WINDOW_ROWS, newest)
         statement = _select(own, cursor, end).order_by(states.state_id)
-        found += connection.execute(statement.limit(PAGE - len(found))).all()
-        if len(found) >= PAGE:
+        found += connection.execute(statement.limit(PAGE_ROWS - len(found))).all()
+        if len(found) >= PAGE_ROWS:
             return found, found[-1][0]
         cursor = end
     return found, newest

@@ -1,4 +1,4 @@
-"""Rows of the history as readings to send. Nothing here asks anybody."""
+"""Groups rows of the history into readings, and readings into batches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 
 from ..history.readings import TOGETHER
 
-# Seconds from which on a row is not new, but from before the clock was put back.
-FUTURE: Final = 60
+# A row further in the future was written before the clock was set back.
+MAX_AHEAD_SECONDS: Final = 60
 
 
 class Source(NamedTuple):
-    """What an entity shows."""
+    """The device and the quantity that an entity shows."""
 
     device_id: str
     device: str
@@ -78,8 +78,8 @@ class Batch(NamedTuple):
 def points(values: Iterable[Value]) -> list[Point]:
     """Return the readings that values are of, in the order of their first rows.
 
-    Those of a device within two seconds belong together, as in every other answer. The
-    rows of a reading follow one another, unless somebody has written them by himself.
+    Values of a device within two seconds belong together, as in all other exports. The
+    rows of a reading follow one another, unless an entity wrote them at another time.
     """
     found: list[Point] = []
     near: dict[tuple[str, int], Point] = {}
@@ -124,7 +124,7 @@ def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], i
     are there. One of the future was written before the clock was put back.
     """
     for count, point in enumerate(found):
-        if until - TOGETHER < point.started < until + FUTURE:
+        if until - TOGETHER < point.started < until + MAX_AHEAD_SECONDS:
             return _up_to(found[:count], point.first)
     return found, end
 
