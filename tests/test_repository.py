@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 import re
 from string import Formatter
+import tomllib
 from typing import Any
 
 from homeassistant.util.yaml import load_yaml_dict
@@ -262,3 +263,12 @@ def test_manifest_is_ordered_and_true() -> None:
     rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
     assert not [name for name, rule in rules.items() if "todo" in str(rule)]
     assert manifest["quality_scale"] == "platinum"
+
+
+def test_wheel_of_the_drivers_agrees_with_the_manifest() -> None:
+    """It needs what the manifest requires, and what Home Assistant's usb brings."""
+    project = tomllib.loads((ROOT / "packaging/drivers/pyproject.toml").read_text())
+    manifest = json.loads((COMPONENT / "manifest.json").read_text())
+    required = {re.split("[=>]", line)[0] for line in manifest["requirements"]}
+    assert set(project["project"]["dependencies"]) == required | {"serialx"}
+    assert project["project"]["version"] == manifest["version"]
