@@ -181,6 +181,13 @@ class DeafWatcher(AIOUSBWatcher):
         return lambda: None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let scripts/test say which Home Assistant it means to run the tests on."""
+    parser.addoption(
+        "--home-assistant", choices=("newest", "minimum"), default="newest"
+    )
+
+
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
     """Do what is due in so many seconds; the hardware's clock runs on as it is."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
