@@ -337,7 +337,9 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
-        await until(lambda: home.trouble("gold") == Fault.IN_USE)
+        await until(lambda: home.trouble("gold") is not None)
+        await home.retry("gold")
+        assert home.trouble("gold") == Fault.IN_USE
         home.change()
         await home.poll()
         assert home.trouble("gold") == Fault.IN_USE

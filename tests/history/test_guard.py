@@ -56,6 +56,7 @@ from custom_components.temperature_logger.tables import translated
 from custom_components.temperature_logger.thinning import Tally
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
+from tests.waiting import block_until
 
 from .conftest import GOLD, ask, readings
 from .test_thinning import recorder_db_url
@@ -289,8 +290,7 @@ def delete_newest(hass: HomeAssistant) -> None:
 
 def wait_for_room(hass: HomeAssistant) -> None:
     """Wait until the server has counted what was deleted."""
-    while not is_roomy(hass):
-        time.sleep(0.1)
+    block_until(lambda: is_roomy(hass))
 
 
 def repack(hass: HomeAssistant) -> None:
