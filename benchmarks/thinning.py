@@ -26,7 +26,11 @@ from homeassistant.helpers import recorder
 from homeassistant.setup import async_setup_component
 from sqlalchemy import Connection
 
-from custom_components.temperature_logger.thinning import Tally, ThinTask, thin
+from custom_components.temperature_logger.disk_guard.thinning import (
+    Tally,
+    ThinTask,
+    thin,
+)
 
 OURS, OTHERS = "sensor.ours_{}", "sensor.other_{}"
 NAME = "home-assistant_v2.db"

@@ -16,7 +16,7 @@ from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
 from custom_components.temperature_logger.const import KIND_BME280, KIND_HOST
-from custom_components.temperature_logger.drivers import usb_attachment
+from custom_components.temperature_logger.drivers import UsbPlace
 from custom_components.temperature_logger.sensor import SENSORS
 from emulation.machine import place_of
 from emulation.values import Value
@@ -120,7 +120,7 @@ def _values(device: dict[str, Any], machine: dict[str, Any]) -> dict[str, Value]
         return next(chip for chip in chips if int(chip["address"], 0) == address)
     for stick in machine["usb"]:
         place = place_of(stick)
-        if usb_attachment(place.controller, place.ports) == device["unique_id"]:
+        if UsbPlace(place.controller, place.ports).id == device["unique_id"]:
             return dict(stick)
     raise LookupError(device["unique_id"])
 

@@ -29,13 +29,16 @@ SOURCE_ONLY = ("mock-open", "pyric", "pyturbojpeg")
 
 def uv(*arguments: str | Path, lines: Iterable[str] = ()) -> str:
     """Run uv with lines as its standard input; return what it prints."""
-    return subprocess.run(
+    result = subprocess.run(
         [Path(sys.executable).with_name("uv"), *arguments],
+        check=False,
         input="\n".join(lines),
-        capture_output=True,
-        check=True,
+        stdout=subprocess.PIPE,
         text=True,
-    ).stdout
+    )
+    if result.returncode:
+        sys.exit("scripts/update-requirements: uv failed (its reason is above)")
+    return result.stdout
 
 
 def name(requirement: str) -> str:
@@ -77,8 +80,8 @@ def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[
     uv("pip", "install", "--quiet", "--python", python, homeassistant)
     listed = subprocess.run(
         [python, Path(__file__).with_name("packages.py"), MANIFEST],
-        capture_output=True,
         check=True,
+        stdout=subprocess.PIPE,
         text=True,
     ).stdout.splitlines()
     (constraints,) = folder.glob("lib/*/*/homeassistant/package_constraints.txt")

@@ -19,7 +19,7 @@ from .sticks import Stick
 KERNEL_TIMEOUT = 5.0
 """So long the kernel waits for a control transfer."""
 
-MODULE = "custom_components.temperature_logger.drivers.hidraw"
+MODULE = "custom_components.temperature_logger.drivers.usb.hidraw"
 """The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
 HIDIOCSFEATURE, HIDIOCGFEATURE = 0x06, 0x07
 

@@ -1,12 +1,15 @@
 """Home Assistant on emulated hardware."""
 
 from asyncio import base_events
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
+import json
 import logging
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, override
 
-from homeassistant.components.usb import USBDiscovery
+from aiousbwatcher import AIOUSBWatcher
+from homeassistant.components import usb
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -19,9 +22,11 @@ from pytest_homeassistant_custom_component.common import (
 )
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
+from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import stream, workers
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.usb import stream
 from emulation.machine import Machine
 
 from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
@@ -121,6 +126,20 @@ LINES: Final = (12, 4)
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
 
 
+TEXTS: dict[str, Any] = json.loads(
+    (
+        Path(__file__).parents[1]
+        / "custom_components/temperature_logger/translations/en.json"
+    ).read_text()
+)
+
+
+def form_error(form: Mapping[str, Any]) -> str:
+    """Return the error of a form as the frontend shows it."""
+    text: str = TEXTS["config"]["error"][form["errors"]["base"]]
+    return text.format(**form["description_placeholders"])
+
+
 def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
     """Leave out what is between the first and the last of many."""
     return rows if len(rows) <= head + tail else [*rows[:head], *rows[-tail:]]
@@ -144,6 +163,15 @@ def pytest_runtest_makereport(
         for call in traceback.reprentries:
             call.lines = shortened(call.lines, *LINES)
     return report
+
+
+class DeafWatcher(AIOUSBWatcher):
+    """Notices nothing that is plugged in or pulled out."""
+
+    @override
+    def async_start(self) -> Callable[[], None]:
+        """Start nothing; return what ends it."""
+        return lambda: None
 
 
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
@@ -180,7 +208,7 @@ def custom_integrations(enable_custom_integrations: None) -> None:
 @pytest.fixture(autouse=True)
 def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what Home Assistant itself does, seconds after each plug."""
-    monkeypatch.setattr(USBDiscovery, "_async_delayed_add_remove_scan", lambda _: None)
+    monkeypatch.setattr(usb, "AIOUSBWatcher", DeafWatcher)
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +237,10 @@ def no_unannounced_warning(
 @pytest.fixture(name="snapshot")
 def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
     """Return snapshots that leave out what Home Assistant makes up, such as ids."""
-    return snapshot.use_extension(HomeAssistantSnapshotExtension)
+    return snapshot.with_defaults(
+        exclude=props("compat_name"),  # Comes with Home Assistant 2026.11.
+        extension_class=HomeAssistantSnapshotExtension,
+    )
 
 
 @pytest.fixture(name="machine")

@@ -1,5 +1,6 @@
 """What is plugged in is offered: as a new device, or to the entry that misses it."""
 
+from collections.abc import Iterator
 import dataclasses
 from typing import Any
 
@@ -18,13 +19,14 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
-from custom_components.temperature_logger import announcement, discovery
-from custom_components.temperature_logger.announcement import async_announce
+from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import DeviceAccessError, Fault
+from custom_components.temperature_logger.discovery import async_offer_sticks
+from custom_components.temperature_logger.drivers import Fault, finder
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
 
-from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp
+from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp, form_error
 from .drivers.conftest import Build
 from .test_repairs import begin_repair, submit_repair
 from .test_watch import until
@@ -35,14 +37,14 @@ GOLD_ENTITY = "sensor.tempergold_temperature"
 
 @pytest.fixture(name="announced")
 def announced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[HomeAssistant]:
-    """Return one item for each time that the watch has announced what there is."""
+    """Return one item for each time that what is plugged in has been offered."""
     announced: list[HomeAssistant] = []
 
-    async def announce(hass: HomeAssistant) -> None:
-        await async_announce(hass)
+    async def offer(hass: HomeAssistant) -> None:
+        await async_offer_sticks(hass)
         announced.append(hass)
 
-    monkeypatch.setattr(announcement, "async_announce", announce)
+    monkeypatch.setattr(temperature_logger, "async_offer_sticks", offer)
     return announced
 
 
@@ -191,8 +193,7 @@ async def test_stick_that_fails_when_it_is_added(
     machine.stick("gold").fail("zero", on="values")
     flow_id = offered(hass)[GOLD_PLACE]
     form = await submit(hass, flow_id)
-    assert form["errors"] == {"base": "not_readable"}
-    assert "no reading" in form["description_placeholders"]["problem"]
+    assert "no reading" in form_error(form)
     machine.stick("gold").clear()
     assert (await submit(hass, flow_id))["type"] is FlowResultType.CREATE_ENTRY
 
@@ -243,7 +244,7 @@ async def test_another_stick_at_another_port(
     announced.clear()
     machine.replug("two")
     await until(hass, lambda: bool(announced))
-    await async_announce(hass)
+    await async_offer_sticks(hass)
     assert set(offered(hass)) == {NEW_PLACE}
     assert ignored(hass, entry)
     result = await submit(hass, offered(hass)[NEW_PLACE])
@@ -391,9 +392,10 @@ async def test_search_that_is_held_up(
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
 
-    def hold_up() -> None:
+    def hold_up() -> Iterator[None]:
+        yield from ()
         raise DeviceAccessError(Fault.HANGING)
 
-    monkeypatch.setattr(discovery, "_sticks", hold_up)
-    await async_announce(hass)
+    monkeypatch.setattr(finder, "thermometers", hold_up)
+    await async_offer_sticks(hass)
     assert set(offered(hass)) == {GOLD_PLACE}

@@ -14,7 +14,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.chips import Chip
 
-from .conftest import BME_PLACE, CHIP, CONTROLLER, PINS, SetUp, pass_time
+from .conftest import BME_PLACE, CHIP, CONTROLLER, PINS, SetUp, form_error, pass_time
 from .drivers.conftest import Build
 from .test_config_flow import begin, choices, submit
 
@@ -204,5 +204,5 @@ async def test_bme690(hass: HomeAssistant, build: Build) -> None:
     """What has the id and is another chip is named when it is picked."""
     build(i2c=[PINS | {"chips": [BME680 | {"variant": 2}]}])
     form = await submit(hass, await begin(hass), device=BME_PLACE)
-    problem = form["description_placeholders"]["problem"]
+    problem = form_error(form)
     assert "says that it is a BME690 (id 0x61)" in problem

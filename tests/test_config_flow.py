@@ -21,16 +21,13 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 import voluptuous as vol
 
-from custom_components.temperature_logger.config_flow import (
-    ALWAYS_THERE,
-    TemperatureLoggerConfigFlow,
-)
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import Candidate, async_search
-from custom_components.temperature_logger.drivers import workers
-from custom_components.temperature_logger.drivers.plugs import plugs
-from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
-from custom_components.temperature_logger.watch import DATA_WATCH
+from custom_components.temperature_logger.devices import workers as workers_of
+from custom_components.temperature_logger.discovery import HotPlug, device_flow
+from custom_components.temperature_logger.discovery.search import async_search
+from custom_components.temperature_logger.drivers import Candidate, workers
+from custom_components.temperature_logger.drivers.presence import plugs
+from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
 from .conftest import (
@@ -45,6 +42,7 @@ from .conftest import (
     TWO,
     TWO_PLACE,
     SetUp,
+    form_error,
     pass_time,
 )
 from .drivers.conftest import Build
@@ -84,7 +82,11 @@ async def submit(
 def choices(form: dict[str, Any]) -> dict[str, str]:
     """Return the devices that can be picked besides this machine, with labels."""
     options = form["data_schema"].schema["device"].config["options"]
-    return {o["value"]: o["label"] for o in options if o["value"] not in ALWAYS_THERE}
+    return {
+        o["value"]: o["label"]
+        for o in options
+        if o["value"] not in {"endpoint", "host"}
+    }
 
 
 def suggested(form: dict[str, Any]) -> str | None:
@@ -99,12 +101,6 @@ def suggested(form: dict[str, Any]) -> str | None:
 def hints(form: dict[str, Any]) -> str:
     """Return what the form says is missing."""
     return str(form["description_placeholders"]["hints"])
-
-
-def problem(form: dict[str, Any]) -> str:
-    """Return what the form says went wrong."""
-    assert form["errors"] == {"base": "not_readable"}
-    return str(form["description_placeholders"]["problem"])
 
 
 async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
@@ -306,7 +302,7 @@ async def test_stick_that_hangs_still(
     build(GOLD | way, TWO)
     monkeypatch.setattr(workers, "GRACE", 0)
     kernel = Event()
-    hanging = asyncio.create_task(async_lane(hass, GOLD_PLACE).run(kernel.wait))
+    hanging = asyncio.create_task(workers_of(hass).lane(GOLD_PLACE).run(kernel.wait))
     form = await begin(hass)
     assert list(choices(form)) == [TWO_PLACE]
     kernel.set()
@@ -338,7 +334,7 @@ async def test_bus_that_hangs_is_not_asked_again_meanwhile(
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
     # What else looks around is soon done.
-    await until(lambda: hass.data[DATA_WORKERS].healthy.busy == 1)
+    await until(lambda: workers_of(hass).healthy.busy == 1)
     machine.buses.numbered[1].clear()
 
 
@@ -365,7 +361,7 @@ async def test_mainboard_bus_without_a_sensor(
     build(GOLD, i2c=[MAINBOARD])
     form = await begin(hass)
     form = await submit(hass, form, device=MAINBOARD_KEY)
-    assert "No chip answers at I2C address 0x76, 0x77" in problem(form)
+    assert "No chip answers at I2C address 0x76, 0x77" in form_error(form)
     result = await submit(hass, form, device=GOLD_PLACE)
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
@@ -410,7 +406,7 @@ async def test_stick_that_cannot_be_read(
     form = await begin(hass)
     machine.stick("gold").fail(fault, on="values")
     form = await submit(hass, form, device=GOLD_PLACE)
-    assert text in problem(form)
+    assert text in form_error(form)
     machine.stick("gold").clear()
     result = await submit(hass, form, device=GOLD_PLACE)
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -423,7 +419,7 @@ async def test_stick_pulled_out_while_the_form_is_open(
     form = await begin(hass)
     machine.unplug("gold")
     form = await submit(hass, form, device=GOLD_PLACE)
-    assert "Plug it back in" in problem(form)
+    assert "Plug it back in" in form_error(form)
     assert GOLD_PLACE not in choices(form)
     result = await submit(hass, form, device=TWO_PLACE)
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -515,7 +511,7 @@ async def test_move_to_another_model_is_refused(
     assert list(choices(form)) == [TWO_PLACE]
     assert suggested(form) is None
     form = await submit(hass, form, device=TWO_PLACE)
-    assert "does not measure the same" in problem(form)
+    assert "does not measure the same" in form_error(form)
     assert entry.unique_id == GOLD_PLACE
     assert entry.state is ConfigEntryState.LOADED
 
@@ -543,7 +539,7 @@ async def change_places(
         machine.unplug(name)
     for name, port in ports.items():
         machine.plug(name, ports=port)
-    await until(lambda: hass.data[DATA_WATCH]._plugs == plugs())
+    await until(lambda: async_shared(hass, HotPlug)._plugs == plugs())
     for entry in entries:
         await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
@@ -563,7 +559,7 @@ async def test_exchange_the_places_of_two_sticks(
     assert set(choices(form)) == {GOLD_PLACE, TWO_PLACE}
     assert suggested(form) == TWO_PLACE
     form = await submit(hass, form, device=GOLD_PLACE)
-    assert "delete that one first" in problem(form)
+    assert "delete that one first" in form_error(form)
     result = await submit(hass, form, device=TWO_PLACE)
     assert result["reason"] == "reconfigure_successful"
     assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE]
@@ -670,24 +666,23 @@ async def test_exchange_with_one_that_is_back(
     gold, two = await set_up(GOLD_PLACE), await set_up(TWO_PLACE)
     await change_places(hass, machine, gold, two, gold="2", two="1.4")
     form = await begin(hass, gold)
-    read = TemperatureLoggerConfigFlow._async_read
+    read = device_flow._async_read
 
     async def put_back() -> None:
         await change_places(hass, machine, two, gold="3", two="2")
         assert two.state is ConfigEntryState.LOADED
 
     async def read_and_put_back(
-        flow: TemperatureLoggerConfigFlow, candidate: Candidate
+        hass: HomeAssistant, candidate: Candidate
     ) -> tuple[str, dict[str, Any]]:
-        result = await read(flow, candidate)
+        result = await read(hass, candidate)
         await put_back()
         return result
 
     if meanwhile == "before it is picked":
         await put_back()
     else:
-        name = "_async_read"
-        monkeypatch.setattr(TemperatureLoggerConfigFlow, name, read_and_put_back)
+        monkeypatch.setattr(device_flow, "_async_read", read_and_put_back)
     result = await submit(hass, form, device=TWO_PLACE)
     assert result["reason"] == "already_configured"
     assert (gold.unique_id, two.unique_id) == (GOLD_PLACE, TWO_PLACE)
@@ -934,12 +929,12 @@ async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) ->
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
     machine.stick("gold").fail("timeout", on="values")
     form = await submit(hass, form, thermometer=True)
-    assert "does not answer" in problem(form)
+    assert "does not answer" in form_error(form)
     machine.stick("gold").clear()
     form = await submit(hass, form, thermometer=True)
     machine.stick("gold").fail("zero", on="values")
     form = await submit(hass, form, shape="one_100th")
-    assert "no reading" in problem(form)
+    assert "no reading" in form_error(form)
     assert suggested(form) == "one_100th"
     machine.stick("gold").clear()
     result = await submit(hass, form, shape="one_100th")

@@ -26,15 +26,15 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from syrupy.assertion import SnapshotAssertion
 from syrupy.filters import props
 
-from custom_components.temperature_logger.announcement import async_announce
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
-from custom_components.temperature_logger.guard import Outcome
-from custom_components.temperature_logger.kinds import DATA_WORKERS, async_lane
+from custom_components.temperature_logger.devices import workers as workers_of
+from custom_components.temperature_logger.discovery import async_offer_sticks
+from custom_components.temperature_logger.disk_guard.guard import Outcome
 from emulation.machine import Machine
 
-from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, pass_time
+from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
 from .drivers.conftest import Build
-from .test_config_flow import MAINBOARD, begin, hints, problem, submit
+from .test_config_flow import MAINBOARD, begin, hints, submit
 from .waiting import until
 
 CPU = "sensor.this_machine_cpu_temperature"
@@ -69,7 +69,7 @@ async def test_sensors(
         "driver": "host",
         "quantities": ["cpu_temperature", *QUANTITIES],
     }
-    real = snapshot.with_defaults(exclude=props("state"))
+    real = snapshot.with_defaults(exclude=props("compat_name", "state"))
     await snapshot_platform(hass, entity_registry, real, entry.entry_id)
     device = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id
@@ -158,7 +158,7 @@ async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -
     """A machine did not just come, so it is not under "Discovered"."""
     build(GOLD)
     await set_up(GOLD_PLACE)
-    await async_announce(hass)
+    await async_offer_sticks(hass)
     await hass.async_block_till_done()
     assert not hass.config_entries.flow.async_progress()
 
@@ -182,13 +182,15 @@ async def test_disk_that_cannot_be_asked_is_not_set_up(
     form, folder = await begin(hass), hass.config.config_dir
     hass.config.config_dir = f"{folder}/gone"
     form = await submit(hass, form, device="host")
-    assert "does not tell how full it is (No such file or directory)" in problem(form)
+    assert "does not tell how full it is (No such file or directory)" in form_error(
+        form
+    )
     hass.config.config_dir = folder
     result = await submit(hass, form, device="host")
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-@pytest.mark.warns("does not tell how full it is")
+@pytest.mark.warns("did not answer within")
 async def test_disk_that_hangs(
     hass: HomeAssistant,
     machine: Machine,
@@ -204,16 +206,16 @@ async def test_disk_that_hangs(
     await pass_time(hass, 305)
     assert hass.states.is_state(USED, STATE_UNAVAILABLE)
     assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
-    workers = hass.data[DATA_WORKERS]
+    workers = workers_of(hass)
     threads = len(workers.healthy._threads) + len(workers.failing._threads)
     for _ in range(3):
         await hass.config_entries.async_reload(entry.entry_id)
         assert entry.state is ConfigEntryState.SETUP_RETRY
-        assert "no answer within" in str(entry.reason)
+        assert "did not answer within" in str(entry.reason)
     assert len(workers.healthy._threads) + len(workers.failing._threads) == threads
     assert set(issue_registry.issues) == issues
     disk.set()
-    await until(lambda: not async_lane(hass, KIND_HOST).busy)
+    await until(lambda: not workers_of(hass).lane(KIND_HOST).busy)
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.state is ConfigEntryState.LOADED
 
@@ -322,7 +324,7 @@ async def test_diagnostics(
 
 def test_psutil_is_not_imported_before_it_is_needed() -> None:
     """Who has sticks only does not wait for it."""
-    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health", "watch"
+    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
     imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
     script = f"import sys, {imports}; print('psutil' in sys.modules)"
     root = Path(__file__).parent.parent

@@ -61,6 +61,19 @@ async def test_missing_device_is_retried(
     assert entry.state is ConfigEntryState.LOADED
 
 
+async def test_first_try_again_is_soon(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A chip that fails at the start is tried again after the 5 s that others get."""
+    entry = await set_up(BME_PLACE)
+    machine.chip("bme").fail("nack")
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    machine.chip("bme").clear()
+    await pass_time(hass, 6)
+    assert entry.state is ConfigEntryState.LOADED
+
+
 async def test_history_without_a_recorder(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:

@@ -19,9 +19,8 @@ from pytest_homeassistant_custom_component.components.diagnostics import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from syrupy.assertion import SnapshotAssertion
 
-from custom_components.temperature_logger.config_flow import ALWAYS_THERE
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import hidtemper
+from custom_components.temperature_logger.drivers.usb import hidtemper
 
 from .conftest import (
     ADAPTER,
@@ -37,6 +36,7 @@ from .conftest import (
     X232,
     X232_PLACE,
     SetUp,
+    form_error,
     pass_time,
 )
 from .drivers.conftest import Build
@@ -56,7 +56,11 @@ async def choices(hass: HomeAssistant) -> dict[str, str]:
     )
     options = form["data_schema"].schema["device"].config["options"]
     hass.config_entries.flow.async_abort(form["flow_id"])
-    return {o["value"]: o["label"] for o in options if o["value"] not in ALWAYS_THERE}
+    return {
+        o["value"]: o["label"]
+        for o in options
+        if o["value"] not in {"endpoint", "host"}
+    }
 
 
 @pytest.mark.usefixtures("known_id")
@@ -295,13 +299,11 @@ async def test_other_thing_on_a_serial_port(hass: HomeAssistant, build: Build) -
     place = X232_PLACE
     configure = hass.config_entries.flow.async_configure
     again: Any = await configure(form["flow_id"], {"device": place})
-    assert (
-        "something that is no reading" in again["description_placeholders"]["problem"]
-    )
+    assert "something that is no reading" in form_error(again)
     assert machine.stick("x232").commands == {"Version": 1}
     node = machine.device("x232").hidraw
     assert node is not None
     with node.open("rb", buffering=0) as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         again = await configure(form["flow_id"], {"device": place})
-    assert "Another program" in again["description_placeholders"]["problem"]
+    assert "Another program" in form_error(again)

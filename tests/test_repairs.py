@@ -15,15 +15,16 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from usb.backend import libusb1
 
-from custom_components.temperature_logger import since
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.issues import (
+from custom_components.temperature_logger.devices import FaultDurations
+from custom_components.temperature_logger.devices import fault_durations as since
+from custom_components.temperature_logger.devices.faults import (
     A_DAY,
     REPAIRS,
     SOON,
-    async_load_since,
 )
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
 from .conftest import (
@@ -239,7 +240,7 @@ async def restart(hass: HomeAssistant, clock: Clocks, entry: MockConfigEntry) ->
     await stop(hass)
     ir.async_delete_issue(hass, DOMAIN, f"device_{entry.entry_id}")
     clock.monotonic = 5.0
-    await async_load_since(hass)
+    await async_shared(hass, FaultDurations).async_load()
     await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done()
 

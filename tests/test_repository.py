@@ -13,12 +13,8 @@ from homeassistant.util.yaml import load_yaml_dict
 import pytest
 
 from custom_components.temperature_logger import const
-from custom_components.temperature_logger.discovery import Hint
-from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
-from custom_components.temperature_logger.drivers.families import USB_IDS
-from custom_components.temperature_logger.guard import Outcome
-from custom_components.temperature_logger.issues import REPAIRS, SOON, STICK_MOVED
-from custom_components.temperature_logger.options_flow import (
+from custom_components.temperature_logger.devices.faults import REPAIRS, SOON
+from custom_components.temperature_logger.devices.options_flow import (
     CONF_PROBE,
     FACTORS,
     GUARD,
@@ -26,7 +22,12 @@ from custom_components.temperature_logger.options_flow import (
     OFFSETS,
     PROBE_QUANTITIES,
 )
-from custom_components.temperature_logger.retention import Shortfall
+from custom_components.temperature_logger.discovery import STICK_MOVED
+from custom_components.temperature_logger.discovery.forms import Hint
+from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
+from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
 from custom_components.temperature_logger.units import base
 from custom_components.temperature_logger.uploader import expiry, flow, settings
@@ -83,7 +84,7 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
 
 def test_drivers_know_nothing_of_home_assistant() -> None:
     """The drivers could be published on their own."""
-    for path in (COMPONENT / "drivers").glob("*.py"):
+    for path in (COMPONENT / "drivers").rglob("*.py"):
         assert not re.search(
             r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
         )
@@ -121,6 +122,7 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
     for fault in Fault:
         message = texts["exceptions"][fault]["message"]
         assert placeholders(message) <= given.get(fault, set()) | ALWAYS, fault
+        assert texts["config"]["error"][fault] == message
     for fault, repair in REPAIRS.items():
         allowed = given.get(fault, set()) | ALWAYS | {"device"}
         assert all(
@@ -137,14 +139,16 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
     shown = {"problem", "header", "endpoint", "example"}
+    faults = {*Fault, Hint.OTHER_MODEL}
     for protocol in Protocol:
         step = texts["config"]["step"][protocol]
         names = {name for text in leaves(step) for name in placeholders(text)}
         assert names == {"example"}
     assert {
         name
-        for text in texts["config"]["error"].values()
+        for key, text in texts["config"]["error"].items()
         for name in placeholders(text)
+        if key not in faults
     } == shown
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.thinning import NAME
-from custom_components.temperature_logger import thinning
-from custom_components.temperature_logger.thinning import SLOTS, Row
+from custom_components.temperature_logger.disk_guard import thinning
+from custom_components.temperature_logger.disk_guard.thinning import SLOTS, Row
 
 from .history.test_thinning import is_reading, slots
 

@@ -14,15 +14,13 @@ from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 import pytest
 
-from custom_components.temperature_logger import coordinator, watch
+from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    within_deadline,
-    workers,
-)
-from custom_components.temperature_logger.drivers.plugs import Plugs, plugs
+from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
+from custom_components.temperature_logger.drivers.presence import Plugs, plugs
+from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
 from . import waiting
@@ -123,7 +121,7 @@ async def test_ready_without_a_hidraw_node(
     device: dict[str, Any],
 ) -> None:
     """A serial port, or what libusb reads, is used as soon as its own node may be."""
-    monkeypatch.setattr(watch, "PATIENCE", 60)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
     monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
@@ -132,7 +130,7 @@ async def test_ready_without_a_hidraw_node(
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
     before = len(looks)
     with as_nobody():  # All looks, and some of those that go on.
-        await until(hass, lambda: len(looks) > before + len(watch.LOOKS) + 1)
+        await until(hass, lambda: len(looks) > before + len(watch.LOOK_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -155,7 +153,7 @@ async def test_permission_that_comes_late(
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
     before = len(looks)
     with as_nobody():
-        await until(hass, lambda: len(looks) > before + len(watch.LOOKS))
+        await until(hass, lambda: len(looks) > before + len(watch.LOOK_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -173,7 +171,7 @@ async def test_permission_that_does_not_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After two seconds the owner is told which permission is missing."""
-    monkeypatch.setattr(watch, "PATIENCE", 0.3)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.3)
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
 
@@ -220,7 +218,9 @@ async def test_nobody_tells(
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await until(hass, lambda: len(looks) >= len(watch.LOOKS))  # Those after the start.
+    await until(
+        hass, lambda: len(looks) >= len(watch.LOOK_DELAYS_S)
+    )  # Those after the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
@@ -350,13 +350,13 @@ async def test_before_home_assistant_has_started(
     """Nothing is announced before, and nothing is begun once it stops."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = hass.data[watch.DATA_WATCH]
-    the_watch.async_announce_soon()
-    await pass_time(hass, 2 * watch.CALM)
+    the_watch = async_shared(hass, watch.HotPlug)
+    the_watch.async_offer_soon()
+    await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
-    the_watch._async_look_again()
-    assert the_watch._again is None
+    the_watch._async_look_soon()
+    assert the_watch._next_look is None
 
 
 async def test_stopped_before_it_has_started(
@@ -365,4 +365,4 @@ async def test_stopped_before_it_has_started(
     """A watch that has announced nothing yet ends, too."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    assert hass.data[watch.DATA_WATCH]._announcement is None
+    assert async_shared(hass, watch.HotPlug)._offer_timer is None

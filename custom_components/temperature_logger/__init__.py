@@ -1,28 +1,29 @@
 """Temperature Logger: thermometers wired to this machine, as sensors."""
 
-from typing import TYPE_CHECKING
-
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    ConfigEntry,
+    ConfigEntryChange,
+)
 from homeassistant.const import Platform
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
-from .actions import async_register_actions
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .guard import async_guard
-from .issues import async_forget, async_load_since, async_watch_disabled
-from .kinds import async_import_drivers, driver_name, is_endpoint
-from .retention import async_watch_retention
-from .view import ReadingsView
-from .watch import DATA_WATCH, Watch
-
-if TYPE_CHECKING:
-    from .uploader.coordinator import EndpointConfigEntry
-
-type OurConfigEntry = TemperatureLoggerConfigEntry | EndpointConfigEntry
+from .devices import FaultDurations, async_clear_fault
+from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
+from .disk_guard.guard import async_guard
+from .entries import AnyConfigEntry, is_endpoint
+from .history.retention import async_watch_retention
+from .http import ReadingsView
+from .services import async_register_actions
+from .shared import async_shared
+from .translation import async_load_texts
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -34,18 +35,18 @@ async def async_setup(
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
     """Offer the history, and look out for devices, while none is loaded, too."""
-    await async_load_since(hass)
+    await async_load_texts(hass)
+    await async_shared(hass, FaultDurations).async_load()
     await _async_hold(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
-    async_watch_disabled(hass)
-    hass.data[DATA_WATCH] = watch = Watch(hass)
-    watch.async_start()
+    _async_watch_disabled(hass)
+    async_shared(hass, HotPlug).async_start(async_offer_sticks)
     return True
 
 
-async def async_setup_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     """Set up one device, or one endpoint."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
@@ -56,16 +57,16 @@ async def async_setup_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
     # What is set up now is not to be offered any more.
-    hass.data[DATA_WATCH].async_announce_soon()
+    async_shared(hass, HotPlug).async_offer_soon()
     return True
 
 
-async def async_unload_entry(hass: HomeAssistant, entry: OurConfigEntry) -> bool:
+async def async_unload_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     """Unload one entry; the coordinator of a device gives it back as it shuts down."""
     return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
 
 
-async def async_remove_entry(hass: HomeAssistant, entry: OurConfigEntry) -> None:
+async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None:
     """Take what was told of it away with it."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
@@ -73,17 +74,16 @@ async def async_remove_entry(hass: HomeAssistant, entry: OurConfigEntry) -> None
 
         await async_remove_endpoint(hass, entry.entry_id)
         return
-    async_forget(hass, entry)
+    _async_forget(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_guard(hass)).async_forget()
-    hass.data[DATA_WATCH].async_announce_soon()
+    async_shared(hass, HotPlug).async_offer_soon()
 
 
 async def _async_setup_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> None:
     """Read a device for the first time."""
-    await async_import_drivers(hass, {driver_name(entry.data)})
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
@@ -103,6 +103,25 @@ async def _async_hold(hass: HomeAssistant) -> None:
             await async_cursor(hass, entry_id)
 
 
-def _platforms(entry: OurConfigEntry) -> list[Platform]:
+@callback
+def _async_watch_disabled(hass: HomeAssistant) -> None:
+    """Delete the issues of a device when its owner disables it."""
+
+    @callback
+    def changed(_: ConfigEntryChange, entry: ConfigEntry) -> None:
+        if entry.domain == DOMAIN and entry.disabled_by is not None:
+            _async_forget(hass, entry)
+
+    async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed)
+
+
+@callback
+def _async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the issues of a device that was deleted or disabled."""
+    async_clear_fault(hass, entry)
+    async_withdraw_move(hass, entry)
+
+
+def _platforms(entry: AnyConfigEntry) -> list[Platform]:
     """Return what an entry has entities of."""
     return ENDPOINT_PLATFORMS if is_endpoint(entry) else PLATFORMS

@@ -19,8 +19,10 @@ CONF_DEVICES: Final = "devices"
 CONF_DISK_GUARD: Final = "disk_guard"
 CONF_DISK_LIMIT: Final = "disk_limit"
 CONF_DRIVER: Final = "driver"
+CONF_ENTRY: Final = "entry_id"
 CONF_FACTOR: Final = "factor"
 CONF_FIRMWARE: Final = "firmware"
+CONF_FOLDER: Final = "folder"
 CONF_GZIP: Final = "gzip"
 CONF_INTERVAL: Final = "interval"
 CONF_KIND: Final = "kind"
@@ -55,6 +57,9 @@ MAX_DISK_LIMIT: Final = 99
 DEFAULT_BATCH_SIZE: Final = 360
 MIN_BATCH_SIZE: Final = 1
 MAX_BATCH_SIZE: Final = 5000
+# Finer than any of the sensors. A state is text: each digit more would cost a byte in
+# every row of the history.
+DIGITS: Final = 3
 # Days of history that are promised.
 RETENTION: Final = 14
 READINGS_URL: Final = f"/api/{DOMAIN}/readings"

@@ -1,17 +1,16 @@
-"""One coordinator per device: polls it, calibrates, tells what is wrong."""
+"""One coordinator for each device: polls it, calibrates the reading, reports faults."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final, override
+from typing import TYPE_CHECKING, Final, override
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
-from .calibration import calibrated
 from .const import (
     CONF_CALIBRATION,
     CONF_INTERVAL,
@@ -21,12 +20,18 @@ from .const import (
     LOGGER,
     RETRY,
 )
-from .drivers import DriverError, Reading, in_order, within_deadline
-from .issues import async_update_issue
-from .kinds import async_make_driver, place
+from .devices import (
+    async_clear_fault,
+    async_make_driver,
+    async_report_fault,
+    calibrated,
+    place_of,
+)
+from .drivers import Driver, DriverError, Reading, in_order, within_deadline
+from .translation import async_label
 
-# Seconds that a reading gets to end before its device is taken from it.
-GRACE: Final = 1.0
+# Seconds that a running reading gets to end before its device is closed.
+SHUTDOWN_GRACE_S: Final = 1.0
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -39,7 +44,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     def __init__(
         self, hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
     ) -> None:
-        """Make the driver; nothing is opened yet."""
+        """Take the interval; the driver is made with the first refresh."""
         super().__init__(
             hass,
             LOGGER,
@@ -49,59 +54,79 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
                 seconds=entry.options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
             ),
         )
-        self.driver = async_make_driver(hass, entry.data, self._gone)
         self.raw_reading: Reading | None = None
+        """The last reading before calibration."""
+        self._driver: Driver | None = None
         self._failures = 0
+        self._is_shut_down = False
+        self._lock = asyncio.Lock()
+        """Held by whoever uses the device."""
         entry.async_on_unload(
             hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, self._stop)
         )
 
+    @property
+    def driver(self) -> Driver:
+        """The driver of the device, which is there from the first refresh on."""
+        if TYPE_CHECKING:
+            assert self._driver is not None
+        return self._driver
+
     @override
     async def async_shutdown(self) -> None:
-        """Stop polling and give the device back."""
+        """Stop polling and close the device."""
         await super().async_shutdown()
+        self._is_shut_down = True
         with suppress(TimeoutError):
             # A reading that still runs may be opening the device just now.
-            async with asyncio.timeout(GRACE), self._debounced_refresh.async_lock():
+            async with asyncio.timeout(SHUTDOWN_GRACE_S), self._lock:
                 pass
-        await self.driver.close()
+        if self._driver is not None:
+            await self._driver.close()
+
+    @override
+    async def _async_setup(self) -> None:
+        """Make the driver; nothing is opened yet."""
+        self._driver = await async_make_driver(
+            self.hass, self.config_entry.data, self._gone
+        )
 
     @override
     async def _async_update_data(self) -> Reading:
         """Read the device once."""
         try:
-            self.raw_reading = await within_deadline(self.driver.read())
+            async with self._lock:
+                self.raw_reading = await within_deadline(self.driver.read())
         except DriverError as err:
-            async_update_issue(self.hass, self.config_entry, err)
             raise self._failed(err) from err
         finally:
-            if self._shutdown_requested:  # It was opened for nobody any more.
+            if self._is_shut_down:  # The entry was unloaded during the reading.
                 await self.driver.close()
-        async_update_issue(self.hass, self.config_entry, None)
+        async_clear_fault(self.hass, self.config_entry)
         self._failures = 0
         self._remember(self.driver.quantities)
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
 
     async def async_look_again(self, *, come: bool) -> None:
-        """Read at once, as the device was just plugged in or pulled out."""
+        """Read at once, as the device was just plugged in or unplugged."""
         self._failures = 0
         if come or self.last_update_success:
             await self.async_refresh()
         if come and not self.last_update_success:
-            # What was open was the device that is gone; now it is closed.
+            # The first try closed the node of the device that is gone.
             await self.async_refresh()
 
     @asynccontextmanager
     async def async_paused(self) -> AsyncGenerator[None]:
-        """Leave the device to somebody else, who is to read it meanwhile."""
-        async with self._debounced_refresh.async_lock():
+        """Close the device and read nothing, so that another driver can open it."""
+        async with self._lock:
             await self.driver.close()
             yield
 
     @callback
     def _remember(self, quantities: tuple[str, ...]) -> None:
-        """Add what shows up only now, such as a probe, to what the device has."""
+        """Add quantities that show up only now, such as a probe's, to the entry."""
         data = self.config_entry.data
         known = data[CONF_QUANTITIES]
         if not set(quantities) <= set(known):
@@ -111,27 +136,38 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             )
 
     def _failed(self, err: DriverError) -> UpdateFailed:
-        """Return the translated error, with the time of the next try."""
-        retry_after = RETRY * 2**self._failures
+        """Report a fault; return its translated error, and when to try again."""
+        place = async_label(self.hass, place_of(self.config_entry.data).label)
+        quoted = {**err.details, "place": place}
+        async_report_fault(self.hass, self.config_entry, err.fault, quoted)
+        return UpdateFailed(
+            translation_domain=DOMAIN,
+            translation_key=err.fault,
+            translation_placeholders=quoted,
+            retry_after=self._retry_after_s(),
+        )
+
+    def _retry_after_s(self) -> float | None:
+        """Return the seconds until the next try: twice as long after each failure.
+
+        Before the first reading, Home Assistant's own retry of the set-up applies.
+        """
+        if self.raw_reading is None:
+            return None
+        retry_after: timedelta = RETRY * 2**self._failures
         if self.update_interval is not None and retry_after < self.update_interval:
             self._failures += 1
         else:
             retry_after = self.update_interval or RETRY
-        return UpdateFailed(
-            translation_domain=DOMAIN,
-            translation_key=err.fault,
-            translation_placeholders=err.details
-            | {"place": place(self.config_entry.data)},
-            retry_after=retry_after.total_seconds(),
-        )
+        return retry_after.total_seconds()
 
     @callback
     def _gone(self) -> None:
-        """Find out at once, not at the next poll, that the device was pulled out."""
+        """Read at once, not at the next poll, as the device was unplugged."""
         self.config_entry.async_create_background_task(
             self.hass, self.async_refresh(), f"{self.name} - device gone"
         )
 
     async def _stop(self, _: Event) -> None:
-        """Give the device back before Home Assistant ends."""
+        """Close the device before Home Assistant ends."""
         await self.async_shutdown()

@@ -13,20 +13,18 @@ from homeassistant.const import (
 from homeassistant.core import HomeAssistant, callback
 
 from .const import (
-    CONF_CONTROLLER,
     CONF_KIND,
     CONF_ORG,
-    CONF_PORTS,
     CONF_QUANTITIES,
     KIND_HOST,
-    KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .drivers import DriverError, Reading, usb_attachment, within_deadline
-from .drivers.families import USB_IDS
-from .drivers.sysfs import usb_device
-from .guard import async_guard
-from .kinds import async_lane, is_endpoint
+from .devices import place_of
+from .discovery import finder
+from .disk_guard.guard import async_guard
+from .drivers import DriverError, Reading, UsbPlace
+from .entries import AnyConfigEntry, is_endpoint
+from .translation import async_label
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
@@ -37,7 +35,7 @@ TO_REDACT: Final = {CONF_ORG, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME}
 
 async def async_get_config_entry_diagnostics(
     hass: HomeAssistant,
-    entry: TemperatureLoggerConfigEntry | EndpointConfigEntry,
+    entry: AnyConfigEntry,
 ) -> dict[str, Any]:
     """Return the device, its last reading and what that was made from.
 
@@ -53,7 +51,8 @@ async def async_get_config_entry_diagnostics(
             "options": dict(entry.options),
             "title": entry.title,
         },
-        "identity": coordinator.driver.identity._asdict(),
+        "identity": coordinator.driver.identity._asdict()
+        | {"place": async_label(hass, place_of(entry.data).label)},
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,
@@ -109,24 +108,13 @@ async def _async_usb_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
     """Return what the kernel tells of a USB device, if it is there."""
-    if entry.data[CONF_KIND] != KIND_USB:
+    place = place_of(entry.data)
+    if not isinstance(place, UsbPlace):
         return None
-    place = entry.data[CONF_CONTROLLER], entry.data[CONF_PORTS]
-    lane = async_lane(hass, usb_attachment(*place))
     try:
-        device = await within_deadline(lane.run(usb_device, *place, USB_IDS))
+        return await finder(hass).kernel_facts(place)
     except DriverError:
         return None
-    return {
-        "id": device.ids,
-        "manufacturer": device.manufacturer,
-        "product": device.product,
-        "interfaces": [
-            interface._asdict()
-            | {"report_descriptor": interface.report_descriptor.hex(" ")}
-            for interface in device.interfaces
-        ],
-    }
 
 
 def _values(

@@ -13,12 +13,11 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 import voluptuous as vol
 
-from .const import CONF_CONTROLLER, CONF_PORTS, DOMAIN
-from .issues import CONF_ENTRY, STICK_MOVED, IssueData
-from .moves import async_move
+from .const import CONF_CONTROLLER, CONF_ENTRY, CONF_PORTS, DOMAIN
+from .discovery import STICK_MOVED, HotPlug, IssueData, async_move
+from .shared import async_shared
 from .uploader.cursor import async_cursor
 from .uploader.expiry import READINGS_REFUSED
-from .watch import DATA_WATCH
 
 AGAIN: Final = "again"
 CONTINUED: Final = "continued"
@@ -118,7 +117,7 @@ class MovedRepairFlow(MenuRepairFlow):
         if self._entry is None:
             return self.async_abort(reason=GONE)
         ir.async_ignore_issue(self.hass, DOMAIN, self.issue_id, ignore=True)
-        self.hass.data[DATA_WATCH].async_announce_soon()
+        async_shared(self.hass, HotPlug).async_offer_soon()
         return self.async_abort(reason=OTHER, description_placeholders=self._quoted)
 
 

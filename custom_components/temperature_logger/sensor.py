@@ -24,13 +24,13 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
+from .disk_guard.guard import DATA_GUARD, SIGNAL_THINNED
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
-from .guard import DATA_GUARD, SIGNAL_THINNED
-from .kinds import is_endpoint
+from .entries import AnyConfigEntry, is_endpoint
 
 if TYPE_CHECKING:
-    from .uploader.coordinator import EndpointConfigEntry
+    pass
 
 PARALLEL_UPDATES = 0
 
@@ -123,7 +123,7 @@ THINNED: Final = SensorEntityDescription(
 
 async def async_setup_entry(
     hass: HomeAssistant,
-    entry: TemperatureLoggerConfigEntry | EndpointConfigEntry,
+    entry: AnyConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
     """Add the sensors of a device, or of an endpoint."""

@@ -12,8 +12,8 @@ from homeassistant.util import dt as dt_util
 from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
-from .kinds import is_endpoint
-from .targets import async_reading_entries
+from .entries import is_endpoint
+from .history.targets import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # To count all rows takes a moment; a page that is opened again need not wait for it.
@@ -65,8 +65,8 @@ async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
     """Return the number of rows and the oldest, counted some minutes ago at most."""
     counted = hass.data.get(DATA_COUNTED)
     if counted is None or time.monotonic() - counted[0] > SECONDS_KEPT:
-        await async_import_module(hass, f"{__package__}.history")
-        from .history import count
+        await async_import_module(hass, f"{__package__}.history.rows")
+        from .history.rows import count
 
         entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
         rows, oldest = await get_instance(hass).async_add_executor_job(

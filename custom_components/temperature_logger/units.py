@@ -19,7 +19,7 @@ from homeassistant.util.unit_conversion import (
     UnitlessRatioConverter,
 )
 
-from .calibration import DIGITS
+from .const import DIGITS
 
 CONVERTERS: Final[dict[str, type[BaseUnitConverter]]] = {
     "co2": UnitlessRatioConverter,

@@ -9,19 +9,16 @@ from typing import Any, Protocol, override
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    Lane,
-    Workers,
-    hidraw,
-    host,
-    sysfs,
-)
-from custom_components.temperature_logger.drivers.bosch import BoschChip
+from custom_components.temperature_logger.drivers import Workers, host, sysfs
+from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
+from custom_components.temperature_logger.drivers.places import I2cPlace
+from custom_components.temperature_logger.drivers.usb import hidraw
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
 
-from .chips import ADDRESS, PINS, Model
+from .i2c.chips import ADDRESS, PINS, Model
 
 NOBODY = 65534
 
@@ -150,7 +147,7 @@ def chip_fixture(bus: Bus) -> Chip:
 @pytest.fixture(name="unread")
 async def unread_fixture(lane: Lane, model: Model) -> AsyncGenerator[BoschChip]:
     """Return the driver of the chip, before its first reading."""
-    driver = model.driver(lane, PINS, ADDRESS)
+    driver = model.driver(lane, I2cPlace(PINS, ADDRESS), {})
     yield driver
     await driver.close()
 

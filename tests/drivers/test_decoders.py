@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from benchmarks.frames import DECODERS, ERRORS, Answer, Decoder, Shape, answers, run
+from .frames import DECODERS, ERRORS, Answer, Decoder, Shape, answers, run
 
 
 def filled(shape: Shape) -> st.SearchStrategy[bytes]:

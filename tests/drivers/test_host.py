@@ -8,13 +8,11 @@ from typing import Any
 import psutil
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    Lane,
-    Workers,
-)
+from custom_components.temperature_logger.drivers import Fault, Workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.host import GIB, Host
+from custom_components.temperature_logger.drivers.places import HOST
+from custom_components.temperature_logger.drivers.workers import Lane
 from tests.waiting import until
 
 from .conftest import Build
@@ -25,7 +23,7 @@ type Sensor = dict[str, Any]
 @pytest.fixture(name="driver")
 def driver_fixture(lane: Lane, tmp_path: Path) -> Host:
     """Return the driver, for a folder on the disk that the tests write to."""
-    return Host(lane, tmp_path)
+    return Host(lane, HOST, {"folder": tmp_path})
 
 
 def chip(driver: str, *temperatures: float | None, **labelled: float) -> Sensor:
@@ -191,7 +189,7 @@ async def test_disk_that_cannot_be_asked(
 ) -> None:
     """A folder that is not there, or on no disk, is named with what is wrong."""
     build()
-    driver = Host(lane, tmp_path / folder)
+    driver = Host(lane, HOST, {"folder": tmp_path / folder})
     with pytest.raises(DeviceAccessError) as caught:
         await driver.read()
     assert caught.value.fault is Fault.DISK_UNREADABLE
@@ -207,9 +205,9 @@ async def test_disk_that_hangs(
     build()
     disk.clear()
     for _ in range(3):
-        with pytest.raises(DeviceAccessError, match="no answer within") as caught:
+        with pytest.raises(DeviceAccessError, match="seconds") as caught:
             await driver.read()
-        assert caught.value.fault is Fault.DISK_UNREADABLE
+        assert caught.value.fault is Fault.DISK_HANGING
     assert len([*workers.healthy._threads, *workers.failing._threads]) == 1
     await driver.close()
     disk.set()

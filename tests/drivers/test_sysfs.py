@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    DeviceNotFoundError,
-    Fault,
-    sysfs,
-    usb_place,
-)
-from custom_components.temperature_logger.drivers.families import USB_IDS
+from custom_components.temperature_logger.drivers import Fault, sysfs
+from custom_components.temperature_logger.drivers.errors import DeviceNotFoundError
+from custom_components.temperature_logger.drivers.places import Label, UsbPlace
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
 from tests.waiting import block_until
 
@@ -23,6 +20,12 @@ from .conftest import Build
 FIRST = "pci0000:00/0000:00:14.0"
 SECOND = "pci0000:00/0000:00:1a.0"
 PI = "platform/scb/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0"
+
+
+def usb_label(adapter: str, port: str) -> Label:
+    """Return the label of a USB adapter."""
+    quoted = {"adapter": adapter, "port": port, "controller": "0000:00:14.0"}
+    return Label("usb_adapter", quoted)
 
 
 def gold(**spec: object) -> dict[str, Any]:
@@ -39,12 +42,12 @@ def test_stick(build: Build) -> None:
     """All that the kernel knows of a stick is told."""
     machine = build(gold(controller=PI, ports="1.4.2"))
     (device,) = sticks()
-    assert (device.controller, device.ports) == (PI, "1.4.2")
+    assert device.place == UsbPlace(PI, "1.4.2")
     assert (device.vendor_id, device.product_id) == (0x3553, 0xA001)
     assert device.product == "TEMPerGold"
-    assert device.attachment == f"usb-{PI}-1.4.2"
-    assert device.place == "USB port 1.4.2 (0000:01:00.0)"
-    assert device.place == usb_place(PI, "1.4.2")
+    assert device.place.id == f"usb-{PI}-1.4.2"
+    quoted = {"ports": "1.4.2", "controller": "0000:01:00.0"}
+    assert device.place.label == Label("usb_port", quoted)
     assert device.usbfs == machine.device("gold").node
     keyboard, data = device.interfaces
     assert (keyboard.number, keyboard.usb_class) == (0, 3)
@@ -64,7 +67,7 @@ def test_hubs_interfaces_and_strangers_are_no_sticks(build: Build) -> None:
         {"name": "mouse", "model": "mouse", "ports": "2"},
         {"name": "ch340", "model": "ch340", "ports": "1.1"},
     )
-    assert [device.ports for device in sticks()] == ["1.4.2"]
+    assert [device.place.ports for device in sticks()] == ["1.4.2"]
 
 
 def test_no_usb(build: Build) -> None:
@@ -80,12 +83,12 @@ def test_controllers_bound_in_the_other_order(build: Build) -> None:
         gold(name="one", controller=FIRST, bus=1, ports="4"),
         gold(name="two", controller=SECOND, bus=2, ports="4"),
     )
-    before = {device.attachment: device for device in sticks()}
+    before = {device.place.id: device for device in sticks()}
     machine.unplug("one")
     machine.unplug("two")
     machine.plug("one", bus=2)
     machine.plug("two", bus=1)
-    after = {device.attachment: device for device in sticks()}
+    after = {device.place.id: device for device in sticks()}
     assert {a: d.bus for a, d in before.items()} == {
         f"usb-{FIRST}-4": 1,
         f"usb-{SECOND}-4": 2,
@@ -94,7 +97,7 @@ def test_controllers_bound_in_the_other_order(build: Build) -> None:
         f"usb-{FIRST}-4": 2,
         f"usb-{SECOND}-4": 1,
     }
-    assert sysfs.usb_device(FIRST, "4", USB_IDS).bus == 2
+    assert sysfs.usb_device(UsbPlace(FIRST, "4"), USB_IDS).bus == 2
 
 
 def test_same_port_of_two_controllers(build: Build) -> None:
@@ -103,7 +106,8 @@ def test_same_port_of_two_controllers(build: Build) -> None:
         gold(name="one", controller=FIRST, bus=1, ports="4"),
         gold(name="two", controller=SECOND, bus=2, ports="4"),
     )
-    assert sysfs.usb_device(SECOND, "4", USB_IDS).controller == SECOND
+    place = UsbPlace(SECOND, "4")
+    assert sysfs.usb_device(place, USB_IDS).place == place
 
 
 def test_replugged(build: Build) -> None:
@@ -112,7 +116,7 @@ def test_replugged(build: Build) -> None:
     (before,) = sticks()
     machine.replug("gold")
     after = sysfs.reread(before)
-    assert after.attachment == before.attachment
+    assert after.place == before.place
     assert after.address != before.address
 
 
@@ -129,7 +133,7 @@ def test_another_device_at_the_place(build: Build) -> None:
     """A mouse in the stick's port is not the stick."""
     build({"name": "mouse", "model": "mouse", "ports": "1.2"})
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
-        sysfs.usb_device(FIRST, "1.2", USB_IDS)
+        sysfs.usb_device(UsbPlace(FIRST, "1.2"), USB_IDS)
 
 
 @pytest.mark.parametrize("fact", ["PRODUCT", "BUSNUM", "DEVNUM"])
@@ -139,9 +143,9 @@ def test_unplugged_while_it_is_read(build: Build, fact: str) -> None:
     (one, _) = sticks()
     event = one.path / "uevent"
     event.write_text(event.read_text().replace(f"{fact}=", "X="))
-    assert [device.ports for device in sticks()] == ["2"]
+    assert [device.place.ports for device in sticks()] == ["2"]
     event.unlink()
-    assert [device.ports for device in sticks()] == ["2"]
+    assert [device.place.ports for device in sticks()] == ["2"]
 
 
 def test_unplugged_while_its_interfaces_are_read(build: Build) -> None:
@@ -212,7 +216,7 @@ def test_adapter_key(
     """An adapter is known by where it is, not by its number."""
     machine = build(i2c=[adapter(7, **spec)])
     (found,) = sysfs.i2c_adapters()
-    assert (found.key, found.label, found.number) == (key, key, 7)
+    assert (found.key, found.label, found.number) == (key, None, 7)
     assert found.plug is None
     assert found.expected is expected
     assert found.node == machine.dev / "i2c-7"
@@ -256,7 +260,7 @@ def test_usb_adapter(
     machine = build(bridge(model), i2c=[adapter(3, **spec)])
     (found,) = sysfs.i2c_adapters()
     assert found.key == f"{FIRST}-1.3"
-    assert found.label == f"{shown} at USB port 1.3, 0000:00:14.0"
+    assert found.label == usb_label(shown, "1.3")
     assert found.number == 3
     assert found.expected
     assert sysfs.i2c_adapter(found.key) == found
@@ -278,7 +282,7 @@ def test_two_buses_of_one_usb_device(build: Build) -> None:
     machine = build(bridge("two i2c-tiny-usb"), i2c=specs)
     keys = [f"{FIRST}-1.3", f"{FIRST}-1.3:1"]
     assert [found.key for found in sysfs.i2c_adapters()] == keys
-    label = "i2c-tiny-usb at USB port 1.3:1, 0000:00:14.0"
+    label = usb_label("i2c-tiny-usb", "1.3:1")
     assert sysfs.i2c_adapter(keys[1]).label == label
     machine.unplug_bus(3)
     assert [found.key for found in sysfs.i2c_adapters()] == keys[1:]

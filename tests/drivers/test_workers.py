@@ -9,13 +9,9 @@ from threading import Event, Semaphore, Thread, current_thread
 import pytest
 
 from custom_components.temperature_logger import drivers
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    Lane,
-    Workers,
-)
-from custom_components.temperature_logger.drivers.workers import SIZE
+from custom_components.temperature_logger.drivers import Fault, Workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
+from custom_components.temperature_logger.drivers.workers import SIZE, Lane
 from tests.waiting import until
 
 

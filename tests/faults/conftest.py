@@ -15,11 +15,13 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.temperature_logger import watch
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import (
-    Workers,
-    bme680,
+from custom_components.temperature_logger.devices import place_of
+from custom_components.temperature_logger.devices import workers as workers_of
+from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.drivers import Workers, workers
+from custom_components.temperature_logger.drivers.i2c import bme680
+from custom_components.temperature_logger.drivers.usb import (
     diamex,
     hidtemper,
     lascar,
@@ -28,13 +30,10 @@ from custom_components.temperature_logger.drivers import (
     stream,
     temper,
     temperx232,
-    transport,
-    workers,
     zytemp,
 )
-from custom_components.temperature_logger.drivers.hidraw import Node
-from custom_components.temperature_logger.drivers.stream import Stream
-from custom_components.temperature_logger.kinds import DATA_WORKERS, attachment
+from custom_components.temperature_logger.drivers.usb.hidraw import Node
+from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.bme680 import chip_of
 from emulation.machine import Machine
 from tests.conftest import (
@@ -95,7 +94,7 @@ def usb_entry(
         **known,
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
@@ -128,7 +127,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
         "trimming_hash": sha256(b"".join(blocks)).hexdigest()[:16],
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
@@ -316,7 +315,7 @@ class Home:
     @property
     def workers(self) -> Workers:
         """The threads of all devices."""
-        return self.hass.data[DATA_WORKERS]
+        return workers_of(self.hass)
 
     def busy(self) -> int:
         """Return how many workers have a job."""
@@ -418,7 +417,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
     monkeypatch.setattr(temperx232, "LIMIT", 0.5)
-    monkeypatch.setattr(transport, "DRAIN_DELAY", 0.1)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "CALM", 0)
 

@@ -7,7 +7,8 @@ from homeassistant.setup import async_setup_component
 import pytest
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import Fault, layouts, temper, workers
+from custom_components.temperature_logger.drivers import Fault, workers
+from custom_components.temperature_logger.drivers.usb import layouts, temper
 from emulation.fleet import fleet
 from tests.drivers.conftest import Build
 

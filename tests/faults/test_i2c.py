@@ -7,7 +7,7 @@ import pytest
 from custom_components.temperature_logger.drivers import Fault
 from emulation.i2c import Bus
 from emulation.machine import Machine
-from tests.drivers.chips import BURST, TRIGGER, before_transfer
+from tests.drivers.i2c.chips import BURST, TRIGGER, before_transfer
 
 from .conftest import MAKERS, OVERCOME, STICKS, Home
 

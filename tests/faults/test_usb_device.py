@@ -13,9 +13,10 @@ import textwrap
 import pytest
 from usb.backend import libusb1
 
-from custom_components.temperature_logger import coordinator, watch
+from custom_components.temperature_logger import coordinator
+from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.drivers.stream import Stream
+from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine, place_of
 from tests.drivers.conftest import AsNobody, open_files
 from tests.waiting import until

@@ -40,20 +40,21 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from sqlalchemy import delete, func, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
-from custom_components.temperature_logger import guard, survey, thinning
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.coordinator import ReadingCoordinator
-from custom_components.temperature_logger.guard import (
+from custom_components.temperature_logger.disk_guard import database as survey
+from custom_components.temperature_logger.disk_guard import guard, thinning
+from custom_components.temperature_logger.disk_guard.database import Room, Survey
+from custom_components.temperature_logger.disk_guard.guard import (
     DATA_GUARD,
     EVENT_THINNED,
     STORE_KEY,
     Outcome,
     Pass,
 )
-from custom_components.temperature_logger.retention import DATA_HOLDS
-from custom_components.temperature_logger.survey import Room, Survey
-from custom_components.temperature_logger.tables import translated
-from custom_components.temperature_logger.thinning import Tally
+from custom_components.temperature_logger.disk_guard.thinning import Tally
+from custom_components.temperature_logger.history.retention import DATA_HOLDS
+from custom_components.temperature_logger.history.tables import translated
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 from tests.waiting import block_until

@@ -27,9 +27,11 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
-from custom_components.temperature_logger import calls, history, tables
+from custom_components.temperature_logger import service_calls as calls
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
+from custom_components.temperature_logger.history import rows as history
+from custom_components.temperature_logger.history import tables
 from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time

@@ -9,8 +9,8 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import get_instance
 import pytest
 
-from custom_components.temperature_logger import retention
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.history import retention
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
 

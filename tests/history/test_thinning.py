@@ -27,8 +27,13 @@ from pytest_socket import enable_socket
 from sqlalchemy import URL, Connection, select, text
 from sqlalchemy.orm import Session
 
-from custom_components.temperature_logger import thinning
-from custom_components.temperature_logger.thinning import SLOTS, Row, Tally, ThinTask
+from custom_components.temperature_logger.disk_guard import thinning
+from custom_components.temperature_logger.disk_guard.thinning import (
+    SLOTS,
+    Row,
+    Tally,
+    ThinTask,
+)
 
 from .servers import create_database
 

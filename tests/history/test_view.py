@@ -14,8 +14,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.temperature_logger import history
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.history import rows as history
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp
 

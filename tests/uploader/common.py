@@ -18,9 +18,9 @@ from custom_components.temperature_logger.const import (
     DOMAIN,
     KIND_ENDPOINT,
 )
-from custom_components.temperature_logger.history import raw
-from custom_components.temperature_logger.request import Span
-from custom_components.temperature_logger.targets import async_chosen
+from custom_components.temperature_logger.history.query import Span
+from custom_components.temperature_logger.history.rows import raw
+from custom_components.temperature_logger.history.targets import async_chosen
 from custom_components.temperature_logger.units import UNITS, base
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,

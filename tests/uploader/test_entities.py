@@ -23,7 +23,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.filters import paths, props
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.targets import async_reading_entries
+from custom_components.temperature_logger.history.targets import async_reading_entries
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 

@@ -13,9 +13,12 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
 
-from custom_components.temperature_logger import guard
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.retention import DATA_HOLDS, thinnable_until
+from custom_components.temperature_logger.disk_guard import guard
+from custom_components.temperature_logger.history.retention import (
+    DATA_HOLDS,
+    thinnable_until,
+)
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
 from tests.history.conftest import GOLD, execute

@@ -1,19 +1,15 @@
-"""Thermometers wired to this machine, in plain asyncio Python.
+"""Thermometers wired to this machine, in plain asyncio Python without Home Assistant.
 
-Each driver has a module of its own, which is imported when one is made or looked for.
+The module of each driver is imported for the first device that needs it.
 """
 
-from .errors import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
-    DriverError,
-    Fault,
-)
+from .errors import DriverError, Fault
+from .finder import ADDRESSES, Candidate, Finder, Found, Problem, Sort, Values, sort_of
+from .places import HOST, I2cPlace, Label, Place, UsbPlace, addresses_label
+from .presence import Plugs, plugs, usb_nodes
 from .readings import (
     QUANTITIES,
     Driver,
-    Identity,
     Reading,
     in_order,
     is_quantity,
@@ -21,40 +17,39 @@ from .readings import (
     rom_of,
     without_probes,
 )
-from .sysfs import (
-    HOST_MODEL,
-    HOST_PLACE,
-    i2c_attachment,
-    i2c_place,
-    i2c_port,
-    usb_attachment,
-    usb_place,
-)
-from .workers import Lane, Workers, within_deadline
+from .registry import driver_class, module_of
+from .workers import Workers, within_deadline
 
 __all__ = [
-    "HOST_MODEL",
-    "HOST_PLACE",
+    "ADDRESSES",
+    "HOST",
     "QUANTITIES",
-    "BadFrameError",
-    "DeviceAccessError",
-    "DeviceNotFoundError",
+    "Candidate",
     "Driver",
     "DriverError",
     "Fault",
-    "Identity",
-    "Lane",
+    "Finder",
+    "Found",
+    "I2cPlace",
+    "Label",
+    "Place",
+    "Plugs",
+    "Problem",
     "Reading",
+    "Sort",
+    "UsbPlace",
+    "Values",
     "Workers",
-    "i2c_attachment",
-    "i2c_place",
-    "i2c_port",
+    "addresses_label",
+    "driver_class",
     "in_order",
     "is_quantity",
+    "module_of",
+    "plugs",
     "probe_quantity",
     "rom_of",
-    "usb_attachment",
-    "usb_place",
+    "sort_of",
+    "usb_nodes",
     "within_deadline",
     "without_probes",
 ]

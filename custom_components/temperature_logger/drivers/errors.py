@@ -19,6 +19,7 @@ class Fault(StrEnum):
     CHIP_WIRING = "chip_wiring"
     CONVERSION_LOST = "conversion_lost"
     CONVERSION_UNFINISHED = "conversion_unfinished"
+    DISK_HANGING = "disk_hanging"
     DISK_UNREADABLE = "disk_unreadable"
     FLOODED = "flooded"
     HANGING = "hanging"

@@ -5,17 +5,17 @@ tell, the space is that of statvfs(2), counted as df counts it.
 """
 
 import asyncio
+from collections.abc import Callable
 import errno
 import os
-from pathlib import Path
 import re
 from typing import Any, Final
 
 import psutil
 
 from .errors import DeviceAccessError, Fault
-from .readings import Identity, Reading
-from .sysfs import HOST_MODEL, HOST_PLACE
+from .places import HostPlace
+from .readings import Facts, Identity, Reading
 from .workers import Lane
 
 type Temperatures = dict[str, list[tuple[str, float]]]
@@ -52,18 +52,24 @@ class Host:
 
     facts: Final[dict[str, str]] = {}
 
-    def __init__(self, lane: Lane, folder: Path) -> None:
-        """Name a folder on the disk."""
+    def __init__(
+        self,
+        lane: Lane,
+        place: HostPlace,  # noqa: ARG002 - As every driver.
+        facts: Facts,
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - It stays.
+    ) -> None:
+        """Prepare to read this machine. Facts: folder, whose disk is measured."""
         self.quantities: tuple[str, ...] = DISK
         self.raw: dict[str, str] = {}
         """What psutil said last, with the sensors that are not the CPU's."""
-        self._folder = str(folder)
+        self._folder = str(facts["folder"])
         self._lane = lane
 
     @property
     def identity(self) -> Identity:
         """What it is called."""
-        return Identity(manufacturer="", model=HOST_MODEL, place=HOST_PLACE)
+        return Identity()
 
     async def read(self) -> Reading:
         """Return the temperature of the CPU, in °C, and of the disk what df tells.
@@ -75,13 +81,16 @@ class Host:
         try:
             async with asyncio.timeout(LIMIT):
                 disk, temperatures = await self._lane.run(_ask, self._folder)
-        except (DeviceAccessError, OSError) as err:  # A time-out is one of the latter.
+        except (DeviceAccessError, TimeoutError) as err:
             self._lane.failing = True
-            error = isinstance(err, OSError) and err.strerror
             raise DeviceAccessError(
-                Fault.DISK_UNREADABLE,
-                folder=self._folder,
-                error=error or f"no answer within {LIMIT:g} s",
+                Fault.DISK_HANGING, folder=self._folder, seconds=f"{LIMIT:g}"
+            ) from err
+        except OSError as err:
+            self._lane.failing = True
+            error = err.strerror or str(err)
+            raise DeviceAccessError(
+                Fault.DISK_UNREADABLE, folder=self._folder, error=error
             ) from err
         self._lane.failing = False
         temperature = _cpu_temperature(temperatures)

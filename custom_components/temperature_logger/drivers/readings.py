@@ -108,13 +108,16 @@ def in_order(quantities: Iterable[str]) -> list[str]:
     return [quantity for quantity in QUANTITIES if quantity in found] + probes
 
 
+type Facts = Mapping[str, Any]
+"""What is known of a device from before; see Driver.facts."""
+
+
 class Identity(NamedTuple):
     """What a device says it is."""
 
-    manufacturer: str
-    model: str
-    place: str
-    """Where it is attached, for people."""
+    manufacturer: str = ""
+    model: str = ""
+    """Empty for the machine itself, and before the first reading of a device."""
     firmware: str | None = None
 
 
@@ -131,7 +134,10 @@ class Driver(Protocol):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tells the device from another one at its place; to be remembered."""
+        """What tells the device from another one at its place.
+
+        A later driver of the device is made with them.
+        """
 
     @property
     def raw(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Source: Documentation/ABI/testing/sysfs-bus-usb and sysfs-bus-i2c of the kernel.
 Bus and device numbers change with probe order and plugging, so nothing here is
-identified by them: an attachment is the path of the controller or adapter below
+identified by them: a place is the path of the controller or adapter below
 /sys/devices, and the ports or the address on it.
 """
 
@@ -15,13 +15,12 @@ from threading import Lock
 from typing import NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
+from .places import Label, UsbPlace
 
 type Ids = frozenset[tuple[int, int]]
 """Vendor and product ids."""
 
 DEV = Path("/dev")
-HOST_MODEL = "This machine"
-HOST_PLACE = "CPU and disk"
 SYS = Path("/sys")
 # Sixty system calls that each take no time find one device. Threads that make them at
 # once only take the interpreter from each other, and all take five times as long. But
@@ -54,10 +53,7 @@ class UsbInterface(NamedTuple):
 class UsbDevice(NamedTuple):
     """One plugged-in USB device, as it is now."""
 
-    controller: str
-    """Path of the host controller below /sys/devices."""
-    ports: str
-    """Port numbers from the root hub to the device, such as 1.4.2."""
+    place: UsbPlace
     vendor_id: int
     product_id: int
     manufacturer: str
@@ -70,19 +66,9 @@ class UsbDevice(NamedTuple):
     interfaces: tuple[UsbInterface, ...]
 
     @property
-    def attachment(self) -> str:
-        """What identifies the place, across reboots."""
-        return usb_attachment(self.controller, self.ports)
-
-    @property
     def ids(self) -> str:
         """The vendor and product id as people write them."""
         return f"{self.vendor_id:04x}:{self.product_id:04x}"
-
-    @property
-    def place(self) -> str:
-        """The place, for people."""
-        return usb_place(self.controller, self.ports)
 
     @property
     def usbfs(self) -> Path:
@@ -99,8 +85,8 @@ class I2cAdapter(NamedTuple):
 
     key: str
     """What identifies the adapter across reboots."""
-    label: str
-    """The adapter, for people."""
+    label: Label | None
+    """A USB adapter for people; others are called by their key."""
     name: str
     """What its driver calls it; may have numbers in it that change."""
     number: int
@@ -124,31 +110,6 @@ class I2cAdapter(NamedTuple):
         return DEV / f"i2c-{self.number}"
 
 
-def usb_attachment(controller: str, ports: str) -> str:
-    """Return what identifies a place on USB."""
-    return f"usb-{controller}-{ports}"
-
-
-def usb_place(controller: str, ports: str) -> str:
-    """Return a place on USB for people."""
-    return f"USB port {ports} ({controller.rpartition('/')[2]})"
-
-
-def i2c_attachment(adapter: str, address: int) -> str:
-    """Return what identifies a place on I2C."""
-    return f"{i2c_port(adapter)}-{address:#x}"
-
-
-def i2c_port(adapter: str) -> str:
-    """Return what identifies a whole bus."""
-    return f"i2c-{adapter}"
-
-
-def i2c_place(adapter: str, *addresses: int) -> str:
-    """Return a place on I2C for people."""
-    return f"I2C address {', '.join(map(hex, addresses))} ({adapter})"
-
-
 def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
     """Yield the plugged-in devices with these vendor and product ids."""
     for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
@@ -159,16 +120,16 @@ def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
                     yield device
 
 
-def usb_device(controller: str, ports: str, ids: Ids) -> UsbDevice:
+def usb_device(place: UsbPlace, ids: Ids) -> UsbDevice:
     """Return what is plugged in at a place; raise DeviceNotFoundError if nothing is."""
-    numbers = ports.split(".")
+    numbers = place.ports.split(".")
     hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
     with _in_turn():
-        for root in (SYS / "devices" / controller).glob("usb*"):
+        for root in (SYS / "devices" / place.controller).glob("usb*"):
             bus = root.name.removeprefix("usb")
             path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
             with suppress(*_VANISHED):
-                if device := _usb_device(path, controller, ids):
+                if device := _usb_device(path, place.controller, ids):
                     return device
     raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
 
@@ -182,7 +143,7 @@ def usb_tty(device: UsbDevice) -> str | None:
 def reread(device: UsbDevice) -> UsbDevice:
     """Return a device as it is now."""
     ids = frozenset({(device.vendor_id, device.product_id)})
-    return usb_device(device.controller, device.ports, ids)
+    return usb_device(device.place, ids)
 
 
 @contextmanager
@@ -203,8 +164,7 @@ def _usb_device(path: Path, controller: str, ids: Ids) -> UsbDevice | None:
     if (vendor_id, product_id) not in ids:
         return None
     return UsbDevice(
-        controller=controller,
-        ports=path.name.partition("-")[2],
+        place=UsbPlace(controller, path.name.partition("-")[2]),
         vendor_id=vendor_id,
         product_id=product_id,
         manufacturer=_text(path / "manufacturer", ""),
@@ -278,14 +238,14 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
     firmware_node = path / "of_node"
     # An adapter without a parent has nothing but its name; a parent with several
     # adapters (a graphics card) tells them apart by it.
-    key = label = "/".join((*parts, name))
-    plug = None
+    key = "/".join((*parts, name))
+    label = plug = None
     if on_usb and not multiplexed:
         key, label, plug = _usb_adapter(path, name)
     # Where the link points to may be hidden from a container.
     if firmware_node.is_symlink():
         base = (SYS / "firmware/devicetree/base").resolve()
-        key = label = firmware_node.resolve().relative_to(base).as_posix()
+        key, label = firmware_node.resolve().relative_to(base).as_posix(), None
     number = _number(path)
     return I2cAdapter(
         key=key,
@@ -304,14 +264,18 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
     )
 
 
-def _usb_adapter(path: Path, name: str) -> tuple[str, str, int]:
+def _usb_adapter(path: Path, name: str) -> tuple[str, Label, int]:
     """Return key, label and device number of a USB device's I2C adapter."""
     device = next(parent for parent in path.parents if _is_usb_device(parent.name))
     controller = _controller(device)
     port = device.name.partition("-")[2] + _which_of_several(path, device)
-    label = f"{_NUMBERS.sub('', name)} at USB port {port}"
+    quoted = {
+        "adapter": _NUMBERS.sub("", name),
+        "port": port,
+        "controller": controller.rpartition("/")[2],
+    }
     plug = int(_uevent(device)["DEVNUM"])
-    return f"{controller}-{port}", f"{label}, {controller.rpartition('/')[2]}", plug
+    return f"{controller}-{port}", Label("usb_adapter", quoted), plug
 
 
 def _which_of_several(path: Path, device: Path) -> str:

@@ -152,6 +152,17 @@ class Workers:
         """Make the pools; no thread starts yet."""
         self.failing = Pool(SIZE // 4, "temperature_logger_failing")
         self.healthy = Pool(SIZE - SIZE // 4, "temperature_logger")
+        self._lanes: dict[str, Lane] = {}
+
+    def lane(self, name: str) -> Lane:
+        """Return the lane of a device, a bus or a task, the same one for each name.
+
+        A job that hangs keeps its lane busy, however often its device is set up again,
+        so that a device never holds more than one worker.
+        """
+        if (lane := self._lanes.get(name)) is None:
+            lane = self._lanes[name] = Lane(self)
+        return lane
 
     def close(self) -> None:
         """Begin no job any more."""

@@ -29,16 +29,12 @@ from ..const import (
     LOGGER,
     Refusal,
 )
-from ..targets import async_chosen
+from ..history.targets import async_chosen
 from .cursor import Cursor
 from .delivery import Delivery
 from .endpoints import ENDPOINTS
 from .errors import DeliveryError, Failure
-from .expiry import (
-    async_tell_of_expiry,
-    async_tell_of_loss,
-    async_tell_of_refusal,
-)
+from .expiry import async_tell_of_expiry, async_tell_of_loss, async_tell_of_refusal
 from .outbox import Outbox, Waiting
 from .points import FUTURE, Source
 
@@ -225,10 +221,15 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             await self._async_try(outbox, until)
         if self._has_moved:
             await self._async_look(outbox, until)
+        async_tell_of_expiry(
+            self.hass,
+            self.config_entry,
+            self.data.oldest,
+            self.data.waiting,
+            is_failing=self._refusal is not None,
+        )
         if self._refusal is None:
-            async_tell_of_expiry(self.hass, self.config_entry, is_failing=False)
             return
-        async_tell_of_expiry(self.hass, self.config_entry, is_failing=True)
         failure, details = self._refusal
         now = time.monotonic()
         rest = self._next_at - now + 1  # The timer may come a second early.

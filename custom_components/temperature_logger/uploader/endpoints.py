@@ -30,9 +30,8 @@ from homeassistant.helpers.json import json_bytes
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 from yarl import URL
 
-from ..calibration import DIGITS
-from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE
-from ..request import iso
+from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE, DIGITS
+from ..history.query import iso
 from ..units import base
 from .errors import DeliveryError, Failure
 from .points import Point

@@ -2,20 +2,17 @@
 
 from datetime import datetime
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
-from ..const import DOMAIN
-from ..issues import CONF_ENTRY
-from ..retention import A_DAY
+from ..const import CONF_ENTRY, DOMAIN
+from ..history.retention import A_DAY
 from .cursor import Progress
-
-if TYPE_CHECKING:
-    from .coordinator import EndpointConfigEntry
 
 READINGS_EXPIRE: Final = "readings_expire"
 READINGS_EXPIRED: Final = "readings_expired"
@@ -27,10 +24,14 @@ NOTICE: Final = 3
 
 @callback
 def async_tell_of_expiry(
-    hass: HomeAssistant, entry: EndpointConfigEntry, *, is_failing: bool
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    oldest: float | None,
+    waiting: int | None,
+    *,
+    is_failing: bool,
 ) -> None:
     """Raise the issue that readings are deleted soon, or clear it."""
-    oldest = entry.runtime_data.data.oldest
     recorder = get_instance(hass)
     issue_id = f"{READINGS_EXPIRE}_{entry.entry_id}"
     deleted = (oldest or 0.0) + recorder.keep_days * A_DAY
@@ -49,14 +50,14 @@ def async_tell_of_expiry(
             "endpoint": entry.title,
             "oldest": _shown(oldest),
             "deleted": _shown(deleted),
-            "waiting": str(entry.runtime_data.data.waiting),
+            "waiting": str(waiting),
         },
     )
 
 
 @callback
 def async_tell_of_loss(
-    hass: HomeAssistant, entry: EndpointConfigEntry, since: float, until: float
+    hass: HomeAssistant, entry: ConfigEntry, since: float, until: float
 ) -> None:
     """Say that readings were deleted before they had arrived."""
     ir.async_create_issue(
@@ -77,7 +78,7 @@ def async_tell_of_loss(
 
 @callback
 def async_tell_of_refusal(
-    hass: HomeAssistant, entry: EndpointConfigEntry, progress: Progress
+    hass: HomeAssistant, entry: ConfigEntry, progress: Progress
 ) -> None:
     """Ask what becomes of readings that the server refused, or do not ask any more."""
     issue_id = f"{READINGS_REFUSED}_{entry.entry_id}"

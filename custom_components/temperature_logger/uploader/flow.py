@@ -55,7 +55,7 @@ from ..const import (
     MAX_BATCH_SIZE,
     MIN_BATCH_SIZE,
 )
-from ..texts import async_explain
+from ..translation import async_explain
 from .endpoints import ENDPOINTS, Protocol
 from .errors import DeliveryError
 from .settings import (

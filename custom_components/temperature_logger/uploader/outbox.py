@@ -10,8 +10,15 @@ from typing import Any, Final, NamedTuple
 from homeassistant.core import HomeAssistant
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from ..tables import READ, ROW, STATE_ATTRIBUTES, STATES, check_schema, connected
-from ..tables import metadata_ids as numbers
+from ..history.tables import (
+    READ,
+    ROW,
+    STATE_ATTRIBUTES,
+    STATES,
+    check_schema,
+    connected,
+)
+from ..history.tables import metadata_ids as numbers
 from ..units import UNITS, base, conversion, number, unit_of
 from .points import Point, Source, Value, complete, points, whole
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import math
 from typing import Final, NamedTuple
 
-from ..columns import TOGETHER
+from ..history.readings import TOGETHER
 
 # Seconds from which on a row is not new, but from before the clock was put back.
 FUTURE: Final = 60

@@ -1,0 +1,30 @@
+"""The device of a config entry: its driver, its calibration and its faults."""
+
+from .calibration import calibrated
+from .fault_durations import FaultDurations
+from .faults import async_clear_fault, async_report_fault
+from .kinds import (
+    EntryData,
+    async_import_drivers,
+    async_make_driver,
+    driver_name,
+    model_name,
+    place_data,
+    place_of,
+    workers,
+)
+
+__all__ = [
+    "EntryData",
+    "FaultDurations",
+    "async_clear_fault",
+    "async_import_drivers",
+    "async_make_driver",
+    "async_report_fault",
+    "calibrated",
+    "driver_name",
+    "model_name",
+    "place_data",
+    "place_of",
+    "workers",
+]

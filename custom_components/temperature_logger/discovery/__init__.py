@@ -1,0 +1,20 @@
+"""The devices that are plugged in, and the entries that they belong to."""
+
+from typing import Final
+
+from .hotplug import HotPlug
+from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
+from .relocation import async_move
+from .search import finder
+
+__all__ = [
+    "STICK_MOVED",
+    "HotPlug",
+    "IssueData",
+    "async_move",
+    "async_offer_sticks",
+    "async_withdraw_move",
+    "finder",
+]
+LATE: Final = ("device_flow", "flow")
+"""Modules that others import when a form is opened."""

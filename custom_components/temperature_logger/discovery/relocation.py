@@ -1,0 +1,93 @@
+"""Moves of devices: an entry follows its device to another place."""
+
+from typing import Any, Final
+
+from homeassistant.config_entries import (
+    SOURCE_IGNORE,
+    ConfigEntryState,
+)
+from homeassistant.const import CONF_ADDRESS
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.update_coordinator import UpdateFailed
+
+from ..const import (
+    CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
+    CONF_CONTROLLER,
+    CONF_PORTS,
+    DOMAIN,
+)
+from ..coordinator import TemperatureLoggerConfigEntry
+from ..devices import place_of
+from ..drivers import Fault
+
+# The part of an entry's data that says where its device is.
+PLACE_KEYS: Final = {
+    CONF_ADAPTER,
+    CONF_ADAPTER_NAME,
+    CONF_ADDRESS,
+    CONF_CONTROLLER,
+    CONF_PORTS,
+}
+# Faults of a device that is not where it was set up; another one may be there.
+ELSEWHERE: Final = {Fault.CHIP_CHANGED, Fault.STICK_CHANGED, Fault.STICK_NOT_FOUND}
+
+
+@callback
+def async_gives_way(entry: TemperatureLoggerConfigEntry) -> bool:
+    """Return whether a device is elsewhere, so that its place is free for another."""
+    if entry.state is not ConfigEntryState.LOADED:
+        return entry.error_reason_translation_key in ELSEWHERE
+    err = entry.runtime_data.last_exception
+    return (
+        not entry.runtime_data.last_update_success
+        and isinstance(err, UpdateFailed)
+        and err.translation_key in ELSEWHERE
+    )
+
+
+async def async_move(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
+) -> bool:
+    """Put an entry at the place in its new data; return False if that is taken.
+
+    An ignored discovery of that place is removed. An entry that gives way gets the
+    place that becomes free. Entities and history belong to the entries, and stay.
+    """
+    entries = hass.config_entries
+    unique_id = place_of(data).id
+    other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
+    if other is not None and other.source == SOURCE_IGNORE:
+        await entries.async_remove(other.entry_id)
+        other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
+    moved = [entry]
+    if other is None or other is entry:
+        entries.async_update_entry(entry, unique_id=unique_id, data=data)
+    elif async_gives_way(other):
+        moved.append(other)
+        _async_exchange(hass, entry, other, data)
+    else:
+        return False
+    for each in moved:  # Each closes the node that the other one is to open.
+        if each.state is ConfigEntryState.LOADED:
+            await entries.async_unload(each.entry_id)
+    for each in moved:
+        entries.async_schedule_reload(each.entry_id)
+    return True
+
+
+@callback
+def _async_exchange(
+    hass: HomeAssistant,
+    entry: TemperatureLoggerConfigEntry,
+    other: TemperatureLoggerConfigEntry,
+    data: dict[str, Any],
+) -> None:
+    """Give an entry the place of another one, and that one the place of the entry."""
+    update = hass.config_entries.async_update_entry
+    taken, free = other.unique_id, entry.unique_id
+    rest = {key: value for key, value in other.data.items() if key not in PLACE_KEYS}
+    place = {key: value for key, value in entry.data.items() if key in PLACE_KEYS}
+    update(other, unique_id=None, data=rest | place)  # No id is ever there twice.
+    update(entry, unique_id=taken, data=data)
+    update(other, unique_id=free)

@@ -1,0 +1,469 @@
+"""How each TEMPer firmware packs its values, and nothing else.
+
+One row per firmware; a new stick is a new row and a new capture in the tests. The
+sticks answer the value command with one or two reports of 8 bytes:
+
+    80 TAG HH LL HH LL xx xx    big-endian codes from offset 2 on
+
+TAG tells the sensor the report is of, or on the first generation how many bytes of
+it count; reports are routed by it, not by their order. Captures and formulas are
+public: temper-python, TEMPered, ccwienk/temper, charlieh0tel/temper, ugold(4).
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+import re
+from typing import Final, NamedTuple
+
+from ..errors import BadFrameError, Fault, out_of_range
+from ..readings import Reading
+from .descriptors import REPORT_SIZE
+
+type Formula = Callable[[int, float], float]
+"""From a code, and the temperature beside it in °C, to the value."""
+
+VALUE_REPORT: Final = 0x80
+# Up to the version: TEMPerF1.4MPerF1 is TEMPerF1.4.
+VERSIONED: Final = re.compile(r".*?\d\.\d+")
+
+# 200.00 in hundredths: what sticks from 2018 on put where no sensor is. On older
+# ones it would be 78.125 °C; there, too, doubt decides against the value.
+NO_SENSOR: Final = 0x4E20
+
+REPORT_LIMIT: Final = 1.0
+"""Seconds; the manufacturer's own program waits 0.5 for each report."""
+OPTIONAL_LIMIT: Final = 0.15
+"""Seconds; the gap measured between two reports of one reading is 0.02."""
+
+
+class Channel(NamedTuple):
+    """One value in a report."""
+
+    quantity: str
+    """The field of a Reading."""
+    offset: int
+    formula: Formula
+    low: float
+    high: float
+    """The sensor's range; a value outside it is an error."""
+    absent: frozenset[int] = frozenset()
+    """Codes that say nothing is plugged in there; the value is then None."""
+
+
+class Report(NamedTuple):
+    """One report of a reading."""
+
+    tags: frozenset[int]
+    channels: tuple[Channel, ...]
+    optional: bool = False
+    """Whether the stick leaves the report out where no probe is plugged in."""
+    ending: bytes = b""
+    """Bytes the report always ends in."""
+
+
+class Layout(NamedTuple):
+    """What one firmware answers."""
+
+    firmware: str
+    """What the firmware's text begins with."""
+    model: str
+    reports: tuple[Report, ...]
+    product: str | None = None
+    """The USB product string, where the firmware's text is shared or unknown."""
+    asks: int = 1
+    """How often the value command is sent; the last answer counts."""
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The fields of a Reading that the reports give."""
+        return tuple(c.quantity for report in self.reports for c in report.channels)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Seconds to wait for each report."""
+        return tuple(
+            OPTIONAL_LIMIT if report.optional else REPORT_LIMIT
+            for report in self.reports
+        )
+
+    def fits(self, firmware: str, product: str) -> bool:
+        """Return whether a stick that says this of itself has this layout."""
+        if self.product is not None:
+            return firmware.startswith(self.firmware) and product == self.product
+        rest = firmware.removeprefix(self.firmware)
+        # V3.1 is not V3.10.
+        return firmware.startswith(self.firmware) and not rest[:1].isdigit()
+
+
+def firmware_name(firmware: str) -> str:
+    """Return a firmware's text without what stood in the stick's buffer before."""
+    found = VERSIONED.match(firmware)
+    return found[0] if found else firmware
+
+
+def decode(reports: list[bytes], layout: Layout) -> Reading:
+    """Return the values in the reports of one reading.
+
+    An optional report may be missing; its quantities are then None. Raises
+    BadFrameError for anything else that is not exactly the layout's reports, and for
+    a value outside its sensor's range.
+    """
+    values: dict[str, float | None] = {}
+    for report in reports:
+        expected = next((r for r in layout.reports if _belongs(report, r)), None)
+        if expected is None or expected.channels[0].quantity in values:
+            raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
+        values |= _values(report, expected)
+    for expected in layout.reports:
+        if not expected.optional and expected.channels[0].quantity not in values:
+            raise BadFrameError(Fault.NO_ANSWER)
+    return Reading.of(values)
+
+
+def belongs(report: bytes, layout: Layout) -> bool:
+    """Return whether a report has the head of one that the layout expects."""
+    return any(_belongs(report, expected) for expected in layout.reports)
+
+
+def _belongs(report: bytes, expected: Report) -> bool:
+    """Return whether a report has the head that is expected."""
+    return (
+        len(report) == REPORT_SIZE
+        and report[0] == VALUE_REPORT
+        and report[1] in expected.tags
+        and report.endswith(expected.ending)
+    )
+
+
+def _values(report: bytes, expected: Report) -> dict[str, float | None]:
+    """Return the value of each channel of one report."""
+    values: dict[str, float | None] = {}
+    temperature = 0.0
+    for channel in expected.channels:
+        code = _code(report, channel.offset)
+        if code in channel.absent:
+            values[channel.quantity] = None
+            continue
+        if code == NO_SENSOR:
+            raise BadFrameError(Fault.SENSOR_MISSING, report=report.hex(" "))
+        value = channel.formula(code, temperature)
+        if not channel.low <= value <= channel.high:
+            raise out_of_range(f"{value:.2f}", channel.low, channel.high)
+        if channel is expected.channels[0]:
+            temperature = value
+        values[channel.quantity] = value
+    return values
+
+
+def _code(report: bytes, offset: int) -> int:
+    """Return the big-endian code at an offset."""
+    return int.from_bytes(report[offset : offset + 2])
+
+
+# Formulas
+
+
+def _signed(code: int) -> int:
+    """Return a code as a two's complement number."""
+    return code - 0x10000 if code & 0x8000 else code
+
+
+def _256th(code: int, _: float) -> float:
+    """FM75 and the sticks that speak like it: 1/256 °C."""
+    return _signed(code) / 256
+
+
+def _hundredth(code: int, _: float) -> float:
+    """Sticks from 2018 on: 1/100 °C, 1/100 %."""
+    return _signed(code) / 100
+
+
+def _sht1x_temperature(code: int, _: float) -> float:
+    """Sensirion SHT1x data sheet, section 4.3, 14 bits at 3.5 V."""
+    return -39.7 + 0.01 * code
+
+
+def _sht1x_humidity(code: int, temperature: float) -> float:
+    """Sensirion SHT1x data sheet, sections 4.1 and 4.2, 12 bits."""
+    linear = -2.0468 + 0.0367 * code - 1.5955e-6 * code**2
+    return _percent(linear + (temperature - 25) * (0.01 + 0.00008 * code))
+
+
+def _si7005_temperature(code: int, _: float) -> float:
+    """Silicon Labs Si7005 data sheet, section 5.1.2."""
+    return (code & 0x3FFF) / 32 - 50
+
+
+def _si7005_humidity(code: int, temperature: float) -> float:
+    """Silicon Labs Si7005 data sheet, sections 5.1.1, 5.2 and 5.3."""
+    value = (code & 0x0FFF) / 16 - 24
+    linear = value - (-0.00393 * value**2 + 0.4008 * value - 4.7844)
+    return _percent(linear + (temperature - 30) * (0.00237 * linear + 0.1973))
+
+
+def _si7021_temperature(code: int, _: float) -> float:
+    """Silicon Labs Si7021 data sheet, section 5.1.2; two status bits."""
+    return (code & 0xFFFC) * 175.72 / 65536 - 46.85
+
+
+def _si7021_humidity(code: int, _: float) -> float:
+    """Silicon Labs Si7021 data sheet, section 5.1.1; two status bits."""
+    return _percent((code & 0xFFFC) * 125 / 65536 - 6)
+
+
+def _sht20_temperature(code: int, _: float) -> float:
+    """Sensirion SHT20 data sheet, section 6.2, code without its status bits."""
+    return -46.85 + 175.72 * (code << 2) / 65536
+
+
+def _sht20_humidity(code: int, _: float) -> float:
+    """Sensirion SHT20 data sheet, section 6.1, 12 bits."""
+    return _percent(-6 + 125 * (code << 4) / 65536)
+
+
+def _percent(value: float) -> float:
+    """Limit a humidity as the sensors' data sheets say to."""
+    return min(100.0, max(0.0, value))
+
+
+# Building blocks of the table
+
+INTERNAL: Final = frozenset({0x04, 0x20, 0x40, 0x80})
+EXTERNAL: Final = frozenset({0x01})
+UNPLUGGED: Final = frozenset({NO_SENSOR})
+UNPLUGGED_FM75: Final = frozenset({NO_SENSOR, 0xFFFF})
+# Sticks from 2018 on fill a report up with zeros, and an empty slot for a humidity
+# with the code for no sensor.
+FILL: Final = bytes(2)
+EMPTY_SLOT: Final = NO_SENSOR.to_bytes(2) + FILL
+
+
+def _fm75(
+    quantity: str, offset: int = 2, absent: frozenset[int] = frozenset()
+) -> Channel:
+    """Return a temperature in 1/256 °C."""
+    return Channel(
+        quantity=quantity,
+        offset=offset,
+        formula=_256th,
+        low=-55,
+        high=125,
+        absent=absent,
+    )
+
+
+def _decimal(
+    quantity: str, absent: frozenset[int] = frozenset(), high: float = 125
+) -> Channel:
+    """Return a temperature in 1/100 °C."""
+    return Channel(
+        quantity=quantity,
+        offset=2,
+        formula=_hundredth,
+        low=-40,
+        high=high,
+        absent=absent,
+    )
+
+
+def _humidity(
+    quantity: str = "humidity",
+    formula: Formula = _hundredth,
+    absent: frozenset[int] = frozenset(),
+) -> Channel:
+    """Return a relative humidity."""
+    return Channel(
+        quantity=quantity, offset=4, formula=formula, low=0, high=100, absent=absent
+    )
+
+
+def _counted(*channels: Channel, codes: int | None = None) -> tuple[Report, ...]:
+    """Return the one report of the first generation; its tag counts the code bytes."""
+    tag = 2 * (codes or len(channels))
+    return (Report(tags=frozenset({tag}), channels=channels),)
+
+
+def _chip(temperature: Formula, humidity: Formula, high: float) -> tuple[Report, ...]:
+    """Return the report of a first-generation stick that passes its chip's codes on."""
+    return _counted(
+        Channel(
+            quantity="temperature", offset=2, formula=temperature, low=-40, high=high
+        ),
+        _humidity(formula=humidity),
+    )
+
+
+def _internal(*channels: Channel, ending: bytes) -> Report:
+    """Return the report of the sensors in the stick."""
+    return Report(tags=INTERNAL, channels=channels, ending=ending)
+
+
+def _external(
+    *channels: Channel, ending: bytes = EMPTY_SLOT, optional: bool = False
+) -> Report:
+    """Return the report of the sensors on the cable."""
+    return Report(tags=EXTERNAL, channels=channels, ending=ending, optional=optional)
+
+
+_ONE_FM75: Final = _counted(_fm75("temperature"))
+_TWO_FM75: Final = _counted(
+    _fm75("internal_temperature"), _fm75("external_temperature", 4, UNPLUGGED_FM75)
+)
+_THREE_FM75: Final = _counted(
+    _fm75("internal_temperature"),
+    _fm75("external_temperature", 4, UNPLUGGED_FM75),
+    _fm75("thermistor_temperature", 6, UNPLUGGED_FM75),
+)
+_SHT1X: Final = _chip(_sht1x_temperature, _sht1x_humidity, 123.8)
+_SI7005: Final = _chip(_si7005_temperature, _si7005_humidity, 125)
+_SI7021: Final = _chip(_si7021_temperature, _si7021_humidity, 125)
+_SHT20: Final = _chip(_sht20_temperature, _sht20_humidity, 125)
+_GOLD: Final = (_internal(_decimal("temperature"), ending=EMPTY_SLOT),)
+_HUM: Final = (_internal(_decimal("temperature"), _humidity(), ending=FILL),)
+_HUM_85: Final = (
+    _internal(_decimal("temperature", high=85), _humidity(), ending=FILL),
+)
+_PROBE: Final = (_external(_decimal("temperature", UNPLUGGED)),)
+_OPTIONAL_PROBE: Final = (_external(_decimal("temperature", UNPLUGGED), optional=True),)
+_TWO: Final = (
+    _internal(_decimal("internal_temperature"), ending=EMPTY_SLOT),
+    _external(_decimal("external_temperature", UNPLUGGED)),
+)
+_TWO_OPTIONAL: Final = (
+    _internal(_decimal("internal_temperature"), ending=EMPTY_SLOT),
+    _external(_decimal("external_temperature", UNPLUGGED), optional=True),
+)
+_TWO_WITH_HUMIDITY: Final = (
+    _internal(
+        _decimal("internal_temperature"),
+        _humidity("internal_humidity", absent=UNPLUGGED),
+        ending=FILL,
+    ),
+    _external(
+        _decimal("external_temperature", UNPLUGGED),
+        _humidity("external_humidity", absent=UNPLUGGED),
+        ending=FILL,
+    ),
+)
+
+
+def _row(
+    firmware: str,
+    model: str,
+    reports: tuple[Report, ...],
+    *,
+    product: str | None = None,
+    asks: int = 1,
+) -> Layout:
+    """Return one row of the table."""
+    return Layout(
+        firmware=firmware,
+        model=model,
+        reports=reports,
+        product=product,
+        asks=asks,
+    )
+
+
+# A row that names a product goes before those that do not: where the product is one
+# of a kind, it tells more than firmware texts that several sticks share. TEMPerV1.4
+# hangs at the next access when it was asked only once.
+LAYOUTS: Final = (
+    # 0c45:7401
+    _row("TEMPer", "TEMPer2", _TWO_FM75, product="TEMPer2V1.3"),
+    _row(
+        "TEMPer",
+        "TEMPer2",
+        # The second code of this stick was seen to be garbage.
+        _counted(_fm75("temperature"), codes=2),
+        product="TEMPer2V1.4",
+    ),
+    _row("TEMPerF1.4", "TEMPer", _ONE_FM75, product="TEMPerV1.4", asks=2),
+    _row("TEMPerV1.2", "TEMPer", _ONE_FM75),
+    _row("TEMPerF1.2", "TEMPer", _ONE_FM75),
+    _row("TEMPerF1.4", "TEMPer", _ONE_FM75),
+    _row("TEMPer1F1.1", "TEMPer1F", _ONE_FM75),
+    _row("TEMPer1F1.4", "TEMPer1F", _ONE_FM75, asks=2),
+    _row(
+        "TEMPer1F_V1.3",
+        "TEMPer1F",
+        _counted(_fm75("temperature", 4, UNPLUGGED_FM75), codes=2),
+    ),
+    _row("TEMPer2_M12_V1.3", "TEMPer2", _TWO_FM75),
+    _row("TEMPerNTC F1.0", "TEMPerNTC", _THREE_FM75),
+    # 0c45:7402
+    _row("TEMPerHumV1.0", "TEMPerHUM", _SHT1X),
+    _row("TEMPerHumV1.1", "TEMPerHUM", _SHT1X),
+    _row("TEMPerHumM12V1.0", "TEMPerHUM", _SI7005),
+    _row("TEMPerHumM12V1.2", "TEMPerHUM", _SI7021),
+    _row("TEMPer1F_H1V1.4", "TEMPer1F_H1", _SHT20),
+    _row("TEMPer1F_H1V1.5", "TEMPer1F_H1", _SHT20),
+    # 413d:2107
+    _row("TEMPerGold_V3.1", "TEMPerGold", _GOLD),
+    _row("TEMPerX_V3.1", "TEMPerHUM", _HUM),
+    _row("TEMPerX_V3.2", "TEMPer2", _TWO_WITH_HUMIDITY),
+    _row("TEMPerX_V3.3", "TEMPer2", _TWO_WITH_HUMIDITY),
+    _row("TEMPerX_V3.3", "TEMPer1F", _PROBE),
+    # 1a86:e025
+    _row("TEMPerGold_V3.3", "TEMPerGold", _GOLD),
+    _row("TEMPerGold_V3.4", "TEMPerGold", _GOLD),
+    _row("TEMPer1F_V3.9", "TEMPer1F", _PROBE),
+    _row("TEMPer2_V3.7", "TEMPer2", _TWO),
+    _row("TEMPer2_V3.9", "TEMPer2", _TWO),
+    _row("TEMPerHUM_V3.8", "TEMPerHUM", _HUM),
+    _row("TEMPerHUM_V3.9", "TEMPerHUM", _HUM),
+    _row("TEMPerHUM_V4.0", "TEMPerHUM", _HUM),
+    # 3553:a001
+    _row("TEMPerGold_V3.5", "TEMPerGold", _GOLD),
+    _row("TEMPer1F_V4.1", "TEMPer1F", _OPTIONAL_PROBE),
+    _row("TEMPer2_V4.1", "TEMPer2", _TWO_OPTIONAL),
+    _row("TEMPerHUM_V4.1", "TEMPerHUM", _HUM_85),
+)
+
+
+# What a stick may answer whose firmware is not in the table; its owner picks one.
+SHAPES: Final = {
+    "one_256th": _ONE_FM75,
+    "two_256th": _TWO_FM75,
+    "three_256th": _THREE_FM75,
+    "sht1x": _SHT1X,
+    "si7005": _SI7005,
+    "si7021": _SI7021,
+    "sht20": _SHT20,
+    "one_100th": _GOLD,
+    "one_100th_humidity": _HUM,
+    "probe_100th": _PROBE,
+    "two_100th": _TWO,
+    "two_100th_optional": _TWO_OPTIONAL,
+    "two_100th_humidity": _TWO_WITH_HUMIDITY,
+}
+# TEMPerV1.4 hangs at the next access when it was asked only once: who is not known is
+# asked as it is.
+UNKNOWN_ASKS: Final = 2
+
+
+def layout_of_shape(firmware: str, shape: str) -> Layout:
+    """Return the layout of a stick that is not in the table, as its owner knows it."""
+    name = firmware_name(firmware)
+    return Layout(firmware=name, model=name, reports=SHAPES[shape], asks=UNKNOWN_ASKS)
+
+
+def plausible(reports: list[bytes]) -> dict[str, Reading]:
+    """Return what an answer would mean, by each shape that it fits."""
+    readings: dict[str, Reading] = {}
+    for shape in SHAPES:
+        with suppress(BadFrameError):
+            readings[shape] = decode(reports, layout_of_shape("", shape))
+    return readings
+
+
+def layouts_of(firmware: str, product: str) -> tuple[Layout, ...]:
+    """Return the layouts of a stick by what it says of itself.
+
+    Several only where one firmware text serves two models, which then differ in the
+    reports that come. None is an unknown firmware.
+    """
+    found = [row for row in LAYOUTS if row.fits(firmware, product)]
+    if found and found[0].product is not None:
+        return (found[0],)
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The readings in the recorder: the only room that knows its tables."""

@@ -1,0 +1,151 @@
+"""What can be asked of the history, by an action or over HTTP alike."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+from homeassistant.auth.models import User
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.recorder import DATA_INSTANCE
+from homeassistant.helpers.target import TargetSelection
+from homeassistant.util import dt as dt_util
+import voluptuous as vol
+
+from ..const import DOMAIN, RETENTION, Refusal
+from ..units import UNITS, base
+from .targets import Target, async_targets
+
+type StatisticsPeriod = Literal["5minute", "hour", "day"]
+type Period = Literal["raw"] | StatisticsPeriod
+
+CONF_END: Final = "end"
+CONF_FORMAT: Final = "format"
+CONF_ORDER: Final = "order"
+CONF_PERIOD: Final = "period"
+CONF_PRESSURE_UNIT: Final = "pressure_unit"
+CONF_START: Final = "start"
+CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
+
+NEWEST: Final = "newest"
+ORDERS: Final = ("oldest", NEWEST)
+RAW: Final = "raw"
+PERIODS: Final = (RAW, *get_args(StatisticsPeriod.__value__))
+# Those in which three decimals are as fine as the sensors.
+PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
+TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
+UNIT_FIELDS: Final = {
+    vol.Optional(CONF_PRESSURE_UNIT): vol.In(PRESSURE_UNITS),
+    vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
+}
+# What a time may be: years of which every clock and database knows.
+YEARS: Final = range(1970, 2100)
+FIELDS: Final = {
+    vol.Optional(CONF_START): cv.datetime,
+    vol.Optional(CONF_END): cv.datetime,
+    vol.Optional(CONF_PERIOD, default=RAW): vol.In(PERIODS),
+    vol.Optional(CONF_ORDER, default=ORDERS[0]): vol.In(ORDERS),
+    **UNIT_FIELDS,
+}
+
+
+class Span(NamedTuple):
+    """Which readings of a device are meant."""
+
+    start: float
+    """Unix time of the first that counts."""
+    end: float
+    """Unix time of the first that does not count any more."""
+    newest_first: bool
+    limit: int
+
+
+class Request(NamedTuple):
+    """What somebody asks for."""
+
+    user: User | None
+    """Who asks; None is Home Assistant itself."""
+    targets: list[Target]
+    period: Period
+    newest_first: bool
+    start: float
+    end: float
+    units: dict[str, str]
+    """The unit to answer in, per quantity."""
+
+    def span(self, limit: int) -> Span:
+        """Return which readings are meant, of one device."""
+        return Span(
+            start=self.start, end=self.end, newest_first=self.newest_first, limit=limit
+        )
+
+
+def async_request(
+    hass: HomeAssistant, data: Mapping[str, Any], user: User | None
+) -> Request:
+    """Return what is asked for; raise HomeAssistantError for what cannot be had."""
+    if DATA_INSTANCE not in hass.data:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
+        )
+    # What this second still brings counts, too.
+    now = _whole(dt_util.utcnow()) + timedelta(seconds=1)
+    end = _utc(data.get(CONF_END)) or now
+    start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
+    if start >= end:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.START_AFTER_END,
+            translation_placeholders={
+                "start": start.isoformat(),
+                "end": end.isoformat(),
+            },
+        )
+    targets = async_targets(hass, TargetSelection(dict(data)), user)
+    return Request(
+        user=user,
+        targets=targets,
+        period=data.get(CONF_PERIOD, RAW),
+        newest_first=data.get(CONF_ORDER) == NEWEST,
+        start=start.timestamp(),
+        end=end.timestamp(),
+        units=_units(data, targets),
+    )
+
+
+def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
+    """Return the unit to answer in, per quantity."""
+    chosen = UNITS | {
+        quantity: data[field]
+        for quantity, field in (
+            ("pressure", CONF_PRESSURE_UNIT),
+            ("temperature", CONF_TEMPERATURE_UNIT),
+        )
+        if field in data
+    }
+    quantities = {quantity for target in targets for quantity in target.entities}
+    return {quantity: chosen[base(quantity)] for quantity in quantities}
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC; without a zone, it is local."""
+    if time is None:
+        return None
+    if time.year not in YEARS:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key=Refusal.NO_SUCH_TIME,
+            translation_placeholders={"time": str(time)},
+        )
+    return _whole(dt_util.as_utc(time))
+
+
+def iso(time: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
+    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
+
+
+def _whole(time: datetime) -> datetime:
+    """Cut a time to the second, as those of the readings are."""
+    return time.replace(microsecond=0)

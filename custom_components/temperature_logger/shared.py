@@ -1,0 +1,21 @@
+"""The objects that last as long as Home Assistant: one of each class, in one place."""
+
+from collections.abc import Callable
+from typing import Any
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.util.hass_dict import HassKey
+
+from .const import DOMAIN
+
+DATA: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
+
+
+@callback
+def async_shared[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
+    """Return the object that a class or function makes, the same one at each call."""
+    shared = hass.data.setdefault(DATA, {})
+    if make not in shared:
+        shared[make] = make(hass)
+    made: T = shared[make]
+    return made

@@ -1,0 +1,1 @@
+"""Chips on the I2C buses of this machine."""

@@ -1,0 +1,44 @@
+"""What a BME280 does in its own way; test_bosch.py has what it shares with others."""
+
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.i2c import bme280
+from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
+from emulation.chips import CALIBRATIONS, Chip
+
+from .chips import BME280, OTHERS, Model, assert_reads
+
+
+@pytest.fixture(name="model")
+def model_fixture() -> Model:
+    """Return the model of the chip."""
+    return BME280
+
+
+async def test_raw_registers(chip: Chip, driver: BoschChip) -> None:
+    """The registers of the last reading are kept, of a refused one as well."""
+    trimming = b"".join(CALIBRATIONS[0].registers())
+    assert bytes.fromhex(driver.raw["trimming"]) == trimming
+    assert driver.raw["burst"].startswith("00 24 a0 00 ")
+    chip.fail("nodata")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+    assert driver.raw["burst"] == "00 24 a0 00 80 00 00 80 00 00 80 00"
+
+
+async def test_stuck_conversion(chip: Chip, driver: BoschChip) -> None:
+    """A conversion that never ends is ended by the next one."""
+    chip.fail("stuck", count=1)
+    with pytest.raises(BadFrameError, match=Fault.CONVERSION_UNFINISHED):
+        await driver.read()
+    chip.values |= OTHERS
+    await assert_reads(driver, OTHERS)
+
+
+async def test_humidity_switched_off(chip: Chip, driver: BoschChip) -> None:
+    """Without its setting for humidity a chip is configured anew."""
+    chip.values |= OTHERS
+    chip.write(bytes((bme280.CTRL_HUM, 0)))
+    await assert_reads(driver, OTHERS)

@@ -1,0 +1,290 @@
+"""What a BME680 does in its own way; test_bosch.py has what it shares with others."""
+
+from importlib import import_module
+from typing import Any, override
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject, data
+import pytest
+
+from custom_components.temperature_logger.drivers import DriverError, Fault
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.i2c import blinka, bme680, bosch
+from custom_components.temperature_logger.drivers.i2c.bme680 import (
+    Bme680Sensor,
+    Trimming,
+)
+from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
+from custom_components.temperature_logger.drivers.i2c.bus import (
+    PowerLostError,
+    Registers,
+)
+from emulation.bme680 import CALIBRATIONS, Calibration680
+from emulation.bme680 import Bme680 as EmulatedBme680
+from emulation.chips import Chip, codes
+from emulation.i2c import Bus
+
+from .chips import ADDRESS, BME680, OTHERS, VALUES, Model, assert_reads, written
+
+
+@pytest.fixture(name="model")
+def model_fixture() -> Model:
+    """Return the model of the chip."""
+    return BME680
+
+
+@pytest.fixture(name="chip")
+def chip_fixture(chip: Chip) -> EmulatedBme680:
+    """Return the chip."""
+    assert isinstance(chip, EmulatedBme680)
+    return chip
+
+
+# The values
+
+
+def test_values_of_a_real_chip() -> None:
+    """pimoroni/bme680-python #11 and its tests: one chip's coefficients and codes."""
+    trimming = Trimming(
+        t1=26041,
+        t2=26469,
+        t3=3,
+        p=(36673, -10515, 88, 7310, -129, 30, 46, -3177, -2379, 30),
+        h=(676, 1029, 0, 45, 20, 120, -100),
+    )
+    temperature = trimming.temperature(501240)
+    assert temperature == pytest.approx(26.69, abs=0.01)
+    # Those were computed in integers.
+    assert trimming.pressure(353485, temperature) == pytest.approx(987.12, abs=0.1)
+    assert trimming.humidity(19019, temperature) == pytest.approx(42.402, abs=0.02)
+
+
+def image_of(
+    calibration: Calibration680, data: bytes = b"", *, variant: int = 0
+) -> bytearray:
+    """Return the registers of a chip that has finished a conversion of ours."""
+    image = bytearray(256)
+    first, second = calibration.registers()
+    image[0x8A : 0x8A + len(first)] = first
+    image[0xE1 : 0xE1 + len(second)] = second
+    image[0xD0], image[0xF0] = 0x61, variant
+    image[0x1D] = bme680.NEW_DATA
+    image[0x1F : 0x1F + len(data)] = data
+    image[0x70:0x76] = bme680.CONFIGURED
+    image[0x74] = bosch.SLEEP_X1
+    return image
+
+
+def data_of(temperature: int, pressure: int, humidity: int) -> bytes:
+    """Return the registers of three codes."""
+    words = (pressure << 4).to_bytes(3), (temperature << 4).to_bytes(3)
+    return b"".join(words) + humidity.to_bytes(2)
+
+
+class ImageBus:
+    """A bus as Adafruit's library knows it, with one chip that never changes."""
+
+    def __init__(self, image: bytearray) -> None:
+        """Take the chip's registers."""
+        self._image = image
+        self._pointer = 0
+
+    def try_lock(self) -> bool:
+        """Give the bus away."""
+        return True
+
+    def unlock(self) -> None:
+        """Take the bus back."""
+
+    def writeto(self, _: int, buffer: bytes, **__: int) -> None:
+        """Take the register pointer, and ignore what is written."""
+        if buffer:
+            self._pointer = buffer[0]
+
+    def readfrom_into(self, _: int, buffer: bytearray, **__: int) -> None:
+        """Return registers."""
+        buffer[:] = self._image[self._pointer : self._pointer + len(buffer)]
+
+
+def adafruits(image: bytearray) -> Any:  # noqa: ANN401 - the library has no types
+    """Return Adafruit's library on a chip that never changes."""
+    with blinka._no_board():
+        library = import_module("adafruit_bme680")
+    return library.Adafruit_BME680_I2C(ImageBus(image), ADDRESS, refresh_rate=1)
+
+
+@settings(max_examples=30)
+@given(
+    calibration=st.sampled_from(CALIBRATIONS),
+    temperature=st.floats(-39, 84),
+    pressure=st.floats(310, 1090),
+    humidity=st.floats(1, 99),
+)
+def test_adafruits_library_says_the_same(
+    calibration: Calibration680, temperature: float, pressure: float, humidity: float
+) -> None:
+    """It computes in other steps, and takes some of H2 for a fraction of H1."""
+    t, p, h = codes(calibration, (0, 0), temperature, pressure, humidity)
+    image = image_of(calibration, data_of(t, p, h))
+    reading = Bme680Sensor(Image(image), None).collect()
+    # To it, the low halves of H1 and H2 stand the other way round.
+    image[0xE2] = image[0xE2] >> 4 | image[0xE2] << 4 & 0xF0
+    library = adafruits(image)
+    assert reading.temperature == pytest.approx(library.temperature, abs=0.01)
+    assert reading.pressure == pytest.approx(library.pressure, abs=0.05)
+    assert reading.humidity == pytest.approx(library.humidity, abs=0.15)
+
+
+def test_why_adafruits_library_is_not_used() -> None:
+    """With the halves as the data sheet says it, the library's humidity is off."""
+    calibration = CALIBRATIONS[2]
+    image = image_of(calibration, data_of(*codes(calibration, (0, 0), 20, 1000, 50)))
+    reading = Bme680Sensor(Image(image), None).collect()
+    library = adafruits(image)
+    assert reading.humidity == pytest.approx(50, abs=0.01)
+    assert library.humidity == pytest.approx(52.3, abs=0.1)
+
+
+class Image(Registers):
+    """The registers of a chip that never changes, without a bus."""
+
+    def __init__(self, image: bytearray) -> None:
+        """Take the chip's registers."""
+        self._image = image
+
+    @override
+    def read(self, register: int, length: int) -> bytes:
+        """Return registers."""
+        return bytes(self._image[register : register + length])
+
+
+@given(data())
+def test_nothing_but_a_reading_or_an_error_of_ours(draw: DataObject) -> None:
+    """Any coefficients and any burst give values in range, or an error."""
+    image = bytearray(draw.draw(st.binary(min_size=256, max_size=256)))
+    image[0xD0], image[0xF0] = 0x61, 0
+    if draw.draw(st.booleans()):
+        # Let more of them come through: real coefficients, and no doubt of the rest.
+        real = image_of(draw.draw(st.sampled_from(CALIBRATIONS)))
+        codes = image[0x1F:0x27]
+        image[:] = real
+        image[0x1F:0x27] = codes
+    try:
+        reading = Bme680Sensor(Image(image), None).collect()
+    except DriverError, PowerLostError:
+        return
+    assert reading.temperature is not None
+    assert reading.pressure is not None
+    assert reading.humidity is not None
+    assert -40 <= reading.temperature <= 85
+    assert 300 <= reading.pressure <= 1100
+    assert 0 <= reading.humidity <= 100
+
+
+def test_registers_without_a_meaning_do_not_make_another_chip() -> None:
+    """Nobody says that they stay the same."""
+    image = image_of(CALIBRATIONS[0])
+    before = Bme680Sensor(Image(image), None).trimming_hash
+    for register in (0x8D, 0x93, 0x9A, 0x9B):
+        image[register] ^= 0xFF
+    assert Bme680Sensor(Image(image), before).trimming_hash == before
+    image[0x8A] ^= 0x01
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
+        Bme680Sensor(Image(image), before)
+
+
+async def test_raw_registers(chip: EmulatedBme680, driver: BoschChip) -> None:
+    """The registers of the last reading are kept, of a refused one as well."""
+    assert len(bytes.fromhex(driver.raw["trimming"])) == 37
+    assert driver.raw["burst"].startswith("80 00 ")
+    chip.fail("nodata")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+    assert driver.raw["burst"] == "80 00 80 00 00 80 00 00 80 00"
+
+
+async def test_codes_without_the_flag_that_they_are_new(
+    chip: EmulatedBme680, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the chip does not call new may be old."""
+    convert = chip._convert
+
+    def forgetful(conversions: int) -> None:
+        convert(conversions)
+        chip._new_data = False
+
+    monkeypatch.setattr(chip, "_convert", forgetful)
+    with pytest.raises(BadFrameError, match=Fault.CONVERSION_UNFINISHED):
+        await driver.read()
+
+
+@pytest.mark.parametrize(
+    ("felt", "message"),
+    [
+        (111.0, "value 11[01].[0-9]{2} %, low 0, high 100"),
+        (-11.0, "value -1[01].[0-9]{2} %, low 0, high 100"),
+    ],
+)
+async def test_humidity_out_of_range(
+    chip: EmulatedBme680, unread: BoschChip, felt: float, message: str
+) -> None:
+    """So far beyond its limits it is no humidity."""
+    chip.values["humidity"] = felt
+    with pytest.raises(BadFrameError, match=rf"^out_of_range \({message}\)$"):
+        await unread.read()
+
+
+@pytest.mark.parametrize(("felt", "read"), [(104.0, 100.0), (-3.0, 0.0)])
+async def test_saturated_and_dry_air(
+    chip: EmulatedBme680, unread: BoschChip, felt: float, read: float
+) -> None:
+    """Nearer to them the sensor is just not exact."""
+    chip.values["humidity"] = felt
+    assert (await unread.read()).humidity == read
+
+
+# A chip that has another master, or is another one
+
+
+@pytest.mark.parametrize(
+    "setting", [(0x70, 0x00), (0x71, 0x10), (0x72, 0x00), (0x75, 0x08)]
+)
+async def test_settings_of_another_program(
+    chip: EmulatedBme680, driver: BoschChip, setting: tuple[int, int]
+) -> None:
+    """With the heater on, no humidity or a filter, the chip is configured anew."""
+    chip.values |= OTHERS
+    chip.write(bytes(setting))
+    try:
+        await assert_reads(driver, OTHERS)
+    except BadFrameError as err:  # It heats longer than our conversion takes.
+        assert setting[0] == 0x71
+        assert err.fault is Fault.CONVERSION_UNFINISHED  # noqa: PT017
+        await assert_reads(driver, OTHERS)
+
+
+async def test_conversion_of_another_program(
+    chip: EmulatedBme680, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written while a conversion runs is ignored, and written once more."""
+    monkeypatch.setattr(Bme680Sensor, "LONGEST_CONVERSION", 0.12)
+    before = chip.counters.copy()
+    chip.write(bytes((0x72, 0x05, 0x74, 0xB5)))  # Everything sixteen times.
+    await assert_reads(unread, VALUES)
+    assert (chip.counters - before)["conversions"] == 2
+
+
+@pytest.mark.parametrize(("variant", "name"), [(2, "BME690"), (7, "?")])
+async def test_other_variants(
+    bus: Bus, chip: EmulatedBme680, unread: BoschChip, variant: int, name: str
+) -> None:
+    """A BME690 has the same id and computes otherwise; nothing is written to it."""
+    chip.variant = variant
+    with pytest.raises(BadFrameError, match=Fault.CHIP_UNSUPPORTED) as error:
+        await unread.read()
+    assert error.value.details == {"chip": name, "chip_id": "0x61"}
+    assert not written(bus)

@@ -1,0 +1,586 @@
+"""Every chip of Bosch's: a reading is one proven conversion, or an error."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+import errno
+import os
+
+import pytest
+
+from custom_components.temperature_logger.drivers import DriverError, Fault, sysfs
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.i2c import blinka, bosch
+from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
+from custom_components.temperature_logger.drivers.i2c.bus import (
+    PowerLostError,
+    Registers,
+)
+from custom_components.temperature_logger.drivers.places import I2cPlace
+from custom_components.temperature_logger.drivers.readings import Identity
+from custom_components.temperature_logger.drivers.workers import Lane
+from emulation import i2c
+from emulation.chips import Chip
+from emulation.i2c import Bus
+from emulation.machine import Machine
+from tests.drivers.conftest import AsNobody, Build
+from tests.waiting import until
+
+from .chips import (
+    ADDRESS,
+    BME280,
+    BME680,
+    BME688,
+    BURST,
+    MODELS,
+    OTHERS,
+    PINS,
+    VALUES,
+    Model,
+    assert_reads,
+    before_transfer,
+    codes_of,
+    publish,
+    written,
+)
+
+HUMIDITY = 2
+"""The place of its code."""
+NAMED = (*MODELS, BME688)
+
+
+def name_of(value: object) -> str | None:
+    """Return what a model is called in the id of a test, and nothing of the rest."""
+    return value.name if isinstance(value, Model) else None
+
+
+def counted(
+    name: str, count: Callable[[Model], int], models: Iterable[Model] = MODELS
+) -> pytest.MarkDecorator:
+    """Run a test for each model, and each number below what is counted of it."""
+    pairs = [(model, number) for model in models for number in range(count(model))]
+    return pytest.mark.parametrize(("model", name), pairs, ids=name_of)
+
+
+each_calibration = counted("calibration", lambda model: len(model.calibrations), NAMED)
+each_quantity = counted("quantity", lambda model: len(model.quantities))
+each_transfer = counted("transfer", lambda model: model.transfers)
+each_first_transfer = counted("transfer", lambda model: model.first_transfers)
+
+
+@pytest.fixture(name="model", params=MODELS, ids=name_of)
+def model_fixture(request: pytest.FixtureRequest) -> Model:
+    """Return the model of the chip."""
+    assert isinstance(request.param, Model)
+    return request.param
+
+
+@each_calibration
+async def test_values(
+    chip: Chip, model: Model, unread: BoschChip, calibration: int
+) -> None:
+    """What a chip feels is what is read, whatever it was trimmed to."""
+    chip.calibration = model.calibrations[calibration]
+    for values in (
+        VALUES,
+        {"temperature": -30.5, "pressure": 870.4, "humidity": 5.5},
+        {"temperature": 60.25, "pressure": 1090.0, "humidity": 95.1},
+    ):
+        chip.values |= values
+        await assert_reads(unread, values)
+
+
+@pytest.mark.parametrize("model", NAMED, ids=name_of)
+async def test_identity(
+    board: Machine, lane: Lane, model: Model, unread: BoschChip
+) -> None:
+    """A chip says what it is, and what it was trimmed to tells it from others."""
+    assert (unread.identity.model, unread.facts, unread.quantities) == ("", {}, ())
+    await unread.read()
+    assert unread.identity == Identity(
+        manufacturer="Bosch Sensortec",
+        model=model.name,
+    )
+    assert unread.quantities == model.quantities
+    assert unread.facts.keys() == {"chip", "trimming_hash"}
+    assert unread.facts["chip"] == model.name
+    trimming_hash = unread.facts["trimming_hash"]
+    again = model.driver(
+        lane, I2cPlace(PINS, ADDRESS), {"trimming_hash": trimming_hash}
+    )
+    await again.read()
+    assert again.facts == unread.facts
+    await again.close()
+
+
+async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) -> None:
+    """A reading is one conversion, which never heats, and one burst after its end."""
+    await unread.read()
+    first = Counter(transfers=model.first_transfers, conversions=1)
+    assert chip.counters == first
+    await unread.read()
+    assert chip.counters - first == {"transfers": model.transfers, "conversions": 1}
+    assert not chip.counters["early_reads"]
+    assert not chip.counters["heated"]
+    assert not chip.counters["resets"]
+
+
+async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
+    """It holds its node from its first reading on, and none once it is closed."""
+    assert len(board.buses._nodes) == 1
+    await driver.close()
+    assert not board.buses._nodes
+    await assert_reads(driver, VALUES)
+    assert len(board.buses._nodes) == 1
+
+
+# Conversions that are none
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("lost-trigger", Fault.CONVERSION_LOST),
+        ("stuck", Fault.CONVERSION_UNFINISHED),
+        ("nodata", Fault.BAD_REGISTERS),
+        ("ff", None),
+        ("zero", Fault.CONVERSION_LOST),
+    ],
+)
+async def test_no_conversion(
+    chip: Chip,
+    driver: BoschChip,
+    lane: Lane,
+    model: Model,
+    fault: str,
+    expected: Fault | None,
+) -> None:
+    """Without a conversion there is no reading; with one there is again."""
+    chip.fail(fault)
+    with pytest.raises(BadFrameError, match=expected or model.all_ff):
+        await driver.read()
+    assert lane.failing
+    chip.clear()
+    if fault == "stuck":  # A BME680 obeys nobody while it measures.
+        chip.power_cycle()
+    chip.values |= OTHERS
+    await assert_reads(driver, OTHERS)
+    assert not lane.failing
+
+
+@pytest.mark.parametrize("fault", ["ff", "zero"])
+async def test_burst_of_nothing(
+    bus: Bus, chip: Chip, driver: BoschChip, fault: str
+) -> None:
+    """A wire that is stuck while the codes are read gives none."""
+    before_transfer(bus, BURST, lambda: chip.fail(fault, count=1))
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+
+
+async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None:
+    """One trigger that got lost costs nothing, and gives no old value."""
+    chip.values |= OTHERS
+    chip.fail("lost-trigger", count=1)
+    await assert_reads(driver, OTHERS)
+
+
+async def test_every_write_lost(
+    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chip that takes no command any more gives no old value either."""
+    monkeypatch.setattr(chip, "_set", lambda *_: None)
+    with pytest.raises(BadFrameError, match=Fault.CONVERSION_LOST):
+        await driver.read()
+
+
+async def test_slow_bus(
+    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion that is over before it can be seen is proven all the same."""
+    monkeypatch.setattr(i2c, "BYTE_TIME", 0.004)
+    chip.outrun = True
+    chip.values |= OTHERS
+    await assert_reads(driver, OTHERS)
+
+
+async def test_another_program_uses_the_chip(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """A conversion with other settings is not the one that was asked for."""
+    other = bytes((driver.SENSOR.CTRL_MEAS, 0x48))
+    before_transfer(bus, model.transfers - 1, lambda: chip.write(other))
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+
+
+@each_quantity
+@pytest.mark.parametrize("code", [0x80000, 0x00000, 0xFFFFF], ids=hex)
+async def test_codes_that_are_no_measurement(
+    chip: Chip,
+    driver: BoschChip,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    quantity: int,
+) -> None:
+    """Codes that would be turned into plausible values are refused."""
+    codes = codes_of(chip)
+    publish(monkeypatch, codes)
+    await assert_reads(driver, VALUES)
+    # That of the humidity has four bits less.
+    codes[quantity] = code >> 4 if quantity == HUMIDITY else code
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "message"),
+    [
+        ("temperature", 85.2, "value 85.20 °C, low -40, high 85"),
+        ("temperature", -40.2, "value -40.20 °C, low -40, high 85"),
+        ("pressure", 1101.0, "value 110[01].[0-9]{2} hPa, low 300, high 1100"),
+        ("pressure", 299.0, "value 29[89].[0-9]{2} hPa, low 300, high 1100"),
+    ],
+)
+async def test_out_of_range(
+    chip: Chip, unread: BoschChip, quantity: str, value: float, message: str
+) -> None:
+    """A value that the chip is not made to measure is an error, which quotes it."""
+    chip.values[quantity] = value
+    with pytest.raises(BadFrameError, match=rf"^out_of_range \({message}\)$"):
+        await unread.read()
+
+
+async def test_coefficients_that_do_not_compute(
+    chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coefficients that nothing can be divided by are an error."""
+    publish(monkeypatch, codes_of(chip))
+    nothing = (0,) * len(chip.calibration.p)
+    chip.calibration = replace(chip.calibration, p=nothing)
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS) as error:
+        await unread.read()
+    assert isinstance(error.value.__cause__, ArithmeticError)
+
+
+async def test_no_coefficients(chip: Chip, unread: BoschChip) -> None:
+    """Without coefficients there is no reading; with them there is again."""
+    chip.fail("zero-calibration")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await unread.read()
+    chip.clear()
+    await assert_reads(unread, VALUES)
+
+
+# A chip that lost its power or its place, or has another master
+
+
+@each_transfer
+async def test_brown_out(
+    bus: Bus, chip: Chip, driver: BoschChip, transfer: int
+) -> None:
+    """A chip that forgot its settings gets them back in the same poll."""
+    chip.values |= OTHERS
+    before_transfer(bus, transfer, chip.power_cycle)
+    await assert_reads(driver, OTHERS)
+    await assert_reads(driver, OTHERS)
+
+
+async def test_brown_out_again(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """A chip that loses its power with each conversion has no reading."""
+    for burst in (BURST, model.first_transfers + BURST):
+        before_transfer(bus, burst, chip.power_cycle)
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS) as error:
+        await driver.read()
+    assert isinstance(error.value.__cause__, PowerLostError)
+    await assert_reads(driver, VALUES)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_chip_that_another_program_keeps_busy(
+    chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A write that a running conversion made the chip ignore is written once more."""
+    monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION", 0.001)
+    writes: Counter[int] = Counter()
+    write = chip._set
+
+    def busy(register: int, value: int) -> None:
+        writes[register] += 1
+        if writes[register] > times:
+            write(register, value)
+
+    monkeypatch.setattr(chip, "_set", busy)
+    if times > 1:
+        with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+            await unread.read()
+    await assert_reads(unread, VALUES)
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_another_chip(
+    chip: Chip, driver: BoschChip, lane: Lane, model: Model, *, running: bool
+) -> None:
+    """Another chip at the address is not read in the place of the first."""
+    trimming_hash = driver.facts["trimming_hash"]
+    known = model.driver(
+        lane, I2cPlace(PINS, ADDRESS), {"trimming_hash": trimming_hash}
+    )
+    if running:
+        await known.read()
+    chip.calibration = model.calibrations[1]
+    chip.power_cycle()
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
+        await known.read()
+    await known.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "other"), [(BME280, BME680), (BME680, BME280)], ids=name_of
+)
+async def test_chip_of_the_other_driver(bus: Bus, lane: Lane, other: Model) -> None:
+    """A BME280 in the place of a BME680 is another chip, and so the other way."""
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
+        await other.driver(lane, I2cPlace(PINS, ADDRESS), {}).read()
+    assert not written(bus)
+
+
+@pytest.mark.parametrize(
+    ("chip_id", "fault", "details"),
+    [
+        (0x55, Fault.CHIP_UNSUPPORTED, {"chip": "BMP180", "chip_id": "0x55"}),
+        (0x50, Fault.CHIP_UNSUPPORTED, {"chip": "BMP388", "chip_id": "0x50"}),
+        (0x42, Fault.CHIP_UNSUPPORTED, {"chip": "?", "chip_id": "0x42"}),
+        (0x00, Fault.CHIP_WIRING, {"chip_id": "0x00"}),
+        (0xFF, Fault.CHIP_WIRING, {"chip_id": "0xff"}),
+    ],
+)
+async def test_other_chips(
+    bus: Bus,
+    chip: Chip,
+    unread: BoschChip,
+    chip_id: int,
+    fault: Fault,
+    details: dict[str, str],
+) -> None:
+    """What is no chip that is served is named, and nothing is written to it."""
+    chip.chip_id = chip_id
+    with pytest.raises(BadFrameError) as error:
+        await unread.read()
+    assert (error.value.fault, error.value.details) == (fault, details)
+    with pytest.raises(BadFrameError, match=fault):
+        bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS)
+    assert not written(bus)
+
+
+def test_probe(bus: Bus, chip: Chip, model: Model) -> None:
+    """To tell what a chip is, one register is read and none written."""
+    assert bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS) == model.probed
+    assert chip.counters == {"transfers": 1}
+    assert not written(bus)
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND) as error:
+        bosch.probe(sysfs.i2c_adapter(PINS), 0x77)
+    assert error.value.details == {"address": "0x77"}
+
+
+# The bus
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "fault", "transfers"),
+    [
+        (errno.EREMOTEIO, DeviceNotFoundError, Fault.CHIP_NOT_FOUND, 1),
+        (errno.ENXIO, DeviceNotFoundError, Fault.CHIP_NOT_FOUND, 1),
+        (errno.ENODEV, DeviceNotFoundError, Fault.BUS_NOT_FOUND, 1),
+        (errno.ESHUTDOWN, DeviceNotFoundError, Fault.BUS_NOT_FOUND, 1),
+        (errno.EIO, BadFrameError, Fault.BUS_ERROR, 1),
+        (errno.ETIMEDOUT, BadFrameError, Fault.BUS_ERROR, 1),
+        # The trigger is lost without a word; what tells is asked twice.
+        (errno.EAGAIN, BadFrameError, Fault.BUS_ERROR, 3),
+    ],
+    ids=lambda value: errno.errorcode.get(value) if isinstance(value, int) else "",
+)
+async def test_bus_error(
+    board: Machine,
+    chip: Chip,
+    driver: BoschChip,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    number: int,
+    kind: type[DriverError],
+    fault: Fault,
+    transfers: int,
+) -> None:
+    """What the kernel says of a transfer has a name of ours, and ends the poll."""
+    monkeypatch.setitem(i2c.ERRORS, "eio", number)
+    chip.fail("eio")
+    before = chip.counters["transfers"]
+    with pytest.raises(kind, match=fault):
+        await driver.read()
+    assert chip.counters["transfers"] == before + transfers
+    # Nothing is left open of a chip or a bus that is gone, as soon as the event loop
+    # and the worker have forgotten the error.
+    await until(lambda: kind is BadFrameError or not board.buses._nodes)
+    assert bool(board.buses._nodes) == (kind is BadFrameError)
+    chip.clear()
+    chip.values |= OTHERS
+    await assert_reads(driver, OTHERS)
+    await driver.close()
+    await until(lambda: not board.buses._nodes)
+
+
+async def test_timeout_of_the_bus(chip: Chip, driver: BoschChip) -> None:
+    """A bus that is held low costs the poll one time-out of the kernel."""
+    chip.fail("timeout", 0.01)
+    message = r"bus_error \(error Connection timed out\)"
+    with pytest.raises(BadFrameError, match=message):
+        await driver.read()
+
+
+@each_transfer
+async def test_arbitration_lost_once(
+    bus: Bus, chip: Chip, driver: BoschChip, transfer: int
+) -> None:
+    """A transfer that lost the bus to another master is done again."""
+    chip.values |= OTHERS
+    before_transfer(bus, transfer, lambda: bus.fail("arb", count=1))
+    await assert_reads(driver, OTHERS)
+
+
+@each_first_transfer
+async def test_arbitration_lost_while_initialising(
+    bus: Bus, chip: Chip, unread: BoschChip, transfer: int
+) -> None:
+    """A setting that got lost is noticed: there is a right value, or none."""
+    before_transfer(bus, transfer, lambda: bus.fail("arb", count=1))
+    try:
+        await assert_reads(unread, VALUES)
+    except BadFrameError as err:
+        assert err.fault is Fault.BAD_REGISTERS  # noqa: PT017 - either is right
+        await assert_reads(unread, VALUES)
+    assert not chip.counters["heated"]
+
+
+@each_first_transfer
+async def test_garbage(
+    bus: Bus, chip: Chip, lane: Lane, unread: BoschChip, transfer: int
+) -> None:
+    """Bytes that came apart on the wire never raise anything but our errors."""
+    before_transfer(bus, transfer, lambda: chip.fail("garbage", count=1))
+    try:
+        await unread.read()
+    except DriverError:
+        assert lane.failing
+
+
+async def test_bus_under_another_number(board: Machine, driver: BoschChip) -> None:
+    """A bus that went and came back is found again, whatever its number."""
+    board.unplug_bus(1)
+    for fault in (Fault.BUS_NOT_FOUND, Fault.BUS_DISABLED):
+        with pytest.raises(DeviceNotFoundError, match=fault):
+            await driver.read()
+    board.renumber_bus(1, 7)
+    board.plug_bus(7)
+    await assert_reads(driver, VALUES)
+
+
+async def test_address_held(build: Build, model: Model, unread: BoschChip) -> None:
+    """An address that a driver of the kernel uses is not touched."""
+    board = build(i2c=[model.on_pins(held={"0x76": "bmp280"})])
+    with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD) as error:
+        await unread.read()
+    assert error.value.details == {"address": "0x76"}
+    assert not board.chip("chip").counters
+
+
+async def test_address_held_later(bus: Bus, driver: BoschChip) -> None:
+    """The same for a driver that was loaded in between."""
+    bus.held.add(ADDRESS)
+    with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD):
+        await driver.read()
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        (errno.ENXIO, Fault.BUS_NOT_FOUND),
+        (errno.ENODEV, Fault.BUS_NOT_FOUND),
+        (errno.EIO, Fault.BUS_ERROR),
+    ],
+)
+async def test_node_that_cannot_be_opened(
+    board: Machine,
+    unread: BoschChip,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    fault: Fault,
+) -> None:
+    """Whatever the system says, it is said in words."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(blinka.import_bus(), "__init__", refuse)
+    with pytest.raises(DriverError, match=fault):
+        await unread.read()
+    assert not board.buses._nodes
+
+
+async def test_no_node(build: Build, model: Model, unread: BoschChip) -> None:
+    """A bus without a node is an error that names it."""
+    board = build(i2c=[model.on_pins(node=False)])
+    with pytest.raises(DeviceAccessError, match=Fault.BUS_NO_NODE) as error:
+        await unread.read()
+    assert error.value.details == {"node": str(board.dev / "i2c-1")}
+
+
+async def test_no_permission(
+    build: Build, model: Model, unread: BoschChip, as_nobody: AsNobody
+) -> None:
+    """A node that is not ours to open is an error that names it."""
+    board = build(i2c=[model.on_pins(mode="000")])
+    with (
+        as_nobody(),
+        pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
+    ):
+        await unread.read()
+    assert error.value.details == {"node": str(board.dev / "i2c-1")}
+
+
+async def test_no_bus(build: Build, unread: BoschChip) -> None:
+    """A bus that was never there is not found."""
+    build()
+    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
+        await unread.read()
+
+
+def test_bus_removed_while_it_is_opened(board: Machine) -> None:
+    """A bus that goes between being found and being opened is not found."""
+    adapter = sysfs.i2c_adapter(PINS)
+    board.unplug_bus(1)
+    with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
+        Registers(adapter, ADDRESS)
+
+
+async def test_given_up(
+    chip: Chip, driver: BoschChip, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading that is given up leaves nothing behind for the next one."""
+    monkeypatch.setattr(driver._sensor, "conversion", 60.0)  # It has not ended.
+    before = chip.counters["transfers"]
+    reading = asyncio.create_task(driver.read())
+    await until(lambda: chip.counters["transfers"] > before)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert lane.failing
+    await asyncio.wrap_future(lane.finish(lambda: None))
+    chip.values |= OTHERS
+    await assert_reads(driver, OTHERS)

@@ -1,0 +1,433 @@
+"""A hidraw node gives the answers to our commands, and nothing else."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+import errno
+import fcntl
+import os
+from pathlib import Path
+import select
+from threading import Event
+
+import pytest
+
+from custom_components.temperature_logger.drivers import DriverError, Fault, Workers
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.usb.descriptors import report_sizes
+from custom_components.temperature_logger.drivers.usb.hidraw import (
+    DRAIN_LIMIT,
+    HidrawTransport,
+    Node,
+)
+from custom_components.temperature_logger.drivers.workers import Lane
+from emulation.descriptors import KEYBOARD_REPORT, VENDOR_REPORT
+from emulation.machine import Machine
+from tests.drivers.conftest import (
+    EXTERNAL,
+    INTERNAL,
+    LIMITS,
+    READ_VALUES,
+    REPORTS,
+    SOON,
+    STALE,
+    AsNobody,
+    Build,
+)
+from tests.waiting import until
+
+
+@pytest.fixture(name="node")
+def node_fixture(machine: Machine) -> Path:
+    """Return the stick's node."""
+    node = machine.device("two").hidraw
+    assert node is not None
+    return node
+
+
+@pytest.fixture(name="gone")
+def gone_fixture() -> asyncio.Event:
+    """Return what is set if the stick goes while nobody reads."""
+    return asyncio.Event()
+
+
+@pytest.fixture(name="transport")
+async def transport_fixture(
+    lane: Lane, node: Path, gone: asyncio.Event
+) -> AsyncGenerator[HidrawTransport]:
+    """Return the opened node."""
+    transport = HidrawTransport(lane, Node(node), gone.set)
+    yield transport
+    await transport.close()
+
+
+@pytest.fixture(name="kernel")
+def kernel_fixture(monkeypatch: pytest.MonkeyPatch, node: Path) -> Kernel:
+    """Return what makes system calls on the node fail."""
+    return Kernel(monkeypatch, node)
+
+
+class Kernel:
+    """System calls on one node, as a kernel does them that has its own troubles."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, node: Path) -> None:
+        """Name the node."""
+        self._monkeypatch = monkeypatch
+        self._number = node.stat().st_rdev
+        self.hangs = Event()
+        """Set while a call hangs."""
+        self.ends = Event()
+        """What a call that hangs waits for."""
+
+    def fail(self, call: str, number: int) -> None:
+        """Let a system call fail from now on."""
+
+        def fail() -> None:
+            raise OSError(number, os.strerror(number))
+
+        self._before(call, fail)
+
+    def hang(self, call: str) -> None:
+        """Let a system call hang from now on."""
+
+        def hang() -> None:
+            self.hangs.set()
+            self.ends.wait()
+
+        self._before(call, hang)
+
+    def _before(self, call: str, action: Callable[[], None]) -> None:
+        """Do something before each system call on the node."""
+        original = getattr(os, call)
+
+        def called(file: Path | str | int, *args: object, **options: object) -> object:
+            if self._is_node(file):
+                action()
+            return original(file, *args, **options)
+
+        self._monkeypatch.setattr(os, call, called)
+
+    def _is_node(self, file: Path | str | int) -> bool:
+        """Return whether a path or a descriptor is that of the node."""
+        if isinstance(file, int):
+            return os.fstat(file).st_rdev == self._number
+        return Path(file).exists() and Path(file).stat().st_rdev == self._number
+
+
+def lock(node: Path) -> int:
+    """Open a node as another program does that locks it."""
+    descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+async def test_exchange(transport: HidrawTransport, machine: Machine) -> None:
+    """A command goes out as it is, and its reports come back as they are."""
+    assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
+    assert list(machine.stick("two").log) == [READ_VALUES]
+
+
+async def test_no_more_than_asked_for(transport: HidrawTransport) -> None:
+    """One report is returned if one is expected."""
+    assert await transport.exchange(READ_VALUES, LIMITS[:1]) == REPORTS[:1]
+
+
+async def test_silence(transport: HidrawTransport, machine: Machine) -> None:
+    """The reports end where none came in time."""
+    machine.stick("two").fail("partial")
+    assert await transport.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
+    machine.stick("two").fail("timeout")
+    assert await transport.exchange(READ_VALUES, SOON) == []
+
+
+async def test_stale_in_the_kernel(
+    transport: HidrawTransport, machine: Machine
+) -> None:
+    """Reports that are queued before a command are no answer to it."""
+    machine.send("two", *[STALE] * (DRAIN_LIMIT - 1))
+    assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
+
+
+async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) -> None:
+    """Reports that came while nobody waited are no answer to the next command."""
+    machine.send("two", STALE, STALE)
+    await until(lambda: len(transport._reports) == 2)
+    assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
+
+
+async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None:
+    """An answer that came too late is no answer to the next command."""
+    stick = machine.stick("two")
+    stick.fail("delay", 60, count=1)
+    assert await transport.exchange(READ_VALUES, SOON) == []
+    machine.hurry("two")
+    await until(lambda: len(transport._reports) == 2)
+    stick.values["temperature"] = 21.0
+    changed = bytes.fromhex("808008344e200000")
+    assert await transport.exchange(READ_VALUES, LIMITS) == [changed, REPORTS[1]]
+
+
+async def test_flooded(transport: HidrawTransport, machine: Machine) -> None:
+    """A node that reports without end is not asked at all."""
+    machine.send("two", *[STALE] * DRAIN_LIMIT)
+    with pytest.raises(BadFrameError, match=Fault.FLOODED):
+        await transport.exchange(READ_VALUES, LIMITS)
+    assert not machine.stick("two").commands
+
+
+async def test_unplugged_while_idle(
+    transport: HidrawTransport, machine: Machine, gone: asyncio.Event
+) -> None:
+    """The end of a stick is told at once, and stays an error."""
+    machine.unplug("two")
+    await gone.wait()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await transport.exchange(READ_VALUES, LIMITS)
+
+
+async def test_unplugged_while_reading(
+    transport: HidrawTransport, machine: Machine, gone: asyncio.Event
+) -> None:
+    """Who waits for a report is told instead."""
+    machine.stick("two").fail("timeout")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0,)))
+    await until(lambda: bool(machine.stick("two").commands))
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await reading
+    assert not gone.is_set()
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+async def test_unplugged_during_a_call(
+    transport: HidrawTransport, machine: Machine, kernel: Kernel, call: str
+) -> None:
+    """An error of input and output on a node that hung up is the end of the stick."""
+    machine.unplug("two")
+    kernel.fail(call, errno.EIO)
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await transport.exchange(READ_VALUES, LIMITS)
+
+
+async def test_exclusive(transport: HidrawTransport, node: Path) -> None:
+    """Another program that locks the node keeps off, until it is closed."""
+    with pytest.raises(BlockingIOError):
+        lock(node)
+    await transport.close()
+    other = lock(node)
+    with pytest.raises(DeviceAccessError, match=Fault.IN_USE) as error:
+        Node(node)
+    assert error.value.details == {"node": str(node)}
+    os.close(other)
+    Node(node).close()
+
+
+async def test_closed(transport: HidrawTransport) -> None:
+    """A closed node is closed once, and there is nothing to read from it."""
+    await transport.close()
+    await transport.close()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await transport.exchange(READ_VALUES, LIMITS)
+
+
+def test_no_permission(machine: Machine, node: Path, as_nobody: AsNobody) -> None:
+    """A node that is not ours to open is an error that names it."""
+    machine.permit("two", hidraw=0)
+    with (
+        as_nobody(),
+        pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
+    ):
+        Node(node)
+    assert error.value.details == {"node": str(node)}
+
+
+def test_no_node(build: Build) -> None:
+    """A node that the container was not given is an error that names it."""
+    spec = {"name": "two", "model": "TEMPer2_V3.9", "hidraw_nodes": False}
+    node = build(spec).device("two").hidraw
+    assert node is not None
+    with pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
+        Node(node)
+    assert error.value.details == {"node": str(node)}
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.EPERM, DeviceAccessError, "no_permission"),
+        (errno.ENODEV, DeviceNotFoundError, "stick_not_found"),
+        (errno.ENXIO, DeviceNotFoundError, "stick_not_found"),
+        (errno.EIO, BadFrameError, r"refused \(error Input/output error\)"),
+        (errno.EMFILE, BadFrameError, r"refused \(error Too many open files\)"),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_open_fails(
+    node: Path, kernel: Kernel, *, number: int, kind: type[DriverError], message: str
+) -> None:
+    """What the kernel says when a node is opened has a name of ours."""
+    kernel.fail("open", number)
+    with pytest.raises(kind, match=message):
+        Node(node)
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.ENODEV, DeviceNotFoundError, "stick_not_found"),
+        (errno.ESHUTDOWN, DeviceNotFoundError, "stick_not_found"),
+        (errno.EIO, BadFrameError, r"refused \(error Input/output error\)"),
+        (errno.EPIPE, BadFrameError, r"refused \(error Broken pipe\)"),
+    ],
+    ids=errno.errorcode.get,
+)
+async def test_exchange_fails(
+    transport: HidrawTransport,
+    kernel: Kernel,
+    *,
+    call: str,
+    number: int,
+    kind: type[DriverError],
+    message: str,
+) -> None:
+    """An error on a node that did not hang up is not the end of the stick."""
+    kernel.fail(call, number)
+    with pytest.raises(kind, match=message):
+        await transport.exchange(READ_VALUES, LIMITS)
+
+
+async def test_closed_while_a_command_hangs(
+    transport: HidrawTransport, workers: Workers, node: Path, kernel: Kernel
+) -> None:
+    """The node is closed when the kernel lets go of it, and then nobody reads."""
+    kernel.hang("write")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
+    await Lane(workers).run(kernel.hangs.wait)
+    closed = transport.close()
+    assert not closed.done()
+    kernel.ends.set()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await reading
+    await closed
+    os.close(lock(node))
+
+
+async def test_report_while_a_command_hangs(
+    transport: HidrawTransport, machine: Machine, workers: Workers, kernel: Kernel
+) -> None:
+    """It stays in the kernel's queue, in order: the driver sees that it is too many."""
+    kernel.hang("write")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
+    await Lane(workers).run(kernel.hangs.wait)
+    machine.send("two", STALE)
+    await until(lambda: not transport._watched)
+    kernel.ends.set()
+    assert await reading == [bytes.fromhex(STALE), REPORTS[0]]
+
+
+async def test_watch_that_comes_late(
+    transport: HidrawTransport, gone: asyncio.Event
+) -> None:
+    """A watch that is called for nothing, or for a closed node, does nothing."""
+    transport._receive()
+    await transport.close()
+    transport._receive()
+    assert not gone.is_set()
+
+
+async def test_reports_that_come_at_once(
+    transport: HidrawTransport, machine: Machine
+) -> None:
+    """Reports are returned in their order, however late they are taken."""
+    machine.stick("two").fail("timeout")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
+    await until(lambda: transport._waiter is not None)
+    machine.send("two", INTERNAL, EXTERNAL)
+    transport._receive()
+    transport._receive()
+    assert await reading == REPORTS
+
+
+async def test_listen_on_a_loop_that_comes_late(
+    transport: HidrawTransport, machine: Machine
+) -> None:
+    """A report that is there is found, however late the event loop looks."""
+    assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
+    machine.send("two", STALE)
+    assert transport._node is not None
+    select.select([transport._node], [], [])
+    assert await transport.listen(0) == bytes.fromhex(STALE)
+    assert await transport.listen(0.05) is None
+
+
+async def test_unplugged_between_two_reports(
+    transport: HidrawTransport, machine: Machine, gone: asyncio.Event
+) -> None:
+    """It is known at once, though one report is there to be taken first."""
+    machine.stick("two").fail("timeout")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0, 60.0)))
+    await until(lambda: transport._waiter is not None)
+    assert transport._node is not None
+    machine.send("two", INTERNAL)
+    select.select([transport._node], [], [])
+    transport._receive()
+    machine.unplug("two")
+    transport._receive()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await reading
+    assert gone.is_set()
+
+
+@pytest.mark.parametrize("unplugged", [False, True])
+async def test_report_that_comes_with_the_limit(
+    transport: HidrawTransport,
+    machine: Machine,
+    gone: asyncio.Event,
+    *,
+    unplugged: bool,
+) -> None:
+    """What comes when a reader has just been given up finds nobody, and is no error."""
+    machine.stick("two").fail("timeout")
+    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0,)))
+    await until(lambda: transport._waiter is not None)
+    if unplugged:
+        machine.unplug("two")
+    else:
+        machine.send("two", STALE)
+    assert transport._node is not None
+    select.select([transport._node], [], [])
+    reading.cancel()
+    transport._receive()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert gone.is_set() == unplugged
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "sizes"),
+    [
+        (VENDOR_REPORT, (8, 8)),
+        (KEYBOARD_REPORT, (8, 1)),
+        # TEMPerGold_V3.5 and TEMPerHUM_V4.1 (charlieh0tel/temper, docs/protocol.md);
+        # the first has a feature report, too.
+        (
+            bytes.fromhex(
+                "0600ff0901a10109011500 26ff00750895088102"
+                "090195089102050c09001580257f75089508b102c0"
+            ),
+            (8, 8),
+        ),
+        (bytes.fromhex("05010900a1010901150025ff9508750881020901 9102c0"), (8, 8)),
+        (bytes.fromhex("fe0200aabb") + VENDOR_REPORT, (0, 0)),
+        (b"", (0, 0)),
+        (VENDOR_REPORT[:-3] + b"\x97", (8, 0)),
+    ],
+    ids=["stick", "keyboard", "gold", "hum", "long item", "empty", "cut off"],
+)
+def test_report_sizes(descriptor: bytes, sizes: tuple[int, int]) -> None:
+    """The sizes of reports stand in the descriptor."""
+    assert report_sizes(descriptor) == sizes

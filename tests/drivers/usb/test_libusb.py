@@ -1,0 +1,280 @@
+"""Without a usable hidraw node, interface 1 is borrowed from the kernel."""
+
+from collections import deque
+from collections.abc import Generator
+import ctypes.util
+import errno
+from typing import override
+
+import pytest
+from usb.backend import libusb1
+import usb.core
+
+from custom_components.temperature_logger.drivers import Fault, sysfs
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.sysfs import UsbDevice
+from custom_components.temperature_logger.drivers.usb import libusb
+from custom_components.temperature_logger.drivers.usb.hidraw import DRAIN_LIMIT
+from custom_components.temperature_logger.drivers.usb.libusb import Handle, give_back
+from custom_components.temperature_logger.drivers.usb.models import USB_IDS
+from emulation.machine import Machine
+from tests.drivers.conftest import (
+    LIMITS,
+    READ_VALUES,
+    REPORTS,
+    SOON,
+    STALE,
+    AsNobody,
+    Build,
+)
+
+
+@pytest.fixture(name="device")
+def device_fixture(machine: Machine) -> UsbDevice:
+    """Return the stick as sysfs shows it."""
+    (device,) = sysfs.usb_devices(USB_IDS)
+    assert device.usbfs == machine.device("two").node
+    return device
+
+
+@pytest.fixture(name="handle")
+def handle_fixture(device: UsbDevice) -> Generator[Handle]:
+    """Return the claimed stick."""
+    handle = Handle(device)
+    handle.open()
+    yield handle
+    handle.close()
+
+
+def bound(machine: Machine) -> list[int]:
+    """Return the interfaces that have their kernel driver."""
+    return sorted(machine.device("two").bound)
+
+
+def test_exchange(handle: Handle, machine: Machine) -> None:
+    """A command goes out as it is, and its reports come back as they are."""
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+    assert list(machine.stick("two").log) == [READ_VALUES]
+
+
+def test_only_interface_1_is_taken(handle: Handle, machine: Machine) -> None:
+    """The keyboard stays the kernel's, and interface 1 is the kernel's again."""
+    assert bound(machine) == [0]
+    assert list(machine.device("two").claims) == [1]
+    handle.close()
+    assert bound(machine) == [0, 1]
+    assert not machine.device("two").claims
+    assert not machine.device("two").calls["set_configuration"]
+
+
+def test_no_driver_to_give_back(build: Build) -> None:
+    """What had no driver when it was claimed gets none by closing it."""
+    machine = build({"name": "two", "model": "TEMPer2_V3.9", "bound": False})
+    (device,) = sysfs.usb_devices(USB_IDS)
+    handle = Handle(device)
+    handle.open()
+    handle.close()
+    assert bound(machine) == [0]
+    give_back(device)
+    assert bound(machine) == [0, 1]
+    give_back(device)  # Another program was quicker.
+    assert bound(machine) == [0, 1]
+
+
+def test_silence(handle: Handle, machine: Machine) -> None:
+    """The reports end where none came in time."""
+    machine.stick("two").fail("partial")
+    assert handle.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
+    machine.stick("two").fail("timeout")
+    assert handle.exchange(READ_VALUES, SOON) == []
+
+
+def test_stale_before_opening(build: Build) -> None:
+    """A report that waits in the stick is no answer to the first command."""
+    machine = build({"name": "x", "model": "TEMPerGold_V3.4", "bound": False})
+    machine.send("x", STALE, STALE)
+    (device,) = sysfs.usb_devices(USB_IDS)
+    handle = Handle(device)
+    handle.open()
+    (report,) = handle.exchange(READ_VALUES, LIMITS[:1])
+    handle.close()
+    assert report.hex() != STALE
+
+
+def test_drain(handle: Handle, machine: Machine) -> None:
+    """What came beyond an answer is dropped, and is no answer to the next command."""
+    stick = machine.stick("two")
+    stick.fail("extra", count=1)
+    assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), REPORTS[0]]
+    handle.drain()
+    stick.values |= {"temperature": 10.0, "external_temperature": 20.0}
+    changed = [bytes.fromhex("808003e84e200000"), bytes.fromhex("800107d04e200000")]
+    assert handle.exchange(READ_VALUES, LIMITS) == changed
+
+
+def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> None:
+    """But for the first commands, a reading takes its reports and no time-out."""
+    for _ in range(2):
+        handle.exchange(READ_VALUES, LIMITS)
+    machine.device("two").calls.clear()
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+    assert machine.device("two").calls["interrupt_in"] == len(REPORTS)
+
+
+def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
+    """What a drain could not take is drained before the next command."""
+    handle._unsettled = 0
+    machine.device("two")._reports = deque([bytes.fromhex(STALE)] * (DRAIN_LIMIT + 1))
+    with pytest.raises(BadFrameError, match=Fault.FLOODED):
+        handle.drain()
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+
+
+def test_flooded(handle: Handle, machine: Machine) -> None:
+    """A stick that reports without end is not asked at all."""
+    device = machine.device("two")
+    device._reports = deque([bytes.fromhex(STALE)] * DRAIN_LIMIT)
+    with pytest.raises(BadFrameError, match=Fault.FLOODED):
+        handle.exchange(READ_VALUES, LIMITS)
+    assert not machine.stick("two").commands
+
+
+def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
+    """An unplug shows wherever it happens."""
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.drain()
+
+
+def test_listen_that_comes_late(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint is asked every 10 ms, so it is listened to for longer than that."""
+    limits: list[int] = []
+    handle.exchange(READ_VALUES, LIMITS)
+    monkeypatch.setattr(handle, "_read", limits.append)
+    handle.listen(0)
+    assert limits == [25]
+
+
+def test_listen_to_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
+    """An unplug shows wherever it happens."""
+    handle.exchange(READ_VALUES, LIMITS)
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.listen(0.05)
+
+
+def test_stalled_input(handle: Handle, machine: Machine) -> None:
+    """A stalled endpoint is cleared once."""
+    machine.stick("two").halted.add(0x82)
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+    assert machine.device("two").calls["clear_halt"] == 1
+
+
+def test_stalled_input_for_ever(handle: Handle, machine: Machine) -> None:
+    """An endpoint that stalls again is an error."""
+
+    class Halted(set[int]):
+        @override
+        def discard(self, _: object, /) -> None:
+            """Stay halted."""
+
+    machine.stick("two").halted = Halted({0x82})
+    with pytest.raises(BadFrameError, match=Fault.REFUSED):
+        handle.exchange(READ_VALUES, LIMITS)
+
+
+def test_refused_command(handle: Handle, machine: Machine) -> None:
+    """A stalled command is an error that quotes the system's."""
+    machine.stick("two").fail("stall")
+    with pytest.raises(BadFrameError, match=r"refused \(error Pipe error\)"):
+        handle.exchange(READ_VALUES, LIMITS)
+
+
+def test_command_without_answer(
+    handle: Handle, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control pipe that is dead is an error after its limit."""
+    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 50)
+    machine.stick("two").fail("control-timeout")
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        handle.exchange(READ_VALUES, LIMITS)
+
+
+def test_unplugged(handle: Handle, machine: Machine) -> None:
+    """The end of a stick is told, and closing it then is no error."""
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.exchange(READ_VALUES, LIMITS)
+    handle.close()
+
+
+def test_unplugged_before_opening(machine: Machine, device: UsbDevice) -> None:
+    """A stick that went before it was opened is not found."""
+    handle = Handle(device)
+    machine.unplug("two")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        handle.open()
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        Handle(device)
+
+
+def test_in_use(handle: Handle, machine: Machine, device: UsbDevice) -> None:
+    """A second program is refused, and the first goes on."""
+    second = Handle(device)
+    with pytest.raises(DeviceAccessError, match=Fault.IN_USE) as error:
+        second.open()
+    assert error.value.details == {"node": str(device.usbfs)}
+    assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
+    handle.close()
+    assert bound(machine) == [0, 1]
+
+
+def test_no_permission(
+    machine: Machine, device: UsbDevice, as_nobody: AsNobody
+) -> None:
+    """A node that is not ours to open is an error that names it."""
+    machine.permit("two", usbfs=0)
+    handle = Handle(device)
+    with (
+        as_nobody(),
+        pytest.raises(DeviceAccessError, match=Fault.NO_PERMISSION) as error,
+    ):
+        handle.open()
+    assert error.value.details == {"node": str(device.usbfs)}
+    assert bound(machine) == [0, 1]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, None])
+def test_other_errors(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    """Whatever else libusb says is quoted."""
+
+    def fail(*_: object) -> None:
+        raise usb.core.USBError("Input/Output Error", None, number)
+
+    monkeypatch.setattr(usb.core.Device, "ctrl_transfer", fail)
+    with pytest.raises(BadFrameError, match=r"refused \(.*Input/Output Error\)"):
+        handle.exchange(READ_VALUES, LIMITS)
+
+
+def test_no_libusb(device: UsbDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library there is an error that names it."""
+    monkeypatch.setattr(libusb1, "get_backend", lambda **_: None)
+    with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
+        Handle(device)
+
+
+@pytest.mark.parametrize("system", ["libusb-1.0.so.0", None])
+def test_which_libusb(monkeypatch: pytest.MonkeyPatch, system: str | None) -> None:
+    """The system's library comes before the packaged one."""
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _: system)
+    found = libusb._find_library("usb-1.0")
+    assert found is not None
+    assert found == system or "libusb_package" in found

@@ -1,0 +1,301 @@
+"""A device that reports by itself is listened to, and never quoted too late."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from threading import Event
+from typing import Any
+
+import pytest
+
+from custom_components.temperature_logger.drivers import (
+    DriverError,
+    Fault,
+    Reading,
+    within_deadline,
+)
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
+from custom_components.temperature_logger.drivers.usb import stream, zytemp
+from custom_components.temperature_logger.drivers.usb.hidraw import Node
+from custom_components.temperature_logger.drivers.usb.models import thermometers
+from custom_components.temperature_logger.drivers.usb.stream import Stream
+from custom_components.temperature_logger.drivers.workers import Lane
+from emulation.machine import Machine
+from tests.drivers.conftest import Build, open_files
+from tests.waiting import first, until
+
+CONTROLLER = "pci0000:00/0000:00:14.0"
+MONITOR: dict[str, Any] = {
+    "name": "monitor",
+    "model": "USB-zyTemp",
+    "temperature": 21.5375,
+    "humidity": 45.5,
+    "co2": 812,
+}
+READING = Reading(temperature=21.5375, humidity=45.5, co2=812)
+
+type Made = Callable[[], None]
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait no longer than an emulated device needs."""
+    monkeypatch.setattr(stream, "LIMIT", 0.5)
+
+
+@pytest.fixture(name="machine")
+def machine_fixture(build: Build) -> Machine:
+    """Plug in a CO2 monitor."""
+    return build(MONITOR)
+
+
+def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
+    """Return the driver of the monitor."""
+    return zytemp.ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {}, on_gone)
+
+
+async def failure(work: Awaitable[object]) -> DriverError:
+    """Return what goes wrong."""
+    with pytest.raises(DriverError) as raised:
+        await work
+    return raised.value
+
+
+async def test_read(machine: Machine, lane: Lane) -> None:
+    """The node is opened once; a poll gives the latest values."""
+    monitor = driver(lane)
+    reading = await monitor.read()
+    assert reading.temperature == pytest.approx(21.5375, abs=0.05)
+    assert reading.co2 == 812
+    await until(lambda: monitor._decoder.reading(0) is not None)
+    machine.stick("monitor").values["co2"] = 900
+    node = monitor._opened
+    await first(monitor.read, lambda reading: reading.co2 == 900)
+    assert monitor._opened is node
+    assert machine.stick("monitor").commands == {"feature": 1}
+    assert monitor.identity == Identity(
+        manufacturer="ZyAura",
+        model="CO2 monitor",
+    )
+    assert monitor.facts == {}
+    assert monitor.raw["reports"].count(" / ") > 2
+    await monitor.close()
+
+
+async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> None:
+    """A device that is listened to costs no worker."""
+    monitor = driver(lane)
+    await monitor.read()
+    assert not lane.busy
+    assert not lane.failing
+    await monitor.close()
+
+
+async def test_silence(machine: Machine, lane: Lane) -> None:
+    """What says nothing does not answer; it is opened anew, and told to begin."""
+    machine.stick("monitor").fail("silent")
+    monitor = driver(lane)
+    error = await failure(monitor.read())
+    assert isinstance(error, BadFrameError)
+    assert error.fault is Fault.NO_ANSWER
+    assert lane.failing
+    machine.stick("monitor").clear()
+    assert (await monitor.read()).co2 == 812
+    assert machine.stick("monitor").commands == {"feature": 2}
+    await monitor.close()
+
+
+async def test_too_old(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value counts for a while after its report, and no longer."""
+    monitor = driver(lane)
+    await monitor.read()
+    machine.stick("monitor").fail("silent")
+    await monitor.read()
+    monkeypatch.setattr(zytemp, "AGE", -1)  # Whatever has come is too old.
+    assert (await failure(monitor.read())).fault is Fault.NO_ANSWER
+    monkeypatch.setattr(zytemp, "AGE", 15)
+    machine.stick("monitor").clear()
+    assert (await monitor.read()).co2 == 812
+    await monitor.close()
+
+
+@pytest.mark.parametrize("fault", ["garbage", "zero", "ff", "short", "no-end"])
+async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
+    """What is no report is no value, and the last of it is quoted."""
+    machine.stick("monitor").fail(fault)
+    monitor = driver(lane)
+    error = await failure(monitor.read())
+    assert error.fault is Fault.BAD_REPORT
+    assert error.details["report"] in monitor.raw["reports"]
+    machine.stick("monitor").clear()
+    assert (await monitor.read()).co2 == 812
+    await monitor.close()
+
+
+async def test_slow_device_is_not_begun_anew(machine: Machine, lane: Lane) -> None:
+    """What has come so far counts for the next poll."""
+    machine.stick("monitor").values["co2"] = 25000
+    monitor = driver(lane)
+    assert (await failure(monitor.read())).fault is Fault.OUT_OF_RANGE
+    machine.stick("monitor").values["co2"] = 812
+    assert (await monitor.read()).co2 == 812
+    assert machine.stick("monitor").commands == {"feature": 1}
+    await monitor.close()
+
+
+async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
+    """It is told at once, and what was measured before is never published."""
+    gone = asyncio.Event()
+    monitor = driver(lane, gone.set)
+    await monitor.read()
+    machine.unplug("monitor")
+    await until(gone.is_set)
+    error = await failure(monitor.read())
+    assert isinstance(error, DeviceNotFoundError)
+    assert error.fault is Fault.STICK_NOT_FOUND
+    machine.stick("monitor").values["co2"] = 900
+    machine.plug("monitor")
+    assert (await monitor.read()).co2 == 900
+    await monitor.close()
+
+
+async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
+    """The poll that waits is told."""
+    gone = asyncio.Event()
+    machine.stick("monitor").fail("silent")
+    monitor = driver(lane, gone.set)
+    poll = asyncio.create_task(monitor.read())
+    await until(lambda: monitor._waiter is not None)
+    machine.unplug("monitor")
+    assert (await failure(poll)).fault is Fault.STICK_NOT_FOUND
+    assert not gone.is_set()
+    await monitor.close()
+
+
+async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
+    """A poll that is given up leaves nothing open."""
+    machine.stick("monitor").fail("silent")
+    monitor = driver(lane)
+    before = open_files()
+    poll = asyncio.create_task(monitor.read())
+    await until(lambda: monitor._waiter is not None)
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    await monitor.close()
+    assert open_files() == before
+
+
+async def test_closed_while_it_is_opened(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is opened for a poll that was given up is closed again."""
+    opened, go_on = Event(), Event()
+
+    def wait(_: Stream, __: Node) -> None:
+        opened.set()
+        go_on.wait()
+
+    monkeypatch.setattr(zytemp.ZyTempStream, "_start", wait)
+    before = open_files()
+    poll = asyncio.create_task(driver(lane).read())
+    await until(opened.is_set)
+    poll.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await poll
+    assert open_files() > before
+    go_on.set()
+    await until(lambda: open_files() == before)
+
+
+async def test_in_use(machine: Machine, lane: Lane, build: Build) -> None:
+    """Another program that listens is named as the reason."""
+    first = driver(lane)
+    await first.read()
+    error = await failure(driver(Lane(lane._workers)).read())
+    assert isinstance(error, DeviceAccessError)
+    assert error.fault is Fault.IN_USE
+    await first.close()
+
+
+async def test_no_node(build: Build, lane: Lane) -> None:
+    """Without its driver the device has no node."""
+    build(MONITOR | {"bound": False})
+    assert (await failure(driver(lane).read())).fault is Fault.NO_NODE
+
+
+async def test_key_is_refused(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that does not take the key is closed again."""
+
+    def refuse(_: bytes) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(machine.stick("monitor"), "set_feature", refuse)
+    monitor = driver(lane)
+    before = open_files()
+    error = await failure(monitor.read())
+    assert error.fault is Fault.REFUSED
+    await until(lambda: open_files() == before)
+    await monitor.close()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"product": "Something else"},
+        {"model": "ch340", "vid": "04d9", "pid": "a052", "product": "USB-zyTemp"},
+    ],
+)
+async def test_what_only_shares_the_id(
+    build: Build, lane: Lane, spec: dict[str, Any]
+) -> None:
+    """Another thing with the chip is not a thermometer, and is not opened."""
+    machine = build(MONITOR | spec)
+    assert not list(thermometers())
+    assert (await failure(driver(lane).read())).fault is Fault.STICK_NOT_FOUND
+    assert not machine.stick("monitor").commands
+
+
+async def test_node_that_fails(
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that cannot be read is closed, and opened again by the next poll."""
+    monitor = driver(lane)
+    await monitor.read()
+    assert monitor._opened is not None
+
+    def fail() -> bytes:
+        raise BadFrameError(Fault.REFUSED, error="Protocol error")
+
+    machine.stick("monitor").fail("silent")
+    monitor._decoder = monitor.DECODER()
+    poll = asyncio.create_task(monitor.read())
+    await until(lambda: monitor._waiter is not None)
+    monkeypatch.setattr(monitor._opened, "read", fail)
+    machine.stick("monitor").clear()
+    assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
+    assert (await monitor.read()).co2 == 812
+    await monitor.close()
+
+
+async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
+    """An event without a report changes nothing."""
+    monitor = driver(lane)
+    machine.stick("monitor").fail("silent")
+    poll = asyncio.create_task(monitor.read())
+    await until(lambda: monitor._waiter is not None)
+    assert isinstance(monitor._opened, Node)
+    monitor._receive(monitor._opened)
+    assert not poll.done()
+    machine.stick("monitor").clear()
+    assert (await poll).co2 == 812
+    await monitor.close()

@@ -1,0 +1,663 @@
+"""A stick is recognised by its firmware, and asked for no more than it takes."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+import json
+import os
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from custom_components.temperature_logger.drivers import (
+    DriverError,
+    Fault,
+    Reading,
+    within_deadline,
+    workers,
+)
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
+from custom_components.temperature_logger.drivers.usb import layouts, libusb, temper
+from custom_components.temperature_logger.drivers.usb.models import TEMPER, thermometers
+from custom_components.temperature_logger.drivers.usb.temper import JUMP, Temper
+from custom_components.temperature_logger.drivers.workers import Lane
+from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
+import emulation.hidraw
+from emulation.machine import Machine
+from emulation.sticks import MODELS
+from tests.drivers.conftest import Build
+from tests.waiting import until
+
+CONTROLLER = "pci0000:00/0000:00:14.0"
+ALL = json.loads(
+    (Path(__file__).parents[3] / "emulation/machines/all.json").read_text()
+)
+SETTLE = temper.SETTLE
+STICKS = [
+    entry
+    for entry in ALL["usb"]
+    if entry["model"] in MODELS and MODELS[entry["model"]].firmware
+]
+HIDRAW: dict[str, Any] = {}
+LIBUSB = {"hidraw_nodes": False}
+# All reports of an answer come well before the driver has listened for long enough.
+QUICK = {"latency_ms": 1, "gap_ms": 1}
+# °C of the old report that an emulated stick sends.
+STALE = 0.07
+# What an emulated stick calls the quantities.
+SENSORS = {
+    "internal_temperature": "temperature",
+    "internal_humidity": "humidity",
+    "thermistor_temperature": "second_external_temperature",
+}
+
+type Gone = Callable[[], None]
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the sticks less time than real ones may need."""
+    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
+    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
+    monkeypatch.setattr(temper, "SETTLE", {})
+    monkeypatch.setattr(emulation.hidraw, "KERNEL_TIMEOUT", 0.05)
+
+
+def plug(build: Build, model: str, **spec: Any) -> Machine:  # noqa: ANN401 - as in a machine spec
+    """Return a machine with one stick."""
+    return build({"name": "stick", "model": model, **spec})
+
+
+def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> Temper:
+    """Return the driver of the stick."""
+    return Temper(lane, UsbPlace(CONTROLLER, "1"), known, on_gone)
+
+
+def commands(machine: Machine) -> tuple[int, int]:
+    """Return how often the stick was asked for its firmware and for values."""
+    counter = machine.stick("stick").commands
+    assert set(counter) <= {"firmware", "values"}
+    return counter["firmware"], counter["values"]
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+@pytest.mark.parametrize("entry", STICKS, ids=lambda entry: entry["name"])
+async def test_every_model(
+    build: Build, lane: Lane, entry: dict[str, Any], way: dict[str, Any]
+) -> None:
+    """Every model is recognised and read, over both ways, with few commands."""
+    machine = build(entry | way | {"name": "stick", "ports": "1"})
+    stick = driver(lane)
+    values = (await stick.read()).values
+    for quantity in stick.quantities:
+        expected = entry.get(SENSORS.get(quantity, quantity))
+        assert values.pop(quantity, None) == pytest.approx(expected, abs=0.05)
+    assert not values
+    model = MODELS[entry["model"]]
+    assert stick.facts["firmware"].startswith(model.firmware)
+    assert stick.identity == Identity(
+        manufacturer="PCsensor",
+        model=stick.facts["model"],
+        firmware=stick.facts["firmware"],
+    )
+    (layout,) = (
+        row
+        for row in layouts.layouts_of(stick.facts["firmware"], model.gadget.product)
+        if row.model == stick.identity.model
+    )
+    chosen = 2 if model.firmware == "TEMPerX_V3.3" else 0
+    assert commands(machine) == (1, layout.asks + chosen)
+    await stick.read()
+    assert commands(machine) == (1, 2 * layout.asks + chosen)
+    await stick.close()
+
+
+async def test_before_the_first_reading(lane: Lane) -> None:
+    """What the entry remembers is known before the stick is there."""
+    assert driver(lane).identity.model == ""
+    assert not driver(lane).facts
+    assert not driver(lane).quantities
+    known = driver(lane, firmware="TEMPer1F_V3.9", model="TEMPer1F")
+    assert known.identity.model == "TEMPer1F"
+    assert known.identity.firmware == "TEMPer1F_V3.9"
+    await known.close()
+
+
+async def test_raw_reports(build: Build, lane: Lane) -> None:
+    """The reports of the last reading are kept as they came."""
+    plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=-10.0)
+    stick = driver(lane)
+    await stick.read()
+    await stick.close()
+    assert stick.raw == {"reports": "80 80 07 d0 4e 20 00 00 / 80 01 fc 18 4e 20 00 00"}
+
+
+async def test_settle(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick of 2022 gets its second, once per opening, and others get none."""
+    waited: list[float] = []
+
+    async def sleep(delay: float) -> None:
+        waited.append(delay)
+
+    monkeypatch.setattr(temper, "SETTLE", SETTLE)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    plug(build, "TEMPerGold_V3.5", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    await stick.read()
+    assert waited == [1.0]
+    await stick.close()
+    await stick.read()
+    assert waited == [1.0, 1.0]
+    await stick.close()
+    plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    await stick.identify()
+    assert waited == [1.0, 1.0, 0]
+
+
+# The probe of TEMPer2_V4.1, whose report is missing where there is none
+
+
+async def test_one_lost_report_is_asked_for_again(build: Build, lane: Lane) -> None:
+    """The probe's value is there although its report was lost once."""
+    machine = plug(build, "TEMPer2_V4.1", temperature=20.0, external_temperature=10.0)
+    stick = driver(lane)
+    machine.stick("stick").fail("partial", count=1, on="values")
+    expected = Reading(internal_temperature=20.0, external_temperature=10.0)
+    assert await stick.read() == expected
+    assert commands(machine) == (1, 2)
+    machine.stick("stick").fail("partial", count=1, on="values")
+    assert await stick.read() == expected
+    assert commands(machine) == (1, 4)
+    await stick.close()
+
+
+async def test_absent_probe_is_asked_for_once(build: Build, lane: Lane) -> None:
+    """Missing twice, the probe is absent, and the next readings know that."""
+    machine = plug(build, "TEMPer2_V4.1", temperature=20.0)
+    stick = driver(lane)
+    absent = Reading(internal_temperature=20.0)
+    assert await stick.read() == absent
+    assert commands(machine) == (1, 2)
+    assert await stick.read() == absent
+    assert commands(machine) == (1, 3)
+    assert stick.quantities == ("internal_temperature", "external_temperature")
+    await stick.close()
+
+
+async def test_probe_that_returns(build: Build, lane: Lane) -> None:
+    """A probe that was plugged in is read at once, and may then lose a report again."""
+    machine = plug(build, "TEMPer2_V4.1", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").values["external_temperature"] = 10.0
+    present = Reading(internal_temperature=20.0, external_temperature=10.0)
+    assert await stick.read() == present
+    assert commands(machine) == (1, 3)
+    machine.stick("stick").fail("partial", count=1)
+    assert await stick.read() == present
+    assert commands(machine) == (1, 5)
+    await stick.close()
+
+
+async def test_lost_internal_report_is_no_absent_probe(
+    build: Build, lane: Lane
+) -> None:
+    """Without its own sensor's report a stick has no reading."""
+    machine = plug(build, "TEMPer2_V4.1", temperature=20.0, external_temperature=10.0)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("drop-first", count=1)
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    assert (await stick.read()).internal_temperature == 20.0
+    await stick.close()
+
+
+# TEMPer1F_V4.1, which says nothing without its probe
+
+
+async def test_silent_without_probe(build: Build, lane: Lane) -> None:
+    """Silence is an absent probe as long as the firmware answers."""
+    machine = plug(build, "TEMPer1F_V4.1")
+    stick = driver(lane)
+    assert await stick.read() == Reading()
+    assert commands(machine) == (2, 2)
+    assert await stick.read() == Reading()
+    assert commands(machine) == (3, 3)
+    machine.stick("stick").values["temperature"] = 20.0
+    assert await stick.read() == Reading(temperature=20.0)
+    assert commands(machine) == (3, 4)
+    await stick.close()
+
+
+async def test_dead_is_not_absent(build: Build, lane: Lane) -> None:
+    """A stick that does not tell its firmware either is an error."""
+    machine = plug(build, "TEMPer1F_V4.1")
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("timeout")
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading()
+    await stick.close()
+
+
+# TEMPerX_V3.3, which is the firmware of two models
+
+
+async def test_model_chosen_by_its_reports(build: Build, lane: Lane) -> None:
+    """The one with an external sensor only is told by what it sends, twice."""
+    machine = plug(build, "TEMPerX_V3.3 (TEMPer1F)", temperature=20.0)
+    stick = driver(lane)
+    assert await stick.read() == Reading(temperature=20.0)
+    assert stick.facts == {"firmware": "TEMPerX_V3.3", "model": "TEMPer1F"}
+    await stick.close()
+    machine.stick("stick").commands.clear()
+    again = Temper(lane, UsbPlace(CONTROLLER, "1"), stick.facts)
+    await again.read()
+    assert commands(machine) == (1, 1)
+    await again.close()
+
+
+@pytest.mark.parametrize("fault", ["drop-first", "partial", "timeout"])
+async def test_model_not_chosen_in_doubt(build: Build, lane: Lane, fault: str) -> None:
+    """Answers that differ choose no model; the next try may."""
+    machine = plug(build, "TEMPerX_V3.3", temperature=20.0, humidity=50.0)
+    machine.stick("stick").fail(fault, count=1, on="values")
+    stick = driver(lane)
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    assert not stick.facts
+    await stick.read()
+    assert stick.facts["model"] == "TEMPer2"
+    await stick.close()
+
+
+async def test_remembered_model_holds(build: Build, lane: Lane) -> None:
+    """The other model of the firmware is not read in its place."""
+    plug(build, "TEMPerX_V3.3", temperature=20.0, humidity=50.0)
+    stick = driver(lane, firmware="TEMPerX_V3.3", model="TEMPer1F")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    await stick.close()
+
+
+# What is no stick, or another one
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_unknown_firmware(build: Build, lane: Lane, way: dict[str, Any]) -> None:
+    """A firmware that nobody has described is quoted, and not asked for values."""
+    machine = plug(build, "TEMPerGold_V3.5", firmware="TEMPerGold_V9.9", **way)
+    stick = driver(lane)
+    with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE) as error:
+        await stick.read()
+    assert error.value.details == {"firmware": "TEMPerGold_V9.9"}
+    assert commands(machine) == (1, 0)
+    await stick.close()
+
+
+async def test_changed_firmware(build: Build, lane: Lane) -> None:
+    """Another stick at the place is not read in the place of the first."""
+    machine = plug(build, "TEMPerHUM_V4.1", temperature=20.0, humidity=50.0)
+    stick = driver(lane, firmware="TEMPerGold_V3.5", model="TEMPerGold")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_CHANGED) as error:
+        await stick.read()
+    assert error.value.details == {
+        "expected": "TEMPerGold_V3.5",
+        "found": "TEMPerHUM_V4.1",
+    }
+    assert commands(machine) == (1, 0)
+    await stick.close()
+
+
+async def test_other_tail(build: Build, lane: Lane) -> None:
+    """What follows an old stick's firmware text in its buffer makes no other stick."""
+    plug(build, "TEMPerF1.4", temperature=20.0)
+    stick = driver(lane, firmware="TEMPerF1.4\x80\x02", model="TEMPer")
+    assert await stick.read() == Reading(temperature=20.0)
+    assert stick.facts == {"firmware": "TEMPerF1.4MPerF1", "model": "TEMPer"}
+    await stick.close()
+
+
+async def test_unknown_model(build: Build, lane: Lane) -> None:
+    """A model that this firmware never was is not read."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane, firmware="TEMPerGold_V3.4", model="TEMPerHUM")
+    with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE):
+        await stick.read()
+    assert commands(machine) == (1, 0)
+    await stick.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (["466f6f7453776974", "6368000000000000"], Fault.BAD_REPORT),
+        (["54454d5065720001", "0000000000000000"], Fault.BAD_REPORT),
+        (["54454d506572ffff", "ffffffffffffffff"], Fault.BAD_REPORT),
+        (["0000000000000000", "0000000000000000"], Fault.BAD_REPORT),
+        (["80800b544e200000", "54454d506572476f"], Fault.BAD_REPORT),
+    ],
+    ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed"],
+)
+async def test_answer_that_is_no_firmware(
+    build: Build, lane: Lane, answer: list[str], fault: Fault
+) -> None:
+    """What does not say that it is a TEMPer is not asked for values."""
+    machine = plug(build, "TEMPerGold_V3.4", firmware_reports=answer)
+    stick = driver(lane)
+    with pytest.raises(BadFrameError, match=fault):
+        await stick.read()
+    assert commands(machine) == (1, 0)
+    await stick.close()
+
+
+async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
+    """A stick that lost half of its text is asked once more, and not for ever."""
+    machine = plug(build, "TEMPerX_V3.3", temperature=20.0, external_temperature=10.0)
+    machine.stick("stick").fail("drop-first", on="firmware", count=1)
+    stick = driver(lane)
+    assert (await stick.read()).internal_temperature == 20.0
+    assert machine.stick("stick").commands["firmware"] == 2
+    await stick.close()
+    machine.stick("stick").fail("drop-first", on="firmware")
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    assert machine.stick("stick").commands["firmware"] == 4
+    await stick.close()
+
+
+async def test_closed_while_it_is_read(build: Build, lane: Lane) -> None:
+    """A reading ends in an error of ours when the stick is given back below it."""
+    machine = plug(build, "TEMPer1F1.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    before = machine.stick("stick").commands["values"]
+    reading = asyncio.create_task(stick.read())
+    await until(lambda: machine.stick("stick").commands["values"] > before)
+    stick._close()
+    with pytest.raises(DriverError):
+        await reading
+
+
+async def test_hang_does_not_hold_who_asks(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick that hangs when it is asked who it is costs the deadline, no more."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    node = machine.device("stick").hidraw
+    assert node is not None
+    number, ends, write = node.stat().st_rdev, Event(), os.write
+
+    def hang(fd: int, data: bytes) -> int:
+        if os.fstat(fd).st_rdev == number:
+            ends.wait()
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", hang)
+    monkeypatch.setattr(workers, "DEADLINE", 0.5)
+    stick = driver(lane)
+    with pytest.raises(DeviceAccessError, match=Fault.HANGING):
+        await within_deadline(stick.identify())
+    assert lane.busy
+    ends.set()
+    await stick.close()
+
+
+async def test_foot_pedal(build: Build, lane: Lane) -> None:
+    """A pedal with a stick's id is asked who it is, once, and left alone then."""
+    machine = plug(build, "pedal 413d")
+    ((family, device),) = thermometers()
+    assert family is TEMPER
+    stick = Temper(lane, device.place, {})
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.identify()
+    assert commands(machine) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [
+        (KEYBOARD, replace(DATA, report=KEYBOARD_REPORT)),
+        (KEYBOARD, replace(DATA, kind=(0xFF, 0, 0))),
+        (KEYBOARD, DATA, DATA),
+        (KEYBOARD,),
+    ],
+    ids=["other reports", "no HID", "three interfaces", "one interface"],
+)
+async def test_built_otherwise(
+    build: Build, monkeypatch: pytest.MonkeyPatch, interfaces: tuple[Any, ...]
+) -> None:
+    """What is not built like a stick is not even opened, whatever its id."""
+    pedal = MODELS["pedal 413d"]
+    gadget = replace(pedal.gadget, interfaces=interfaces)
+    monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
+    plug(build, "pedal 413d")
+    assert not list(thermometers())
+
+
+def test_candidates(build: Build) -> None:
+    """What has a stick's id and build is one, with its driver or without."""
+    build(
+        {"name": "gold", "model": "TEMPerGold_V3.5", "ports": "1"},
+        {"name": "taken", "model": "TEMPerGold_V3.5", "ports": "2", "bound": False},
+        {"name": "old", "model": "TEMPerF1.4", "ports": "3"},
+        {"name": "mouse", "model": "mouse", "ports": "4"},
+        {"name": "pedal", "model": "pedal 0c45", "ports": "5"},
+        {"name": "ch340", "model": "ch340", "ports": "6"},
+    )
+    assert [device.place.ports for _, device in thermometers()] == ["1", "2", "3"]
+
+
+# What goes wrong in between
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("timeout", Fault.NO_ANSWER),
+        ("control-timeout", Fault.REFUSED),
+        ("stall", Fault.REFUSED),
+        ("protocol", Fault.REFUSED),
+        ("stall-in", Fault.NO_ANSWER),
+        ("partial", Fault.NO_ANSWER),
+        ("drop-first", Fault.NO_ANSWER),
+        ("garbage", Fault.BAD_REPORT),
+        ("zero", Fault.BAD_REPORT),
+        ("ff", Fault.BAD_REPORT),
+        ("short", Fault.BAD_REPORT),
+        ("wrong-tag", Fault.BAD_REPORT),
+        ("swap", Fault.BAD_REPORT),
+        ("extra", Fault.BAD_REPORT),
+        ("noprobe", Fault.SENSOR_MISSING),
+    ],
+)
+async def test_fault(build: Build, lane: Lane, fault: str, expected: Fault) -> None:
+    """A spoilt answer is no reading, and the stick is opened anew for the next one."""
+    values = {"temperature": 20.0, "external_temperature": 10.0}
+    machine = plug(build, "TEMPer2_V3.9", **values, **QUICK)
+    stick = driver(lane)
+    reading = await stick.read()
+    machine.stick("stick").fail(fault, count=1)
+    with pytest.raises(BadFrameError, match=expected):
+        await stick.read()
+    assert lane.failing
+    await until(lambda: machine.silent)
+    assert await stick.read() == reading
+    assert not lane.failing
+    assert commands(machine)[0] == 2
+    await stick.close()
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_late_answer(
+    build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that came too late is never taken for the next one."""
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("timeout", count=1)
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    machine.send("stick", "808007d04e200000")
+    machine.stick("stick").values["temperature"] = 30.0
+    assert await stick.read() == Reading(temperature=30.0)
+    device = machine.device("stick")
+    taken = device.taken
+    machine.send("stick", "808007d04e200000")
+    # What is too much is dropped after the reading.
+    await until(lambda: device.taken > taken)
+    assert await stick.read() == Reading(temperature=30.0)
+    await stick.close()
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_old_report_before_the_answer(
+    build: Build, lane: Lane, way: dict[str, Any]
+) -> None:
+    """An old report that looks like an answer is refused when the answer follows."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **QUICK, **way)
+    stick = driver(lane)
+    machine.stick("stick").fail("extra", on="values")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading(temperature=20.0)
+    machine.stick("stick").fail("extra", on="values")
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    machine.stick("stick").values["temperature"] = 30.0
+    assert await stick.read() == Reading(temperature=30.0)
+    await stick.close()
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+async def test_old_report_that_is_nearly_right(
+    build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old report that no jump betrays is betrayed by the answer that follows it."""
+    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
+    near = round(STALE + JUMP["temperature"] / 2, 2)
+    machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("extra", on="values")
+    taken = machine.device("stick").taken
+    assert await stick.read() == Reading(temperature=STALE)
+    # Later, what follows the answer has come.
+    await until(lambda: machine.device("stick").taken == taken + 2)
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        await stick.read()
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading(temperature=near)
+    await stick.close()
+
+
+async def test_jump(build: Build, lane: Lane) -> None:
+    """A value that really jumped is a reading, and so is a probe that came or went."""
+    machine = plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=None)
+    stick = driver(lane)
+    for internal, external in ((20.0, None), (20.1, None), (35.0, None), (35.0, -5.0)):
+        values = {"temperature": internal, "external_temperature": external}
+        machine.stick("stick").values |= values
+        assert await stick.read() == Reading(
+            internal_temperature=internal, external_temperature=external
+        )
+    await stick.close()
+
+
+async def test_report_of_another_kind_beyond_the_answer(
+    build: Build, lane: Lane
+) -> None:
+    """Some sticks report an empty slot after the values; that casts no doubt."""
+    plug(build, "TEMPerX_V3.1", temperature=20.0, humidity=50.0, layout="both_x")
+    stick = driver(lane)
+    assert await stick.read() == Reading(temperature=20.0, humidity=50.0)
+    await stick.close()
+
+
+async def test_no_stick_at_a_known_place(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What took the place of a stick and is not built like one is not even opened."""
+    pedal = MODELS["pedal 413d"]
+    gadget = replace(pedal.gadget, interfaces=(KEYBOARD, KEYBOARD))
+    monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
+    machine = plug(build, "pedal 413d")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await driver(lane).read()
+    assert not machine.stick("stick").commands
+
+
+async def test_given_up(build: Build, lane: Lane) -> None:
+    """A reading that is given up leaves nothing behind for the next one."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("timeout", count=1)
+    reading = asyncio.create_task(stick.read())
+    await until(lambda: commands(machine) == (1, 2))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert lane.failing
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+async def test_replugged(build: Build, lane: Lane) -> None:
+    """A stick that was unplugged is told at once, missed, and found again."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    gone = asyncio.Event()
+    stick = driver(lane, on_gone=gone.set)
+    await stick.read()
+    machine.unplug("stick")
+    await gone.wait()
+    for _ in range(2):
+        with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+            await stick.read()
+    machine.plug("stick")
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+async def test_unplugged_while_reading(build: Build, lane: Lane) -> None:
+    """A stick that goes during a reading costs this reading."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").fail("timeout")
+    reading = asyncio.create_task(stick.read())
+    await until(lambda: commands(machine) == (1, 2))
+    machine.unplug("stick")
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await reading
+
+
+async def test_identify_keeps_nothing(build: Build, lane: Lane) -> None:
+    """After it was asked who it is, a stick is free for others."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    assert await stick.identify() == "TEMPerGold_V3.4"
+    assert commands(machine) == (1, 0)
+    other = driver(Lane(lane._workers))
+    await other.read()
+    with pytest.raises(DeviceAccessError, match=Fault.IN_USE):
+        await stick.identify()
+    await other.close()

@@ -1,0 +1,241 @@
+"""The reports of CO2 monitors, plain and encrypted."""
+
+from pathlib import Path
+import tomllib
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from custom_components.temperature_logger.drivers import Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.usb.zytemp import (
+    AGE,
+    ENOUGH,
+    ITEMS,
+    KEY,
+    SURE,
+    ZyTemp,
+    ZyTempStream,
+    decrypted,
+)
+from custom_components.temperature_logger.drivers.workers import Lane
+from emulation.streams import encrypted
+from tests.drivers.conftest import Build
+from tests.waiting import first
+
+CAPTURES: list[dict[str, Any]] = [
+    capture
+    for capture in tomllib.loads(
+        (Path(__file__).parents[2] / "fixtures/streams.toml").read_text()
+    )["capture"]
+    if capture["driver"] == "zytemp"
+]
+CONTROLLER = "pci0000:00/0000:00:14.0"
+
+
+def report(item: int, code: int) -> bytes:
+    """Return a plain report."""
+    head = bytes((item, code >> 8, code & 0xFF))
+    return head + bytes((sum(head) & 0xFF, 0x0D, 0, 0, 0))
+
+
+OTHER = report(0x6D, 0x0A5B)
+WARM = report(0x42, 4720)  # 21.85 °C
+FRESH = report(0x50, 812)
+HUMID = report(0x41, 4550)
+
+
+def reading(*reports: bytes) -> Reading | None:
+    """Return what reports say, once it is sure that they are plain."""
+    monitor = ZyTemp()
+    for one in [*SURE * [OTHER], *reports]:
+        monitor.take(one, 0)
+    return monitor.reading(ENOUGH)
+
+
+@pytest.mark.parametrize("way", ["plain", "encrypted"])
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
+def test_captures(capture: dict[str, Any], way: str) -> None:
+    """What real monitors sent is read as their owners read it."""
+    reports = [bytes.fromhex(one) for one in capture["reports"]]
+    if way == "encrypted":
+        reports = [encrypted(one, KEY) for one in reports]
+    monitor = ZyTemp()
+    for one in 2 * reports:
+        monitor.take(one, 0)
+    found = monitor.reading(0)
+    assert found is not None
+    assert found.values == pytest.approx(capture["reading"], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("report", "content"),
+    [
+        ("5003ba0d0d000000", "eb921c3c41d1e83d"),
+        ("4212a3f70d000000", "a8b21a7c43b1e836"),
+        ("410000410d000000", "74521a5c4171e844"),
+    ],
+)
+def test_decrypted(report: str, content: str) -> None:
+    """Decrypting gives what other programs were seen to make of the same bytes."""
+    assert decrypted(bytes.fromhex(report)).hex() == content
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:  # noqa: FBT001 - one of two kinds
+    """Whether a monitor encrypts is found out by its reports."""
+    build(
+        {
+            "name": "monitor",
+            "model": "USB-zyTemp",
+            "temperature": 19.35,
+            "humidity": 38.25,
+            "co2": 1204,
+            "encrypted": is_encrypted,
+        }
+    )
+    driver = ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
+    found = await first(driver.read, lambda found: found.humidity is not None)
+    expected = {"temperature": 19.35, "humidity": 38.25, "co2": 1204}
+    assert found.values == pytest.approx(expected, abs=0.04)
+    await driver.close()
+
+
+def test_temperature_and_co2_have_to_be_there() -> None:
+    """Humidity need not: many monitors do not measure it."""
+    assert reading(WARM) is None
+    assert reading(FRESH) is None
+    found = reading(WARM, FRESH)
+    assert found is not None
+    assert found.values == pytest.approx({"temperature": 21.85, "co2": 812})
+
+
+@pytest.mark.parametrize(
+    ("reports", "humidity"),
+    [
+        ([HUMID], 45.5),
+        ([report(0x41, 0)], None),
+        ([report(0x44, 4550)], None),
+        ([report(0x44, 4550), report(0x44, 4560)], 45.6),
+        ([report(0x44, 4550), report(0x44, 4550), report(0x41, 0)], None),
+        ([report(0x44, 4550), HUMID, report(0x44, 3000)], 45.5),
+    ],
+)
+def test_humidity(reports: list[bytes], humidity: float | None) -> None:
+    """No sensor gives 0 %; another name counts only where the usual one is missing."""
+    found = reading(WARM, FRESH, *reports)
+    assert found is not None
+    assert found.humidity == humidity
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        report(0x50, 0),
+        report(0x50, 5001),
+        report(0x50, 25000),
+        report(0x42, 4000),  # -23.15 °C
+        report(0x42, 5400),  # 64.35 °C
+        report(0x41, 10001),
+    ],
+)
+def test_out_of_range(wrong: bytes) -> None:
+    """What it cannot measure is no value, and what was there before stays."""
+    with pytest.raises(BadFrameError) as raised:
+        reading(WARM, FRESH, HUMID, wrong)
+    assert raised.value.fault is Fault.OUT_OF_RANGE
+    monitor = ZyTemp()
+    for one in (*SURE * [OTHER], WARM, FRESH):
+        monitor.take(one, 0)
+    with pytest.raises(BadFrameError):
+        monitor.take(wrong, 1)
+    assert monitor.reading(ENOUGH) is not None
+
+
+def test_humidity_is_waited_for() -> None:
+    """The first reading after opening has it, too, wherever in the round it began."""
+    monitor = ZyTemp()
+    for now, one in enumerate((*SURE * [OTHER], WARM, FRESH, HUMID)):
+        monitor.take(one, now / 10)
+        assert monitor.reading(now / 10) is None
+    monitor.take(WARM, 0.6)
+    found = monitor.reading(0.6)
+    assert found is not None
+    assert found.humidity == 45.5
+
+
+def test_age() -> None:
+    """A value counts for some seconds; humidity may end without the others."""
+    monitor = ZyTemp()
+    for one in (*SURE * [OTHER], WARM, FRESH, HUMID):
+        monitor.take(one, 0)
+    monitor.take(WARM, AGE)
+    monitor.take(FRESH, AGE)
+    whole, rest = monitor.reading(AGE), monitor.reading(AGE + 1)
+    assert whole is not None
+    assert whole.humidity == 45.5
+    assert rest is not None
+    assert rest.humidity is None
+    assert monitor.reading(2 * AGE) is not None
+    assert monitor.reading(2 * AGE + 1) is None
+
+
+def test_kind_is_kept() -> None:
+    """One encrypted report that looks like a plain one is not taken for it."""
+    monitor = ZyTemp()
+    for _ in range(SURE):
+        monitor.take(encrypted(OTHER, KEY), 0)
+    with pytest.raises(BadFrameError) as raised:
+        monitor.take(FRESH, 0)
+    assert raised.value.fault is Fault.BAD_REPORT
+    for one in (WARM, FRESH):
+        monitor.take(encrypted(one, KEY), 0)
+    assert monitor.reading(ENOUGH) is not None
+
+
+def test_it_takes_some_reports_to_be_sure() -> None:
+    """Until then no value counts; then all do that came as the last one."""
+    monitor = ZyTemp()
+    for one in (WARM, encrypted(OTHER, KEY), FRESH, WARM):
+        monitor.take(one, 0)
+    assert monitor.reading(ENOUGH) is None
+    monitor.take(OTHER, 0)
+    assert monitor.reading(ENOUGH) is not None
+
+
+def test_first_value_after_power_up() -> None:
+    """What cannot be measured is no value before it is sure what it is, either."""
+    monitor = ZyTemp()
+    for one in (report(0x50, 25000), WARM, OTHER):
+        monitor.take(one, 0)
+    assert monitor.reading(ENOUGH) is None
+    monitor.take(FRESH, 0)
+    assert monitor.reading(ENOUGH) is not None
+
+
+def frames() -> st.SearchStrategy[bytes]:
+    """Return reports of which many are whole."""
+    codes = st.integers(0, 0xFFFF)
+    items = st.sampled_from([*ITEMS, 0x6D])
+    whole = st.builds(report, items, codes)
+    return st.one_of(
+        whole, whole.map(lambda one: encrypted(one, KEY)), st.binary(max_size=9)
+    )
+
+
+@given(st.lists(frames(), max_size=20))
+def test_any_bytes(reports: list[bytes]) -> None:
+    """Whatever comes is a value that the monitor can measure, or an error."""
+    monitor = ZyTemp()
+    for now, one in enumerate(reports):
+        try:
+            monitor.take(one, now)
+        except BadFrameError:
+            continue
+        if (found := monitor.reading(now)) is not None:
+            assert -10 <= (found.temperature or 0) <= 60
+            assert 0 < (found.humidity or 1) <= 100
+            assert 0 < (found.co2 or 0) <= 5000
