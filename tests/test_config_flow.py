@@ -240,6 +240,8 @@ async def test_missing_permission_is_named(
 
     It is asked again once it may be opened, with nothing replugged.
     """
+    build()
+    await begin(hass)  # Home Assistant reads its files while it may.
     machine = build(GOLD | {"usbfs_mode": "600"}, i2c=[PINS])
     with as_nobody():
         form = await begin(hass)
