@@ -26,8 +26,8 @@ from homeassistant.helpers.aiohttp_client import SERVER_SOFTWARE
 from custom_components.temperature_logger.uploader.endpoints import (
     ENDPOINTS,
     Endpoint,
-    Protocol,
-    Request,
+    EndpointProtocol,
+    Post,
 )
 from custom_components.temperature_logger.uploader.points import Point, Source
 
@@ -85,11 +85,11 @@ def endpoint(protocol: str, url: str, site: int, *, is_packed: bool = True) -> E
     return ENDPOINTS[protocol](data | login, UTC)
 
 
-def requests(url: str, sites: int, sticks: int, steps: int, size: int) -> list[Request]:
+def requests(url: str, sites: int, sticks: int, steps: int, size: int) -> list[Post]:
     """Return all batches: each site's in order, the sites side by side."""
     made = []
     for site in range(sites):
-        server = endpoint(Protocol.INFLUXDB_2, url, site)
+        server = endpoint(EndpointProtocol.INFLUXDB_2, url, site)
         points = list(readings(site, sticks, steps))
         parts = [points[at : at + size] for at in range(0, len(points), size)]
         made.append([server.prepare(part) for part in parts])
@@ -114,7 +114,7 @@ async def wire() -> None:
     say("bytes per reading: body, and with the request's head")
     headers = {"User-Agent": SERVER_SOFTWARE}
     async with server, aiohttp.ClientSession(headers=headers) as session:
-        for protocol in (Protocol.INFLUXDB_2, Protocol.JSON):
+        for protocol in (EndpointProtocol.INFLUXDB_2, EndpointProtocol.JSON):
             for is_packed in (False, True):
                 for size in BATCHES:
                     points = list(readings(1, 5, -(-size // 5)))[:size]
@@ -126,9 +126,9 @@ async def wire() -> None:
                     say(f"{told}: {body:.1f}, {counted[-1] / size:.1f}")
 
 
-async def post(url: str, batches: Iterable[Request], connections: int) -> list[float]:
+async def post(url: str, batches: Iterable[Post], connections: int) -> list[float]:
     """Post all batches, some at a time; return the seconds that each took."""
-    server = endpoint(Protocol.INFLUXDB_2, url, 0)
+    server = endpoint(EndpointProtocol.INFLUXDB_2, url, 0)
     waiting = iter(batches)
     took = []
 
@@ -170,7 +170,7 @@ async def figures(url: str) -> dict[str, float]:
     return found
 
 
-async def fill(url: str, batches: Sequence[Request], connections: int) -> None:
+async def fill(url: str, batches: Sequence[Post], connections: int) -> None:
     """Post everything; say how fast that was, and what it took."""
     before = await figures(url)
     began = time.perf_counter()

@@ -16,8 +16,8 @@ from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
 from custom_components.temperature_logger.const import KIND_BME280, KIND_HOST
-from custom_components.temperature_logger.drivers import UsbPlace
-from custom_components.temperature_logger.sensor import SENSORS
+from custom_components.temperature_logger.drivers import QUANTITIES, UsbPlace
+from custom_components.temperature_logger.sensor import describe
 from emulation.machine import place_of
 from emulation.values import Value
 
@@ -102,7 +102,7 @@ def _emulated(device: dict[str, Any], machine: dict[str, Any]) -> EntrySpec:
             unit=str(description.native_unit_of_measurement),
             value=value,
         )
-        for description in SENSORS
+        for description in map(describe, QUANTITIES)
         if description.key in device["data"]["quantities"]
         and (value := values.get(description.key.removeprefix("internal_"))) is not None
     }

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from .waiting import block_until
+from .drivers.waiting import block_until
 
 # Debian keeps what only an administrator starts outside of a user's path.
 FOLDERS: Final = (

@@ -46,7 +46,7 @@ from .conftest import (
     pass_time,
 )
 from .drivers.conftest import Build
-from .waiting import until
+from .drivers.waiting import until
 
 MAINBOARD = {
     "bus": 4,

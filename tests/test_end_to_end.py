@@ -16,7 +16,7 @@ import pytest
 from custom_components.temperature_logger.const import DOMAIN
 from development import client, configuration, devices
 
-from .waiting import first
+from .drivers.waiting import first
 
 MACHINE = {
     "usb": [

@@ -34,8 +34,8 @@ from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
 from .drivers.conftest import Build
+from .drivers.waiting import until
 from .test_config_flow import MAINBOARD, begin, hints, submit
-from .waiting import until
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 import re
 from string import Formatter
+import tomllib
 from typing import Any
 
 from homeassistant.util.yaml import load_yaml_dict
@@ -16,10 +17,10 @@ from custom_components.temperature_logger import const
 from custom_components.temperature_logger.devices.faults import REPAIRS, SOON
 from custom_components.temperature_logger.devices.options_flow import (
     CONF_PROBE,
-    FACTORS,
-    GUARD,
-    LIMITS,
-    OFFSETS,
+    GUARD_DEFAULTS,
+    LIMIT_PLACEHOLDERS,
+    MAX_FACTOR,
+    MIN_FACTOR,
     PROBE_QUANTITIES,
 )
 from custom_components.temperature_logger.discovery import STICK_MOVED
@@ -28,13 +29,15 @@ from custom_components.temperature_logger.disk_guard.guard import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
-from custom_components.temperature_logger.sensor import PROBE, SENSORS, THINNED
-from custom_components.temperature_logger.units import base
+from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
+from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
-from custom_components.temperature_logger.uploader.endpoints import Protocol
-from custom_components.temperature_logger.uploader.entity import MODELS
+from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
+from custom_components.temperature_logger.uploader.entities import (
+    ENDPOINT_SENSORS,
+    MODELS,
+)
 from custom_components.temperature_logger.uploader.errors import Failure
-from custom_components.temperature_logger.uploader.sensors import ENDPOINT_SENSORS
 
 ROOT = Path(__file__).parent.parent
 COMPONENT = ROOT / "custom_components/temperature_logger"
@@ -77,9 +80,9 @@ def details(kind: type[StrEnum] = Fault) -> dict[str, set[str]]:
 
 def calibration_fields(quantities: Iterable[str]) -> set[str]:
     """Return the names of the fields that calibrate some quantities."""
-    temperatures = {q for q in quantities if q.endswith("temperature")}
-    offsets = {f"{q}_offset" for q in quantities if base(q) in OFFSETS}
-    return offsets | {f"{quantity}_factor" for quantity in temperatures}
+    bases = {quantity: base_quantity(quantity) for quantity in quantities}
+    offsets = {f"{q}_offset" for q, base in bases.items() if base.max_offset}
+    return offsets | {f"{q}_factor" for q, base in bases.items() if base.has_factor}
 
 
 def test_drivers_know_nothing_of_home_assistant() -> None:
@@ -140,7 +143,7 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
         assert placeholders(message) <= given[failure], failure
     shown = {"problem", "header", "endpoint", "example"}
     faults = {*Fault, Hint.OTHER_MODEL}
-    for protocol in Protocol:
+    for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
         names = {name for text in leaves(step) for name in placeholders(text)}
         assert names == {"example"}
@@ -155,7 +158,7 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     """Each field of each form has a name and a word about it."""
     steps = texts["config"]["step"]
-    for protocol in Protocol:
+    for protocol in EndpointProtocol:
         fields = flow._server_schema(protocol, is_new=True).schema
         step = steps[protocol]
         named = {str(name) for name in fields} - {settings.ADVANCED}
@@ -167,15 +170,15 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(Protocol) == set(MODELS) == set(menu["menu_options"])
-    assert set(Protocol) == set(menu["menu_option_descriptions"])
+    assert set(EndpointProtocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
 def test_entities_of_endpoints_are_no_readings() -> None:
     """They would be sent, thinned and returned with the readings."""
     for sensor in ENDPOINT_SENSORS:
         assert not is_quantity(sensor.key)
-    classes = {sensor.device_class for sensor in SENSORS if sensor.device_class}
+    classes = {describe(quantity).device_class for quantity in QUANTITIES} - {None}
     assert set(flow.DEVICE_CLASSES) == classes
 
 
@@ -191,14 +194,15 @@ def test_no_text_is_blank(texts: dict[str, Any]) -> None:
 
 def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     """Sensors and options know the fields of a reading."""
-    assert [sensor.key for sensor in SENSORS] == list(QUANTITIES)
-    keys = {sensor.translation_key for sensor in SENSORS if sensor.translation_key}
+    sensors = [describe(quantity) for quantity in QUANTITIES]
+    assert [sensor.key for sensor in sensors] == list(QUANTITIES)
+    keys = {sensor.translation_key for sensor in sensors if sensor.translation_key}
     endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
     assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key} | endpoint
     fields = {
         "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
         "init": {
-            *(const.CONF_INTERVAL, CONF_PROBE, *GUARD),
+            *(const.CONF_INTERVAL, CONF_PROBE, *GUARD_DEFAULTS),
             *calibration_fields(QUANTITIES),
         },
         "probe": calibration_fields(PROBE_QUANTITIES),
@@ -211,12 +215,18 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
 def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     """The limits in the texts are those that are checked."""
     errors = texts["options"]["error"]
-    for quantity, limit in OFFSETS.items():
+    limits = {
+        name: base.max_offset
+        for name, base in BASE_QUANTITIES.items()
+        if base.max_offset is not None
+    }
+    assert limits
+    for quantity, limit in limits.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {*LIMITS, *flow.LIMITS, CONF_PROBE}
+    given = {*LIMIT_PLACEHOLDERS, *flow.LIMITS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
-    assert FACTORS[0] < 1 < FACTORS[1]
+    assert MIN_FACTOR < 1 < MAX_FACTOR
 
 
 def test_readme_tells_the_numbers() -> None:
@@ -256,3 +266,12 @@ def test_manifest_is_ordered_and_true() -> None:
     rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
     assert not [name for name, rule in rules.items() if "todo" in str(rule)]
     assert manifest["quality_scale"] == "platinum"
+
+
+def test_wheel_of_the_drivers_agrees_with_the_manifest() -> None:
+    """It needs what the manifest requires, and what Home Assistant's usb brings."""
+    project = tomllib.loads((ROOT / "packaging/drivers/pyproject.toml").read_text())
+    manifest = json.loads((COMPONENT / "manifest.json").read_text())
+    required = {re.split("[=>]", line)[0] for line in manifest["requirements"]}
+    assert set(project["project"]["dependencies"]) == required | {"serialx"}
+    assert project["project"]["version"] == manifest["version"]

@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .uploader.coordinator import EndpointConfigEntry
-from .uploader.entity import EndpointEntity
+from .uploader.entities import EndpointEntity
 
 PARALLEL_UPDATES = 0
 

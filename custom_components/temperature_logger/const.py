@@ -57,6 +57,7 @@ MAX_DISK_LIMIT: Final = 99
 DEFAULT_BATCH_SIZE: Final = 360
 MIN_BATCH_SIZE: Final = 1
 MAX_BATCH_SIZE: Final = 5000
+DAY_SECONDS: Final = 86_400
 # Finer than any of the sensors. A state is text: each digit more would cost a byte in
 # every row of the history.
 DIGITS: Final = 3

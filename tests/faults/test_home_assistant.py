@@ -13,7 +13,7 @@ import pytest
 from custom_components.temperature_logger.drivers import workers
 from emulation.faults import Faulty
 from tests.conftest import pass_time
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import HELD, Home
 

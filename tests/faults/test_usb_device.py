@@ -19,7 +19,7 @@ from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine, place_of
 from tests.drivers.conftest import AsNobody, open_files
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import (
     MAKERS,

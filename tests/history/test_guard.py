@@ -57,7 +57,7 @@ from custom_components.temperature_logger.history.retention import DATA_HOLDS
 from custom_components.temperature_logger.history.tables import translated
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
-from tests.waiting import block_until
+from tests.drivers.waiting import block_until
 
 from .conftest import GOLD, ask, readings
 from .test_thinning import recorder_db_url

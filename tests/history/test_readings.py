@@ -29,10 +29,8 @@ from sqlalchemy import func, select
 
 from custom_components.temperature_logger import service_calls as calls
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
 from custom_components.temperature_logger.history import rows as history
 from custom_components.temperature_logger.history import tables
-from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
@@ -434,10 +432,3 @@ async def test_recorder_that_changed(
     ):
         await ask(hass, {"entity_id": GOLD})
     await execute(hass, f"{table} RENAME COLUMN shared TO shared_attrs")
-
-
-def test_every_quantity_has_a_unit() -> None:
-    """A quantity that is added later cannot be forgotten here."""
-    for quantity in (*QUANTITIES, probe_quantity("285ebf799715039b")):
-        assert set(CONVERTERS) == set(UNITS)
-        assert base(quantity) in UNITS

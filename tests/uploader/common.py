@@ -21,7 +21,7 @@ from custom_components.temperature_logger.const import (
 from custom_components.temperature_logger.history.query import Span
 from custom_components.temperature_logger.history.rows import raw
 from custom_components.temperature_logger.history.targets import async_chosen
-from custom_components.temperature_logger.units import UNITS, base
+from custom_components.temperature_logger.units import base_quantity
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
 )
@@ -92,7 +92,11 @@ async def recorded(hass: HomeAssistant) -> Readings:
 
     def work() -> Readings:
         span = Span(start=0, end=4e9, newest_first=False, limit=10**9)
-        units = {q: UNITS[base(q)] for target in targets for q in target.entities}
+        units = {
+            quantity: base_quantity(quantity).unit
+            for target in targets
+            for quantity in target.entities
+        }
         columns = raw(hass, [target.entities for target in targets], units, span)
         return {
             (target.device_id, quantity): [

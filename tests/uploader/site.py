@@ -114,5 +114,5 @@ async def live(folder: Path, url: str, steps: int) -> None:
 
 if __name__ == "__main__":
     # A server that does not answer shall not take half a minute.
-    with patch.object(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.3)):
+    with patch.object(endpoints, "POST_TIMEOUT", aiohttp.ClientTimeout(total=0.3)):
         asyncio.run(live(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

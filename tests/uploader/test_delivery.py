@@ -24,13 +24,14 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.uploader import (
+    backoff,
     coordinator,
     endpoints,
     outbox,
 )
+from custom_components.temperature_logger.uploader.backoff import pause_after
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
-    pause_after,
 )
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.outbox import Outbox
@@ -113,7 +114,7 @@ async def test_told_while_there_is_a_lot(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sensors show now and then how far it is."""
-    monkeypatch.setattr(coordinator, "LOOK_EVERY", -1)
+    monkeypatch.setattr(coordinator, "STATUS_INTERVAL_SECONDS", -1)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 100})
     shown: list[int | None] = []
     sender = entry.runtime_data
@@ -256,10 +257,12 @@ async def test_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is told in words, the cursor stays, and afterwards all is there, once."""
-    monkeypatch.setattr(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.3))
     entry = await endpoint(hass, proxy.url, options={"batch_size": 120})
     await proxy.fail(failure)
-    sender = await deliver(entry)
+    with monkeypatch.context() as patch:
+        if failure in {Failure.SILENT, Failure.SILENT_AFTER}:
+            patch.setattr(endpoints, "POST_TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+        sender = await deliver(entry)
     assert told(sender) == FAILURES[failure]
     assert sender.data.waiting == READINGS
     assert sender.cursor.progress.state_id == 0
@@ -296,18 +299,18 @@ async def test_server_says_when(
     await proxy.fail(failure)
     entry = await endpoint(hass, proxy.url)
     sender = await deliver(entry)
-    assert 1228 <= sender._next_at - time.monotonic() <= 1234 * 1.1
+    assert 1228 <= sender.backoff.allowed_at - time.monotonic() <= 1234 * 1.1
     asked, waiting = len(proxy.requests), sender.data.waiting
     assert waiting
     await record(hass, {GOLD: [(time.time() - 10, "3.5", "°C")]})
     await deliver(entry)
     assert isinstance(sender.last_exception, UpdateFailed)
     assert sender.last_exception.translation_key == "endpoint_busy"
-    assert sender.last_exception.retry_after == coordinator.LONGEST_PAUSE
+    assert sender.last_exception.retry_after == backoff.MAX_RETRY_SECONDS
     assert len(proxy.requests) == asked
     assert sender.data.waiting == waiting + 1
     await proxy.heal()
-    sender._next_at = time.monotonic()  # As if it had passed.
+    sender.backoff.allowed_at = time.monotonic()  # As if it had passed.
     await deliver(entry)
     assert sender.data.waiting == 0
 
@@ -327,7 +330,7 @@ async def test_server_says_when(
 )
 def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> None:
     """It says so in seconds or as a date; nonsense says nothing."""
-    assert endpoints.later(header, 784_111_740.0) == seconds
+    assert endpoints.retry_after_seconds(header, 784_111_740.0) == seconds
 
 
 @pytest.mark.parametrize(
@@ -518,7 +521,7 @@ async def test_renamed_meanwhile(
     everything = await recorded(hass)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender: EndpointCoordinator = entry.runtime_data
-    arrive = sender._arrived
+    arrive = sender._batch_arrived
 
     def rename(*told: int) -> None:
         arrive(*told)
@@ -526,7 +529,7 @@ async def test_renamed_meanwhile(
         if registry.async_get(GOLD):
             registry.async_update_entity(GOLD, new_entity_id="sensor.attic")
 
-    monkeypatch.setattr(sender, "_arrived", rename)
+    monkeypatch.setattr(sender, "_batch_arrived", rename)
     await deliver(entry)
     await async_wait_recording_done(hass)
     await deliver(entry)
@@ -693,7 +696,7 @@ async def test_recorder_is_busy(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent before all rows are there."""
-    monkeypatch.setattr(coordinator, "PATIENCE", 0)
+    monkeypatch.setattr(coordinator, "RECORDER_TIMEOUT_SECONDS", 0)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert told(sender) == "recorder_busy"
     assert not proxy.requests

@@ -29,7 +29,7 @@ from sqlalchemy import column, table
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.uploader import endpoints, outbox
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
-from custom_components.temperature_logger.uploader.endpoints import Protocol
+from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 from tests.drivers.conftest import Build
@@ -92,7 +92,7 @@ async def json_server_fixture(socket_enabled: None) -> AsyncGenerator[JsonServer
 
 
 async def begin(
-    hass: HomeAssistant, protocol: Protocol = Protocol.INFLUXDB_2
+    hass: HomeAssistant, protocol: EndpointProtocol = EndpointProtocol.INFLUXDB_2
 ) -> dict[str, Any]:
     """Open the form of a protocol."""
     flows = hass.config_entries.flow
@@ -223,7 +223,7 @@ async def test_influxdb_1(
         }
         return await submit(hass, form, url=f"{influx.url}/write", **typed)
 
-    form = await begin(hass, Protocol.INFLUXDB_1)
+    form = await begin(hass, EndpointProtocol.INFLUXDB_1)
     form = await tried(form, (WRITER[0], "wrong"))
     assert "does not let this login write (401: " in problem(form)
     form = await tried(form, READER)
@@ -243,7 +243,7 @@ async def test_json(
 ) -> None:
     """An empty list finds the server and its login, whatever it says to none."""
     json_server.nothing = HTTPStatus(nothing)
-    form = await begin(hass, Protocol.JSON)
+    form = await begin(hass, EndpointProtocol.JSON)
     form = await submit(hass, form, url=json_server.url, token="wrong")
     assert "does not let this login write (401: " in problem(form)
     form = await submit(hass, form, url=json_server.url, token="secret")
@@ -258,7 +258,7 @@ async def test_json_with_an_error_inside(
     """A good status is not enough."""
     json_server.nothing = HTTPStatus.OK
     json_server.told = {"error": "read only"}
-    form = await begin(hass, Protocol.JSON)
+    form = await begin(hass, EndpointProtocol.JSON)
     form = await submit(hass, form, url=json_server.url, token="secret")
     assert "read only" in problem(form)
 
@@ -293,7 +293,7 @@ async def test_failures(
     form = await begin(hass)
     await proxy.fail(failure)
     with monkeypatch.context() as patch:
-        patch.setattr(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.5))
+        patch.setattr(endpoints, "POST_TIMEOUT", aiohttp.ClientTimeout(total=0.5))
         form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert text in problem(form)
     assert proxy.url in problem(form)

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 
 from benchmarks.thinning import NAME
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .common import Readings, arrived
 from .proxy import Failure, Proxy

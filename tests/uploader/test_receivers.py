@@ -19,7 +19,7 @@ from aiohttp import (
 )
 import pytest
 
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .proxy import ACCOUNT, PASSED_ON, REPLIES, Failure, Proxy
 from .receivers import READER, WRITER, Influx, Points, Victoria, victoria

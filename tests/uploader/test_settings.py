@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.uploader.endpoints import ENDPOINTS, Protocol
+from custom_components.temperature_logger.uploader.endpoints import (
+    ENDPOINTS,
+    EndpointProtocol,
+)
 from custom_components.temperature_logger.uploader.settings import (
     LOGIN,
     NAMES,
@@ -27,7 +30,9 @@ TYPED: dict[str, Any] = {
 TABLES = "https://h/api/v2/write?org=a&token=b#c"
 
 
-def errors(protocol: Protocol = Protocol.JSON, **typed: object) -> dict[str, str]:
+def errors(
+    protocol: EndpointProtocol = EndpointProtocol.JSON, **typed: object
+) -> dict[str, str]:
     """Return what is wrong with what is typed."""
     return read_server(protocol, TYPED | typed, {}).errors
 
@@ -35,26 +40,30 @@ def errors(protocol: Protocol = Protocol.JSON, **typed: object) -> dict[str, str
 def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
     """Return headers that were typed, and what is wrong with which one."""
     form = TYPED | typed | {"advanced": ADVANCED | {"headers": text}}
-    settings = read_server(Protocol.JSON, form, {})
+    settings = read_server(EndpointProtocol.JSON, form, {})
     return settings.data["headers"], settings.errors.get("base", ""), settings.header
 
 
 @pytest.mark.parametrize(
     ("protocol", "typed", "url"),
     [
-        (Protocol.JSON, " http://Host:80/ ", "http://host"),
-        (Protocol.JSON, "https://h/base//", "https://h/base"),
-        (Protocol.JSON, "https://h/base/readings/bulk/", "https://h/base"),
-        (Protocol.JSON, "https://h/readings", "https://h"),
-        (Protocol.JSON, "https://h/write", "https://h/write"),
-        (Protocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
-        (Protocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
-        (Protocol.INFLUXDB_2, TABLES, "https://h"),
-        (Protocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
-        (Protocol.INFLUXDB_2, "http://bücher.example", "http://xn--bcher-kva.example"),
+        (EndpointProtocol.JSON, " http://Host:80/ ", "http://host"),
+        (EndpointProtocol.JSON, "https://h/base//", "https://h/base"),
+        (EndpointProtocol.JSON, "https://h/base/readings/bulk/", "https://h/base"),
+        (EndpointProtocol.JSON, "https://h/readings", "https://h"),
+        (EndpointProtocol.JSON, "https://h/write", "https://h/write"),
+        (EndpointProtocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
+        (EndpointProtocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
+        (EndpointProtocol.INFLUXDB_2, TABLES, "https://h"),
+        (EndpointProtocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
+        (
+            EndpointProtocol.INFLUXDB_2,
+            "http://bücher.example",
+            "http://xn--bcher-kva.example",
+        ),
     ],
 )
-def test_url(protocol: Protocol, typed: str, url: str) -> None:
+def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
     """What is pasted becomes the address that everything else is added to."""
     settings = read_server(protocol, TYPED | {"url": typed}, {})
     assert not settings.errors
@@ -101,25 +110,29 @@ def test_login_in_the_url(url: str) -> None:
     ("protocol", "typed", "wrong"),
     [
         (
-            Protocol.JSON,
+            EndpointProtocol.JSON,
             {"token": "a", "username": "b"},
             {"token": "token_and_username"},
         ),
-        (Protocol.JSON, {"username": "a:b"}, {"username": "colon_in_username"}),
-        (Protocol.JSON, {"password": "x"}, {"username": "username_missing"}),
-        (Protocol.INFLUXDB_1, {"password": "x"}, {"username": "username_missing"}),
-        (Protocol.INFLUXDB_1, {"database": " "}, {"database": "missing"}),
-        (Protocol.INFLUXDB_2, {"bucket": ""}, {"bucket": "missing"}),
-        (Protocol.INFLUXDB_2, {"token": "a\nb"}, {"token": "not_printable"}),
-        (Protocol.INFLUXDB_2, {"org": "a\x00b"}, {"org": "not_printable"}),
-        (Protocol.JSON, {"site": "a\tb"}, {"site": "not_printable"}),
-        (Protocol.JSON, {"username": "a", "password": "b"}, {}),
-        (Protocol.JSON, {"token": "a"}, {}),
-        (Protocol.JSON, {}, {}),
+        (EndpointProtocol.JSON, {"username": "a:b"}, {"username": "colon_in_username"}),
+        (EndpointProtocol.JSON, {"password": "x"}, {"username": "username_missing"}),
+        (
+            EndpointProtocol.INFLUXDB_1,
+            {"password": "x"},
+            {"username": "username_missing"},
+        ),
+        (EndpointProtocol.INFLUXDB_1, {"database": " "}, {"database": "missing"}),
+        (EndpointProtocol.INFLUXDB_2, {"bucket": ""}, {"bucket": "missing"}),
+        (EndpointProtocol.INFLUXDB_2, {"token": "a\nb"}, {"token": "not_printable"}),
+        (EndpointProtocol.INFLUXDB_2, {"org": "a\x00b"}, {"org": "not_printable"}),
+        (EndpointProtocol.JSON, {"site": "a\tb"}, {"site": "not_printable"}),
+        (EndpointProtocol.JSON, {"username": "a", "password": "b"}, {}),
+        (EndpointProtocol.JSON, {"token": "a"}, {}),
+        (EndpointProtocol.JSON, {}, {}),
     ],
 )
 def test_fields(
-    protocol: Protocol, typed: dict[str, str], wrong: dict[str, str]
+    protocol: EndpointProtocol, typed: dict[str, str], wrong: dict[str, str]
 ) -> None:
     """Each mistake is said of its field."""
     assert errors(protocol, **typed) == wrong
@@ -128,7 +141,7 @@ def test_fields(
 def test_spaces_of_copying() -> None:
     """They go, but for a password, of which they may be a part."""
     typed = TYPED | {"username": " a ", "password": " b ", "site": " c d "}
-    data = read_server(Protocol.JSON, typed, {}).data
+    data = read_server(EndpointProtocol.JSON, typed, {}).data
     assert (data["username"], data["password"], data["site"]) == ("a", " b ", "c d")
 
 
@@ -177,9 +190,9 @@ def test_secrets_that_are_kept(
     old: dict[str, str], typed: dict[str, str], new: tuple[str, str, str]
 ) -> None:
     """Nothing typed keeps a secret, unless what it belongs to has changed."""
-    before = read_server(Protocol.JSON, TYPED | old, {}).data
+    before = read_server(EndpointProtocol.JSON, TYPED | old, {}).data
     for settings in (
-        read_server(Protocol.JSON, TYPED | typed, before),
+        read_server(EndpointProtocol.JSON, TYPED | typed, before),
         read_login(typed, before),
     ):
         data = settings.data
@@ -190,13 +203,13 @@ def test_secrets_that_are_kept(
 def test_a_login_replaces_a_header() -> None:
     """The form that asks for a login has no field for headers."""
     typed = TYPED | {"advanced": ADVANCED | {"headers": "authorization: x\nA: b"}}
-    before = read_server(Protocol.JSON, typed, {}).data
+    before = read_server(EndpointProtocol.JSON, typed, {}).data
     assert read_login({}, before).data == before
     assert read_login({"token": "n"}, before).data["headers"] == {"A": "b"}
 
 
-@pytest.mark.parametrize("protocol", Protocol)
-def test_what_is_shown_gives_the_same_again(protocol: Protocol) -> None:
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+def test_what_is_shown_gives_the_same_again(protocol: EndpointProtocol) -> None:
     """A form that is submitted as it was opened changes nothing, and has no secret."""
     login = {"token": "t"} if "token" in LOGIN[protocol] else {"username": "u"}
     typed = TYPED | login | {"site": "s", "past": False}
@@ -210,8 +223,8 @@ def test_what_is_shown_gives_the_same_again(protocol: Protocol) -> None:
 
 def test_identity() -> None:
     """It is the destination and the site; who sends, and how, is not."""
-    data = read_server(Protocol.INFLUXDB_2, TYPED, {}).data
-    for name in (*NAMES[Protocol.INFLUXDB_2], "site", "url"):
+    data = read_server(EndpointProtocol.INFLUXDB_2, TYPED, {}).data
+    for name in (*NAMES[EndpointProtocol.INFLUXDB_2], "site", "url"):
         assert identity(data | {name: "http://other"}) != identity(data)
     assert identity(data | {"token": "x", "gzip": False}) == identity(data)
     assert identity(data | {"org": "a&b"}) != identity(data | {"org": "a", "b": ""})

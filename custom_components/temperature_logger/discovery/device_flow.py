@@ -34,7 +34,7 @@ from ..drivers import (
     without_probes,
 )
 from ..translation import async_label, async_load_texts, async_option, unused_title
-from ..units import UNITS, base
+from ..units import base_quantity
 from .forms import Fields, Hint, Message, fault_message, list_field
 from .relocation import async_move
 from .search import candidate_data, candidate_label, finder
@@ -178,7 +178,7 @@ class DeviceFlow(ConfigFlow):
     async def _async_shape_label(self, shape: str, reading: Reading) -> str:
         """Return a meaning of the answer, with its values."""
         values = ", ".join(
-            f"{value:.2f} {UNITS[base(quantity)]}"
+            f"{value:.2f} {base_quantity(quantity).unit}"
             for quantity in QUANTITIES
             if (value := getattr(reading, quantity)) is not None
         )

@@ -65,7 +65,7 @@ class HotPlug:
         """Watch until Home Assistant stops; offer new devices once it has started."""
         self._offer = offer
         stop = self._async_follow()
-        self._async_plugged()
+        self._async_look()  # What is there now is what later looks are compared with.
 
         @callback
         def async_stop(_: Event) -> None:

@@ -3,7 +3,7 @@
 The module of each driver is imported for the first device that needs it.
 """
 
-from .errors import DriverError, Fault
+from .errors import DetailedError, DriverError, Fault
 from .finder import ADDRESSES, Candidate, Finder, Found, Problem, Sort, Values, sort_of
 from .places import HOST, I2cPlace, Label, Place, UsbPlace, addresses_label
 from .presence import Plugs, plugs, usb_nodes
@@ -25,6 +25,7 @@ __all__ = [
     "HOST",
     "QUANTITIES",
     "Candidate",
+    "DetailedError",
     "Driver",
     "DriverError",
     "Fault",

@@ -1,4 +1,4 @@
-"""What can go wrong between a thermometer and its reading."""
+"""The faults that keep a thermometer from giving a reading."""
 
 from enum import StrEnum
 
@@ -39,27 +39,35 @@ class Fault(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
 
 
-class DriverError(Exception):
-    """A reading that could not be had."""
+class DetailedError(Exception):
+    """An error with the key of the text that explains it, and details for that text."""
 
-    def __init__(self, fault: Fault, **details: str) -> None:
-        """Say what is wrong, with the details that its text quotes."""
-        quoted = ", ".join(f"{key} {value}" for key, value in details.items())
-        super().__init__(f"{fault} ({quoted})" if quoted else str(fault))
-        self.fault = fault
+    def __init__(self, key: StrEnum, **details: str) -> None:
+        """Build the message for the log from the key and the details."""
+        listed = ", ".join(f"{name} {value}" for name, value in details.items())
+        super().__init__(f"{key} ({listed})" if listed else str(key))
         self.details = details
 
 
+class DriverError(DetailedError):
+    """A device did not give a reading."""
+
+    def __init__(self, fault: Fault, **details: str) -> None:
+        """Name the fault, with the details that its text quotes."""
+        super().__init__(fault, **details)
+        self.fault = fault
+
+
 class DeviceNotFoundError(DriverError):
-    """Nothing is where the device was."""
+    """There is no device at the place where one was set up."""
 
 
 class DeviceAccessError(DriverError):
-    """The device is there and the system does not let us use it."""
+    """The device is there, but the system does not allow access to it."""
 
 
 class BadFrameError(DriverError):
-    """The device answered with something that is no reading, or not at all."""
+    """The device did not answer, or its answer is not a valid reading."""
 
 
 def out_of_range(value: str, low: float, high: float) -> BadFrameError:

@@ -14,7 +14,7 @@ from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
 from ..const import DOMAIN, RETENTION, Refusal
-from ..units import UNITS, base
+from ..units import base_quantity
 from .targets import Target, async_targets
 
 type StatisticsPeriod = Literal["5minute", "hour", "day"]
@@ -116,7 +116,7 @@ def async_request(
 
 def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
     """Return the unit to answer in, per quantity."""
-    chosen = UNITS | {
+    chosen = {
         quantity: data[field]
         for quantity, field in (
             ("pressure", CONF_PRESSURE_UNIT),
@@ -125,7 +125,10 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
         if field in data
     }
     quantities = {quantity for target in targets for quantity in target.entities}
-    return {quantity: chosen[base(quantity)] for quantity in quantities}
+    bases = {quantity: base_quantity(quantity) for quantity in quantities}
+    return {
+        quantity: chosen.get(base.name, base.unit) for quantity, base in bases.items()
+    }
 
 
 def _utc(time: datetime | None) -> datetime | None:

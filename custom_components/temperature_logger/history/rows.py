@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 
 from ..const import DIGITS
-from ..units import CONVERTERS, base, conversion, number, unit_of
+from ..units import base_quantity, conversion, number, unit_of
 from .query import Span, StatisticsPeriod
 from .readings import TOGETHER, Columns, Series, merged
 from .tables import (
@@ -147,7 +147,10 @@ def statistics(
                 dt_util.utc_from_timestamp(span.end),
                 set(own.values()),
                 period,
-                {str(CONVERTERS[base(quantity)].UNIT_CLASS): unit for quantity in own},
+                {
+                    str(base_quantity(quantity).converter.UNIT_CLASS): unit
+                    for quantity in own
+                },
                 set(STATISTICS),
             )
     rows = _by_time(found, entities, span)

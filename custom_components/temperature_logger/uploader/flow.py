@@ -56,7 +56,8 @@ from ..const import (
     MIN_BATCH_SIZE,
 )
 from ..translation import async_explain
-from .endpoints import ENDPOINTS, Protocol
+from ..units import BASE_QUANTITIES
+from .endpoints import ENDPOINTS, EndpointProtocol
 from .errors import DeliveryError
 from .settings import (
     ADVANCED,
@@ -69,24 +70,21 @@ from .settings import (
     read_server,
     shown,
 )
+from .sources import async_sources
 
 if TYPE_CHECKING:
     from .points import Point
 
 type Fields = dict[vol.Marker, Selector[Any] | section]
 
-# What the devices of readings have, and those of endpoints have not.
-DEVICE_CLASSES: Final = [
-    "atmospheric_pressure",
-    "carbon_dioxide",
-    "data_size",
-    "humidity",
-    "temperature",
-]
+# Devices with readings have entities of these classes; devices of endpoints do not.
+DEVICE_CLASSES: Final = sorted(
+    base.device_class for base in BASE_QUANTITIES.values() if base.device_class
+)
 EXAMPLES: Final = {
-    Protocol.INFLUXDB_1: "http://192.168.1.5:8086",
-    Protocol.INFLUXDB_2: "http://192.168.1.5:8086",
-    Protocol.JSON: "https://example.com/api",
+    EndpointProtocol.INFLUXDB_1: "http://192.168.1.5:8086",
+    EndpointProtocol.INFLUXDB_2: "http://192.168.1.5:8086",
+    EndpointProtocol.JSON: "https://example.com/api",
 }
 # What a server may say to no reading at all: it was understood, and is of no use.
 NOTHING_TO_DO: Final = {"400", "422"}
@@ -118,7 +116,7 @@ class EndpointFlow(ConfigFlow):
     def __init__(self) -> None:
         """Begin with empty forms."""
         self._is_warned = False
-        self._protocol = Protocol.INFLUXDB_2
+        self._protocol = EndpointProtocol.INFLUXDB_2
         self._settings = Settings({}, {})
         self._typed: dict[str, Any] = {}
 
@@ -134,34 +132,38 @@ class EndpointFlow(ConfigFlow):
         user_input: dict[str, Any] | None = None,  # noqa: ARG002 - It is a menu.
     ) -> ConfigFlowResult:
         """Pick what the server understands."""
-        return self.async_show_menu(step_id="endpoint", menu_options=list(Protocol))
+        return self.async_show_menu(
+            step_id="endpoint", menu_options=list(EndpointProtocol)
+        )
 
     async def async_step_influxdb_2(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Ask for a server with the interface of InfluxDB 2."""
-        return await self._async_step_server(Protocol.INFLUXDB_2, user_input)
+        return await self._async_step_server(EndpointProtocol.INFLUXDB_2, user_input)
 
     async def async_step_influxdb_1(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Ask for a server with the interface of InfluxDB 1."""
-        return await self._async_step_server(Protocol.INFLUXDB_1, user_input)
+        return await self._async_step_server(EndpointProtocol.INFLUXDB_1, user_input)
 
     async def async_step_json(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
         """Ask for a server of one's own."""
-        return await self._async_step_server(Protocol.JSON, user_input)
+        return await self._async_step_server(EndpointProtocol.JSON, user_input)
 
     async def async_step_reconfigure_endpoint(self) -> ConfigFlowResult:
         """Ask where an endpoint is now; how far it is stays."""
         data = self._get_reconfigure_entry().data
         self._typed = shown(data)
-        return await self._async_step_server(Protocol(data[CONF_PROTOCOL]), None)
+        return await self._async_step_server(
+            EndpointProtocol(data[CONF_PROTOCOL]), None
+        )
 
     async def _async_step_server(
-        self, protocol: Protocol, typed: dict[str, Any] | None
+        self, protocol: EndpointProtocol, typed: dict[str, Any] | None
     ) -> ConfigFlowResult:
         """Ask for a server; go on with what was typed."""
         self._protocol = protocol
@@ -263,11 +265,16 @@ class EndpointFlow(ConfigFlow):
         try:
             # A server of one's own may keep what it gets twice.
             points = (
-                [] if protocol == Protocol.JSON else await self._async_newest(options)
+                []
+                if protocol == EndpointProtocol.JSON
+                else await self._async_newest(options)
             )
             await endpoint.send(session, endpoint.prepare(points))
         except DeliveryError as err:
-            if protocol == Protocol.JSON and err.details.get("status") in NOTHING_TO_DO:
+            if (
+                protocol == EndpointProtocol.JSON
+                and err.details.get("status") in NOTHING_TO_DO
+            ):
                 return ""
             return await async_explain(self.hass, err.failure, err.details)
         except HomeAssistantError as err:
@@ -280,8 +287,7 @@ class EndpointFlow(ConfigFlow):
         """Return the newest of the readings that are to be sent, if there is one."""
         if DATA_INSTANCE not in self.hass.data:
             return []
-        await async_import_module(self.hass, f"{__package__}.coordinator")
-        from .coordinator import async_sources
+        await async_import_module(self.hass, f"{__package__}.outbox")
         from .outbox import Outbox
 
         outbox = Outbox(self.hass, async_sources(self.hass, options))
@@ -346,7 +352,7 @@ def _fields(*names: str) -> Fields:
     return {vol.Optional(name): SELECTORS.get(name, text) for name in names}
 
 
-def _server_schema(protocol: Protocol, *, is_new: bool) -> vol.Schema:
+def _server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
     """Return the form of a server; a new one's has which readings it gets, too."""
     yes, text = BooleanSelector(), TextSelector()
     fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}

@@ -19,8 +19,8 @@ from ..history.tables import (
     connected,
 )
 from ..history.tables import metadata_ids as numbers
-from ..units import UNITS, base, conversion, number, unit_of
-from .points import Point, Source, Value, complete, points, whole
+from ..units import base_quantity, conversion, number, unit_of
+from .points import Page, Point, Source, Value, complete, points, whole
 
 # Rows of ours that are read at a time: as many as make the event loop wait for a few
 # milliseconds at most, and do not wake the garbage collector.
@@ -35,15 +35,6 @@ NEEDED: Final = (*READ, STATES.columns.state_id)
 type Sources = Mapping[str, Source]
 """What each entity shows, by its id."""
 type Formula = Callable[[float], float] | None
-
-
-class Page(NamedTuple):
-    """Some readings after the cursor, none of them cut in two."""
-
-    points: list[Point]
-    end: int
-    """Where the cursor stands once they have arrived."""
-    is_last: bool
 
 
 class Waiting(NamedTuple):
@@ -184,7 +175,7 @@ class Outbox:
         )
         known = {row[0]: unit_of(row[1]) for row in connection.execute(statement)}
         for quantity, attributes_id in pairs:
-            unit, sent = known.get(attributes_id), UNITS[base(quantity)]
+            unit, sent = known.get(attributes_id), base_quantity(quantity).unit
             self._formulas[quantity, attributes_id] = (
                 float if unit == sent else conversion(quantity, unit, sent)
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 import math
 from typing import Final, NamedTuple
 
@@ -50,6 +51,20 @@ class Point:
     def collected_at(self) -> int:
         """The time of the reading, the same in every answer: Unix time."""
         return int(self.started)
+
+    @property
+    def collected_at_utc(self) -> str:
+        """The time of the reading in UTC, as ISO 8601."""
+        return f"{datetime.fromtimestamp(self.collected_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Page(NamedTuple):
+    """Some readings after the cursor, each of them whole."""
+
+    points: list[Point]
+    end: int
+    """The row at which the cursor stands once they have arrived."""
+    is_last: bool
 
 
 class Batch(NamedTuple):

@@ -25,28 +25,28 @@ from ..const import (
     CONF_SITE,
     KIND_ENDPOINT,
 )
-from .endpoints import Protocol
+from .endpoints import EndpointProtocol
 
 ADVANCED: Final = "advanced"
 """The part of the form that hardly anybody needs."""
 NAMES: Final = {
-    Protocol.INFLUXDB_1: (CONF_DATABASE,),
-    Protocol.INFLUXDB_2: (CONF_ORG, CONF_BUCKET),
-    Protocol.JSON: (),
+    EndpointProtocol.INFLUXDB_1: (CONF_DATABASE,),
+    EndpointProtocol.INFLUXDB_2: (CONF_ORG, CONF_BUCKET),
+    EndpointProtocol.JSON: (),
 }
 """What the readings are put into; all of it has to be named."""
 LOGIN: Final = {
-    Protocol.INFLUXDB_1: (CONF_USERNAME, CONF_PASSWORD),
-    Protocol.INFLUXDB_2: (CONF_TOKEN,),
-    Protocol.JSON: (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD),
+    EndpointProtocol.INFLUXDB_1: (CONF_USERNAME, CONF_PASSWORD),
+    EndpointProtocol.INFLUXDB_2: (CONF_TOKEN,),
+    EndpointProtocol.JSON: (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD),
 }
 """What says who sends; none of it is needed where anybody may write."""
 SECRETS: Final = {CONF_PASSWORD, CONF_TOKEN}
 # What is posted to, which is often what a documentation gives to copy.
 SUFFIXES: Final = {
-    Protocol.INFLUXDB_1: ("/write",),
-    Protocol.INFLUXDB_2: ("/api/v2/write",),
-    Protocol.JSON: ("/readings/bulk", "/readings"),
+    EndpointProtocol.INFLUXDB_1: ("/write",),
+    EndpointProtocol.INFLUXDB_2: ("/api/v2/write",),
+    EndpointProtocol.JSON: ("/readings/bulk", "/readings"),
 }
 # A token of RFC 9110, section 5.6.2.
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -74,7 +74,7 @@ class Settings(NamedTuple):
 
 
 def read_server(
-    protocol: Protocol, typed: Mapping[str, Any], old: Mapping[str, Any]
+    protocol: EndpointProtocol, typed: Mapping[str, Any], old: Mapping[str, Any]
 ) -> Settings:
     """Read the form of a server; the old data are those that it is to replace."""
     advanced = typed[ADVANCED]
