@@ -326,6 +326,8 @@ def test_psutil_is_not_imported_before_it_is_needed() -> None:
     """Who has sticks only does not wait for it."""
     names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
     imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
-    script = f"import sys, {imports}; sys.exit('psutil' in sys.modules)"
+    script = f"import sys, {imports}; print('psutil' in sys.modules)"
     root = Path(__file__).parent.parent
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True)
+    assert run.stdout == "False\n"

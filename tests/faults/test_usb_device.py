@@ -119,7 +119,7 @@ async def load(home: Home, *devices: str) -> None:
 def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """Let nothing but the watch find that a device is back."""
     # A hidraw node that is nowhere is waited for; any other one is there at once.
-    monkeypatch.setattr(watch, "PATIENCE", 0.1 if device == LIBUSB else 60)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
     monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
 
 
@@ -338,7 +338,9 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
-        await until(lambda: home.trouble("gold") == Fault.IN_USE)
+        await until(lambda: home.trouble("gold") is not None)
+        await home.retry("gold")
+        assert home.trouble("gold") == Fault.IN_USE
         home.change()
         await home.poll()
         assert home.trouble("gold") == Fault.IN_USE

@@ -57,6 +57,7 @@ from custom_components.temperature_logger.history.retention import DATA_HOLDS
 from custom_components.temperature_logger.history.tables import translated
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
+from tests.drivers.waiting import block_until
 
 from .conftest import GOLD, ask, readings
 from .test_thinning import recorder_db_url
@@ -290,8 +291,7 @@ def delete_newest(hass: HomeAssistant) -> None:
 
 def wait_for_room(hass: HomeAssistant) -> None:
     """Wait until the server has counted what was deleted."""
-    while not is_roomy(hass):
-        time.sleep(0.1)
+    block_until(lambda: is_roomy(hass))
 
 
 def repack(hass: HomeAssistant) -> None:

@@ -19,6 +19,8 @@ from aiohttp import (
 )
 import pytest
 
+from tests.drivers.waiting import until
+
 from .proxy import ACCOUNT, PASSED_ON, REPLIES, Failure, Proxy
 from .receivers import READER, WRITER, Influx, Points, Victoria, victoria
 
@@ -182,8 +184,7 @@ async def test_proxy_gives_no_answer(
     await proxy.fail(failure)
     arrived = HELD if failure in PASSED_ON else {}
     sent = asyncio.create_task(write(session, proxy.url))
-    while victoria.readings(*LABELS) != arrived or not proxy.requests:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(proxy.requests) and victoria.readings(*LABELS) == arrived)
     if error is TimeoutError:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sent, 0.1)
