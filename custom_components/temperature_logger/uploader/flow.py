@@ -19,6 +19,7 @@ from homeassistant.const import (
     CONF_URL,
     CONF_VERIFY_SSL,
 )
+from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import section
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
@@ -214,7 +215,9 @@ class EndpointFlow(ConfigFlow):
         if user_input is not None:
             data, errors, _ = read_login(user_input, entry.data)
             if not errors:
-                errors, details = await self._async_try(data, entry.options)
+                errors, details = await _async_test_server(
+                    self.hass, data, entry.options
+                )
             if not errors:
                 return self.async_update_reload_and_abort(entry, data=data)
         fields = _optional_fields(*LOGIN_FIELDS[entry.data[CONF_PROTOCOL]])
@@ -244,7 +247,7 @@ class EndpointFlow(ConfigFlow):
         """Set the endpoint up, or change it, if the server accepts a reading."""
         data, entry = self._settings.data, self._endpoint_entry
         options = _selection(self._server_input) if entry is None else entry.options
-        errors, details = await self._async_try(data, options)
+        errors, details = await _async_test_server(self.hass, data, options)
         if errors:
             return self._async_show_server(errors, **details)
         unique_id = identity(data)
@@ -265,51 +268,6 @@ class EndpointFlow(ConfigFlow):
         return self.async_update_reload_and_abort(
             entry, unique_id=unique_id, title=title, data=data
         )
-
-    async def _async_try(
-        self, data: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """Send the newest reading, or none; return errors and details for their texts.
-
-        The keys are those of exceptions, whose sentences are also under config.error:
-        the frontend shows them in the language of the user.
-        """
-        protocol = data[CONF_PROTOCOL]
-        zone = dt_util.get_default_time_zone()
-        endpoint = ENDPOINTS[protocol](data, zone)
-        session = async_get_clientsession(self.hass, data[CONF_VERIFY_SSL])
-        try:
-            # A JSON server may store a reading twice if it arrives twice.
-            points = (
-                []
-                if protocol == EndpointProtocol.JSON
-                else await self._async_newest(options)
-            )
-            await endpoint.send(session, endpoint.prepare(points))
-        except DeliveryError as err:
-            if (
-                protocol == EndpointProtocol.JSON
-                and err.details.get("status") in EMPTY_LIST_STATUSES
-            ):
-                return {}, {}
-            return {"base": str(err.failure)}, err.details
-        except HomeAssistantError as err:
-            key = str(err.translation_key)
-            return {"base": key}, err.translation_placeholders or {}
-        return {}, {}
-
-    async def _async_newest(self, options: Mapping[str, Any]) -> list[Point]:
-        """Return the newest reading of the selected entities, if there is one."""
-        if DATA_INSTANCE not in self.hass.data:
-            return []
-        await async_import_module(self.hass, f"{__package__}.outbox")
-        from .outbox import Outbox
-
-        outbox = Outbox(self.hass, async_sources(self.hass, options))
-        job = get_instance(self.hass).async_add_executor_job
-        await job(outbox.open)
-        point = await job(outbox.last, time.time())
-        return [] if point is None else [point]
 
     def _title(self, name: str) -> str:
         """Return a name for a new entry, with a number if an entry has that name."""
@@ -353,6 +311,53 @@ class EndpointOptionsFlow(OptionsFlowWithReload):
             errors=errors,
             description_placeholders=BATCH_SIZE_PLACEHOLDERS,
         )
+
+
+async def _async_test_server(
+    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Send the newest reading, or none; return errors and details for their texts.
+
+    The keys are those of exceptions, whose sentences are also under config.error:
+    the frontend shows them in the language of the user.
+    """
+    protocol = data[CONF_PROTOCOL]
+    zone = dt_util.get_default_time_zone()
+    endpoint = ENDPOINTS[protocol](data, zone)
+    session = async_get_clientsession(hass, data[CONF_VERIFY_SSL])
+    try:
+        # A JSON server may store a reading twice if it arrives twice.
+        points = (
+            []
+            if protocol == EndpointProtocol.JSON
+            else await _async_newest(hass, options)
+        )
+        await endpoint.send(session, endpoint.prepare(points))
+    except DeliveryError as err:
+        if (
+            protocol == EndpointProtocol.JSON
+            and err.details.get("status") in EMPTY_LIST_STATUSES
+        ):
+            return {}, {}
+        return {"base": str(err.failure)}, err.details
+    except HomeAssistantError as err:
+        key = str(err.translation_key)
+        return {"base": key}, err.translation_placeholders or {}
+    return {}, {}
+
+
+async def _async_newest(hass: HomeAssistant, options: Mapping[str, Any]) -> list[Point]:
+    """Return the newest reading of the selected entities, if there is one."""
+    if DATA_INSTANCE not in hass.data:
+        return []
+    await async_import_module(hass, f"{__package__}.outbox")
+    from .outbox import Outbox
+
+    outbox = Outbox(hass, async_sources(hass, options))
+    job = get_instance(hass).async_add_executor_job
+    await job(outbox.open)
+    point = await job(outbox.last, time.time())
+    return [] if point is None else [point]
 
 
 def _selection(user_input: Mapping[str, Any]) -> dict[str, Any]:
