@@ -130,6 +130,14 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
         ), fault
 
 
+def test_texts_of_refusals_get_what_they_quote(texts: dict[str, Any]) -> None:
+    """The text of a refusal quotes exactly the details that are given with it."""
+    given = details(const.Refusal)
+    for refusal in const.Refusal:
+        message = texts["exceptions"][refusal]["message"]
+        assert placeholders(message) == given[refusal], refusal
+
+
 def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
     """What is not given where a failure is raised is given with every answer."""
     answered = {"url", "status", "answer"}

@@ -16,7 +16,6 @@ from .const import (
     CONF_INTERVAL,
     CONF_QUANTITIES,
     DEFAULT_INTERVAL,
-    DOMAIN,
     LOGGER,
     RETRY,
 )
@@ -24,6 +23,7 @@ from .devices.calibration import calibrated
 from .devices.faults import async_update_issue
 from .devices.kinds import async_make_driver, place
 from .drivers import DriverError, Reading, in_order, within_deadline
+from .translation import update_failed
 
 # Seconds that a reading gets to end before its device is taken from it.
 GRACE: Final = 1.0
@@ -117,12 +117,10 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             self._failures += 1
         else:
             retry_after = self.update_interval or RETRY
-        return UpdateFailed(
-            translation_domain=DOMAIN,
-            translation_key=err.fault,
-            translation_placeholders=err.details
-            | {"place": place(self.config_entry.data)},
+        return update_failed(
+            err.fault,
             retry_after=retry_after.total_seconds(),
+            **err.details | {"place": place(self.config_entry.data)},
         )
 
     @callback

@@ -14,7 +14,6 @@ from homeassistant.components.http.auth import SIGN_QUERY_PARAM, async_sign_path
 from homeassistant.components.http.const import KEY_HASS_USER
 from homeassistant.const import ATTR_ENTITY_ID, ENTITY_MATCH_ALL
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.http import KEY_HASS
 from homeassistant.helpers.importlib import async_import_module
@@ -24,7 +23,7 @@ from homeassistant.util import dt as dt_util
 import voluptuous as vol
 from yarl import URL
 
-from .const import DOMAIN, READINGS_URL, Refusal
+from .const import READINGS_URL, Refusal
 from .history.query import (
     CONF_END,
     CONF_FORMAT,
@@ -38,6 +37,7 @@ from .history.query import (
     async_request,
     iso,
 )
+from .translation import refused
 
 # What there is, with its headers; a browser saves CSV under a name that opens.
 HEADERS: Final = {
@@ -125,9 +125,7 @@ def async_link(
 def _login(user: User) -> str:
     """Return the login of a user that a link counts for: the one used last."""
     if not user.refresh_tokens:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN, translation_key=Refusal.NO_LOGIN
-        )
+        raise refused(Refusal.NO_LOGIN)
     return max(
         user.refresh_tokens.values(),
         key=lambda token: token.last_used_at or token.created_at,

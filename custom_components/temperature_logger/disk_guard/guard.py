@@ -32,8 +32,8 @@ from ..const import (
 )
 from ..history.query import iso
 from ..history.retention import A_DAY, thinnable_until
-from ..history.tables import recorder_failed
 from ..history.targets import async_reading_entries
+from ..translation import refused
 
 if TYPE_CHECKING:
     from homeassistant.components.recorder.tasks import RecorderTask
@@ -355,7 +355,7 @@ class Guard:
         while not ended.done():
             await asyncio.wait([ended], timeout=PATIENCE)
             if not instance.is_alive():
-                done(recorder_failed("its thread has ended"))
+                done(refused(Refusal.RECORDER_FAILED, error="its thread has ended"))
         ended.result()
 
     @callback
@@ -399,9 +399,7 @@ async def async_guard(hass: HomeAssistant) -> Guard:
 async def async_survey(hass: HomeAssistant) -> Survey:
     """Return what there is to decide on; raise HomeAssistantError without it."""
     if DATA_INSTANCE not in hass.data:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
-        )
+        raise refused(Refusal.NO_RECORDER)
     await async_import_module(hass, f"{__package__}.database")
     await async_import_module(hass, f"{__package__}.thinning")
     from .database import survey

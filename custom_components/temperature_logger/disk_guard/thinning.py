@@ -21,14 +21,15 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from sqlalchemy import Connection, delete, exists, func, select, update
 
+from ..const import Refusal
 from ..history.tables import (
     ROW,
     STATE_ATTRIBUTES,
     STATES,
     connected,
-    recorder_failed,
     translated,
 )
+from ..translation import refused
 from ..units import number
 
 type Done = Callable[[HomeAssistantError | None], object]
@@ -186,7 +187,8 @@ def _told(done: Done) -> Generator[None]:
     except HomeAssistantError as err:
         done(err)
     except Exception as err:
-        done(recorder_failed(repr(err).partition("\\n")[0]))
+        error = repr(err).partition("\\n")[0]
+        done(refused(Refusal.RECORDER_FAILED, error=error))
         raise  # The recorder begins a new session, and writes it to the log.
 
 

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from atomicwrites import AtomicWriter
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers.json import json_bytes
 
-from ..const import DOMAIN, Refusal
+from ..const import Refusal
 from ..drivers import in_order
+from ..translation import invalid, refused
 from . import rows
 from .query import RAW, Request, Span, iso
 from .readings import Columns, Series, merged
@@ -33,11 +33,7 @@ def check(hass: HomeAssistant, request: Request) -> None:
     if request.period != RAW and not rows.have_statistics(
         hass, entities, request.period
     ):
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NO_STATISTICS,
-            translation_placeholders={"period": request.period},
-        )
+        raise refused(Refusal.NO_STATISTICS, period=request.period)
 
 
 def readings(
@@ -84,13 +80,10 @@ def latest(
 def write_csv(hass: HomeAssistant, request: Request, path: Path) -> None:
     """Write CSV to a file; what was there before stays until all is written."""
     if not hass.config.is_allowed_path(str(path)):
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.PATH_NOT_ALLOWED,
-            translation_placeholders={
-                "path": str(path),
-                "allowed": ", ".join(sorted(hass.config.allowlist_external_dirs)),
-            },
+        raise invalid(
+            Refusal.PATH_NOT_ALLOWED,
+            path=str(path),
+            allowed=", ".join(sorted(hass.config.allowlist_external_dirs)),
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,13 +94,8 @@ def write_csv(hass: HomeAssistant, request: Request, path: Path) -> None:
             for numbers in batches(hass, request):
                 file.write(csv_devices(hass, request, numbers))
     except OSError as err:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NOT_WRITTEN,
-            translation_placeholders={
-                "path": str(path),
-                "error": err.strerror or str(err),
-            },
+        raise refused(
+            Refusal.NOT_WRITTEN, path=str(path), error=err.strerror or str(err)
         ) from err
 
 

@@ -6,14 +6,14 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from homeassistant.auth.models import User
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.recorder import DATA_INSTANCE
 from homeassistant.helpers.target import TargetSelection
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
-from ..const import DOMAIN, RETENTION, Refusal
+from ..const import RETENTION, Refusal
+from ..translation import invalid, refused
 from ..units import UNITS, base
 from .targets import Target, async_targets
 
@@ -86,21 +86,14 @@ def async_request(
 ) -> Request:
     """Return what is asked for; raise HomeAssistantError for what cannot be had."""
     if DATA_INSTANCE not in hass.data:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
-        )
+        raise refused(Refusal.NO_RECORDER)
     # What this second still brings counts, too.
     now = _whole(dt_util.utcnow()) + timedelta(seconds=1)
     end = _utc(data.get(CONF_END)) or now
     start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
     if start >= end:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.START_AFTER_END,
-            translation_placeholders={
-                "start": start.isoformat(),
-                "end": end.isoformat(),
-            },
+        raise invalid(
+            Refusal.START_AFTER_END, start=start.isoformat(), end=end.isoformat()
         )
     targets = async_targets(hass, TargetSelection(dict(data)), user)
     return Request(
@@ -133,11 +126,7 @@ def _utc(time: datetime | None) -> datetime | None:
     if time is None:
         return None
     if time.year not in YEARS:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NO_SUCH_TIME,
-            translation_placeholders={"time": str(time)},
-        )
+        raise invalid(Refusal.NO_SUCH_TIME, time=str(time))
     return _whole(dt_util.as_utc(time))
 
 

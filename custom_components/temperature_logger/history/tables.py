@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import session_scope
 from homeassistant.util.hass_dict import HassKey
 from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..const import DOMAIN, Refusal
+from ..translation import refused
 
 DATA_KNOWN: HassKey[set[str]] = HassKey(f"{DOMAIN}_recorder_known")
 """The columns that were seen to be there."""
@@ -87,16 +87,8 @@ def translated() -> Generator[None]:
     try:
         yield
     except (RuntimeError, SQLAlchemyError) as err:
-        raise recorder_failed(str(err).partition("\n")[0]) from err
-
-
-def recorder_failed(error: str) -> HomeAssistantError:
-    """Return the error that quotes what the database said."""
-    return HomeAssistantError(
-        translation_domain=DOMAIN,
-        translation_key=Refusal.RECORDER_FAILED,
-        translation_placeholders={"error": error},
-    )
+        error = str(err).partition("\n")[0]
+        raise refused(Refusal.RECORDER_FAILED, error=error) from err
 
 
 def check_schema(hass: HomeAssistant, needed: Collection[ColumnClause[Any]]) -> None:
@@ -118,11 +110,7 @@ def check_schema(hass: HomeAssistant, needed: Collection[ColumnClause[Any]]) -> 
         }
     missing = [name for name in names if name not in there]
     if missing:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.RECORDER_CHANGED,
-            translation_placeholders={"missing": ", ".join(missing)},
-        )
+        raise refused(Refusal.RECORDER_CHANGED, missing=", ".join(missing))
     known.update(names)
 
 

@@ -8,7 +8,6 @@ from homeassistant.auth.permissions import filter_entity_ids_by_permission
 from homeassistant.auth.permissions.const import POLICY_READ
 from homeassistant.const import ENTITY_MATCH_ALL
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.target import (
@@ -19,6 +18,7 @@ from homeassistant.helpers.target import (
 
 from ..const import DOMAIN, Refusal
 from ..drivers import in_order, is_quantity
+from ..translation import invalid
 
 
 class Target(NamedTuple):
@@ -138,19 +138,11 @@ def _refuse_unknown(
         | selected.missing_labels
     )
     if missing:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.TARGET_NOT_FOUND,
-            translation_placeholders={"targets": ", ".join(sorted(missing))},
-        )
+        raise invalid(Refusal.TARGET_NOT_FOUND, targets=", ".join(sorted(missing)))
     for entity_id in sorted(selected.referenced):
         entry = registry.async_get(entity_id)
         if entry is None or quantity_of(entry) is None:
-            raise ServiceValidationError(
-                translation_domain=DOMAIN,
-                translation_key=Refusal.NOT_A_READING,
-                translation_placeholders={"entity": entity_id},
-            )
+            raise invalid(Refusal.NOT_A_READING, entity=entity_id)
 
 
 def _name(hass: HomeAssistant, device_id: str) -> str:

@@ -25,11 +25,11 @@ from ..const import (
     CONF_PAST,
     CONF_PROTOCOL,
     DEFAULT_BATCH_SIZE,
-    DOMAIN,
     LOGGER,
     Refusal,
 )
 from ..history.targets import async_chosen
+from ..translation import update_failed
 from .cursor import Cursor
 from .delivery import Delivery
 from .endpoints import ENDPOINTS
@@ -101,9 +101,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_update_data(self) -> Status:
         """Send what is new; tell how much is left, whether or not that went well."""
         if DATA_INSTANCE not in self.hass.data:
-            raise UpdateFailed(
-                translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
-            )
+            raise update_failed(Refusal.NO_RECORDER)
         try:
             outbox, until = await self._async_open()
             if self.cursor.is_new:
@@ -148,9 +146,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             async with asyncio.timeout(PATIENCE):
                 await future
         except TimeoutError as err:
-            raise UpdateFailed(
-                translation_domain=DOMAIN, translation_key=Refusal.RECORDER_BUSY
-            ) from err
+            raise update_failed(Refusal.RECORDER_BUSY) from err
         return until
 
     async def _async_begin(self, outbox: Outbox) -> None:
@@ -233,11 +229,10 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         failure, details = self._refusal
         now = time.monotonic()
         rest = self._next_at - now + 1  # The timer may come a second early.
-        raise UpdateFailed(
-            translation_domain=DOMAIN,
-            translation_key=failure,
-            translation_placeholders=details,
+        raise update_failed(
+            failure,
             retry_after=min(max(self._pause_until - now, rest), LONGEST_PAUSE),
+            **details,
         )
 
     async def _async_try(self, outbox: Outbox, until: float) -> None:
