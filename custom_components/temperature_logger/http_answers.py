@@ -35,8 +35,8 @@ from .history.query import (
     FIELDS,
     Request,
     async_request,
-    iso,
 )
+from .history.readings import iso
 from .translation import refused
 
 # What there is, with its headers; a browser saves CSV under a name that opens.

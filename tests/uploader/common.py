@@ -18,7 +18,7 @@ from custom_components.temperature_logger.const import (
     DOMAIN,
     KIND_ENDPOINT,
 )
-from custom_components.temperature_logger.history.query import Span
+from custom_components.temperature_logger.history.readings import Span
 from custom_components.temperature_logger.history.rows import raw
 from custom_components.temperature_logger.history.targets import async_chosen
 from custom_components.temperature_logger.units import UNITS, base

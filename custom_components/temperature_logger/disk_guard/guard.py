@@ -30,7 +30,7 @@ from ..const import (
     DiskGuard,
     Refusal,
 )
-from ..history.query import iso
+from ..history.readings import iso
 from ..history.retention import A_DAY, thinnable_until
 from ..history.targets import async_reading_entries
 from ..translation import refused

@@ -17,8 +17,8 @@ from ..const import Refusal
 from ..drivers import in_order
 from ..translation import invalid, refused
 from . import rows
-from .query import RAW, Request, Span, iso
-from .readings import Columns, Series, merged
+from .query import RAW, Request
+from .readings import Columns, Series, Span, iso, to_columns
 from .rows import STATISTICS, statistic
 from .tables import READ, check_schema
 from .targets import Target
@@ -67,7 +67,7 @@ def latest(
     devices: list[dict[str, Any]] = []
     for target, series in zip(request.targets, shown, strict=True):
         found = (
-            merged(target.entities, series, span)
+            to_columns(target.entities, series, span)
             if series
             else next(rows.raw(hass, [target.entities], request.units, span))
         )

@@ -1,7 +1,7 @@
 """What can be asked of the history, by an action or over HTTP alike."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from homeassistant.auth.models import User
@@ -15,6 +15,7 @@ import voluptuous as vol
 from ..const import RETENTION, Refusal
 from ..translation import invalid, refused
 from ..units import UNITS, base
+from .readings import Span
 from .targets import Target, async_targets
 
 type StatisticsPeriod = Literal["5minute", "hour", "day"]
@@ -48,17 +49,6 @@ FIELDS: Final = {
     vol.Optional(CONF_ORDER, default=ORDERS[0]): vol.In(ORDERS),
     **UNIT_FIELDS,
 }
-
-
-class Span(NamedTuple):
-    """Which readings of a device are meant."""
-
-    start: float
-    """Unix time of the first that counts."""
-    end: float
-    """Unix time of the first that does not count any more."""
-    newest_first: bool
-    limit: int
 
 
 class Request(NamedTuple):
@@ -128,11 +118,6 @@ def _utc(time: datetime | None) -> datetime | None:
     if time.year not in YEARS:
         raise invalid(Refusal.NO_SUCH_TIME, time=str(time))
     return _whole(dt_util.as_utc(time))
-
-
-def iso(time: float) -> str:
-    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
-    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
 
 
 def _whole(time: datetime) -> datetime:

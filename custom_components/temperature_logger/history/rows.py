@@ -36,8 +36,8 @@ from sqlalchemy import (
 
 from ..const import DIGITS
 from ..units import CONVERTERS, base, conversion, number, unit_of
-from .query import Span, StatisticsPeriod
-from .readings import TOGETHER, Columns, Series, merged
+from .query import StatisticsPeriod
+from .readings import READING_SECONDS, Columns, Series, Span, to_columns
 from .tables import (
     STATE_ATTRIBUTES,
     STATES,
@@ -72,7 +72,7 @@ def raw(
     # Each is let go before the next: to free all at once would stop every thread.
     for quantities in devices:
         series = found.popleft()
-        yield merged(quantities, {q: one.found for q, one in series.items()}, span)
+        yield to_columns(quantities, {q: one.found for q, one in series.items()}, span)
 
 
 def _read(
@@ -93,12 +93,52 @@ def _read(
             for entities in devices
         )
         readers = [reader for device in found for reader in device.values()]
-        # What began just before belongs together, and so does what ends just after.
-        wide = span._replace(start=span.start - TOGETHER, end=span.end + TOGETHER)
+        own = [[ids[e] for e in entities.values() if e in ids] for entities in devices]
+        # Values less than 2 s after the span may belong to a reading that began in it.
+        wide = span._replace(
+            start=_begin(connection, own, span.start), end=span.end + READING_SECONDS
+        )
         for part in _parts(connection, wide, len(readers)):
             for reader in readers:
                 reader.read(part)
     return found
+
+
+def _begin(
+    connection: Connection, devices: Sequence[Sequence[int]], start: float
+) -> float:
+    """Return from when on to read devices, so that their readings in a span are known.
+
+    That is the start of the span, unless rows of a device follow each other closely
+    there: then the first of them decides which of the next ones begin a reading.
+    """
+    states = STATES.columns
+    ids = [metadata_id for own in devices for metadata_id in own]
+    statement = (
+        select(states.metadata_id)
+        .where(states.metadata_id.in_(ids))
+        .where(*_within(start - READING_SECONDS, start))
+    )
+    close = set(connection.scalars(statement))
+    begins = (
+        _close_begin(connection, own, start)
+        for own in devices
+        if not close.isdisjoint(own)
+    )
+    return min(begins, default=start)
+
+
+def _close_begin(connection: Connection, ids: Sequence[int], start: float) -> float:
+    """Return when the rows began that follow each other within 2 s up to a time."""
+    states = STATES.columns
+    earliest = select(func.min(states.last_updated_ts)).where(
+        states.metadata_id.in_(ids)
+    )
+    while True:
+        close = _within(start - READING_SECONDS, start)
+        if (first := connection.scalar(earliest.where(*close))) is None:
+            return start
+        start = first
 
 
 def batches(
@@ -116,7 +156,7 @@ def batches(
         ids = metadata_ids(connection, _entities(devices))
         statement = (
             select(states.metadata_id, func.count())
-            .where(states.metadata_id.in_(ids.values()), *_within(span))
+            .where(states.metadata_id.in_(ids.values()), *_within(span.start, span.end))
             .group_by(states.metadata_id)
         )
         counted = dict(connection.execute(statement).tuples().all())
@@ -231,10 +271,10 @@ def _by_time(
     return rows
 
 
-def _within(span: Span) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Return what is true of a row in a span of time."""
+def _within(start: float, end: float) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a row between two Unix times."""
     time = STATES.columns.last_updated_ts
-    return time >= span.start, time < span.end
+    return time >= start, time < end
 
 
 def _parts(connection: Connection, span: Span, entities: int) -> list[Span]:
@@ -317,7 +357,9 @@ class _Reader:
         order = states.last_updated_ts
         return (
             select(states.last_updated_ts, states.state, states.attributes_id)
-            .where(states.metadata_id == self._metadata_id, *_within(span))
+            .where(
+                states.metadata_id == self._metadata_id, *_within(span.start, span.end)
+            )
             .order_by(order.desc() if span.newest_first else order)
             .limit(size)
         )
