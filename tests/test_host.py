@@ -29,7 +29,7 @@ from syrupy.filters import props
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
 from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, async_lane
 from custom_components.temperature_logger.discovery.offers import async_announce
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, pass_time

@@ -24,7 +24,7 @@ from custom_components.temperature_logger.devices.options_flow import (
 )
 from custom_components.temperature_logger.discovery.relocation import STICK_MOVED
 from custom_components.temperature_logger.discovery.search import Hint
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall

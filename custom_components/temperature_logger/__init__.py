@@ -19,7 +19,8 @@ from .devices.faults import async_forget, async_load_since
 from .devices.kinds import async_import_drivers, driver_name
 from .discovery.hotplug import DATA_WATCH, Watch
 from .discovery.relocation import async_withdraw
-from .disk_guard.guard import async_guard
+from .disk_guard.guard import async_watch_disk
+from .disk_guard.memory import async_memory
 from .entries import AnyConfigEntry, is_endpoint
 from .history.retention import async_watch_retention
 from .http import ReadingsView
@@ -76,7 +77,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
         return
     _async_forget(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
-        await (await async_guard(hass)).async_forget()
+        await (await async_memory(hass)).async_forget()
     hass.data[DATA_WATCH].async_announce_soon()
 
 
@@ -89,7 +90,7 @@ async def _async_setup_device(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     if entry.data[CONF_KIND] == KIND_HOST:
-        (await async_guard(hass)).async_watch(coordinator)
+        await async_watch_disk(hass, coordinator)
 
 
 async def _async_hold(hass: HomeAssistant) -> None:

@@ -42,6 +42,7 @@ KIND_ENDPOINT: Final = "endpoint"
 KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
+DAY_SECONDS: Final = 86400
 # Fine enough for a curve of a room, coarse enough for years of history.
 DEFAULT_INTERVAL: Final = 300
 # A logger's own choice, so it is an option: below 10 s a stick warms itself, above an

@@ -23,7 +23,7 @@ from .const import (
 )
 from .coordinator import TemperatureLoggerConfigEntry
 from .devices.kinds import async_lane
-from .disk_guard.guard import async_guard
+from .disk_guard.memory import async_memory
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.sysfs import usb_device
 from .drivers.usb.models import USB_IDS
@@ -102,8 +102,8 @@ async def _async_last_thinning(
     """Return what the guard of this machine's disk did last, if it did anything."""
     if entry.data[CONF_KIND] != KIND_HOST:
         return None
-    last = (await async_guard(hass)).last
-    return None if last is None else last.shown
+    last = (await async_memory(hass)).last
+    return None if last is None else last.summary
 
 
 async def _async_usb_device(

@@ -33,8 +33,8 @@ from .history.query import (
     CONF_START,
     CONF_TEMPERATURE_UNIT,
     FIELDS,
-    Request,
-    async_request,
+    Query,
+    async_query,
 )
 from .history.readings import iso
 from .translation import refused
@@ -75,7 +75,7 @@ async def async_answer(request: web.Request) -> Answer:
     """
     hass = request.app[KEY_HASS]
     query = QUERY(_data(request))
-    asked = async_request(hass, query, request[KEY_HASS_USER])
+    asked = async_query(hass, query, request[KEY_HASS_USER])
     await async_import_answers(hass)
     from .history.export import PIECES, batches
 
@@ -95,7 +95,7 @@ async def async_answer(request: web.Request) -> Answer:
 def async_link(
     hass: HomeAssistant,
     data: Mapping[str, Any],
-    asked: Request,
+    asked: Query,
     valid_for: timedelta,
 ) -> dict[str, Any]:
     """Return a link to the CSV of what is asked for, and until when it is valid.

@@ -18,14 +18,14 @@ from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.typing import VolSchemaType
 import voluptuous as vol
 
-from .history.query import CONF_FORMAT, FIELDS, UNIT_FIELDS, Request, async_request
+from .history.query import CONF_FORMAT, FIELDS, UNIT_FIELDS, Query, async_query
 from .history.readings import Series
 from .history.targets import Target
 from .http_answers import async_import_answers, async_link
 from .units import conversion, number
 
 type Perform = Callable[
-    [HomeAssistant, Mapping[str, Any], Request], Awaitable[ServiceResponse]
+    [HomeAssistant, Mapping[str, Any], Query], Awaitable[ServiceResponse]
 ]
 """What an action does, given its data and what they ask for."""
 
@@ -67,11 +67,11 @@ async def async_perform(call: ServiceCall) -> ServiceResponse:
     user = None if user_id is None else await hass.auth.async_get_user(user_id)
     if user_id is not None and user is None:
         raise UnknownUser(context=call.context)
-    return await perform(hass, data, async_request(hass, data, user))
+    return await perform(hass, data, async_query(hass, data, user))
 
 
 async def _async_get_csv_link(
-    hass: HomeAssistant, data: Mapping[str, Any], request: Request
+    hass: HomeAssistant, data: Mapping[str, Any], request: Query
 ) -> ServiceResponse:
     """Return a link that gives the readings as CSV to whoever has it."""
     return async_link(hass, data, request, data[CONF_VALID_FOR])
@@ -80,7 +80,7 @@ async def _async_get_csv_link(
 async def _async_get_latest(
     hass: HomeAssistant,
     data: Mapping[str, Any],  # noqa: ARG001 - The request says all of it.
-    request: Request,
+    request: Query,
 ) -> ServiceResponse:
     """Return the latest reading of each device."""
     shown = [_shown(hass, target, request) for target in request.targets]
@@ -93,7 +93,7 @@ async def _async_get_latest(
 
 
 async def _async_get_readings(
-    hass: HomeAssistant, data: Mapping[str, Any], request: Request
+    hass: HomeAssistant, data: Mapping[str, Any], request: Query
 ) -> ServiceResponse:
     """Return the readings in a span of time."""
     await async_import_answers(hass)
@@ -106,7 +106,7 @@ async def _async_get_readings(
 
 
 async def _async_write_csv(
-    hass: HomeAssistant, data: Mapping[str, Any], request: Request
+    hass: HomeAssistant, data: Mapping[str, Any], request: Query
 ) -> ServiceResponse:
     """Write the readings to a file; return its path."""
     await async_import_answers(hass)
@@ -117,7 +117,7 @@ async def _async_write_csv(
     return {CONF_PATH: str(path)}
 
 
-def _shown(hass: HomeAssistant, target: Target, request: Request) -> dict[str, Series]:
+def _shown(hass: HomeAssistant, target: Target, request: Query) -> dict[str, Series]:
     """Return what a device shows now; the recorder's rows of it may still be due.
 
     All of it is of the last reading, which came when the oldest state was written: a

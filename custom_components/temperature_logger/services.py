@@ -14,7 +14,7 @@ from homeassistant.helpers.service import async_register_admin_service
 import voluptuous as vol
 
 from .const import DOMAIN
-from .disk_guard.guard import async_preview
+from .disk_guard.passes import async_preview
 
 PREVIEWING: Final = "preview_thinning"
 READING: Final = ("get_csv_link", "get_latest", "get_readings")

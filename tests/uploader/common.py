@@ -19,7 +19,7 @@ from custom_components.temperature_logger.const import (
     KIND_ENDPOINT,
 )
 from custom_components.temperature_logger.history.readings import Span
-from custom_components.temperature_logger.history.rows import raw
+from custom_components.temperature_logger.history.series import read_readings
 from custom_components.temperature_logger.history.targets import async_chosen
 from custom_components.temperature_logger.units import UNITS, base
 from custom_components.temperature_logger.uploader.coordinator import (
@@ -93,7 +93,8 @@ async def recorded(hass: HomeAssistant) -> Readings:
     def work() -> Readings:
         span = Span(start=0, end=4e9, newest_first=False, limit=10**9)
         units = {q: UNITS[base(q)] for target in targets for q in target.entities}
-        columns = raw(hass, [target.entities for target in targets], units, span)
+        devices = [target.entities for target in targets]
+        columns = read_readings(hass, devices, units, span)
         return {
             (target.device_id, quantity): [
                 (time * 1000, value)

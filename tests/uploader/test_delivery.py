@@ -23,6 +23,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.history import recorder, rows
 from custom_components.temperature_logger.uploader import (
     coordinator,
     endpoints,
@@ -187,7 +188,7 @@ async def test_pages(
 ) -> None:
     """However little is read at a time, the readings are the same."""
     monkeypatch.setattr(outbox, "PAGE", 7)
-    monkeypatch.setattr(outbox, "WINDOW", 5)
+    monkeypatch.setattr(rows, "NUMBERS", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
@@ -693,7 +694,7 @@ async def test_recorder_is_busy(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent before all rows are there."""
-    monkeypatch.setattr(coordinator, "PATIENCE", 0)
+    monkeypatch.setattr(recorder, "COMMIT_SECONDS", 0)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert told(sender) == "recorder_busy"
     assert not proxy.requests

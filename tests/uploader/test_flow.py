@@ -27,7 +27,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from sqlalchemy import column, table
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.uploader import endpoints, outbox
+from custom_components.temperature_logger.history.tables import NEEDED
+from custom_components.temperature_logger.uploader import endpoints
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.endpoints import Protocol
 from emulation.machine import Machine
@@ -371,7 +372,7 @@ async def test_with_a_recorder_that_fails(
     gone = table("states", column("gone")).columns.gone
     form = await begin(hass)
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "NEEDED", (*outbox.NEEDED, gone))
+        patch.setitem(NEEDED, "send", (gone,))
         form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert "(states.gone is missing)" in problem(form)
     form = await submit(hass, form, url=proxy.url, **LOGIN)

@@ -1,4 +1,4 @@
-"""What can be asked of the history, by an action or over HTTP alike."""
+"""Queries of the history, the same for the actions and over HTTP."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.recorder import DATA_INSTANCE
 from homeassistant.helpers.target import TargetSelection
+from homeassistant.helpers.typing import VolDictType
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
 from ..const import RETENTION, Refusal
 from ..translation import invalid, refused
 from ..units import UNITS, base
-from .readings import Span
+from .readings import Span, StatisticsPeriod
 from .targets import Target, async_targets
 
-type StatisticsPeriod = Literal["5minute", "hour", "day"]
 type Period = Literal["raw"] | StatisticsPeriod
 
 CONF_END: Final = "end"
@@ -33,16 +33,16 @@ NEWEST: Final = "newest"
 ORDERS: Final = ("oldest", NEWEST)
 RAW: Final = "raw"
 PERIODS: Final = (RAW, *get_args(StatisticsPeriod.__value__))
-# Those in which three decimals are as fine as the sensors.
+# Units in which three decimals are as fine as the sensors.
 PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
 TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
-UNIT_FIELDS: Final = {
+UNIT_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_PRESSURE_UNIT): vol.In(PRESSURE_UNITS),
     vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
 }
-# What a time may be: years of which every clock and database knows.
+# Years that every clock and database knows.
 YEARS: Final = range(1970, 2100)
-FIELDS: Final = {
+FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
     vol.Optional(CONF_PERIOD, default=RAW): vol.In(PERIODS),
@@ -51,33 +51,38 @@ FIELDS: Final = {
 }
 
 
-class Request(NamedTuple):
-    """What somebody asks for."""
+class Query(NamedTuple):
+    """A query that can be answered."""
 
     user: User | None
-    """Who asks; None is Home Assistant itself."""
+    """The user who asks; None is Home Assistant itself."""
     targets: list[Target]
     period: Period
     newest_first: bool
     start: float
+    """Unix time: the begin of the span (inclusive)."""
     end: float
+    """Unix time: the end of the span (exclusive)."""
     units: dict[str, str]
-    """The unit to answer in, per quantity."""
+    """The unit of each quantity in the answer."""
 
     def span(self, limit: int) -> Span:
-        """Return which readings are meant, of one device."""
+        """Return the readings of a device to return, up to a limit."""
         return Span(
             start=self.start, end=self.end, newest_first=self.newest_first, limit=limit
         )
 
 
-def async_request(
+def async_query(
     hass: HomeAssistant, data: Mapping[str, Any], user: User | None
-) -> Request:
-    """Return what is asked for; raise HomeAssistantError for what cannot be had."""
+) -> Query:
+    """Return the query in the data of an action or of a URL.
+
+    Raises HomeAssistantError if it cannot be answered.
+    """
     if DATA_INSTANCE not in hass.data:
         raise refused(Refusal.NO_RECORDER)
-    # What this second still brings counts, too.
+    # The readings of the current second are included.
     now = _whole(dt_util.utcnow()) + timedelta(seconds=1)
     end = _utc(data.get(CONF_END)) or now
     start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
@@ -86,7 +91,7 @@ def async_request(
             Refusal.START_AFTER_END, start=start.isoformat(), end=end.isoformat()
         )
     targets = async_targets(hass, TargetSelection(dict(data)), user)
-    return Request(
+    return Query(
         user=user,
         targets=targets,
         period=data.get(CONF_PERIOD, RAW),
@@ -98,7 +103,7 @@ def async_request(
 
 
 def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
-    """Return the unit to answer in, per quantity."""
+    """Return the unit of each quantity in the answer."""
     chosen = UNITS | {
         quantity: data[field]
         for quantity, field in (
@@ -112,7 +117,7 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    """Return a time in UTC; without a zone, it is local."""
+    """Return a time in UTC; a time without a zone is local."""
     if time is None:
         return None
     if time.year not in YEARS:
@@ -121,5 +126,5 @@ def _utc(time: datetime | None) -> datetime | None:
 
 
 def _whole(time: datetime) -> datetime:
-    """Cut a time to the second, as those of the readings are."""
+    """Cut a time to the second, as the times of readings are."""
     return time.replace(microsecond=0)

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from itertools import chain, islice, repeat
 import math
 from operator import sub
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 # A reading has all values less than so many seconds after its first one.
 READING_SECONDS: Final = 2
 
+type StatisticsPeriod = Literal["5minute", "hour", "day"]
 type Forwards = Mapping[str, tuple[list[float], list[float]]]
 """The times and the values of each quantity, oldest first; none is empty."""
 type Grouped = tuple[list[float], dict[str, list[float | None]]]

@@ -1,6 +1,5 @@
 """One coordinator per endpoint: sends what is new, and tells how far that is."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -8,7 +7,6 @@ import random
 import time
 from typing import Any, Final, override
 
-from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_VERIFY_SSL
 from homeassistant.core import HomeAssistant, callback
@@ -28,6 +26,7 @@ from ..const import (
     LOGGER,
     Refusal,
 )
+from ..history.recorder import async_recorded
 from ..history.targets import async_chosen
 from ..translation import update_failed
 from .cursor import Cursor
@@ -40,8 +39,6 @@ from .points import FUTURE, Source
 
 # Readings come every 5 minutes; a minute later they are elsewhere, too.
 EVERY: Final = timedelta(minutes=1)
-# Seconds that the recorder has to write what it was told.
-PATIENCE: Final = 60
 # Seconds between two looks at how much is waiting, while a lot of it is sent.
 LOOK_EVERY: Final = 30
 # The first pause after a failure, in seconds, and the longest.
@@ -135,18 +132,9 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
                 return outbox, until
 
     async def _async_recorded(self) -> float:
-        """Return the Unix time until which all rows are in the database.
-
-        Whatever was written before the recorder's task was queued is committed first.
-        """
+        """Return the Unix time until which all rows are in the database."""
         until = time.time()
-        future = self.hass.loop.create_future()
-        get_instance(self.hass).queue_task(SynchronizeTask(future))
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await future
-        except TimeoutError as err:
-            raise update_failed(Refusal.RECORDER_BUSY) from err
+        await async_recorded(self.hass)
         return until
 
     async def _async_begin(self, outbox: Outbox) -> None:

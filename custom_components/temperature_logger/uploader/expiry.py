@@ -10,8 +10,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
-from ..const import CONF_ENTRY, DOMAIN
-from ..history.retention import A_DAY
+from ..const import CONF_ENTRY, DAY_SECONDS, DOMAIN
 from .cursor import Progress
 
 READINGS_EXPIRE: Final = "readings_expire"
@@ -34,8 +33,8 @@ def async_tell_of_expiry(
     """Raise the issue that readings are deleted soon, or clear it."""
     recorder = get_instance(hass)
     issue_id = f"{READINGS_EXPIRE}_{entry.entry_id}"
-    deleted = (oldest or 0.0) + recorder.keep_days * A_DAY
-    is_soon = deleted - time.time() < NOTICE * A_DAY
+    deleted = (oldest or 0.0) + recorder.keep_days * DAY_SECONDS
+    is_soon = deleted - time.time() < NOTICE * DAY_SECONDS
     if not is_failing or oldest is None or not recorder.auto_purge or not is_soon:
         ir.async_delete_issue(hass, DOMAIN, issue_id)
         return

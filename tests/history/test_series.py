@@ -27,11 +27,11 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
-from custom_components.temperature_logger import service_calls as calls
+from custom_components.temperature_logger import service_calls as services
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
-from custom_components.temperature_logger.history import rows as history
-from custom_components.temperature_logger.history import tables
+from custom_components.temperature_logger.history import recorder, series
+from custom_components.temperature_logger.history.rows import CHUNK_ROWS
 from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
@@ -158,7 +158,7 @@ async def test_values_of_one_reading(
     }
     newest = await readings(hass, **both, order="newest")
     assert newest == {name: column[::-1] for name, column in found.items()}
-    with patch.object(calls, "LIMIT", 2):
+    with patch.object(services, "LIMIT", 2):
         answer = await ask(hass, TIMES | both)
         assert answer["truncated"]
         assert answer["devices"][0]["readings"]["temperature"] == [20, 21]
@@ -263,7 +263,10 @@ async def test_limit(
     }
     await record(hass, rows)
     asked = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
-    with patch.object(calls, "LIMIT", limit), patch.object(history, "PAGE", 600):
+    with (
+        patch.object(services, "LIMIT", limit),
+        patch.object(series, "PAGE_ROWS", 600),
+    ):
         answer = await ask(hass, asked)
     (device,) = answer["devices"]
     times = [n for n in range(count) if n not in gaps or n in {3, count - 3}][::step]
@@ -291,11 +294,11 @@ async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -
     await set_up(GOLD_PLACE)
     rows = [
         (NOON + n * 10, "unavailable" if n == 600 else str(n), "°C")
-        for n in range(history.CHUNK * 3)
+        for n in range(CHUNK_ROWS * 3)
     ]
     await record(hass, {GOLD: rows})
     found = await readings(hass, entity_id=GOLD, format="columns")
-    expected = [n for n in range(history.CHUNK * 3) if n != 600]
+    expected = [n for n in range(CHUNK_ROWS * 3) if n != 600]
     assert found["temperature"] == expected
     assert found["collected_at"] == [int(NOON) + n * 10 for n in expected]
 
@@ -443,7 +446,7 @@ async def test_database_that_fails(
     await execute(hass, "ALTER TABLE states RENAME TO gone")
     with pytest.raises(HomeAssistantError, match="did not answer"):
         await readings(hass, entity_id=GOLD)
-    del hass.data[tables.DATA_KNOWN]
+    del hass.data[recorder.DATA_KNOWN]
     with pytest.raises(HomeAssistantError, match=r"states\.state is missing"):
         await readings(hass, entity_id=GOLD)
     await execute(hass, "ALTER TABLE gone RENAME TO states")
