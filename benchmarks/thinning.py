@@ -25,8 +25,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import recorder
 from homeassistant.setup import async_setup_component
 
-from custom_components.temperature_logger.disk_guard.decision import Tally
-from custom_components.temperature_logger.disk_guard.thinning import thin
+from custom_components.temperature_logger.disk_guard.thinning import Tally, thin
 from custom_components.temperature_logger.history.recorder import WorkTask
 
 OURS, OTHERS = "sensor.ours_{}", "sensor.other_{}"

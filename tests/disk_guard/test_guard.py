@@ -51,13 +51,13 @@ from custom_components.temperature_logger.disk_guard.decision import (
     Measurement,
     Outcome,
     Pass,
-    Tally,
 )
 from custom_components.temperature_logger.disk_guard.memory import DATA_GUARD, STORE_KEY
 from custom_components.temperature_logger.disk_guard.passes import (
     EVENT_THINNED,
     ThinningPass,
 )
+from custom_components.temperature_logger.disk_guard.thinning import Tally
 from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.history.holds import DATA_HOLDS
 from custom_components.temperature_logger.history.recorder import WorkTask

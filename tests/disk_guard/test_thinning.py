@@ -25,8 +25,10 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from custom_components.temperature_logger.disk_guard import thinning
-from custom_components.temperature_logger.disk_guard.decision import Tally
-from custom_components.temperature_logger.disk_guard.thinning import STEP_MINUTES
+from custom_components.temperature_logger.disk_guard.thinning import (
+    STEP_MINUTES,
+    Tally,
+)
 from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.history.recorder import WorkTask
 from custom_components.temperature_logger.history.rows import StateRow

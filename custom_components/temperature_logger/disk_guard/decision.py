@@ -1,6 +1,5 @@
 """What the guard of the disk decides, and from what. Nothing here waits or blocks."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -78,26 +77,6 @@ class Pass:
         }
 
 
-@dataclass(kw_only=True)
-class Tally:
-    """The rows that the steps so far deleted, or would delete."""
-
-    minutes: int = 0
-    """The slot of the last step."""
-    rows: int = 0
-    first: float | None = None
-    """Unix time of the oldest of them."""
-    last: float | None = None
-    """Unix time of the newest of them."""
-
-    def add(self, times: Iterable[float]) -> None:
-        """Count rows, given their Unix times."""
-        for at in times:
-            self.rows += 1
-            self.first = at if self.first is None else min(at, self.first)
-            self.last = at if self.last is None else max(at, self.last)
-
-
 class DatabaseSpace(NamedTuple):
     """The space of a database on the disk of the configuration, in bytes."""
 
@@ -165,6 +144,6 @@ def decide(
     return space
 
 
-def is_worthwhile(steps: list[Tally], space: DatabaseSpace) -> bool:
-    """Return whether the space of all rows that could be deleted lasts for a day."""
-    return steps[-1].rows * space.row >= space.growth
+def is_worthwhile(rows: int, space: DatabaseSpace) -> bool:
+    """Return whether the space of so many rows lasts for a day."""
+    return rows * space.row >= space.growth

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
@@ -21,11 +21,13 @@ from .decision import (
     Measurement,
     Outcome,
     Pass,
-    Tally,
     decide,
     is_worthwhile,
 )
 from .memory import async_memory
+
+if TYPE_CHECKING:
+    from .thinning import Tally
 
 EVENT_THINNED: Final = f"{DOMAIN}_readings_thinned"
 SIGNAL_THINNED: Final = f"{DOMAIN}_thinned"
@@ -64,7 +66,9 @@ async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
     last = memory.last
     decision = decide(space, last, time.time(), has_cleared=memory.has_cleared)
     outcome = decision if isinstance(decision, Outcome) else WOULD_THIN
-    if not isinstance(decision, Outcome) and not is_worthwhile(steps, decision):
+    if not isinstance(decision, Outcome) and not is_worthwhile(
+        steps[-1].rows, decision
+    ):
         outcome = Outcome.TOO_FEW
     return {
         "until": iso(until),
@@ -111,7 +115,7 @@ class ThinningPass:
     async def async_run(self) -> Outcome:
         """Thin until it is enough, if that is worthwhile; return the outcome."""
         steps = await async_steps(self._hass, self._measurement)
-        if not is_worthwhile(steps, self._before):
+        if not is_worthwhile(steps[-1].rows, self._before):
             return Outcome.TOO_FEW
         if not self._is_wanted():
             return Outcome.INTERRUPTED
@@ -129,7 +133,7 @@ class ThinningPass:
         """Thin the readings; return the pass with the rows that were deleted."""
         from ..history.recorder import async_work
         from .database import is_enough
-        from .thinning import thin
+        from .thinning import Tally, thin
 
         tally, error = Tally(), ""
 

@@ -6,6 +6,7 @@ rows, a few at a time, as no other thread writes to the database.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import batched
 from typing import Final
 
@@ -14,7 +15,6 @@ from homeassistant.core import HomeAssistant
 from ..history.recorder import Connection, connected, delete_rows, transaction
 from ..history.rows import StateRow, newest_rows, oldest_time, rows_between
 from ..units import number
-from .decision import Tally
 
 type Until = Callable[[], float]
 """Returns the Unix time before which readings may go; called before each hour."""
@@ -27,6 +27,26 @@ HOUR_SECONDS: Final = 3600
 ENTITIES_AT_ONCE: Final = 8
 # Rows that are deleted in one transaction: some milliseconds.
 ROWS_AT_ONCE: Final = 75
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """The rows that the steps so far deleted, or would delete."""
+
+    minutes: int = 0
+    """The slot of the last step."""
+    rows: int = 0
+    first: float | None = None
+    """Unix time of the oldest of them."""
+    last: float | None = None
+    """Unix time of the newest of them."""
+
+    def add(self, rows: Iterable[StateRow]) -> None:
+        """Count some rows."""
+        for row in rows:
+            self.rows += 1
+            self.first = row.time if self.first is None else min(row.time, self.first)
+            self.last = row.time if self.last is None else max(row.time, self.last)
 
 
 def preview(
@@ -105,7 +125,7 @@ def _thin_hour(
             break
         state_ids = {row.state_id for row in part}
         delete_rows(hass, state_ids, {row.attributes_id for row in part})
-        tally.add(row.time for row in part)
+        tally.add(part)
         yield
     return bool(rows)
 
@@ -116,7 +136,7 @@ def _count(rows: list[StateRow], newest: set[int], tallies: Iterable[Tally]) -> 
     for tally in tallies:
         surplus = _surplus(rows, tally.minutes, newest)
         deleted += surplus
-        tally.add(row.time for row in deleted)
+        tally.add(deleted)
         state_ids = {row.state_id for row in surplus}
         rows = [row for row in rows if row.state_id not in state_ids]
 
