@@ -27,7 +27,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
-from custom_components.temperature_logger import service_calls as services
+from custom_components.temperature_logger import services
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
 from custom_components.temperature_logger.history import recorder, series
@@ -158,7 +158,7 @@ async def test_values_of_one_reading(
     }
     newest = await readings(hass, **both, order="newest")
     assert newest == {name: column[::-1] for name, column in found.items()}
-    with patch.object(services, "LIMIT", 2):
+    with patch.object(services, "MAX_READINGS", 2):
         answer = await ask(hass, TIMES | both)
         assert answer["truncated"]
         assert answer["devices"][0]["readings"]["temperature"] == [20, 21]
@@ -264,7 +264,7 @@ async def test_limit(
     await record(hass, rows)
     asked = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
     with (
-        patch.object(services, "LIMIT", limit),
+        patch.object(services, "MAX_READINGS", limit),
         patch.object(series, "PAGE_ROWS", 600),
     ):
         answer = await ask(hass, asked)
