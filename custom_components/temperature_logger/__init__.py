@@ -19,10 +19,9 @@ from .devices.faults import async_forget, async_load_since
 from .devices.kinds import async_import_drivers, driver_name
 from .discovery.hotplug import DATA_WATCH, Watch
 from .discovery.relocation import async_withdraw
-from .disk_guard.guard import async_watch_disk
-from .disk_guard.memory import async_memory
+from .disk_guard import async_memory, async_watch_disk
 from .entries import AnyConfigEntry, is_endpoint
-from .history.retention import async_watch_retention
+from .history import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
 

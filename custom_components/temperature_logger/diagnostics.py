@@ -23,7 +23,7 @@ from .const import (
 )
 from .coordinator import TemperatureLoggerConfigEntry
 from .devices.kinds import async_lane
-from .disk_guard.memory import async_memory
+from .disk_guard import async_memory
 from .drivers import DriverError, Reading, usb_attachment, within_deadline
 from .drivers.sysfs import usb_device
 from .drivers.usb.models import USB_IDS

@@ -5,43 +5,24 @@ pieces: neither the event loop nor the memory ever holds all of it.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from aiohttp import web
-from homeassistant.auth.models import User
-from homeassistant.components.http.auth import SIGN_QUERY_PARAM, async_sign_path
+from homeassistant.components.http.auth import SIGN_QUERY_PARAM
 from homeassistant.components.http.const import KEY_HASS_USER
 from homeassistant.const import ATTR_ENTITY_ID, ENTITY_MATCH_ALL
-from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 from homeassistant.helpers.importlib import async_import_module
-from homeassistant.helpers.network import NoURLAvailableError, get_url
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.typing import VolSchemaType
-from homeassistant.util import dt as dt_util
 import voluptuous as vol
-from yarl import URL
 
-from .const import DOMAIN, READINGS_URL, Refusal
-from .history.query import (
-    CONF_END,
-    CONF_FORMAT,
-    CONF_ORDER,
-    CONF_PERIOD,
-    CONF_PRESSURE_UNIT,
-    CONF_START,
-    CONF_TEMPERATURE_UNIT,
-    FIELDS,
-    Query,
-    async_query,
-)
-from .history.readings import iso
-from .translation import refused
+from .const import DOMAIN, READINGS_URL
+from .history import CONF_END, CONF_FORMAT, CONF_START, FIELDS, TARGETS, async_query
 
 # The headers of each format; a browser saves CSV under this name.
 HEADERS: Final = {
@@ -51,13 +32,6 @@ HEADERS: Final = {
         "Content-Disposition": 'attachment; filename="readings.csv"',
     },
 }
-LINK_FIELDS: Final = (
-    CONF_ORDER,
-    CONF_PERIOD,
-    CONF_PRESSURE_UNIT,
-    CONF_TEMPERATURE_UNIT,
-)
-TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
 
 
 class Answer(NamedTuple):
@@ -137,50 +111,3 @@ def _data(request: web.Request) -> dict[str, Any]:
     if data.get(ATTR_ENTITY_ID) == [ENTITY_MATCH_ALL]:
         data[ATTR_ENTITY_ID] = ENTITY_MATCH_ALL
     return data
-
-
-@callback
-def async_link(
-    hass: HomeAssistant, data: Mapping[str, Any], query: Query, valid_for: timedelta
-) -> dict[str, Any]:
-    """Return a link to the answer as CSV, and until when the link is valid.
-
-    The link gives what the user of the query may read, or everything if that is Home
-    Assistant itself.
-    """
-    parameters = {
-        CONF_FORMAT: "csv",
-        CONF_START: iso(query.start),
-        CONF_END: iso(query.end),
-        **{key: ",".join(cv.ensure_list(data[key])) for key in TARGETS if key in data},
-        **{key: data[key] for key in LINK_FIELDS if key in data},
-    }
-    path = async_sign_path(
-        hass,
-        str(URL(READINGS_URL).with_query(parameters)),
-        valid_for,
-        refresh_token_id=None if query.user is None else _login(query.user),
-        use_content_user=query.user is None,
-    )
-    return {
-        "url": _base(hass) + path,
-        "valid_until": (dt_util.utcnow() + valid_for).isoformat(timespec="seconds"),
-    }
-
-
-def _login(user: User) -> str:
-    """Return the login of a user that was used last: the link ends with it."""
-    if not user.refresh_tokens:
-        raise refused(Refusal.NO_LOGIN)
-    return max(
-        user.refresh_tokens.values(),
-        key=lambda token: token.last_used_at or token.created_at,
-    ).id
-
-
-def _base(hass: HomeAssistant) -> str:
-    """Return the address of Home Assistant, or nothing if it is not known."""
-    try:
-        return get_url(hass, prefer_external=True)
-    except NoURLAvailableError:
-        return ""

@@ -24,8 +24,7 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .disk_guard.memory import DATA_GUARD
-from .disk_guard.passes import SIGNAL_THINNED
+from .disk_guard import DATA_GUARD, SIGNAL_THINNED
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint

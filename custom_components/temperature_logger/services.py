@@ -24,11 +24,16 @@ from homeassistant.helpers.typing import VolDictType, VolSchemaType
 import voluptuous as vol
 
 from .const import DOMAIN
-from .disk_guard.passes import async_preview
-from .history.query import CONF_FORMAT, FIELDS, UNIT_FIELDS, Query, async_query
-from .history.readings import Series
-from .history.targets import Target
-from .http import async_link
+from .disk_guard import async_preview
+from .history import (
+    CONF_FORMAT,
+    FIELDS,
+    UNIT_FIELDS,
+    Query,
+    Series,
+    Target,
+    async_query,
+)
 from .units import conversion, number
 
 type Perform = Callable[
@@ -92,7 +97,8 @@ async def _async_call(call: ServiceCall) -> ServiceResponse:
     if user_id is not None and user is None:
         raise UnknownUser(context=call.context)
     query = async_query(hass, data, user)
-    await async_import_module(hass, f"{__package__}.history.export")
+    for module in ("export", "links"):
+        await async_import_module(hass, f"{__package__}.history.{module}")
     return await PERFORM[call.service](hass, data, query)
 
 
@@ -122,6 +128,8 @@ async def _async_get_csv_link(
     hass: HomeAssistant, data: Mapping[str, Any], query: Query
 ) -> ServiceResponse:
     """Return a link that needs no login to the readings as CSV."""
+    from .history.links import async_link
+
     return async_link(hass, data, query, data[CONF_VALID_FOR])
 
 

@@ -13,7 +13,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
-from .history.targets import async_reading_entries
+from .history import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # To count all rows takes a moment; a page that is opened again need not wait for it.

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from ..const import DAY_SECONDS
-from ..history.readings import iso
+from ..history import iso
 
 # Days for which the database need not grow: more free space than that is not needed.
 DAYS_OF_GROWTH: Final = 7

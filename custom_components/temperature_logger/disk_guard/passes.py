@@ -12,9 +12,7 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 
 from ..const import DOMAIN, LOGGER, Refusal
-from ..history.holds import thinnable_until
-from ..history.readings import iso
-from ..history.targets import async_reading_entries
+from ..history import async_reading_entries, iso, thinnable_until
 from ..translation import refused
 from .decision import (
     DatabaseSpace,

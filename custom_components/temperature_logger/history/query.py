@@ -40,6 +40,7 @@ UNIT_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_PRESSURE_UNIT): vol.In(PRESSURE_UNITS),
     vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
 }
+TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
 # Years that every clock and database knows.
 YEARS: Final = range(1970, 2100)
 FIELDS: Final[VolDictType] = {

@@ -26,8 +26,8 @@ from ..const import (
     LOGGER,
     Refusal,
 )
+from ..history import async_chosen
 from ..history.recorder import async_recorded
-from ..history.targets import async_chosen
 from ..translation import update_failed
 from .cursor import Cursor
 from .delivery import Delivery

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from ..history.readings import iso
+from ..history import iso
 from .cursor import REMEMBERED, Cursor, Progress
 from .endpoints import Endpoint, Request
 from .errors import ABOUT_THE_BATCH, DeliveryError, Failure

@@ -31,7 +31,7 @@ from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 from yarl import URL
 
 from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE, DIGITS
-from ..history.readings import iso
+from ..history import iso
 from ..units import base
 from .errors import DeliveryError, Failure
 from .points import Point

@@ -7,7 +7,7 @@ import math
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from ..history.readings import READING_SECONDS, reading_starts
+from ..history import READING_SECONDS, reading_starts
 
 # Seconds from which on a row is not new, but from before the clock was put back.
 FUTURE: Final = 60
