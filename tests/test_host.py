@@ -29,7 +29,7 @@ from syrupy.filters import props
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import async_offer_sticks
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time

@@ -25,7 +25,7 @@ from custom_components.temperature_logger.devices.options_flow import (
 )
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
@@ -132,6 +132,14 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
             placeholders(text) <= allowed
             for text in leaves(texts["issues"][repair.key])
         ), fault
+
+
+def test_texts_of_refusals_get_what_they_quote(texts: dict[str, Any]) -> None:
+    """The text of a refusal quotes exactly the details that are given with it."""
+    given = details(const.Refusal)
+    for refusal in const.Refusal:
+        message = texts["exceptions"][refusal]["message"]
+        assert placeholders(message) == given[refusal], refusal
 
 
 def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:

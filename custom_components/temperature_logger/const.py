@@ -43,6 +43,7 @@ KIND_ENDPOINT: Final = "endpoint"
 KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
+DAY_SECONDS: Final = 86400
 # Fine enough for a curve of a room, coarse enough for years of history.
 DEFAULT_INTERVAL: Final = 300
 # A logger's own choice, so it is an option: below 10 s a stick warms itself, above an
@@ -57,7 +58,6 @@ MAX_DISK_LIMIT: Final = 99
 DEFAULT_BATCH_SIZE: Final = 360
 MIN_BATCH_SIZE: Final = 1
 MAX_BATCH_SIZE: Final = 5000
-DAY_SECONDS: Final = 86_400
 # Finer than any of the sensors. A state is text: each digit more would cost a byte in
 # every row of the history.
 DIGITS: Final = 3

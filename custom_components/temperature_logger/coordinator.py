@@ -16,7 +16,6 @@ from .const import (
     CONF_INTERVAL,
     CONF_QUANTITIES,
     DEFAULT_INTERVAL,
-    DOMAIN,
     LOGGER,
     RETRY,
 )
@@ -28,7 +27,7 @@ from .devices import (
     place_of,
 )
 from .drivers import Driver, DriverError, Reading, in_order, within_deadline
-from .translation import async_label
+from .translation import async_label, update_failed
 
 # Seconds that a running reading gets to end before its device is closed.
 SHUTDOWN_GRACE_S: Final = 1.0
@@ -140,12 +139,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         place = async_label(self.hass, place_of(self.config_entry.data).label)
         quoted = {**err.details, "place": place}
         async_report_fault(self.hass, self.config_entry, err.fault, quoted)
-        return UpdateFailed(
-            translation_domain=DOMAIN,
-            translation_key=err.fault,
-            translation_placeholders=quoted,
-            retry_after=self._retry_after_s(),
-        )
+        return update_failed(err.fault, retry_after=self._retry_after_s(), **quoted)
 
     def _retry_after_s(self) -> float | None:
         """Return the seconds until the next try: twice as long after each failure.

@@ -17,7 +17,7 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .disk_guard.guard import DATA_GUARD, SIGNAL_THINNED
+from .disk_guard import DATA_GUARD, SIGNAL_THINNED
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
@@ -171,4 +171,4 @@ class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
         last = self.hass.data[DATA_GUARD].last
         if last is None:
             return None
-        return {name: value for name, value in last.shown.items() if name != "rows"}
+        return {name: value for name, value in last.summary.items() if name != "rows"}

@@ -13,7 +13,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
-from .history.targets import async_reading_entries
+from .history import async_reading_entries
 
 DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # To count all rows takes a moment; a page that is opened again need not wait for it.
@@ -65,12 +65,12 @@ async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
     """Return the number of rows and the oldest, counted some minutes ago at most."""
     counted = hass.data.get(DATA_COUNTED)
     if counted is None or time.monotonic() - counted[0] > SECONDS_KEPT:
-        await async_import_module(hass, f"{__package__}.history.rows")
-        from .history.rows import count
+        await async_import_module(hass, f"{__package__}.history.series")
+        from .history.series import count_rows
 
         entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
         rows, oldest = await get_instance(hass).async_add_executor_job(
-            count, hass, entity_ids
+            count_rows, hass, entity_ids
         )
         found = {"rows": rows, "oldest_reading": oldest}
         counted = hass.data[DATA_COUNTED] = (time.monotonic(), found)

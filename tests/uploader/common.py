@@ -18,8 +18,8 @@ from custom_components.temperature_logger.const import (
     DOMAIN,
     KIND_ENDPOINT,
 )
-from custom_components.temperature_logger.history.query import Span
-from custom_components.temperature_logger.history.rows import raw
+from custom_components.temperature_logger.history.readings import Span
+from custom_components.temperature_logger.history.series import read_readings
 from custom_components.temperature_logger.history.targets import async_chosen
 from custom_components.temperature_logger.units import base_quantity
 from custom_components.temperature_logger.uploader.coordinator import (
@@ -97,7 +97,8 @@ async def recorded(hass: HomeAssistant) -> Readings:
             for target in targets
             for quantity in target.entities
         }
-        columns = raw(hass, [target.entities for target in targets], units, span)
+        devices = [target.entities for target in targets]
+        columns = read_readings(hass, devices, units, span)
         return {
             (target.device_id, quantity): [
                 (time * 1000, value)

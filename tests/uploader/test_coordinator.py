@@ -14,6 +14,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
 
+from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.uploader import coordinator, endpoints
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.outbox import Outbox
@@ -299,7 +300,7 @@ async def test_recorder_is_busy(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent before the recorder has written all rows."""
-    monkeypatch.setattr(coordinator, "RECORDER_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(recorder, "COMMIT_SECONDS", 0)
     sender = await deliver(await endpoint(hass, proxy.url))
     assert failure_key(sender) == "recorder_busy"
     assert not proxy.requests

@@ -30,7 +30,8 @@ from sqlalchemy import column, table
 
 from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.uploader import endpoints, outbox
+from custom_components.temperature_logger.history.tables import NEEDED
+from custom_components.temperature_logger.uploader import endpoints
 from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from emulation.machine import Machine
@@ -377,7 +378,7 @@ async def test_with_a_recorder_that_fails(
     gone = table("states", column("gone")).columns.gone
     form = await begin(hass)
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "NEEDED_COLUMNS", (*outbox.NEEDED_COLUMNS, gone))
+        patch.setitem(NEEDED, "send", (gone,))
         form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert "(states.gone is missing)" in problem(form)
     form = await submit(hass, form, url=proxy.url, **LOGIN)

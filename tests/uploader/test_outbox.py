@@ -5,6 +5,7 @@ import time
 from homeassistant.core import HomeAssistant
 import pytest
 
+from custom_components.temperature_logger.history import rows
 from custom_components.temperature_logger.uploader import coordinator, outbox
 from tests.history.conftest import BME, GOLD, NOON, record
 
@@ -42,7 +43,7 @@ async def test_pages(
 ) -> None:
     """The readings do not depend on the size of pages."""
     monkeypatch.setattr(outbox, "PAGE_ROWS", 7)
-    monkeypatch.setattr(outbox, "WINDOW_ROWS", 5)
+    monkeypatch.setattr(rows, "NUMBERS", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)

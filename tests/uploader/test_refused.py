@@ -10,7 +10,7 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history.retention import DATA_HOLDS
+from custom_components.temperature_logger.history.holds import DATA_HOLDS
 from custom_components.temperature_logger.uploader.cursor import (
     DATA_CURSORS,
     async_cursor,

@@ -15,15 +15,16 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.disk_guard import guard
-from custom_components.temperature_logger.history.retention import (
+from custom_components.temperature_logger.disk_guard.decision import Outcome
+from custom_components.temperature_logger.history.holds import (
     DATA_HOLDS,
     thinnable_until,
 )
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
+from tests.disk_guard.test_guard import count, fill, let
+from tests.disk_guard.test_guard import told as told_of_the_disk
 from tests.history.conftest import GOLD, execute
-from tests.history.test_guard import count, fill, let
-from tests.history.test_guard import told as told_of_the_disk
 
 from .common import arrived, deliver, endpoint, recorded
 from .proxy import Failure, Proxy
@@ -56,7 +57,7 @@ async def history(
 ) -> None:
     """Record a stick for three days, a reading every 30 seconds."""
     hass.config.config_dir = str(tmp_path)
-    monkeypatch.setattr(guard, "LOOK_EVERY", 0)
+    monkeypatch.setattr(guard, "MEASURE_SECONDS", 0)
     await set_up(GOLD_PLACE)
     await async_wait_recording_done(hass)
     now = time.time()
@@ -72,7 +73,7 @@ async def test_guard_waits_for_endpoints(
     before = await count(hass, GOLD)
     everything = await recorded(hass)
     await let(hass, host, "thin", 0)
-    assert told_of_the_disk(hass) == guard.Outcome.TOO_FEW
+    assert told_of_the_disk(hass) == Outcome.TOO_FEW
     await proxy.fail(Failure.BROKEN)
     sender = await deliver(entry)
     assert await count(hass, GOLD) >= before
@@ -80,7 +81,7 @@ async def test_guard_waits_for_endpoints(
     await deliver(entry)
     assert sender.data.waiting == 0
     await let(hass, host, "thin", 0)
-    assert told_of_the_disk(hass) == guard.Outcome.THINNED
+    assert told_of_the_disk(hass) == Outcome.THINNED
     assert await count(hass, GOLD) < before / 2
     series = next(iter(everything))
     assert set(everything[series]) <= set(arrived(victoria)[series])

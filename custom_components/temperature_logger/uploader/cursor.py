@@ -9,7 +9,7 @@ from homeassistant.helpers.storage import Store
 from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
-from ..history.retention import DATA_HOLDS
+from ..history import DATA_HOLDS
 
 DATA_CURSORS: HassKey[dict[str, Cursor]] = HassKey(f"{DOMAIN}_cursors")
 CURSOR_STORE_VERSION: Final = 1

@@ -29,9 +29,22 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from emulation.machine import Machine
-from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
-from .conftest import BME, GOLD, NOON, TIMES, ask, execute, record
+from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
+from .history.conftest import (
+    BME,
+    GOLD,
+    NOON,
+    TIMES,
+    ask,
+    custom_integrations,
+    execute,
+    record,
+    recorder_db_url,
+    server,
+)
+
+__all__ = ["custom_integrations", "recorder_db_url", "server"]
 
 ADDRESS = "http://10.10.10.10:8123"
 """Where a Home Assistant of the tests is found."""
