@@ -27,7 +27,7 @@ from custom_components.temperature_logger.discovery import HotPlug, device_flow
 from custom_components.temperature_logger.discovery.search import async_search
 from custom_components.temperature_logger.drivers import Candidate, workers
 from custom_components.temperature_logger.drivers.presence import plugs
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -541,7 +541,7 @@ async def change_places(
         machine.unplug(name)
     for name, port in ports.items():
         machine.plug(name, ports=port)
-    await until(lambda: async_shared(hass, HotPlug)._plugs == plugs())
+    await until(lambda: shared_object(hass, HotPlug)._plugs == plugs())
     for entry in entries:
         await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)

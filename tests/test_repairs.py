@@ -24,7 +24,7 @@ from custom_components.temperature_logger.devices.faults import (
     SOON,
 )
 from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -240,7 +240,7 @@ async def restart(hass: HomeAssistant, clock: Clocks, entry: MockConfigEntry) ->
     await stop(hass)
     ir.async_delete_issue(hass, DOMAIN, f"device_{entry.entry_id}")
     clock.monotonic = 5.0
-    await async_shared(hass, FaultDurations).async_load()
+    await shared_object(hass, FaultDurations).async_load()
     await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done()
 

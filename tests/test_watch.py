@@ -20,7 +20,7 @@ from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.presence import Plugs, plugs
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -348,7 +348,7 @@ async def test_before_home_assistant_has_started(
     """Nothing is announced before, and nothing is begun once it stops."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = async_shared(hass, watch.HotPlug)
+    the_watch = shared_object(hass, watch.HotPlug)
     the_watch.async_offer_soon()
     await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
@@ -363,4 +363,4 @@ async def test_stopped_before_it_has_started(
     """A watch that has announced nothing yet ends, too."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    assert async_shared(hass, watch.HotPlug)._offer_timer is None
+    assert shared_object(hass, watch.HotPlug)._offer_timer is None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import HomeAssistant
 from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
@@ -11,11 +11,13 @@ from .const import DOMAIN
 DATA: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
 
 
-@callback
-def async_shared[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
-    """Return the object that a class or function makes, the same one at each call."""
-    shared = hass.data.setdefault(DATA, {})
-    if make not in shared:
-        shared[make] = make(hass)
-    made: T = shared[make]
+def shared_object[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
+    """Return the object that a class or function makes, the same one at each call.
+
+    Any thread may call.
+    """
+    objects = hass.data.setdefault(DATA, {})
+    if make not in objects:
+        objects.setdefault(make, make(hass))
+    made: T = objects[make]
     return made

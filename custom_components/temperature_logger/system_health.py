@@ -1,5 +1,6 @@
 """What the page of the system's information says of the history, and of endpoints."""
 
+import math
 import time
 from typing import Any, Final
 
@@ -9,16 +10,25 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from homeassistant.util import dt as dt_util
-from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
 from .history import async_reading_entries
+from .shared import shared_object
 
-DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # To count all rows takes a moment; a page that is opened again need not wait for it.
 SECONDS_KEPT: Final = 600
 FOR_EVER: Final = "∞"
+
+
+class Counted:
+    """The facts that take a moment to count, and when they were counted."""
+
+    def __init__(self, _: HomeAssistant) -> None:
+        """Begin without facts."""
+        self.at = -math.inf
+        """Monotonic time in seconds."""
+        self.facts: dict[str, Any] = {}
 
 
 @callback
@@ -63,8 +73,8 @@ def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
 
 async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
     """Return the number of rows and the oldest, counted some minutes ago at most."""
-    counted = hass.data.get(DATA_COUNTED)
-    if counted is None or time.monotonic() - counted[0] > SECONDS_KEPT:
+    counted = shared_object(hass, Counted)
+    if time.monotonic() - counted.at > SECONDS_KEPT:
         await async_import_module(hass, f"{__package__}.history.series")
         from .history.series import count_rows
 
@@ -72,6 +82,6 @@ async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
         rows, oldest = await get_instance(hass).async_add_executor_job(
             count_rows, hass, entity_ids
         )
-        found = {"rows": rows, "oldest_reading": oldest}
-        counted = hass.data[DATA_COUNTED] = (time.monotonic(), found)
-    return counted[1]
+        counted.at = time.monotonic()
+        counted.facts = {"rows": rows, "oldest_reading": oldest}
+    return counted.facts

@@ -31,6 +31,7 @@ from custom_components.temperature_logger import services
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.history import recorder, series
 from custom_components.temperature_logger.history.rows import CHUNK_ROWS
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
@@ -444,7 +445,7 @@ async def test_database_that_fails(
     await execute(hass, "ALTER TABLE states RENAME TO gone")
     with pytest.raises(HomeAssistantError, match="did not answer"):
         await readings(hass, entity_id=GOLD)
-    del hass.data[recorder.DATA_KNOWN]
+    shared_object(hass, recorder.known_columns).clear()
     with pytest.raises(HomeAssistantError, match=r"states\.state is missing"):
         await readings(hass, entity_id=GOLD)
     await execute(hass, "ALTER TABLE gone RENAME TO states")

@@ -16,7 +16,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 
 from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.uploader import coordinator, endpoints
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from custom_components.temperature_logger.uploader.outbox import Outbox
 from tests.history.conftest import GOLD, NOON, execute, record
 
@@ -259,7 +259,7 @@ async def test_lost_without_the_past(
         await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts + 2")
     else:
         await sender.cursor.async_remove()
-        hass.data[DATA_CURSORS].clear()
+        cursors(hass).clear()
         await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
     sent = [line for request in proxy.requests for line in request.body.split("\n")]

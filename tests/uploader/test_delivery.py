@@ -15,7 +15,7 @@ from custom_components.temperature_logger.uploader import outbox
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
 )
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from tests.history.conftest import BME, GOLD, NOON, execute, record
 
 from .common import (
@@ -116,7 +116,7 @@ async def test_same_key(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -
     await deliver(entry)
     await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
     await hass.config_entries.async_unload(entry.entry_id)
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_setup(entry.entry_id)
     await deliver(entry)
     first, again, new = proxy.requests

@@ -32,7 +32,7 @@ from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.history.tables import NEEDED
 from custom_components.temperature_logger.uploader import endpoints
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
@@ -511,7 +511,7 @@ async def test_without_the_past(
     assert entry.runtime_data.data.delivered == 0
     await pass_time(hass, 305)
     await made_earlier(hass)
-    hass.data[DATA_CURSORS].clear()
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert entry.runtime_data.data.delivered == 1

@@ -10,10 +10,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history import holds
 from custom_components.temperature_logger.uploader.cursor import (
-    DATA_CURSORS,
     async_cursor,
+    cursors,
 )
 from tests.history.conftest import execute
 from tests.test_repairs import begin_repair, submit_repair
@@ -113,7 +113,7 @@ async def test_sent_again_later(
     sent = len(proxy.requests)
     await answer(hass, entry, "again")
     assert len(proxy.requests) == sent
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_set_disabled_by(entry.entry_id, None)
     await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
@@ -154,7 +154,7 @@ async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     """A lost issue is created again from the stored progress."""
     ir.async_delete_issue(hass, DOMAIN, issue_id(entry))
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
     assert has_issue(hass, entry)
@@ -180,7 +180,7 @@ async def test_cursor_was_lost(
     await hass.config_entries.async_set_disabled_by(
         entry.entry_id, ConfigEntryDisabler.USER
     )
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await answer(hass, entry, "again")
     assert (await async_cursor(hass, entry.entry_id)).is_new
 
@@ -191,7 +191,7 @@ async def test_held_back(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy, choice: str
 ) -> None:
     """The disk guard does not thin them until the user has left them out."""
-    (held,) = hass.data[DATA_HOLDS].values()
+    (held,) = holds(hass).values()
     since = entry.runtime_data.cursor.progress.refused_since
     assert held() == since
     await hass.config_entries.async_set_disabled_by(
@@ -203,7 +203,8 @@ async def test_held_back(
     await proxy.fail(Failure.UNAVAILABLE)
     await deliver(entry)
     assert (held() <= since) == (choice == "again")
-    del hass.data[DATA_CURSORS], hass.data[DATA_HOLDS]
+    cursors(hass).clear()
+    holds(hass).clear()
     await async_cursor(hass, entry.entry_id)
-    (held,) = hass.data[DATA_HOLDS].values()
+    (held,) = holds(hass).values()
     assert (held() <= since) == (choice == "again")

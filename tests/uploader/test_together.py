@@ -17,7 +17,7 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.disk_guard import guard
 from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.history.holds import (
-    DATA_HOLDS,
+    holds,
     thinnable_until,
 )
 from emulation.machine import Machine
@@ -121,7 +121,7 @@ async def test_endpoints_that_are_not_set_up_hold_back(
     assert thinnable_until(hass) == 0
     await hass.config_entries.async_remove(entry.entry_id)
     assert thinnable_until(hass) == pytest.approx(time.time() - DAY, abs=60)
-    assert not hass.data[DATA_HOLDS]
+    assert not holds(hass)
 
 
 async def test_before_it_is_deleted(

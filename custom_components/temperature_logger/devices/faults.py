@@ -10,7 +10,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, DOMAIN
 from ..drivers import Fault
-from ..shared import async_shared
+from ..shared import shared_object
 from .fault_durations import DEVICE_MISSING, FaultDurations
 
 AT_ONCE: Final = timedelta()
@@ -57,7 +57,7 @@ def async_report_fault(
     if repair is None:
         async_clear_fault(hass, entry)
         return
-    durations = async_shared(hass, FaultDurations)
+    durations = shared_object(hass, FaultDurations)
     lasted = durations.async_lasted(entry.entry_id, repair.key)
     if not lasted:  # The issue, if there is one, is that of another fault.
         ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
@@ -78,7 +78,7 @@ def async_report_fault(
 @callback
 def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the repair issue of a device that works, or was deleted or disabled."""
-    async_shared(hass, FaultDurations).async_forget(entry.entry_id)
+    shared_object(hass, FaultDurations).async_forget(entry.entry_id)
     ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
 
 

@@ -29,7 +29,7 @@ from ..drivers import (
     driver_class,
     module_of,
 )
-from ..shared import async_shared
+from ..shared import shared_object
 from ..translation import async_label, async_text
 
 type EntryData = Mapping[str, Any]
@@ -99,7 +99,7 @@ async def async_make_driver(
 
 def workers(hass: HomeAssistant) -> Workers:
     """Return the worker threads, which end with Home Assistant."""
-    return async_shared(hass, _start_workers)
+    return shared_object(hass, _start_workers)
 
 
 def _start_workers(hass: HomeAssistant) -> Workers:

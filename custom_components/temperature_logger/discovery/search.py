@@ -15,7 +15,7 @@ from ..const import (
 )
 from ..devices import async_import_drivers, model_name, place_data, workers
 from ..drivers import HOST, Candidate, Finder, Found
-from ..shared import async_shared
+from ..shared import shared_object
 from ..translation import async_label, async_text
 
 THIS_MACHINE: Final = Candidate(driver="host", place=HOST)
@@ -43,7 +43,7 @@ async def async_search(
 
 def finder(hass: HomeAssistant) -> Finder:
     """Return what finds the devices."""
-    return async_shared(hass, _make_finder)
+    return shared_object(hass, _make_finder)
 
 
 def _make_finder(hass: HomeAssistant) -> Finder:
