@@ -174,7 +174,7 @@ def test_out_of_range(tenths: int) -> None:
 
 
 def test_85_degrees() -> None:
-    """85 °C is believed of a probe that was nearly there just before."""
+    """The power-on value of 85 °C counts only if the probe was nearly as warm."""
     adapter = taken(report(1, 1, 848))
     adapter.take(report(1, 1, 850), 1)
     assert adapter.reading(1) == Reading(probes={ONE: 85.0})

@@ -62,7 +62,7 @@ async def test_read(build: Build, lane: Lane, way: dict[str, Any]) -> None:
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """Libusb reads it where only that may; without either the node is named."""
+    """Libusb reads the device where only its node is permitted; else it is an error."""
     sensor = driver(lane)
     with as_nobody():
         machine = build(SENSOR | {"hidraw_mode": "000"})
