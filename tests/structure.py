@@ -11,11 +11,11 @@ type Trees = Mapping[str, ast.Module]
 
 
 def read_imports(root: Path) -> Imports:
-    """Return the imports below a folder, wherever in a module they stand.
+    """Return the imports below a folder, from anywhere in a module.
 
-    Imports in functions and those for the type checker count. A name that a package
-    hands on counts as an import of the module that the package has it from. A module
-    that is imported by its text, such as with import_module, is not seen.
+    Imports in functions and those for the type checker count. A name that a package re-
+    exports counts as an import of the module that defines it. A module that is imported
+    by its text, such as with import_module, is not seen.
     """
     trees = {_name(path, root): ast.parse(path.read_text()) for path in _files(root)}
     packages = {_name(path, root) for path in _files(root) if path.stem == "__init__"}
@@ -28,7 +28,7 @@ def read_imports(root: Path) -> Imports:
 
 
 def faces(root: Path) -> dict[str, set[str]]:
-    """Return the names that each folder's __init__ hands on, by the folder."""
+    """Return the names that each folder's __init__ re-exports, by the folder."""
     return {
         _name(path, root): set(_constants(ast.parse(path.read_text()), "__all__"))
         for path in _files(root)
@@ -68,7 +68,7 @@ def _imported_names(tree: ast.Module, package: str) -> Iterator[tuple[str, str]]
 
 
 def _source(module: str, name: str, trees: Trees, packages: set[str]) -> str:
-    """Return the module that a name comes from, whatever packages hand it on."""
+    """Return the module that defines a name, through all packages that re-export it."""
     submodule = f"{module}.{name}".lstrip(".")
     if submodule in trees:
         return submodule
@@ -106,7 +106,7 @@ def circles(imports: Imports) -> list[list[str]]:
 
 
 def longest_chain(imports: Imports) -> list[str]:
-    """Return the longest chain of modules of which each imports the next.
+    """Return the longest chain of modules that import each other in turn.
 
     There must be no circle.
     """
@@ -121,7 +121,7 @@ def longest_chain(imports: Imports) -> list[str]:
 
 
 def _reached(name: str, imports: Imports) -> set[str]:
-    """Return all modules that one imports, and that those import."""
+    """Return all modules that a module imports directly or indirectly."""
     found: set[str] = set()
     waiting = [name]
     while waiting:

@@ -21,7 +21,7 @@ SIZE = 333
 
 @pytest.fixture(autouse=True)
 def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give so many devices more time than real ones get: the machine is slower."""
+    """Allow many devices more time than real ones get, as the machine is slower."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 3.0)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (3.0, 3.0))
     monkeypatch.setattr(workers, "DEADLINE", 60)
@@ -36,7 +36,8 @@ def ours() -> int:
     ("fault", "argument", "trouble", "each"),
     [
         pytest.param("timeout", None, Fault.NO_ANSWER, 0, id="silent"),
-        # What the kernel needs to give a dead control pipe up, which a poll outlives.
+        # The time after which the kernel gives up a dead control pipe; a poll outlives
+        # it.
         pytest.param("control-timeout", 2, Fault.REFUSED, 1, id="hanging"),
     ],
 )
@@ -48,7 +49,7 @@ async def test_a_third_fails(
     trouble: Fault,
     each: int,
 ) -> None:
-    """All others publish in the same poll; each that hangs has a thread, and no more.
+    """All others publish in the same poll; each device that hangs has one thread.
 
     In the end there is none.
     """

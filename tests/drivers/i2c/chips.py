@@ -1,4 +1,4 @@
-"""Bosch's chips on the pins of the board, and what tests of their drivers do there."""
+"""Bosch's chips on the pins of the board, and steps shared by the tests of drivers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

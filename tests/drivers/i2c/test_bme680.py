@@ -48,7 +48,7 @@ def chip_fixture(chip: Chip) -> EmulatedBme680:
 
 
 def test_values_of_a_real_chip() -> None:
-    """pimoroni/bme680-python #11 and its tests: one chip's coefficients and codes."""
+    """The values of a real chip agree with the tests of pimoroni/bme680-python."""
     trimming = Trimming(
         t1=26041,
         t2=26469,
