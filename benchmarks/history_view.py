@@ -1,10 +1,10 @@
-"""Let a harness that measures histories ask the view of all readings, too.
+"""Measure the view of all readings with a harness for histories.
 
     python benchmarks/history_view.py HARNESS/history.py [options of the harness]
 
 The harness is a module with `main()` and `queries(rest, ws, entities, span, action)`;
-that returns what to ask, a name for each function that gives milliseconds, bytes and
-the answer.
+`queries` returns functions by name, each of which returns milliseconds, bytes and the
+answer.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 URL = "/api/temperature_logger/readings"
-# Home Assistant ends a WebSocket connection that has to wait with so long an answer.
+# Home Assistant closes a WebSocket connection that waits with an answer of this size.
 TOO_LONG = "WS history_during_period (full)"
 MANY = 50
 

@@ -37,7 +37,7 @@ type Row = dict[str, Any]
 
 
 def referred(connection: Connection) -> None:
-    """Write what the rows refer to."""
+    """Write the rows that other rows refer to."""
     ids = range(1, SENSORS + 1)
     names = [f"sensor.sensor_{n}" for n in ids]
     tables: dict[type[Base], list[Row]] = {
@@ -111,7 +111,7 @@ TABLES = {
 
 
 def batches(table: type[Base]) -> Iterator[list[Row]]:
-    """Give the rows of one reading of all sensors after the other."""
+    """Yield the rows of one reading of all sensors after the other."""
     began = time.time() - READINGS * INTERVAL
     for step in range(READINGS):
         yield [
@@ -121,7 +121,7 @@ def batches(table: type[Base]) -> Iterator[list[Row]]:
 
 
 def measure(url: str) -> None:
-    """Fill the tables of a database; say by how much it grew."""
+    """Fill the tables of a database; print its growth."""
     engine = create_engine(url)
     kind = engine.dialect.name
     Base.metadata.create_all(engine)

@@ -37,7 +37,7 @@ NAME = "home-assistant_v2.db"
 
 
 class Timed(ThinTask):
-    """Notes for how long each turn kept the recorder from what it has to write."""
+    """Notes of how long each turn kept the recorder from its own writes."""
 
     longest = 0.0
     turns = 0
@@ -68,7 +68,7 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
         await recorder.get_instance(hass).async_recorder_ready.wait()
         await asyncio.sleep(
             1
-        )  # What it is told while it begins, such as to stop, is lost.
+        )  # A message during its start, such as to stop, would be lost.
         yield hass
     finally:
         await hass.async_stop(force=True)
@@ -111,7 +111,7 @@ def fill(path: Path, days: int, sensors: int, interval: int) -> None:
 
 
 def say(*facts: object) -> None:
-    """Write a line at once."""
+    """Print a line at once."""
     sys.stdout.write(" ".join(map(str, facts)) + "\n")
     sys.stdout.flush()
 
@@ -140,7 +140,7 @@ def numbers(path: Path) -> list[int]:
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Fill a database if it is not there, thin it and say what that took."""
+    """Fill a database if there is none, thin it, and print the cost."""
     path = options.folder / NAME
     if not path.exists():
         async with recording(options.folder):
@@ -168,7 +168,7 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
         hass.loop.call_soon_threadsafe(ended.set)
 
     task = Timed(thin(instance, ours, lambda: newest, enough, Tally()), done)
-    gc.collect()  # Its first full run, of what was imported, is not the thinning's.
+    gc.collect()  # The first full run, due to the import, does not count.
     say("thinning")
     instance.queue_task(task)
     count = 0

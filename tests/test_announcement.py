@@ -332,7 +332,7 @@ async def test_disabled_is_not_missing(
 async def test_repair_after_the_device_was_set_up(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was set up or deleted while the repair was open is left as it is."""
+    """A late answer to a repair changes no device set up or deleted meanwhile."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})

@@ -190,7 +190,7 @@ async def test_threshold_while_switched_off(
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """What was passed meanwhile is told with the next readings."""
+    """A threshold passed while switched off gives a message with the next reading."""
     await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=0)
     cellar = {"entity_id": "automation.cellar"}
     await hass.services.async_call("automation", "turn_off", cellar, blocking=True)

@@ -960,7 +960,7 @@ async def test_unknown_firmware_without_a_node(
 
 
 async def test_picked_device_is_gone(hass: HomeAssistant, machine: Machine) -> None:
-    """What is not in the list any more is not set up; the form shows what is there."""
+    """A device that has left the list is not set up; the form lists the others."""
     form = await begin(hass)
     flow: Any = hass.config_entries.flow._progress[form["flow_id"]]
     machine.unplug("gold")

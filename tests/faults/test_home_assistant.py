@@ -87,7 +87,7 @@ async def test_reload_while_a_poll_hangs(
 async def test_stop_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """Home Assistant ends, without a thread of ours, and every device is given back."""
+    """Home Assistant stops without a remaining thread, and gives each device back."""
     machine = home.machine
     poll = await hang(home, device, fault, seconds)
     await home.hass.async_stop()

@@ -317,9 +317,9 @@ async def test_locked_by_another_program(home: Home) -> None:
 
 @pytest.mark.parametrize("habit", ["reads", "asks"])
 async def test_second_reader(home: Home, habit: str) -> None:
-    """What another program steals is missing; what it asks for is not mistaken.
+    """A report taken by another program is missing, and its own are not mistaken.
 
-    The kernel gives a report to everybody who has the node open. The emulated node
+    The kernel gives a report to each program that has the node open. The emulated node
     gives it to one of them, which is worse.
     """
     with program(READS, node_of(home.machine, "gold"), habit):
@@ -334,7 +334,7 @@ async def test_second_reader(home: Home, habit: str) -> None:
 
 
 async def test_taken_by_another_libusb(home: Home) -> None:
-    """A claimed stick is left to who claimed it, and taken back when that is killed."""
+    """A stick claimed by another program is left to it, and read after its end."""
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
