@@ -75,7 +75,7 @@ def compile_file(
 
 
 def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[str]]:
-    """Install Home Assistant into a folder; return what it starts with and binds."""
+    """Install Home Assistant into a folder; return its packages and pins."""
     uv("venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--quiet", "--python", python, homeassistant)

@@ -64,7 +64,7 @@ class Faulty:
         self.fault = None
 
     def fail_as(self, spec: str | dict[str, Any] | None) -> None:
-        """Fail as the "fault" of a machine spec says: a name, or fail()'s arguments."""
+        """Fail as the "fault" of a spec says: by name, or by fail()'s arguments."""
         if spec is None:
             self.clear()
         else:

@@ -59,7 +59,7 @@ class Hwmon:
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let psutil find what is below root in place of /sys; return what undoes it."""
+    """Let psutil find files below root in place of /sys; return an undo function."""
     # It cuts a path at the first underscore, which the name of root may have.
     folder = os.open(root, os.O_PATH)
 

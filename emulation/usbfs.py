@@ -231,7 +231,7 @@ class Device:
             self._readers.remove(connection)
 
     def forget(self, connection: Connection) -> None:
-        """End a connection; what it claimed is free, but stays without a driver."""
+        """End a connection; its claimed interfaces are free, and without a driver."""
         self._connections.remove(connection)
         self.stop_reading(connection)
         for number in [n for n, owner in self.claims.items() if owner is connection]:

@@ -193,7 +193,7 @@ TOLERANCE: Final = 0.05
 # Seconds for which a dead control pipe blocks a writer; the deadline is shorter.
 HELD: Final = 1.8
 RELEASED: Final = 0.3
-"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
+"""Seconds that a write stays in the kernel: fewer than a poll has, as in reality."""
 # A fault that the driver overcomes within the poll leaves the right value.
 OVERCOME: Final = None
 
@@ -247,7 +247,7 @@ class Home:
                     values[quantity] = value + STEP[quantity.rpartition("_")[2]]
 
     async def settle(self) -> None:
-        """Let all end that the last poll began, such as dropping what came late."""
+        """Wait for the end of the last poll, late reports included."""
         await pass_time(self.hass, 1)
         await until(lambda: self.busy() == 0)
 
