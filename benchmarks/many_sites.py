@@ -1,4 +1,4 @@
-"""Send the readings of many sites to one VictoriaMetrics, and say what that takes.
+"""Send the readings of many sites to one VictoriaMetrics, and print the cost.
 
     python -m benchmarks.many_sites                 # bytes on the wire; needs no server
     victoria-metrics -storageDataPath=FOLDER -retentionPeriod=100y \
@@ -6,8 +6,8 @@
     python -m benchmarks.many_sites http://127.0.0.1:8428 --sites 1000 --steps 288
 
 A site has some sticks with a temperature and a humidity each, read every 5 minutes.
-What is posted is made by the integration's own code before the clock starts; the server
-says itself how much CPU, memory and disk it used. It has to be new.
+The integration's own code makes the requests before the clock starts; the server itself
+reports its use of CPU, memory and disk. It has to be new.
 """
 
 import argparse

@@ -20,7 +20,7 @@ KERNEL_TIMEOUT = 5.0
 """Seconds for which the kernel waits for a control transfer."""
 
 MODULE = "custom_components.temperature_logger.drivers.usb.hidraw"
-"""The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
+"""The module whose ioctl() is replaced: a pseudo-terminal has no feature reports."""
 HIDIOCSFEATURE, HIDIOCGFEATURE = 0x06, 0x07
 
 

@@ -207,7 +207,7 @@ class Backend:
         handle("release_interface", number=interface)
 
     def is_kernel_driver_active(self, handle: Handle, interface: int) -> bool:
-        """Tell whether an interface has a kernel driver."""
+        """Return whether an interface has a kernel driver."""
         return handle("kernel_driver", number=interface) == b"\1"
 
     def detach_kernel_driver(self, handle: Handle, interface: int) -> None:
@@ -284,7 +284,7 @@ def fill(data: array.array[int], answer: bytes) -> int:
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let usb.backend.libusb1 find the machine below root; return what undoes it."""
+    """Let usb.backend.libusb1 find the machine below root; return an undo function."""
     namespace, backend = vars(module), Backend(root)
     original = namespace["get_backend"]
 

@@ -13,9 +13,9 @@ type Trees = Mapping[str, ast.Module]
 def read_imports(root: Path) -> Imports:
     """Return the imports below a folder, from anywhere in a module.
 
-    Imports in functions and those for the type checker count. A name that a package re-
-    exports counts as an import of the module that defines it. A module that is imported
-    by its text, such as with import_module, is not seen.
+    Imports in functions and those for the type checker count. A name that a package
+    re-exports counts as an import of the module that defines it. A module that is
+    imported by its text, such as with import_module, is not seen.
     """
     trees = {_name(path, root): ast.parse(path.read_text()) for path in _files(root)}
     packages = {_name(path, root) for path in _files(root) if path.stem == "__init__"}

@@ -68,7 +68,7 @@ def moved(hass: HomeAssistant) -> set[str]:
 
 
 def ignored(hass: HomeAssistant, entry: ConfigEntry) -> bool:
-    """Return whether the owner said that it is another stick."""
+    """Return whether the owner ignored the repair."""
     issue_id = f"stick_moved_{entry.entry_id}"
     issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     return issue is not None and issue.dismissed_version is not None

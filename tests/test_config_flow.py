@@ -711,7 +711,7 @@ async def test_move_to_a_place_that_is_ignored(
     assert not [e for e in hass.config_entries.async_entries(DOMAIN) if not e.data]
 
 
-async def test_nowhere_to_move(
+async def test_no_place_to_move_to(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
     """While the device is read where it is, there is no place to pick."""

@@ -1,4 +1,4 @@
-"""A device that fails is unavailable, says why once, and comes back by itself."""
+"""A device that fails is unavailable, logs the cause once, and recovers by itself."""
 
 import logging
 

@@ -47,7 +47,7 @@ TINY: dict[str, Any] = {
     "adapter": "i2c-tiny-usb at bus {bus:03} device {device:03}",
     "chips": [CHIP | {"name": "far"}],
 }
-# place, what is wrong with it, and how it goes and comes
+# place, fault, and functions that cause and end it
 MISSING: list[tuple[str, Fault, Act, Act]] = [
     (
         GOLD_PLACE,

@@ -170,7 +170,7 @@ async def test_unplugged_during_a_poll(
     stick = home.machine.stick(device)
     before = stick.commands.total()
     silence = next((f for f in ("timeout", "silent") if f in stick.FAULTS), None)
-    if silence is not None:  # A HidTEMPer is waited for anyway.
+    if silence is not None:  # The poll waits for a HidTEMPer in any case.
         stick.fail(silence)
     with outdated(device):
         home.change()

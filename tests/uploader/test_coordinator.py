@@ -72,7 +72,7 @@ async def test_nothing_recorded(hass: HomeAssistant, proxy: Proxy) -> None:
     assert not proxy.requests
 
 
-async def test_told_while_there_is_a_lot(
+async def test_progress_of_a_long_delivery(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sensors show the progress during a long delivery."""
@@ -110,7 +110,7 @@ FAILURES = {
 
 
 def test_all_failures_are_tried() -> None:
-    """A failure that is added to the proxy later cannot be forgotten here."""
+    """Each failure of the proxy is tested."""
     assert set(FAILURES) == set(Failure)
 
 
@@ -179,7 +179,7 @@ async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
     assert arrived(victoria) == await recorded(hass)
 
 
-async def test_renamed_before_it_begins(
+async def test_renamed_while_opening(
     hass: HomeAssistant,
     victoria: Victoria,
     proxy: Proxy,
