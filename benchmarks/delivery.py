@@ -1,11 +1,11 @@
-"""Send a database in a file on, by a real recorder, while it records.
+"""Send the readings of a database in a file, by a real recorder, while it records.
 
     python -m benchmarks.delivery FOLDER --days 14 --sensors 100 [--url http://…:8428]
 
-The database in the folder is filled if it is not there, as by benchmarks.thinning: so
-many sensors of ours, and as many others. Then all of ours is sent, to a VictoriaMetrics
-or whatever else takes /api/v2/write at the URL, or to a server in a process of its own
-that takes everything at once.
+A missing database is created in the folder as by benchmarks.thinning: with this number
+of our sensors, and as many others. Then all readings of our sensors are sent: to a
+VictoriaMetrics or another server with /api/v2/write at the URL, or to a server in a
+process of its own that accepts everything at once.
 """
 
 import argparse

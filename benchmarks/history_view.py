@@ -27,7 +27,7 @@ type Queries = dict[str, Callable[[], Answer]]
 
 
 def main() -> int:
-    """Run the harness with more to ask; return its exit status."""
+    """Run the harness with more queries; return its exit status."""
     path = Path(sys.argv.pop(1)).resolve()
     sys.path.insert(0, str(path.parent))
     harness: Any = importlib.import_module(path.stem)
@@ -43,7 +43,7 @@ def queries(
     entities: list[str],
     *more: Any,  # noqa: ANN401
 ) -> Queries:
-    """Return what the harness asks, and the view."""
+    """Return the queries of the harness, and those of the view."""
     found = others(rest, ws, entities, *more)
     span = more[0]
     if len(entities) >= MANY:
@@ -60,7 +60,7 @@ def view(
     span: dict[str, float],
     kind: str,
 ) -> Answer:
-    """Ask the view."""
+    """Query the view."""
     query = {
         "entity_id": ",".join(entities),
         "start": datetime.fromtimestamp(span["start"], UTC).isoformat(),

@@ -1,9 +1,9 @@
-"""Write rows into the recorder's tables and say how many bytes each took.
+"""Write rows into the recorder's tables and print the bytes of each.
 
     python -m benchmarks.row_sizes sqlite:////FOLDER/new.db postgresql://USER@HOST/NEW
 
 The databases have to be empty. The rows come as a recorder writes them: all sensors in
-turn, each row with the one before. The guard of the disk has its sizes from it.
+turn, each row with the one before. The sizes in the disk guard come from it.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python -m benchmarks.thinning FOLDER --days 14 --sensors 100 --interval 300
 
-The database in the folder is filled if it is not there: with so many sensors of ours,
-and as many others. Then all steps are done, and each is timed.
+A missing database is created in the folder, with this number of our sensors and as many
+others. Then all steps are done, and each is timed.
 """
 
 import argparse

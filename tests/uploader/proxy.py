@@ -398,7 +398,7 @@ def untrusted() -> ssl.SSLContext:
 
 @contextmanager
 def apart(proxy: Proxy) -> Generator[Proxy]:
-    """Run a proxy in a thread of its own; return the complaints of its event loop."""
+    """Run a proxy in a thread and an event loop of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -3,8 +3,8 @@
     python -m tests.uploader.site FOLDER URL STEPS
 
 A real recorder writes to a file in the folder, and a delivery with its cursor there
-sends them. It prints each failed delivery. It can be killed at any moment, and continues
-from there. It ends when this number of readings of each device has arrived.
+sends them. It prints each failed delivery. It can be killed at any moment, and
+continues from there. It ends when STEPS readings of each device have arrived.
 """
 
 import asyncio

@@ -271,7 +271,7 @@ async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) 
 
 
 async def test_influx_checks_the_user(influx: Influx, session: ClientSession) -> None:
-    """Only a user who may write does, into a database that is there."""
+    """Only a user with write access can write, and only into an existing database."""
     assert await write_1(session, influx, ("writer", "wrong")) == (
         HTTPStatus.UNAUTHORIZED,
         '{"error":"authorization failed"}\n',

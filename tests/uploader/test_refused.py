@@ -106,7 +106,7 @@ async def test_left_out(
 async def test_sent_again_later(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """A disabled endpoint sends them once it is enabled, also after a restart."""
+    """A disabled endpoint sends them when it is enabled, also after a restart."""
     proxy.poison = None
     disabled = ConfigEntryDisabler.USER
     await hass.config_entries.async_set_disabled_by(entry.entry_id, disabled)
