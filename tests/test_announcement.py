@@ -75,7 +75,7 @@ def ignored(hass: HomeAssistant, entry: ConfigEntry) -> bool:
 
 
 def restarted(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Keep what Home Assistant keeps of an issue over a restart."""
+    """Reduce an issue to the parts that Home Assistant keeps over a restart."""
     registry = ir.async_get(hass)
     key = DOMAIN, f"stick_moved_{entry.entry_id}"
     registry.issues[key] = dataclasses.replace(

@@ -44,7 +44,7 @@ from .drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time that a real HidTEMPer needs."""
     monkeypatch.setattr(hidtemper, "WAIT", 0.05)
 
@@ -216,7 +216,7 @@ async def test_adapter_moves_with_other_probes(
     assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "11.5")
 
 
-def shown(form: dict[str, Any]) -> dict[str, Any]:
+def field_values(form: dict[str, Any]) -> dict[str, Any]:
     """Return the values in the fields of a form."""
     return {
         str(key): (key.description or {}).get("suggested_value")
@@ -242,20 +242,20 @@ async def test_calibrated_probe(
         return dict(form)
 
     form = await begin()
-    assert shown(form) == {"interval": 300, "probe": None}
+    assert field_values(form) == {"interval": 300, "probe": None}
     selector = form["data_schema"].schema["probe"]
     assert selector.config["options"] == [ROM, OTHER_ROM]
     form = await submit(form, interval=9, probe=ROM)
     assert form["errors"] == {"interval": "interval_out_of_range"}
-    assert shown(form) == {"interval": 9, "probe": ROM}
+    assert field_values(form) == {"interval": 9, "probe": ROM}
     form = await submit(form, interval=60, probe=ROM)
     assert form["step_id"] == "probe"
     assert form["description_placeholders"]["probe"] == ROM
-    assert shown(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
+    assert field_values(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
     typed = {"temperature_offset": 51.0, "temperature_factor": 1.1}
     form = await submit(form, **typed)
     assert form["errors"] == {"temperature_offset": "temperature_offset_out_of_range"}
-    assert shown(form) == typed
+    assert field_values(form) == typed
     await submit(form, temperature_offset=-0.7, temperature_factor=1.0)
     correction = {"offset": -0.7, "factor": 1.0}
     calibration = {f"{ROM}_temperature": correction}
@@ -267,7 +267,7 @@ async def test_calibrated_probe(
     await submit(await begin(), interval=30)
     assert entry.options == {"interval": 30, "calibration": calibration}
     form = await submit(await begin(), interval=30, probe=ROM)
-    assert shown(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
+    assert field_values(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
     await submit(form, temperature_offset=0, temperature_factor=1)
     assert entry.options == {"interval": 30, "calibration": {}}
 

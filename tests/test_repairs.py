@@ -103,7 +103,7 @@ class Clocks:
         self.monotonic = 5.0
         self.today = 1.8e9
 
-    def go(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Advance both clocks."""
         self.monotonic += seconds
         self.today += seconds
@@ -138,10 +138,10 @@ async def test_permission(
     machine.permit("gold", hidraw=0o600, usbfs=0o600)
     with as_nobody():
         await read(entry)
-        clock.go(SOON.total_seconds() - 1)
+        clock.advance(SOON.total_seconds() - 1)
         await read(entry)
         assert issue(hass, entry) is None
-        clock.go(1)
+        clock.advance(1)
         await read(entry)
         assert issue(hass, entry) == "no_permission"
     machine.permit("gold", hidraw=0o666)
@@ -165,7 +165,7 @@ async def test_access(
     device: dict[str, Any],
     key: str,
 ) -> None:
-    """A stick that cannot be accessed is an issue after a minute, until it can."""
+    """A stick that cannot be accessed for a minute is an issue until it can."""
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     nodes, hidden = machine.dev / "bus/usb/001", machine.dev / "bus/usb/hidden"
@@ -179,7 +179,7 @@ async def test_access(
         await read(entry)
         assert entry.runtime_data.last_exception.translation_key == key
         assert issue(hass, entry) is None
-        clock.go(SOON.total_seconds())
+        clock.advance(SOON.total_seconds())
         await read(entry)
         assert issue(hass, entry) == key
     if key == "no_node":
@@ -213,10 +213,10 @@ async def test_missing_for_a_day(
     away(machine)
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == fault
-    clock.go(A_DAY.total_seconds() - 1)
+    clock.advance(A_DAY.total_seconds() - 1)
     await read(entry)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     back(machine)
@@ -257,14 +257,14 @@ async def test_day_with_restarts(
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock.go(DAY / 2)
+    clock.advance(DAY / 2)
     for _ in range(2):
         await restart(hass, clock, entry)
         assert issue(hass, entry) is None
-        clock.go(DAY / 4 - 1)
+        clock.advance(DAY / 4 - 1)
     await restart(hass, clock, entry)
     assert issue(hass, entry) is None
-    clock.go(2)
+    clock.advance(2)
     await restart(hass, clock, entry)
     assert entry.state is ConfigEntryState.SETUP_RETRY
     assert issue(hass, entry) == "device_missing"
@@ -286,14 +286,14 @@ async def test_clock_that_jumps(
     await read(entry)
     await stop(hass)
     clock.today += jump
-    clock.go(DAY / 2)
+    clock.advance(DAY / 2)
     await read(entry)
     assert issue(hass, entry) is None
     await restart(hass, clock, entry)
-    clock.go(DAY / 2 - 1)
+    clock.advance(DAY / 2 - 1)
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) == "device_missing"
 
@@ -302,17 +302,17 @@ async def test_clock_that_jumps(
 async def test_clock_behind_at_a_restart(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks
 ) -> None:
-    """Where the time of day is wrong, a day is counted from the restart."""
+    """A day is counted from the restart where the time of day is wrong."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
     clock.today = 0.0
     await restart(hass, clock, entry)
-    clock.go(DAY - 1)
+    clock.advance(DAY - 1)
     clock.today += 1.8e9  # The time comes over the network.
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await restart(hass, clock, entry)
     assert issue(hass, entry) == "device_missing"
 
@@ -335,7 +335,7 @@ async def test_written_where_something_changed(
     await stop(hass)
     stored = hass_storage.pop(STORED)
     assert stored["data"] == {entry.entry_id: clock.today}
-    clock.go(DAY)
+    clock.advance(DAY)
     await read(entry)
     await stop(hass)
     assert issue(hass, entry) == "device_missing"
@@ -353,7 +353,7 @@ async def test_another_fault_has_its_own_time(
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock.go(A_DAY.total_seconds())
+    clock.advance(A_DAY.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     machine.plug("gold", hidraw_nodes=False, usbfs_mode="000")
@@ -361,13 +361,13 @@ async def test_another_fault_has_its_own_time(
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "no_node"
     assert issue(hass, entry) is None
-    clock.go(SOON.total_seconds())
+    clock.advance(SOON.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "no_node"
     (machine.dev / "bus/usb/hidden").rename(machine.dev / "bus/usb/001")
     machine.stick("gold").fail("zero")
     await read(entry)
-    clock.go(A_DAY.total_seconds())
+    clock.advance(A_DAY.total_seconds())
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "bad_report"
     assert issue(hass, entry) is None

@@ -86,7 +86,7 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
 
 
 def test_drivers_know_nothing_of_home_assistant() -> None:
-    """The drivers could be published on their own."""
+    """The drivers import nothing of Home Assistant, and could be published alone."""
     for path in (COMPONENT / "drivers").rglob("*.py"):
         assert not re.search(
             r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
@@ -119,7 +119,7 @@ def test_access_has_a_remedy_on_every_system(texts: dict[str, Any]) -> None:
         assert remedies == ["Home Assistant OS", "Container", "Core"], key
 
 
-def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
+def test_texts_get_their_placeholders(texts: dict[str, Any]) -> None:
     """A text quotes only the details of its faults."""
     given = details()
     for fault in Fault:
@@ -134,7 +134,7 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
         ), fault
 
 
-def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
+def test_texts_of_endpoints_get_their_placeholders(texts: dict[str, Any]) -> None:
     """Details that a failure is raised without are part of every answer."""
     answered = {"url", "status", "answer"}
     given = dict.fromkeys(Failure, answered) | details(Failure)
@@ -188,7 +188,7 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
 
 
 def test_entities_of_endpoints_are_not_readings() -> None:
-    """Otherwise they would be sent, thinned and returned with the readings."""
+    """Entities of endpoints are not sent, thinned or returned with the readings."""
     for sensor in ENDPOINT_SENSORS:
         assert not is_quantity(sensor.key)
     classes = {describe(quantity).device_class for quantity in QUANTITIES} - {None}

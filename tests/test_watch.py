@@ -70,24 +70,24 @@ def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[Plugs]:
 @pytest.mark.parametrize(
     "access", [{}, {"hidraw_nodes": False}], ids=["hidraw", "libusb"]
 )
-async def test_out_and_in(
+async def test_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp, access: dict[str, bool]
 ) -> None:
     """A stick is unavailable while unplugged, and back without a restart or a leak."""
     machine = build(GOLD | access)
     entry = await set_up(GOLD_PLACE)
 
-    async def out_and_in() -> None:
+    async def replug() -> None:
         machine.unplug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
         machine.plug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
         await asyncio.sleep(0)
 
-    await out_and_in()
+    await replug()
     opened = open_files()
     for _ in range(2):
-        await out_and_in()
+        await replug()
         await waiting.until(lambda: open_files() <= opened)
     assert entry.state is ConfigEntryState.LOADED
 

@@ -16,7 +16,7 @@ from tests.drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the turn of a device that hangs, and do not wait for it."""
     monkeypatch.setattr(drivers.workers, "GRACE", 0.05)
     monkeypatch.setattr(drivers.workers, "TURN", 60)

@@ -407,7 +407,7 @@ def outdated(device: str) -> Generator[None]:
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times that real devices may need."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)

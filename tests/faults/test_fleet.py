@@ -20,14 +20,14 @@ SIZE = 333
 
 
 @pytest.fixture(autouse=True)
-def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def long_timeouts(short_timeouts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow many devices more time than real ones get, as the machine is slower."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 3.0)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (3.0, 3.0))
     monkeypatch.setattr(workers, "DEADLINE", 60)
 
 
-def ours() -> int:
+def worker_threads() -> int:
     """Return how many threads the workers have."""
     return sum(thread.name.startswith("temperature_logger") for thread in threads())
 
@@ -70,7 +70,7 @@ async def test_a_third_fails(
         await home.poll()
         home.assert_others_went_on(*failing)
         assert {home.trouble(stick) for stick in failing} <= {trouble, Fault.HANGING}
-        assert ours() <= workers.SIZE + each * len(failing)
+        assert worker_threads() <= workers.SIZE + each * len(failing)
     for stick in failing:
         home.machine.stick(stick).clear()
     home.change()
@@ -79,4 +79,4 @@ async def test_a_third_fails(
     home.assert_nothing_wrong()
     await hass.async_stop()
     assert hass.state is CoreState.stopped
-    assert ours() == 0
+    assert worker_threads() == 0

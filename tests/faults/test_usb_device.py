@@ -127,7 +127,7 @@ def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
 
 
 @EVERY_DEVICE
-async def test_out_and_in(
+async def test_unplugged_and_replugged(
     home: Home, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device is unavailable while unplugged, and back with its new values.

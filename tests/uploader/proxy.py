@@ -299,7 +299,7 @@ class Proxy:
     async def _fail(self, asked: web.Request, failure: Failure) -> web.Response:
         """Answer as the chosen failure does, if it answers."""
         if (reply := REPLIES.get(failure)) is None:
-            return await leave(asked, failure)
+            return await abandon(asked, failure)
         response = respond(reply)
         if failure in (Failure.TOO_MANY, Failure.UNAVAILABLE):
             response.headers[hdrs.RETRY_AFTER] = str(self.retry_after)
@@ -311,7 +311,7 @@ class Proxy:
         return response
 
 
-async def leave(asked: web.Request, failure: Failure) -> NoReturn:
+async def abandon(asked: web.Request, failure: Failure) -> NoReturn:
     """Leave a request without an answer, or in the middle of one."""
     transport = asked.transport
     if failure is Failure.CUT_AFTER:
@@ -397,7 +397,7 @@ def untrusted() -> ssl.SSLContext:
 
 
 @contextmanager
-def apart(proxy: Proxy) -> Generator[Proxy]:
+def threaded(proxy: Proxy) -> Generator[Proxy]:
     """Run a proxy in a thread and an event loop of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -28,7 +28,7 @@ from .common import (
     failure_key,
     recorded,
 )
-from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .proxy import ACCOUNT, Account, Failure, Proxy, threaded
 from .receivers import Victoria
 
 pytestmark = pytest.mark.usefixtures("history", "later")
@@ -171,7 +171,7 @@ async def test_wrong_bucket(
 @pytest.mark.warns("Error fetching The server data")
 async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
     """A certificate that does not verify stops the delivery, unless this is allowed."""
-    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+    with threaded(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         sender = await deliver(await endpoint(hass, proxy.url))
         assert failure_key(sender) == "endpoint_certificate"
         assert not proxy.requests

@@ -38,7 +38,7 @@ from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 from tests.drivers.conftest import Build
 from tests.history.conftest import execute
 
-from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .proxy import ACCOUNT, Account, Failure, Proxy, threaded
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
 COMPONENT = Path(temperature_logger.__file__).parent
@@ -331,7 +331,7 @@ async def test_unverified(
 ) -> None:
     """A certificate that cannot be verified is accepted only after a warning."""
     typed: dict[str, Any] = {**LOGIN, "advanced": {"verify_ssl": False}}
-    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+    with threaded(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         form = await submit(hass, await begin(hass), url=proxy.url, **LOGIN)
         assert "certificate of https://127.0.0.1" in problem(form)
         form = await submit(hass, form, url=proxy.url, **typed)

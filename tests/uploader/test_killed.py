@@ -51,7 +51,7 @@ class Site:
         """The number of its deliveries that failed."""
         self._said = asyncio.gather(self._listen(process.stdout), process.stderr.read())
 
-    async def meet(self, proxy: Proxy, failure: Failure) -> None:
+    async def endure(self, proxy: Proxy, failure: Failure) -> None:
         """Subject the site to a failure, in all its forms, until it recovers."""
         failed, asked = self.failed, len(proxy.requests)
 
@@ -114,10 +114,10 @@ async def test_everything_fails(
     for failures in killed:
         async with started(tmp_path, proxy.url) as site:
             for failure in failures:
-                await site.meet(proxy, failure)
+                await site.endure(proxy, failure)
     async with started(tmp_path, proxy.url) as site:
         for failure in last:
-            await site.meet(proxy, failure)
+            await site.endure(proxy, failure)
         errors = await site.end()
     assert site.process.returncode == 0, errors
     assert (kills := len(killed)) >= 2

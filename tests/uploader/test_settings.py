@@ -70,7 +70,7 @@ def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
     assert settings.data["url"] == url
 
 
-def test_suffixes_are_what_is_posted_to() -> None:
+def test_suffixes_of_urls() -> None:
     """The suffixes that are removed are those that are appended."""
     for protocol, suffixes in URL_SUFFIXES.items():
         data = read_server(protocol, TYPED, {}).data

@@ -59,7 +59,7 @@ def name_of(value: object) -> str | None:
     return value.name if isinstance(value, Model) else None
 
 
-def counted(
+def for_each(
     name: str, count: Callable[[Model], int], models: Iterable[Model] = MODELS
 ) -> pytest.MarkDecorator:
     """Run a test for each model and each of its transfers or writes."""
@@ -67,10 +67,10 @@ def counted(
     return pytest.mark.parametrize(("model", name), pairs, ids=name_of)
 
 
-each_calibration = counted("calibration", lambda model: len(model.calibrations), NAMED)
-each_quantity = counted("quantity", lambda model: len(model.quantities))
-each_transfer = counted("transfer", lambda model: model.transfers)
-each_first_transfer = counted("transfer", lambda model: model.first_transfers)
+each_calibration = for_each("calibration", lambda model: len(model.calibrations), NAMED)
+each_quantity = for_each("quantity", lambda model: len(model.quantities))
+each_transfer = for_each("transfer", lambda model: model.transfers)
+each_first_transfer = for_each("transfer", lambda model: model.first_transfers)
 
 
 @pytest.fixture(name="model", params=MODELS, ids=name_of)

@@ -133,7 +133,7 @@ async def test_unplugged_during_a_reading(
     await chip.read()
     (bus,) = machine.buses.all
     before_transfer(bus, transfer, lambda: setattr(bus, "plugged", False))
-    vars(bus)["transfer"] = gone_if_unplugged(bus)
+    vars(bus)["transfer"] = failing_if_unplugged(bus)
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND) as error:
         await chip.read()
     await until(lambda: not machine.buses._nodes)
@@ -141,7 +141,7 @@ async def test_unplugged_during_a_reading(
     await chip.close()
 
 
-def gone_if_unplugged(bus: i2c.Bus) -> Any:  # noqa: ANN401 - as the method that it covers
+def failing_if_unplugged(bus: i2c.Bus) -> Any:  # noqa: ANN401 - as the method that it covers
     """Return transfers that fail at their end if the adapter was unplugged."""
     transfer = bus.transfer
 

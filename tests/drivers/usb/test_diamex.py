@@ -48,7 +48,7 @@ def report(count: int, number: int, tenths: int, rom: str = ONE) -> bytes:
     return (head + bytes(2) + bytes.fromhex(rom)).ljust(64, b"\0")
 
 
-def taken(*reports: bytes) -> Diamex:
+def received(*reports: bytes) -> Diamex:
     """Return the driver's decoder after it has received these reports."""
     adapter = Diamex()
     for one in reports:
@@ -71,7 +71,7 @@ def driver(lane: Lane) -> stream.Stream:
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any]) -> None:
     """Reports captured from real probes are decoded."""
-    adapter = taken(*map(bytes.fromhex, capture["reports"]))
+    adapter = received(*map(bytes.fromhex, capture["reports"]))
     found = adapter.reading(0)
     assert found is not None
     assert found.values == capture["reading"]
@@ -161,7 +161,7 @@ async def test_other_teensy_device(
 def test_no_report(wrong: bytes) -> None:
     """A report needs matching numbers and the ROM code of a DS18B20."""
     with pytest.raises(BadFrameError) as raised:
-        taken(wrong)
+        received(wrong)
     assert raised.value.fault is Fault.BAD_REPORT
 
 
@@ -169,21 +169,21 @@ def test_no_report(wrong: bytes) -> None:
 def test_out_of_range(tenths: int) -> None:
     """A temperature outside of the -55 to 125 °C of a DS18B20 is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        taken(report(1, 1, tenths))
+        received(report(1, 1, tenths))
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
 def test_85_degrees() -> None:
     """The power-on value of 85 °C counts only if the probe was nearly as warm."""
-    adapter = taken(report(1, 1, 848))
+    adapter = received(report(1, 1, 848))
     adapter.take(report(1, 1, 850), 1)
     assert adapter.reading(1) == Reading(probes={ONE: 85.0})
     for before in ((report(1, 1, 200),), (), (report(1, 1, 848, TWO),)):
         with pytest.raises(BadFrameError) as raised:
-            taken(*before, report(1, 1, 850))
+            received(*before, report(1, 1, 850))
         assert raised.value.fault is Fault.PROBE_RESET
         assert raised.value.details == {"probe": ONE}
-    adapter = taken(report(1, 1, 848))
+    adapter = received(report(1, 1, 848))
     with pytest.raises(BadFrameError):
         adapter.take(report(1, 1, 850), 60)
 
@@ -191,22 +191,22 @@ def test_85_degrees() -> None:
 def test_set_is_whole() -> None:
     """A reading needs a report of each probe of the set."""
     assert Diamex().reading(0) is None
-    assert taken(report(2, 1, 200)).reading(0) is None
-    assert taken(report(2, 1, 200), report(2, 2, 210)).reading(0) is None
-    whole = taken(report(2, 1, 200), report(2, 2, 210, TWO))
+    assert received(report(2, 1, 200)).reading(0) is None
+    assert received(report(2, 1, 200), report(2, 2, 210)).reading(0) is None
+    whole = received(report(2, 1, 200), report(2, 2, 210, TWO))
     assert whole.reading(0) == Reading(probes={ONE: 20.0, TWO: 21.0})
     # The probes were renumbered because another one was put before them.
     whole.take(report(3, 2, 201), 0)
     assert whole.reading(0) is None
     # Another probe has the same number.
-    other = taken(report(1, 1, 200), report(1, 1, 210, TWO))
+    other = received(report(1, 1, 200), report(1, 1, 210, TWO))
     assert other.reading(0) == Reading(probes={TWO: 21.0})
 
 
 def test_age() -> None:
     """A value that is too old is left out; more probes allow it a greater age."""
     limit = AGE + 2 * AGE_PER_PROBE
-    adapter = taken(report(2, 1, 200), report(2, 2, 210, TWO))
+    adapter = received(report(2, 1, 200), report(2, 2, 210, TWO))
     adapter.take(report(2, 1, 200), 1)
     assert adapter.reading(limit) == Reading(probes={ONE: 20.0, TWO: 21.0})
     assert adapter.reading(limit + 1) == Reading(probes={ONE: 20.0})
@@ -215,7 +215,7 @@ def test_age() -> None:
 
 def test_bad_probe_does_not_affect_the_others() -> None:
     """An implausible probe is left out until it is right; the others are read."""
-    adapter = taken(report(2, 1, 200))
+    adapter = received(report(2, 1, 200))
     with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
         adapter.take(report(2, 2, 850, TWO), 0)
     assert adapter.reading(0) == Reading(probes={ONE: 20.0})
@@ -225,7 +225,7 @@ def test_bad_probe_does_not_affect_the_others() -> None:
 
 def test_many_probes() -> None:
     """A poll that has run for its full time returns the probes that have reported."""
-    adapter = taken(report(20, 1, 200))
+    adapter = received(report(20, 1, 200))
     assert adapter.reading(ENOUGH - 0.1) is None
     assert adapter.reading(ENOUGH) == Reading(probes={ONE: 20.0})
 

@@ -43,7 +43,7 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time that a real stick needs."""
     monkeypatch.setattr(hidtemper, "WAIT", 0.05)
 

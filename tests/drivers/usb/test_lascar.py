@@ -32,7 +32,7 @@ WARM, HUMID = bytes.fromhex("03a508"), bytes.fromhex("0263")
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated device needs."""
     monkeypatch.setattr(stream, "LIMIT", 0.5)
     monkeypatch.setattr(stream, "LIBUSB_LIMITS", (0.3,) * 4)
@@ -100,7 +100,7 @@ async def test_faults(
     await sensor.close()
 
 
-def taken(*reports: bytes) -> Lascar:
+def received(*reports: bytes) -> Lascar:
     """Return the driver's decoder after it has received these reports."""
     sensor = Lascar()
     for one in reports:
@@ -110,16 +110,16 @@ def taken(*reports: bytes) -> Lascar:
 
 def test_both_values_are_needed() -> None:
     """Each value has a report of its own, with or without padding."""
-    assert taken(WARM).reading(0) is None
-    assert taken(HUMID).reading(0) is None
+    assert received(WARM).reading(0) is None
+    assert received(HUMID).reading(0) is None
     expected = Reading(temperature=21.3, humidity=49.5)
-    assert taken(WARM, HUMID).reading(0) == expected
-    assert taken(HUMID + bytes(6), WARM + bytes(5)).reading(0) == expected
+    assert received(WARM, HUMID).reading(0) == expected
+    assert received(HUMID + bytes(6), WARM + bytes(5)).reading(0) == expected
 
 
 def test_age() -> None:
     """Each value has an age of its own."""
-    sensor = taken(WARM, HUMID)
+    sensor = received(WARM, HUMID)
     sensor.take(WARM, 1)
     assert sensor.reading(AGE) is not None
     assert sensor.reading(AGE + 1) is None
@@ -129,7 +129,7 @@ def test_age() -> None:
 def test_no_report(wrong: str) -> None:
     """The first byte gives the kind of a report, and with it the length."""
     with pytest.raises(BadFrameError) as raised:
-        taken(bytes.fromhex(wrong))
+        received(bytes.fromhex(wrong))
     assert raised.value.fault is Fault.BAD_REPORT
 
 
@@ -137,7 +137,7 @@ def test_no_report(wrong: str) -> None:
 def test_out_of_range(wrong: str) -> None:
     """A value that the sensor cannot measure is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        taken(bytes.fromhex(wrong))
+        received(bytes.fromhex(wrong))
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 

@@ -43,7 +43,7 @@ type Made = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated device needs."""
     monkeypatch.setattr(stream, "LIMIT", 0.5)
 

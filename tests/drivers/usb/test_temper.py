@@ -63,7 +63,7 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times that real sticks may need."""
     monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))

@@ -52,7 +52,7 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated stick needs."""
     monkeypatch.setattr(temperx232, "LIMIT", 0.3)
     monkeypatch.setattr(temperx232, "LATE", 0.05)
