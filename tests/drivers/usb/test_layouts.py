@@ -258,8 +258,8 @@ def test_layouts_of(firmware: str, product: str, models: list[str]) -> None:
     assert [row.model for row in layouts_of(firmware, product)] == models
 
 
-def test_shared_firmware_text() -> None:
-    """TEMPerV1.4 is matched by its product, as it shares its firmware text."""
+def test_second_query_by_product() -> None:
+    """TEMPerV1.4, known by its product, gets a second query, as it may hang."""
     text = "TEMPerF1.4MPerF1"
     assert layout_of(text, "TEMPerV1.4").asks == 2
     assert layout_of(text).asks == 1

@@ -118,7 +118,7 @@ async def test_too_old(
     await monitor.read()
     machine.stick("monitor").fail("silent")
     await monitor.read()
-    monkeypatch.setattr(zytemp, "AGE", -1)  # Every report is too old.
+    monkeypatch.setattr(zytemp, "AGE", -1)  # Whatever has come is too old.
     assert (await failure(monitor.read())).fault is Fault.NO_ANSWER
     monkeypatch.setattr(zytemp, "AGE", 15)
     machine.stick("monitor").clear()
