@@ -2,8 +2,8 @@
 
     python -m benchmarks.thinning FOLDER --days 14 --sensors 100 --interval 300
 
-The database in the folder is filled if it is not there: with so many sensors of ours,
-and as many others. Then all steps are done, and each is timed.
+A missing database is created in the folder, with this number of our sensors and as many
+others. Then all steps are done, and each is timed.
 """
 
 import argparse
@@ -64,7 +64,7 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
         await recorder.get_instance(hass).async_recorder_ready.wait()
         await asyncio.sleep(
             1
-        )  # What it is told while it begins, such as to stop, is lost.
+        )  # A message during its start, such as to stop, would be lost.
         yield hass
     finally:
         await hass.async_stop(force=True)
@@ -107,7 +107,7 @@ def fill(path: Path, days: int, sensors: int, interval: int) -> None:
 
 
 def say(*facts: object) -> None:
-    """Write a line at once."""
+    """Print a line at once."""
     sys.stdout.write(" ".join(map(str, facts)) + "\n")
     sys.stdout.flush()
 
@@ -136,7 +136,7 @@ def numbers(path: Path) -> list[int]:
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Fill a database if it is not there, thin it and say what that took."""
+    """Fill a database if there is none, thin it, and print the cost."""
     path = options.folder / NAME
     if not path.exists():
         async with recording(options.folder):

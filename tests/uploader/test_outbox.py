@@ -50,7 +50,7 @@ async def test_pages(
     assert sender.data.delivered == READINGS
 
 
-async def test_reading_that_goes_on(
+async def test_incomplete_reading(
     hass: HomeAssistant,
     victoria: Victoria,
     proxy: Proxy,

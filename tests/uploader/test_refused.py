@@ -67,7 +67,7 @@ async def answer(
 async def test_sent_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """If the server now accepts them, all arrive at once, each of them once."""
+    """If the server now accepts the readings, each of them arrives once."""
     proxy.poison = None
     result = await answer(hass, entry, "again")
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -83,7 +83,7 @@ async def test_sent_again(
 async def test_refused_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """If the server still refuses them, the issue is created again."""
+    """If the server still refuses the readings, the issue is created again."""
     progress = entry.runtime_data.cursor.progress
     refused, there = progress.refused, arrived(victoria)
     await answer(hass, entry, "again")
@@ -94,7 +94,7 @@ async def test_refused_again(
 async def test_left_out(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """They are not sent, even if the server would now accept them."""
+    """Readings that are left out are not sent, even if the server would accept them."""
     proxy.poison = None
     there, sent = arrived(victoria), len(proxy.requests)
     await answer(hass, entry, "leave")
@@ -106,7 +106,7 @@ async def test_left_out(
 async def test_sent_again_later(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """A disabled endpoint sends them once it is enabled, also after a restart."""
+    """A disabled endpoint sends them when it is enabled, also after a restart."""
     proxy.poison = None
     disabled = ConfigEntryDisabler.USER
     await hass.config_entries.async_set_disabled_by(entry.entry_id, disabled)
@@ -128,10 +128,10 @@ async def test_answered_elsewhere(hass: HomeAssistant, entry: MockConfigEntry) -
     assert not entry.runtime_data.cursor.progress.is_again
 
 
-async def test_numbered_anew(
+async def test_new_row_ids(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """In a new database their row ids mean nothing; all its readings are sent."""
+    """In a new database the row ids mean nothing; all its readings are sent."""
     proxy.poison = None
     await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts - 9")
     await deliver(entry)

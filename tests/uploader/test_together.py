@@ -87,7 +87,7 @@ async def test_guard_waits_for_endpoints(
     assert set(everything[series]) <= set(arrived(victoria)[series])
 
 
-async def test_half_of_it_has_arrived(
+async def test_half_has_arrived(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy, set_up: SetUp
 ) -> None:
     """If half of the readings have arrived, only those are thinned."""
