@@ -71,7 +71,7 @@ def command(words: tuple[str, ...], **place: str | int) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

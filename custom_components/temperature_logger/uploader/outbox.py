@@ -1,7 +1,7 @@
-"""What of the recorder's database is still to be sent.
+"""The readings in the recorder's database that still have to be sent.
 
-Everything here blocks, and belongs into the recorder's executor. Rows are read by their
-number, which no clock changes: only the recorder's thread writes, one after the other.
+Everything here blocks. It is called in the recorder's executor. Rows are read in the
+order of their numbers, which no clock changes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ class Outbox:
     """The rows of some entities, from a cursor to the newest one when it was opened."""
 
     newest: int
-    """The number of the newest row then, anybody's."""
+    """The number of the newest row of all entities, when it was opened."""
     newest_at: float | None
     """Its Unix time."""
     _own: dict[int, Source]
@@ -71,7 +71,7 @@ class Outbox:
         self._sources = sources
 
     def open(self) -> None:
-        """Find out the numbers, of the newest row first: so it has its entity's."""
+        """Read the newest number before the entities: so all rows have a known one."""
         check_schema(self._hass, "send")
         with connected(self._hass) as connection:
             self.newest = newest_number(connection)
@@ -104,10 +104,10 @@ class Outbox:
         )
 
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
-        """Return whether a row that was the newest one is another one now, or gone.
+        """Return whether the number of the newest row belongs to another row now.
 
-        So it is in a new database, and where the newest rows were deleted: their
-        numbers are given again. If it is gone with all before it, it was just old.
+        It does in a new database, and if the newest rows were deleted: the database
+        gives their numbers again. A row that is gone with all before it was just old.
         """
         with connected(self._hass) as connection:
             if (time := time_of(connection, newest)) is not None or newest == 0:

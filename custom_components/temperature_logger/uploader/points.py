@@ -1,4 +1,4 @@
-"""Rows of the history as readings to send. Nothing here asks anybody."""
+"""Rows of the history as readings to send. Nothing here waits or blocks."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
