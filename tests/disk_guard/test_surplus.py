@@ -1,4 +1,4 @@
-"""Surplus readings, and the state that a crash leaves."""
+"""Surplus readings are found, and a crash leaves a whole database."""
 
 from contextlib import closing
 from pathlib import Path
@@ -44,7 +44,7 @@ def drawn_rows(times: list[tuple[int, int, bool]]) -> list[StateRow]:
 def test_surplus(
     times: list[tuple[int, int, bool]], minutes: int, stay: set[int]
 ) -> None:
-    """Surplus are all readings but the first of each slot and the protected ones."""
+    """All readings are surplus but the first of each slot and the newest."""
     rows = drawn_rows(times)
     surplus = thinning._surplus(rows, minutes, stay)
     left = [row for row in rows if row not in surplus]
@@ -71,24 +71,24 @@ DANGLING = """SELECT count(*) FROM states AS one WHERE old_state_id IS NOT NULL 
 
 
 def ask(path: Path, statement: str, *given: float) -> list[Any]:
-    """Return the rows of a query."""
+    """Return the rows that a statement gives."""
     with closing(sqlite3.connect(path)) as database:
         return database.execute(statement, given).fetchall()
 
 
 def stays(path: Path, until: float) -> list[Any]:
-    """Return the rows of others, and the first of each entity in each hour."""
+    """Return the rows that stay: those of others, and the first of each hour."""
     attributes = "SELECT * FROM state_attributes"
     return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
 
 
 def our_rows(path: Path) -> int:
-    """Return the number of our rows."""
+    """Return how many rows may be thinned."""
     return int(ask(path, COUNT)[0][0])
 
 
 def test_killed(tmp_path: Path) -> None:
-    """A database stays whole if the recorder is killed while it thins."""
+    """A recorder that is killed while it thins leaves a whole database."""
     path, until = tmp_path / NAME, time.time() - 86400
     sizes = "--days", "3", "--sensors", "10", "--interval", "60"
     command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes

@@ -23,7 +23,7 @@ from custom_components.temperature_logger.history.holds import (
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
 from tests.disk_guard.test_guard import count, fill, let
-from tests.disk_guard.test_guard import told as told_of_the_disk
+from tests.disk_guard.test_guard import issue_key as told_of_the_disk
 from tests.history.conftest import GOLD, execute
 
 from .common import arrived, deliver, endpoint, recorded

@@ -19,7 +19,7 @@ from .tables import STATE_ATTRIBUTES, STATE_ROW, STATES, STATES_META
 # Rows that become objects at a time: few enough for the garbage collector not to run,
 # which stops every thread while it looks at all objects of Home Assistant.
 CHUNK_ROWS: Final = 500
-# Numbers that are searched for rows at a time: some milliseconds, whoever wrote them.
+# Numbers that are searched for rows at a time: some milliseconds.
 NUMBERS: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
 

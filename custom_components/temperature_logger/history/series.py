@@ -22,7 +22,7 @@ from .rows import CHUNK_ROWS, Values
 
 # Rows of several devices that are read together: some 64 bytes each, and as much again.
 BATCH_ROWS: Final = 250_000
-# Rows that a database server is asked for at a time.
+# Rows of one request to a database server.
 PAGE_ROWS: Final = 10_000
 # The parts of a span that are read one after the other: the pages of SQLite that hold
 # the rows of a part fit into its cache of 16 MiB, for the next entity.
