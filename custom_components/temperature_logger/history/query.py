@@ -105,7 +105,7 @@ def async_query(
 
 def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
     """Return the unit of each quantity in the answer."""
-    chosen = UNITS | {
+    units = UNITS | {
         quantity: data[field]
         for quantity, field in (
             ("pressure", CONF_PRESSURE_UNIT),
@@ -114,7 +114,7 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
         if field in data
     }
     quantities = {quantity for target in targets for quantity in target.entities}
-    return {quantity: chosen[base(quantity)] for quantity in quantities}
+    return {quantity: units[base(quantity)] for quantity in quantities}
 
 
 def _utc(time: datetime | None) -> datetime | None:
