@@ -694,7 +694,7 @@ async def test_recorder_has_ended(
         await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.FAILED
     assert "thread has ended" in placeholders(hass)["error"]
-    asked[0]._done(None)  # Too late to change the outcome.
+    asked[0]._on_end(None)  # Too late to change the outcome.
     await hass.async_block_till_done()
     assert issue_key(hass) == Outcome.FAILED
 
