@@ -419,7 +419,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temperx232, "LIMIT", 0.5)
     monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
-    monkeypatch.setattr(watch, "CALM", 0)
+    monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
 
 
 @pytest.fixture(name="home")

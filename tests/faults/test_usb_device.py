@@ -119,7 +119,7 @@ async def load(home: Home, *devices: str) -> None:
 def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """Let nothing but the watch find that a device is back."""
     # A hidraw node that is nowhere is waited for; any other one is there at once.
-    monkeypatch.setattr(watch, "PATIENCE", 0.1 if device == LIBUSB else 60)
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
     monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
 
 
