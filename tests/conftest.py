@@ -196,7 +196,7 @@ def patient_clock() -> Generator[None]:
         # An event loop looks at its clock when it wakes, so it wakes often.
         patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
         patch.setattr(workers, "monotonic", clock)
-        patch.setattr(stream, "seconds", clock)
+        patch.setattr(stream, "boot_time", clock)
         yield
 
 

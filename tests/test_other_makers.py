@@ -46,7 +46,7 @@ from .waiting import until
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the HidTEMPer less time than a real one needs."""
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:

@@ -33,7 +33,7 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
 )
 from custom_components.temperature_logger.drivers.usb import hidtemper, temperx232
 from custom_components.temperature_logger.drivers.usb.descriptors import (
-    REPORT_SIZE,
+    TEMPER_REPORT_BYTES,
     report_sizes,
 )
 from custom_components.temperature_logger.drivers.usb.diamex import Diamex
@@ -112,7 +112,7 @@ def report_shapes(report: Report) -> Iterator[Shape]:
     """Yield what a report may look like, by its tag."""
     for tag in sorted(report.tags):
         head = bytes((VALUE_REPORT, tag))
-        free = REPORT_SIZE - len(head) - len(report.ending)
+        free = TEMPER_REPORT_BYTES - len(head) - len(report.ending)
         yield shape(head, free, report.ending)
 
 
@@ -258,7 +258,7 @@ def lines(*given: bytes) -> Decoder:
         name="TEMPerX232",
         shapes=tuple((digits(line),) for line in given),
         decode=lambda answer: temperx232.decode(b"".join(answer).decode("latin-1")),
-        is_right=partial(is_within, temperx232.RANGES),
+        is_right=partial(is_within, temperx232.TEMPERX232_RANGES),
     )
 
 
@@ -271,7 +271,7 @@ def listen(make: Callable[[], Listener], answer: Answer) -> Reading:
     error = BadFrameError(Fault.NO_ANSWER)
     for report in answer:
         try:
-            decoder.take(report, 0)
+            decoder.feed(report, 0)
         except BadFrameError as err:
             error = err
         reading = decoder.reading(0) or reading
@@ -324,7 +324,9 @@ DECODERS: Final = (
         name="HidTEMPer",
         shapes=((shape(2),), (shape(32),)),
         decode=lambda answer: hidtemper.temperature(b"".join(answer)),
-        is_right=lambda value: hidtemper.LOW <= value <= hidtemper.HIGH,
+        is_right=lambda value: (
+            hidtemper.HIDTEMPER_MIN_C <= value <= hidtemper.HIDTEMPER_MAX_C
+        ),
     ),
     lines(
         b"Temp-Inner:23.81 [C]<",

@@ -331,9 +331,9 @@ class Home:
         if entry.state is not ConfigEntryState.LOADED:
             return True
         driver = entry.runtime_data.driver
-        if not isinstance(driver, Stream) or not isinstance(driver._opened, Node):
+        if not isinstance(driver, Stream) or not isinstance(driver._connection, Node):
             return True
-        reading = driver._decoder.reading(stream.seconds())
+        reading = driver._decoder.reading(stream.boot_time())
         return self.machine.stick(device).fault is not None or (
             reading is not None
             and all(
@@ -393,31 +393,36 @@ def right(sight: Sight, home: Home) -> bool:
     return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
 
 
-LISTENED_TO: Final = {"monitor": zytemp, "adapter": diamex, "lascar": lascar}
+MAX_AGES: Final = {
+    "adapter": (diamex, "DIAMEX_MAX_AGE_S"),
+    "lascar": (lascar, "LASCAR_MAX_AGE_S"),
+    "monitor": (zytemp, "ZYTEMP_MAX_AGE_S"),
+}
+"""What limits the age of the values that a device reports by itself."""
 
 
 @contextmanager
 def outdated(device: str) -> Generator[None]:
     """Let what a device reported by itself, if it does so, be too old."""
     with pytest.MonkeyPatch.context() as limits:
-        if device in LISTENED_TO:
-            limits.setattr(LISTENED_TO[device], "AGE", -10.0)
+        if device in MAX_AGES:
+            limits.setattr(*MAX_AGES[device], -10.0)
         yield
 
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the devices less time than real ones may need."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 100)
     # Far from what an emulated device lets pass between two reports.
-    monkeypatch.setattr(libusb, "DRAIN_LIMIT_MS", 5)
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", 4 * (0.3,))
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
-    monkeypatch.setattr(temperx232, "LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
+    monkeypatch.setattr(libusb, "DRAIN_TIMEOUT_MS", 5)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", 4 * (0.3,))
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
+    monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     monkeypatch.setattr(workers, "DEADLINE", 1.5)
     monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
 

@@ -22,8 +22,8 @@ SIZE = 333
 @pytest.fixture(autouse=True)
 def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give so many devices more time than real ones get: the machine is slower."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 3.0)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (3.0, 3.0))
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (3.0, 3.0))
     monkeypatch.setattr(workers, "DEADLINE", 60)
 
 

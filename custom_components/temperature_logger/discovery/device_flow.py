@@ -97,7 +97,7 @@ class DeviceFlow(ConfigFlow):
             errors[CONF_THERMOMETER] = "no_thermometer"
         elif user_input is not None:
             try:
-                self._values = await finder(self.hass).ask_values(place)
+                self._values = await finder(self.hass).request_values(place)
                 return await self.async_step_shape()
             except DriverError as err:
                 problem = self._message(err)

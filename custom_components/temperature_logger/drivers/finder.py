@@ -12,7 +12,7 @@ from .places import I2cPlace, Label, Place, UsbPlace
 from .readings import Driver, Reading
 from .registry import chip_probe, driver_class
 from .sysfs import I2cAdapter, UsbDevice, i2c_adapters, usb_device
-from .usb.models import INTERFACE, USB_IDS, Model, thermometers
+from .usb.models import DATA_INTERFACE, USB_IDS, Model, thermometers
 from .workers import Workers, within_deadline
 
 type Sort = tuple[str, str | None]
@@ -38,7 +38,7 @@ class Stick(Driver, Protocol):
     async def identify(self) -> str:
         """Return the firmware's text."""
 
-    async def survey(self) -> list[bytes]:
+    async def request_values(self) -> list[bytes]:
         """Return the reports that answer the value command."""
 
 
@@ -155,14 +155,14 @@ class Finder:
         )
         return found
 
-    async def ask_values(self, place: UsbPlace) -> Values:
+    async def request_values(self, place: UsbPlace) -> Values:
         """Ask a stick with an unknown firmware for its values.
 
         Its owner must have agreed. Raises DriverError if it does not answer.
         """
         from .usb.layouts import plausible
 
-        reports = await within_deadline(self._stick(place).survey())
+        reports = await within_deadline(self._stick(place).request_values())
         return Values(reports, plausible(reports))
 
     async def kernel_facts(self, place: UsbPlace) -> dict[str, Any]:
@@ -246,7 +246,7 @@ class Finder:
 
     async def _firmware(self, device: UsbDevice) -> str | DriverError:
         """Return the firmware's text, asked for once per plug-in."""
-        interface = device.interface(INTERFACE)
+        interface = device.interface(DATA_INTERFACE)
         if interface is None or interface.hidraw is None:
             return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
         plug = (str(device.path), device.address)

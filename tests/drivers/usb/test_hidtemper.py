@@ -45,7 +45,7 @@ type Gone = Callable[[], None]
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the stick less time than a real one needs."""
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
 @pytest.fixture(name="machine")

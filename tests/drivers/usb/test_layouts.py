@@ -260,5 +260,5 @@ def test_layouts_of(firmware: str, product: str, models: list[str]) -> None:
 def test_stick_that_hangs_is_asked_twice() -> None:
     """TEMPerV1.4 is known by its product: its firmware text is another stick's, too."""
     text = "TEMPerF1.4MPerF1"
-    assert layout_of(text, "TEMPerV1.4").asks == 2
-    assert layout_of(text).asks == 1
+    assert layout_of(text, "TEMPerV1.4").requests == 2
+    assert layout_of(text).requests == 1
