@@ -15,16 +15,16 @@ from custom_components.temperature_logger.drivers import DriverError, Fault, Rea
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.i2c.bme280 import (
-    BURST,
-    TRIMMING,
-    TRIMMING_HUMIDITY,
+    BME280_BURST,
+    BME280_TRIMMING,
+    BME280_TRIMMING_HUMIDITY,
     Bme280Sensor,
 )
 from custom_components.temperature_logger.drivers.i2c.bosch import (
-    CHIP_ID,
-    PRESSURE_RANGE,
-    SLEEP_X1,
-    TEMPERATURE_RANGE,
+    CHIP_ID_REGISTER,
+    PRESSURE_RANGE_HPA,
+    SLEEP_MODE_X1,
+    TEMPERATURE_RANGE_C,
     Sensor,
 )
 from custom_components.temperature_logger.drivers.i2c.bus import (
@@ -149,7 +149,7 @@ class Image(Registers):
     def __init__(self, chip_id: int) -> None:
         """Name the chip; there is no bus."""
         self._image = bytearray(256)
-        self._image[CHIP_ID] = chip_id
+        self._image[CHIP_ID_REGISTER] = chip_id
 
     def put(self, register: int, content: bytes) -> None:
         """Put bytes into the registers."""
@@ -207,9 +207,9 @@ def bosch(chip: Chip) -> Decoder:
         is_right=partial(
             is_within,
             {
-                "temperature": TEMPERATURE_RANGE,
+                "temperature": TEMPERATURE_RANGE_C,
                 "humidity": (0, 100),
-                "pressure": PRESSURE_RANGE,
+                "pressure": PRESSURE_RANGE_HPA,
             },
         ),
     )
@@ -222,23 +222,25 @@ def bme280(chip_id: int, name: str) -> Chip:
         chip_id=chip_id,
         sensor=Bme280Sensor,
         trimmings=[b"".join(one.registers()) for one in CALIBRATIONS],
-        blocks=(TRIMMING, TRIMMING_HUMIDITY),
-        burst=BURST,
+        blocks=(BME280_TRIMMING, BME280_TRIMMING_HUMIDITY),
+        burst=BME280_BURST,
         head=bytes.fromhex("0024a000"),
     )
 
 
 BME680: Final = Chip(
     name="BME680",
-    chip_id=bme680.CHIP_ID,
+    chip_id=bme680.BME680_CHIP_ID,
     sensor=bme680.Bme680Sensor,
     trimmings=[b"".join(one.registers()) for one in CALIBRATIONS_680],
-    blocks=(bme680.TRIMMING, bme680.TRIMMING_HUMIDITY),
-    burst=bme680.BURST,
-    head=bytes((bme680.NEW_DATA, 0)),
+    blocks=(bme680.BME680_TRIMMING, bme680.BME680_TRIMMING_HUMIDITY),
+    burst=bme680.BME680_BURST,
+    head=bytes((bme680.BME680_NEW_DATA, 0)),
     settings=(
-        bme680.SETTINGS[0],
-        bme680.CONFIGURED[:4] + bytes((SLEEP_X1,)) + bme680.CONFIGURED[5:],
+        bme680.BME680_SETTINGS[0],
+        bme680.BME680_SETTINGS_VALUE[:4]
+        + bytes((SLEEP_MODE_X1,))
+        + bme680.BME680_SETTINGS_VALUE[5:],
     ),
 )
 

@@ -112,7 +112,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
     model, driver = "BME280", "bme280"
     if "chip_id" in spec:
         model, driver = "BME680", "bme680"
-        formats = bme680.TRIMMING_FORMAT, bme680.TRIMMING_HUMIDITY_FORMAT
+        formats = bme680.BME680_TRIMMING_FORMAT, bme680.BME680_TRIMMING_HUMIDITY_FORMAT
         blocks = tuple(
             form.pack(*form.unpack(block[: form.size]))
             for form, block in zip(formats, blocks, strict=True)
