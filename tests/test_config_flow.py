@@ -26,7 +26,7 @@ from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import HotPlug, device_flow
 from custom_components.temperature_logger.discovery.search import async_search
 from custom_components.temperature_logger.drivers import Candidate, workers
-from custom_components.temperature_logger.drivers.presence import plugs
+from custom_components.temperature_logger.drivers.presence import present_devices
 from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
@@ -269,7 +269,7 @@ async def test_stick_that_hangs_does_not_hold_the_form(
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.2
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.2
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
@@ -283,7 +283,7 @@ async def test_port_that_hangs_does_not_hold_the_form(
     product = machine.sys / "bus/usb/devices/1-1.4/product"
     os.mkfifo(product)
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [BME_PLACE]
@@ -300,7 +300,7 @@ async def test_stick_that_hangs_still(
 ) -> None:
     """What hangs from before is not asked then, and costs the others nothing."""
     build(GOLD | way, TWO)
-    monkeypatch.setattr(workers, "GRACE", 0)
+    monkeypatch.setattr(workers, "JOB_GRACE_S", 0)
     kernel = Event()
     hanging = asyncio.create_task(workers_of(hass).lane(GOLD_PLACE).run(kernel.wait))
     form = await begin(hass)
@@ -316,7 +316,7 @@ async def test_bus_that_hangs_does_not_hold_the_form(
     """A bus that is held low costs its own sensors."""
     build(GOLD, i2c=[PINS | {"fault": {"name": "timeout", "argument": 0.5}}])
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.2
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.2
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
@@ -328,7 +328,7 @@ async def test_bus_that_hangs_is_not_asked_again_meanwhile(
 ) -> None:
     """However often its owner looks, it costs one worker."""
     build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 3}}])
-    monkeypatch.setattr(workers, "DEADLINE", 0.3)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.3)
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
     async with asyncio.timeout(1):  # What else looks around is soon done.
@@ -536,7 +536,7 @@ async def change_places(
         machine.unplug(name)
     for name, port in ports.items():
         machine.plug(name, ports=port)
-    await until(lambda: async_shared(hass, HotPlug)._plugs == plugs())
+    await until(lambda: async_shared(hass, HotPlug)._present == present_devices())
     for entry in entries:
         await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)

@@ -21,7 +21,10 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
-from custom_components.temperature_logger.drivers.presence import Plugs, plugs
+from custom_components.temperature_logger.drivers.presence import (
+    PresentDevices,
+    present_devices,
+)
 from custom_components.temperature_logger.shared import async_shared
 from emulation.machine import Machine
 
@@ -223,8 +226,8 @@ async def test_port_that_holds_a_look_up(
     """A look that is held up hurts nothing; the next one finds what there is."""
     await set_up(TWO_PLACE)
     await set_up(BME_PLACE)
-    monkeypatch.setattr(workers, "DEADLINE", 0.05)
-    monkeypatch.setattr(watch, "plugs", lambda: time.sleep(0.2))
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(watch, "present_devices", lambda: time.sleep(0.2))
     machine.replug("gold")
     await asyncio.sleep(0.3)
     await hass.async_block_till_done(wait_background_tasks=True)
@@ -247,13 +250,13 @@ async def test_look_that_was_held_up_is_made_up_for(
     assert entry.state is ConfigEntryState.SETUP_RETRY
     held_up = [True] * 4
 
-    def look() -> Plugs:
+    def look() -> PresentDevices:
         if held_up:
             held_up.pop()
             raise DeviceAccessError(Fault.HANGING)
-        return plugs()
+        return present_devices()
 
-    monkeypatch.setattr(watch, "plugs", look)
+    monkeypatch.setattr(watch, "present_devices", look)
     machine.plug("gold")
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
     assert not held_up

@@ -138,12 +138,12 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     def _failed(self, err: DriverError) -> UpdateFailed:
         """Report a fault; return its translated error, and when to try again."""
         place = async_label(self.hass, place_of(self.config_entry.data).label)
-        quoted = {**err.details, "place": place}
-        async_report_fault(self.hass, self.config_entry, err.fault, quoted)
+        placeholders = {**err.details, "place": place}
+        async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
         return UpdateFailed(
             translation_domain=DOMAIN,
             translation_key=err.fault,
-            translation_placeholders=quoted,
+            translation_placeholders=placeholders,
             retry_after=self._retry_after_s(),
         )
 

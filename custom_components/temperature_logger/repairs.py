@@ -48,7 +48,7 @@ class EntryRepairFlow(RepairsFlow):
         return ir.async_get(self.hass).async_get_issue(DOMAIN, self.issue_id)
 
     @property
-    def _quoted(self) -> dict[str, str] | None:
+    def _placeholders(self) -> dict[str, str] | None:
         """What the question quotes."""
         return None if self._issue is None else self._issue.translation_placeholders
 
@@ -70,7 +70,7 @@ class PlaceRepairFlow(EntryRepairFlow):
             return self.async_show_form(
                 step_id="confirm",
                 data_schema=vol.Schema({}),
-                description_placeholders=self._quoted,
+                description_placeholders=self._placeholders,
             )
         form = await self.hass.config_entries.flow.async_init(
             DOMAIN,
@@ -92,7 +92,7 @@ class MenuRepairFlow(EntryRepairFlow):
         return self.async_show_menu(
             step_id="init",
             menu_options=self.choices,
-            description_placeholders=self._quoted,
+            description_placeholders=self._placeholders,
         )
 
 
@@ -118,7 +118,9 @@ class MovedRepairFlow(MenuRepairFlow):
             return self.async_abort(reason=GONE)
         ir.async_ignore_issue(self.hass, DOMAIN, self.issue_id, ignore=True)
         async_shared(self.hass, HotPlug).async_offer_soon()
-        return self.async_abort(reason=OTHER, description_placeholders=self._quoted)
+        return self.async_abort(
+            reason=OTHER, description_placeholders=self._placeholders
+        )
 
 
 class RefusedRepairFlow(MenuRepairFlow):

@@ -35,11 +35,11 @@ async def async_load_texts(hass: HomeAssistant) -> None:
 
 
 @callback
-def async_text(hass: HomeAssistant, key: str, **quoted: str) -> str:
+def async_text(hass: HomeAssistant, key: str, **placeholders: str) -> str:
     """Return one of the common texts, which must have been loaded."""
     language = hass.config.language
     texts = async_get_cached_translations(hass, language, "common", DOMAIN)
-    return texts[f"component.{DOMAIN}.common.{key}"].format(**quoted)
+    return texts[f"component.{DOMAIN}.common.{key}"].format(**placeholders)
 
 
 @callback
@@ -47,8 +47,10 @@ def async_label(hass: HomeAssistant, label: Label | str) -> str:
     """Return a place or a bus for people."""
     if isinstance(label, str):
         return label
-    quoted = {name: async_label(hass, part) for name, part in label.quoted.items()}
-    return async_text(hass, label.key, **quoted)
+    placeholders = {
+        name: async_label(hass, part) for name, part in label.placeholders.items()
+    }
+    return async_text(hass, label.key, **placeholders)
 
 
 async def _async_text(hass: HomeAssistant, category: str, key: str) -> str:

@@ -99,19 +99,19 @@ def lane_fixture(workers: Workers) -> Lane:
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     """Return what makes every disk hang while it is cleared."""
-    limit = host.LIMIT
+    limit = host.DISK_TIMEOUT_S
 
     class Disk(Event):
         """A disk that is soon given up while it hangs, and waited for otherwise."""
 
         @override
         def clear(self) -> None:
-            monkeypatch.setattr(host, "LIMIT", 0.05)
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", 0.05)
             super().clear()
 
         @override
         def set(self) -> None:
-            monkeypatch.setattr(host, "LIMIT", limit)
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", limit)
             super().set()
 
     answers, statvfs = Disk(), os.statvfs

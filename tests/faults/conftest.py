@@ -423,7 +423,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
     monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
-    monkeypatch.setattr(workers, "DEADLINE", 1.5)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 1.5)
     monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
 
 
@@ -456,4 +456,6 @@ async def home_fixture(
         await hass.config_entries.async_unload(entry.entry_id)
     await until(lambda: home.busy() == 0)
     await until(lambda: open_files() <= before)
-    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE
+    assert (
+        home.workers.failing.threads + home.workers.healthy.threads <= workers.THREADS
+    )

@@ -24,7 +24,7 @@ def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give so many devices more time than real ones get: the machine is slower."""
     monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 3.0)
     monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (3.0, 3.0))
-    monkeypatch.setattr(workers, "DEADLINE", 60)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 60)
 
 
 def ours() -> int:
@@ -69,7 +69,7 @@ async def test_a_third_fails(
         await home.poll()
         home.assert_others_went_on(*failing)
         assert {home.trouble(stick) for stick in failing} <= {trouble, Fault.HANGING}
-        assert ours() <= workers.SIZE + each * len(failing)
+        assert ours() <= workers.THREADS + each * len(failing)
     for stick in failing:
         home.machine.stick(stick).clear()
     home.change()

@@ -50,7 +50,10 @@ REPAIRS: Final = {
 
 @callback
 def async_report_fault(
-    hass: HomeAssistant, entry: ConfigEntry, fault: Fault, quoted: Mapping[str, str]
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    fault: Fault,
+    placeholders: Mapping[str, str],
 ) -> None:
     """Create the repair issue of a device once its fault has lasted long enough."""
     repair = REPAIRS.get(fault)
@@ -71,7 +74,7 @@ def async_report_fault(
         is_fixable=repair.fixable,
         severity=ir.IssueSeverity.ERROR,
         translation_key=repair.key,
-        translation_placeholders={**quoted, "device": entry.title},
+        translation_placeholders={**placeholders, "device": entry.title},
     )
 
 

@@ -28,7 +28,7 @@ from ..drivers import (
     Fault,
     Reading,
     UsbPlace,
-    Values,
+    ValueAnswer,
     in_order,
     within_deadline,
     without_probes,
@@ -47,7 +47,7 @@ class DeviceFlow(ConfigFlow):
         """Begin without a device."""
         super().__init__()
         self._candidate: Candidate | None = None
-        self._values = Values([], {})
+        self._values = ValueAnswer([], {})
 
     @property
     def _entry(self) -> TemperatureLoggerConfigEntry | None:
@@ -123,7 +123,7 @@ class DeviceFlow(ConfigFlow):
             problem = result
         if not self._values.readings:
             return self.async_abort(
-                reason="no_shape", description_placeholders=self._quoted
+                reason="no_shape", description_placeholders=self._placeholders
             )
         options = [
             SelectOptionDict(
@@ -142,7 +142,7 @@ class DeviceFlow(ConfigFlow):
         return self._candidate
 
     @property
-    def _quoted(self) -> dict[str, str]:
+    def _placeholders(self) -> dict[str, str]:
         """The placeholders of the texts about one device."""
         integration = async_get_loaded_integration(self.hass, DOMAIN)
         reports = (report.hex(" ") for report in self._values.reports)
@@ -167,12 +167,12 @@ class DeviceFlow(ConfigFlow):
         errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
         """Show a form about one device."""
-        quoted = {} if problem is None else problem.quoted
+        placeholders = {} if problem is None else problem.placeholders
         return self.async_show_form(
             step_id=step_id,
             data_schema=vol.Schema(fields),
             errors=errors if problem is None else {"base": problem.key},
-            description_placeholders={**quoted, **self._quoted},
+            description_placeholders={**placeholders, **self._placeholders},
         )
 
     async def _async_shape_label(self, shape: str, reading: Reading) -> str:

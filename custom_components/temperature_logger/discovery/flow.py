@@ -22,13 +22,13 @@ from ..const import (
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
 from ..drivers import (
-    ADDRESSES,
+    CHIP_ADDRESSES,
     Candidate,
     Fault,
-    Found,
     I2cPlace,
+    SearchResult,
     addresses_label,
-    sort_of,
+    device_type,
 )
 from ..translation import async_explain, async_load_texts, async_option
 from .forms import Hint, Message, fault_message, list_field, reasons
@@ -45,9 +45,9 @@ class SearchFlow(ConfigFlow):
     def __init__(self) -> None:
         """Begin without a search."""
         super().__init__()
-        self._chosen: set[str] = set()
+        self._chosen_buses: set[str] = set()
         """The keys of the buses that were picked to be probed."""
-        self._found = Found()
+        self._search_result = SearchResult()
 
     @property
     @abstractmethod
@@ -88,16 +88,18 @@ class SearchFlow(ConfigFlow):
         problem: Message | None = None
         if user_input is not None:
             picked = user_input.get(CONF_DEVICE, "")
-            self._chosen |= {picked} & {bus.key for bus in self._found.adapters}
-            if picked not in self._chosen:
+            self._chosen_buses |= {picked} & {
+                bus.key for bus in self._search_result.adapters
+            }
+            if picked not in self._chosen_buses:
                 result = await self._async_picked(picked)
                 if result is not None and not isinstance(result, Message):
                     return result
                 problem = result
-        self._found = await async_search(
-            self.hass, self._kinds, self._owned(), self._chosen
+        self._search_result = await async_search(
+            self.hass, self._kinds, self._owned(), self._chosen_buses
         )
-        if picked in self._chosen:
+        if picked in self._chosen_buses:
             problem = self._missing_chip(picked)
         return await self._async_show_list(step_id, picked, problem)
 
@@ -105,7 +107,7 @@ class SearchFlow(ConfigFlow):
         self, step_id: str, picked: str, problem: Message | None
     ) -> ConfigFlowResult:
         """Show the list, with the reasons why a device may be missing in it."""
-        messages = list(reasons(self.hass, self._kinds, self._found))
+        messages = list(reasons(self.hass, self._kinds, self._search_result))
         options = await self._async_options()
         if not options or options[0]["value"] in {KIND_HOST, *self.OTHER_OPTIONS}:
             step_id = "nothing_found"
@@ -119,7 +121,7 @@ class SearchFlow(ConfigFlow):
             data_schema=vol.Schema(fields),
             errors={} if problem is None else {"base": problem.key},
             description_placeholders={
-                **({} if problem is None else problem.quoted),
+                **({} if problem is None else problem.placeholders),
                 "device": self._entry.title if self._entry else "",
                 "hints": "\n".join(f"- {hint}" for hint in hints),
             },
@@ -134,7 +136,7 @@ class SearchFlow(ConfigFlow):
 
     async def _async_picked(self, picked: str) -> ConfigFlowResult | Message | None:
         """Go on with a device; return a message if that failed, None if it is gone."""
-        found = (c for c in self._found.candidates if c.place.id == picked)
+        found = (c for c in self._search_result.candidates if c.place.id == picked)
         if (candidate := next(found, None)) is None:
             return None
         # Its offer under "Discovered" ends with this flow.
@@ -146,21 +148,21 @@ class SearchFlow(ConfigFlow):
 
     def _missing_chip(self, key: str) -> Message | None:
         """Return the message for a bus that was picked and has no sensor."""
-        places = (candidate.place for candidate in self._found.candidates)
+        places = (candidate.place for candidate in self._search_result.candidates)
         if any(isinstance(p, I2cPlace) and p.adapter == key for p in places):
             return None
-        label = addresses_label(key, *ADDRESSES)
+        label = addresses_label(key, *CHIP_ADDRESSES)
         return fault_message(self.hass, Fault.CHIP_NOT_FOUND, {}, label)
 
     def _messages_of_a_move(self, messages: list[Message]) -> list[Message]:
         """Return why there is no place to pick, in words about the moved device."""
         if self._entry is None:
             return messages
-        quoted = {"device": self._entry.title}
+        placeholders = {"device": self._entry.title}
         if self._entry.unique_id in self._owned():
-            return [Message(Hint.NOT_MOVED, quoted)]
+            return [Message(Hint.NOT_MOVED, placeholders)]
         return [
-            Message(Hint.MOVED_NOWHERE, quoted)
+            Message(Hint.MOVED_NOWHERE, placeholders)
             if message.key is Hint.ALL_SET_UP
             else message
             for message in messages
@@ -189,11 +191,11 @@ class SearchFlow(ConfigFlow):
             SelectOptionDict(
                 value=candidate.place.id, label=candidate_label(self.hass, candidate)
             )
-            for candidate in self._found.candidates
+            for candidate in self._search_result.candidates
         ]
         options += [
             SelectOptionDict(value=bus.key, label=f"I2C {bus.number}: {bus.name}")
-            for bus in self._found.adapters
+            for bus in self._search_result.adapters
         ]
         options.sort(key=lambda option: option["value"] == KIND_HOST)
         for option in () if self._entry else self.OTHER_OPTIONS:
@@ -203,13 +205,17 @@ class SearchFlow(ConfigFlow):
 
     def _suggested(self, picked: str) -> str | None:
         """Return what was picked, or the place where a moved device most likely is."""
-        listed = [candidate.place.id for candidate in self._found.candidates]
+        listed = [candidate.place.id for candidate in self._search_result.candidates]
         if picked in listed:
             return picked
         if (entry := self._entry) is None:
             return None
-        sort = sort_of(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
-        alike = [c.place.id for c in self._found.candidates if c.sort == sort]
+        own_type = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        alike = [
+            c.place.id
+            for c in self._search_result.candidates
+            if c.device_type == own_type
+        ]
         if entry.unique_id in (alike or listed):
             return entry.unique_id
         return alike[0] if len(alike) == 1 else None

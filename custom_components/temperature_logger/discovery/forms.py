@@ -16,7 +16,7 @@ from homeassistant.helpers.selector import (
 import voluptuous as vol
 
 from ..const import KIND_BME280, KIND_USB
-from ..drivers import HOST, Fault, Found, Label, Problem
+from ..drivers import HOST, Fault, Label, Problem, SearchResult
 from ..translation import async_label
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
@@ -38,29 +38,29 @@ class Message(NamedTuple):
     """A text of a form: its key, and what it quotes."""
 
     key: Fault | Hint
-    quoted: Mapping[str, str] = MappingProxyType({})
+    placeholders: Mapping[str, str] = MappingProxyType({})
 
 
 def reasons(
-    hass: HomeAssistant, kinds: Collection[str], found: Found
+    hass: HomeAssistant, kinds: Collection[str], result: SearchResult
 ) -> Iterator[Message]:
     """Yield why devices cannot be picked, so that there is always a next step."""
-    yield from (problem_message(hass, problem) for problem in found.problems)
-    if found.adapters:
+    yield from (problem_message(hass, problem) for problem in result.problems)
+    if result.adapters:
         yield Message(Hint.PICK_BUS)
-    if found.problems or any(c.place != HOST for c in found.candidates):
+    if result.problems or any(c.place != HOST for c in result.candidates):
         return
-    if found.occupied:
+    if result.occupied_places:
         yield Message(Hint.ALL_SET_UP)
         return
-    if KIND_USB in kinds and not found.has_stick:
+    if KIND_USB in kinds and not result.has_stick:
         yield Message(Hint.NO_STICK)
     if KIND_BME280 in kinds:
-        if not found.has_bus:
+        if not result.has_bus:
             yield Message(Hint.NO_BUS)
-        for place in found.empty:
-            quoted = {"place": async_label(hass, place.label)}
-            yield Message(Fault.CHIP_NOT_FOUND, quoted)
+        for place in result.empty_places:
+            placeholders = {"place": async_label(hass, place.label)}
+            yield Message(Fault.CHIP_NOT_FOUND, placeholders)
 
 
 def problem_message(hass: HomeAssistant, problem: Problem) -> Message:

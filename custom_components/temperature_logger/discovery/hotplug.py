@@ -26,7 +26,13 @@ from homeassistant.helpers.start import async_at_started
 from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import place_of, workers
-from ..drivers import DriverError, Plugs, plugs, usb_nodes, within_deadline
+from ..drivers import (
+    DriverError,
+    PresentDevices,
+    present_devices,
+    usb_nodes,
+    within_deadline,
+)
 
 type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
 """Offers what is plugged in and not set up."""
@@ -57,7 +63,7 @@ class HotPlug:
         self._next_look: asyncio.TimerHandle | None = None
         self._offer: Offer
         self._offer_timer: asyncio.TimerHandle | None = None
-        self._plugs: Plugs | None = None
+        self._present: PresentDevices | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     @callback
@@ -140,11 +146,11 @@ class HotPlug:
         """Compare what is plugged in with the last look; wake the entries."""
         async with self._looking:
             try:
-                found = await within_deadline(self._lane.run(plugs))
+                found = await within_deadline(self._lane.run(present_devices))
             except DriverError:  # A device holds it up.
                 self._async_look_soon()
                 return
-            before, self._plugs = self._plugs, found
+            before, self._present = self._present, found
             if before is not None:
                 self._async_compare(before, found)
 
@@ -158,7 +164,7 @@ class HotPlug:
         self._next_look = self._hass.loop.call_later(NEXT_LOOK_S, self._async_look)
 
     @callback
-    def _async_compare(self, before: Plugs, found: Plugs) -> None:
+    def _async_compare(self, before: PresentDevices, found: PresentDevices) -> None:
         """Wake the entries whose devices came or went."""
         entries = list(_devices(self._hass))
         gone = before.keys() - found.keys()
@@ -180,7 +186,7 @@ class HotPlug:
         if gone or come:
             self.async_offer_soon()
 
-    def _settled(self, before: Plugs, found: Plugs) -> set[str]:
+    def _settled(self, before: PresentDevices, found: PresentDevices) -> set[str]:
         """Return the keys of new devices that are ready, or should be by now."""
         now = self._hass.loop.time()
         for key, plug in found.items():

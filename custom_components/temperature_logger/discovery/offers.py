@@ -15,7 +15,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
 from ..devices import driver_name, place_data, place_of
-from ..drivers import Candidate, Sort, sort_of
+from ..drivers import Candidate, DeviceType, device_type
 from ..translation import async_label
 from .relocation import PLACE_KEYS
 from .search import async_search, candidate_label
@@ -31,12 +31,12 @@ async def async_offer_sticks(hass: HomeAssistant) -> None:
     Offers for sticks that are gone are withdrawn.
     """
     entries = hass.config_entries.async_entries(DOMAIN)
-    owned = {entry.unique_id or "" for entry in entries}
-    found = await async_search(hass, {KIND_USB}, owned)
-    if not found.complete:
+    owned_places = {entry.unique_id or "" for entry in entries}
+    result = await async_search(hass, {KIND_USB}, owned_places)
+    if not result.complete:
         return  # A stick that was not listed may still be there.
-    candidates = [candidate for candidate in found.candidates if candidate.identified]
-    moves = _moves(_missing(entries, found.occupied), candidates)
+    candidates = [candidate for candidate in result.candidates if candidate.identified]
+    moves = _moves(_missing(entries, result.occupied_places), candidates)
     async_offer_moves(hass, moves)
     followed = {
         candidate.place.id
@@ -64,7 +64,7 @@ def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -
 
 
 def _missing(
-    entries: Iterable[ConfigEntry], occupied: Collection[str]
+    entries: Iterable[ConfigEntry], occupied_places: Collection[str]
 ) -> list[ConfigEntry]:
     """Return the entries whose sticks are not plugged in at their places."""
     return [
@@ -72,7 +72,7 @@ def _missing(
         for entry in entries
         if entry.data.get(CONF_KIND) == KIND_USB
         and entry.disabled_by is None
-        and entry.unique_id not in occupied
+        and entry.unique_id not in occupied_places
     ]
 
 
@@ -83,17 +83,17 @@ def _moves(
 
     Sticks carry no serial number, so two that are alike cannot be told apart.
     """
-    lost: dict[Sort, list[str]] = defaultdict(list)
-    come: dict[Sort, list[Candidate]] = defaultdict(list)
+    lost: dict[DeviceType, list[str]] = defaultdict(list)
+    new: dict[DeviceType, list[Candidate]] = defaultdict(list)
     for entry in missing:
-        sort = sort_of(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
-        lost[sort].append(entry.entry_id)
+        key = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        lost[key].append(entry.entry_id)
     for candidate in candidates:
-        come[candidate.sort].append(candidate)
+        new[candidate.device_type].append(candidate)
     return {
-        lost[sort][0]: come[sort][0]
-        for sort in lost.keys() & come.keys()
-        if len(lost[sort]) == len(come[sort]) == 1
+        lost[key][0]: new[key][0]
+        for key in lost.keys() & new.keys()
+        if len(lost[key]) == len(new[key]) == 1
     }
 
 

@@ -14,7 +14,7 @@ from ..const import (
     KIND_USB,
 )
 from ..devices import async_import_drivers, model_name, place_data, workers
-from ..drivers import HOST, Candidate, Finder, Found
+from ..drivers import HOST, Candidate, Finder, SearchResult
 from ..shared import async_shared
 from ..translation import async_label, async_text
 
@@ -24,21 +24,24 @@ THIS_MACHINE: Final = Candidate(driver="host", place=HOST)
 async def async_search(
     hass: HomeAssistant,
     kinds: Collection[str],
-    owned: Collection[str] = (),
-    chosen: Collection[str] = (),
-) -> Found:
+    owned_places: Collection[str] = (),
+    chosen_buses: Collection[str] = (),
+) -> SearchResult:
     """Look for devices of some kinds at all places but those owned.
 
     Buses whose keys are chosen are probed even if no sensor is expected there.
     """
     if KIND_USB in kinds:
         await async_import_drivers(hass, ["temper"])
-    found = await finder(hass).search(
-        usb=KIND_USB in kinds, i2c=KIND_BME280 in kinds, owned=owned, chosen=chosen
+    result = await finder(hass).search(
+        usb=KIND_USB in kinds,
+        i2c=KIND_BME280 in kinds,
+        owned_places=owned_places,
+        chosen_buses=chosen_buses,
     )
-    if KIND_HOST in kinds and KIND_HOST not in owned:
-        found.candidates.append(THIS_MACHINE)
-    return found
+    if KIND_HOST in kinds and KIND_HOST not in owned_places:
+        result.candidates.append(THIS_MACHINE)
+    return result
 
 
 def finder(hass: HomeAssistant) -> Finder:

@@ -408,7 +408,7 @@ async def test_hang_does_not_hold_who_asks(
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", hang)
-    monkeypatch.setattr(workers, "DEADLINE", 0.5)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.5)
     stick = driver(lane)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await within_deadline(stick.identify())

@@ -43,7 +43,7 @@ class Registers:
         """
         if not adapter.has_node:
             raise DeviceAccessError(Fault.BUS_NO_NODE, node=str(adapter.node))
-        if address in adapter.held:
+        if address in adapter.kernel_addresses:
             raise DeviceAccessError(Fault.ADDRESS_HELD, address=f"{address:#x}")
         self.adapter = adapter
         self._address = address
@@ -54,7 +54,7 @@ class Registers:
 
         That transaction raises PowerLostError if the adapter was unplugged meanwhile.
         """
-        if self.adapter.plug is not None:
+        if self.adapter.device_number is not None:
             self.close()
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Registers:
         address = f"{self._address:#x}"
         if err.errno in NO_ACKNOWLEDGE_ERRNOS or (
             # Many USB adapters report a missing chip as a time-out, without waiting.
-            err.errno == errno.ETIMEDOUT and self.adapter.plug is not None
+            err.errno == errno.ETIMEDOUT and self.adapter.device_number is not None
         ):
             return DeviceNotFoundError(Fault.CHIP_NOT_FOUND, address=address)
         if err.errno == errno.EBUSY:
