@@ -13,7 +13,10 @@ from homeassistant.util.yaml import load_yaml_dict
 import pytest
 
 from custom_components.temperature_logger import const
-from custom_components.temperature_logger.devices.faults import REPAIRS, SOON
+from custom_components.temperature_logger.devices.faults import (
+    REPAIR_AFTER_MINUTE,
+    REPAIRS,
+)
 from custom_components.temperature_logger.devices.options_flow import (
     CONF_PROBE,
     GUARD_DEFAULTS,
@@ -28,7 +31,11 @@ from custom_components.temperature_logger.disk_guard.guard import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
-from custom_components.temperature_logger.sensor import PROBE, THINNED, describe
+from custom_components.temperature_logger.sensor import (
+    PROBE_KEY,
+    THINNED_READINGS,
+    describe,
+)
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
@@ -102,7 +109,9 @@ def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
 
 def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
     """A way that is barred has a remedy for each way to run Home Assistant."""
-    keys = {repair.key for repair in REPAIRS.values() if repair.after == SOON}
+    keys = {
+        repair.key for repair in REPAIRS.values() if repair.after == REPAIR_AFTER_MINUTE
+    }
     assert keys == {
         "address_held",
         "bus_disabled",
@@ -197,7 +206,10 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     assert [sensor.key for sensor in sensors] == list(QUANTITIES)
     keys = {sensor.translation_key for sensor in sensors if sensor.translation_key}
     endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
-    assert set(texts["entity"]["sensor"]) == keys | {PROBE, THINNED.key} | endpoint
+    assert (
+        set(texts["entity"]["sensor"])
+        == keys | {PROBE_KEY, THINNED_READINGS.key} | endpoint
+    )
     fields = {
         "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
         "init": {

@@ -115,7 +115,7 @@ async def test_ready_without_a_hidraw_node(
 ) -> None:
     """A serial port, or what libusb reads, is used as soon as its own node may be."""
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
-    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+    monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     machine.unplug(name)
@@ -331,8 +331,8 @@ async def test_before_home_assistant_has_started(
     await asyncio.sleep(2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
-    the_watch._async_look_soon()
-    assert the_watch._next_look is None
+    the_watch._async_rescan_soon()
+    assert the_watch._next_scan is None
 
 
 async def test_stopped_before_it_has_started(

@@ -1,4 +1,4 @@
-"""What the forms of devices have in common: messages, and lists to pick from."""
+"""The parts of the forms of devices: messages, and lists to pick from."""
 
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
@@ -23,7 +23,7 @@ type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class Hint(StrEnum):
-    """A next step that is not the remedy of a fault: the key of its text."""
+    """A hint for the user that is not a fault; its value is the key of its text."""
 
     ALL_SET_UP = "all_set_up"
     MOVED_NOWHERE = "moved_nowhere"
@@ -35,7 +35,7 @@ class Hint(StrEnum):
 
 
 class Message(NamedTuple):
-    """A text of a form: its key, and what it quotes."""
+    """A text of a form: its key and its placeholders."""
 
     key: Fault | Hint
     placeholders: Mapping[str, str] = MappingProxyType({})
@@ -44,7 +44,7 @@ class Message(NamedTuple):
 def reasons(
     hass: HomeAssistant, kinds: Collection[str], result: SearchResult
 ) -> Iterator[Message]:
-    """Yield why devices cannot be picked, so that there is always a next step."""
+    """Yield the hints why devices are missing, so that there is always a next step."""
     yield from (problem_message(hass, problem) for problem in result.problems)
     if result.adapters:
         yield Message(Hint.PICK_BUS)
@@ -64,23 +64,23 @@ def reasons(
 
 
 def problem_message(hass: HomeAssistant, problem: Problem) -> Message:
-    """Return the text of what went wrong at a place."""
+    """Return the message for a problem at a place."""
     return fault_message(hass, problem.fault, problem.details, problem.label)
 
 
 def fault_message(
     hass: HomeAssistant, fault: Fault, details: Mapping[str, str], label: Label
 ) -> Message:
-    """Return the text of a fault at a place."""
+    """Return the message for a fault at a place."""
     return Message(fault, {**details, "place": async_label(hass, label)})
 
 
 def list_field(
     name: str, options: list[SelectOptionDict], suggested: str | None
 ) -> Fields:
-    """Return a list that shows all its options.
+    """Return the field of a list that shows all its options.
 
-    It is optional: the frontend would pick the first option of a required one.
+    The field is optional: in a required one the frontend preselects the first option.
     """
     config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
     field = vol.Optional(name, description={"suggested_value": suggested})
