@@ -34,7 +34,7 @@ from .models import HIDTEMPER
 
 MESSAGE_BYTES: Final = 32
 # The length of the request; no source states the length of an answer.
-MAX_ANSWER_BYTES: Final = 256
+HIDTEMPER_ANSWER_BYTES: Final = 256
 COMMAND_BEGIN: Final = bytes.fromhex("0a0b0c0d00000200")
 COMMAND_END: Final = bytes.fromhex("0a0b0c0d00000100")
 FILLER_MESSAGES: Final = 7 * (b"",)
@@ -175,7 +175,7 @@ async def _query(transport: HidrawTransport, command: bytes) -> bytes:
     for message in (COMMAND_BEGIN, command, *FILLER_MESSAGES, COMMAND_END):
         await transport.exchange(message.ljust(MESSAGE_BYTES, b"\0"), ())
     await asyncio.sleep(ANSWER_DELAY_S)
-    answer = await transport.feature(MAX_ANSWER_BYTES)
+    answer = await transport.feature(HIDTEMPER_ANSWER_BYTES)
     # A stick without an answer may send equal bytes; ff would decode as -0.004 °C.
     if len(answer) <= TYPE_OFFSET or len(set(answer)) == 1:
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
