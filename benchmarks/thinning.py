@@ -24,19 +24,15 @@ from homeassistant.config_entries import ConfigEntries
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import recorder
 from homeassistant.setup import async_setup_component
-from sqlalchemy import Connection
 
-from custom_components.temperature_logger.disk_guard.thinning import (
-    Tally,
-    ThinTask,
-    thin,
-)
+from custom_components.temperature_logger.disk_guard.thinning import Tally, thin
+from custom_components.temperature_logger.history.recorder import WorkTask
 
 OURS, OTHERS = "sensor.ours_{}", "sensor.other_{}"
 NAME = "home-assistant_v2.db"
 
 
-class Timed(ThinTask):
+class Timed(WorkTask):
     """Notes for how long each turn kept the recorder from what it has to write."""
 
     longest = 0.0
@@ -158,8 +154,9 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
     ended = asyncio.Event()
     began = time.monotonic()
     newest = time.time() - 86400
+    tally = Tally()
 
-    def enough(_: Connection, tally: Tally) -> bool:
+    def is_enough() -> bool:
         say(f"{tally} after {time.monotonic() - began:.1f} s")
         return False
 
@@ -167,7 +164,7 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
         say(f"longest turn {task.longest * 1000:.0f} ms of {task.turns}", error or "")
         hass.loop.call_soon_threadsafe(ended.set)
 
-    task = Timed(thin(instance, ours, lambda: newest, enough, Tally()), done)
+    task = Timed(thin(hass, ours, lambda: newest, is_enough, tally), done)
     gc.collect()  # Its first full run, of what was imported, is not the thinning's.
     say("thinning")
     instance.queue_task(task)

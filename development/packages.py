@@ -25,7 +25,7 @@ def manifest(domain: str) -> dict[str, Any]:
 
 
 def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
-    """Yield the domains and everything they depend on, each once."""
+    """Yield the domains and everything that Home Assistant installs for them."""
     waiting = list(domains)
     seen: set[str] = set()
     while waiting:
@@ -34,7 +34,8 @@ def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
             continue
         seen.add(domain)
         yield domain
-        waiting += manifest(domain).get("dependencies", [])
+        for kind in ("dependencies", "after_dependencies"):
+            waiting += manifest(domain).get(kind, [])
 
 
 def requirements(own: dict[str, Any]) -> set[str]:

@@ -1,7 +1,7 @@
 """Write the requirements files: exact versions, with the hashes of their files.
 
-Home Assistant's version stands in pyproject.toml; its own constraints bind the rest, so
-that the environment is the one its releases are tested with.
+Home Assistant's versions stand in pyproject.toml; each one's own constraints bind the
+rest, so that an environment is the one its releases are tested with.
 """
 
 from collections.abc import Iterable
@@ -88,26 +88,47 @@ def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[
     return listed, constraints.read_text(encoding="utf-8").splitlines()
 
 
-def main() -> None:
-    """Write requirements.txt and the files of what installs it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    groups = project["dependency-groups"]
-    (homeassistant,) = groups["home-assistant"]
+def compile_environment(
+    path: Path, homeassistant: str, tools: Iterable[str], *, is_newest: bool
+) -> list[str]:
+    """Resolve Home Assistant and the tools into a file; return its lines.
+
+    The pytest plugin asks for one exact Home Assistant and for what that one pins. It
+    comes out later than Home Assistant, so the newest one's own pins overrule it.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        listed, bound = started_packages(homeassistant, folder / "venv")
+        listed, constraints = started_packages(homeassistant, folder / "venv")
         wanted = [UNPINNED.get(name(line), line) for line in listed]
-        constraints = folder / "constraints.txt"
-        constraints.write_text(
-            "\n".join(line for line in bound if name(line) not in UNPINNED),
-            encoding="utf-8",
+        bound = [line for line in constraints if name(line) not in UNPINNED]
+        pins = [line for line in (homeassistant, *wanted, *bound) if "==" in line]
+        (folder / "constraints").write_text("\n".join(bound), encoding="utf-8")
+        (folder / "overrides").write_text(
+            "\n".join(pins if is_newest else ()), encoding="utf-8"
         )
-        lines = compile_file(
-            ROOT / "requirements.txt",
-            [homeassistant, *groups["checks"], *wanted],
-            "--constraints",
-            constraints,
+        return compile_file(
+            path,
+            [homeassistant, *tools, *wanted],
+            *("--constraints", folder / "constraints"),
+            *("--overrides", folder / "overrides"),
         )
+
+
+def main() -> None:
+    """Write the files of both environments and of what installs them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    (newest,) = groups["home-assistant-newest"]
+    (minimum,) = groups["home-assistant-minimum"]
+    lines = compile_environment(
+        ROOT / "requirements.txt",
+        newest,
+        [*groups["lint"], *groups["tests"]],
+        is_newest=True,
+    )
+    compile_environment(
+        ROOT / "requirements-minimum.txt", minimum, groups["tests"], is_newest=False
+    )
     (pinned,) = (line for line in lines if name(line) == "uv")
     compile_file(ROOT / "requirements-uv.txt", [pinned.removesuffix(" \\")])
     compile_file(ROOT / "requirements-build.txt", ["setuptools"])

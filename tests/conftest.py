@@ -1,6 +1,5 @@
 """Home Assistant on emulated hardware."""
 
-from asyncio import base_events
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
 import json
@@ -25,14 +24,22 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.drivers import workers
-from custom_components.temperature_logger.drivers.usb import stream
 from emulation.machine import Machine
 
-from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
-from .waiting import STEP, PatientClock
+from .drivers.conftest import (
+    Build,
+    as_nobody_fixture,
+    build_fixture,
+    disk_fixture,
+    patient_clock_fixture,
+)
 
-__all__ = ["as_nobody_fixture", "build_fixture", "disk_fixture"]
+__all__ = [
+    "as_nobody_fixture",
+    "build_fixture",
+    "disk_fixture",
+    "patient_clock_fixture",
+]
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 GOLD = {
@@ -174,6 +181,13 @@ class DeafWatcher(AIOUSBWatcher):
         return lambda: None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let scripts/test say which Home Assistant it means to run the tests on."""
+    parser.addoption(
+        "--home-assistant", choices=("newest", "minimum"), default="newest"
+    )
+
+
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
     """Do what is due in so many seconds; the hardware's clock runs on as it is."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
@@ -185,19 +199,6 @@ def quiet_database() -> None:
     """Leave each statement to the database, and each event, out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def patient_clock() -> Generator[None]:
-    """Let the limits of event loops, workers and streams mind a loaded machine."""
-    clock = PatientClock()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
-        # An event loop looks at its clock when it wakes, so it wakes often.
-        patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
-        patch.setattr(workers, "monotonic", clock)
-        patch.setattr(stream, "boot_time", clock)
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """What is plugged in is offered: as a new device, or to the entry that misses it."""
 
-import asyncio
 from collections.abc import Iterator
 import dataclasses
 from typing import Any
@@ -20,6 +19,7 @@ from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
 
+from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import async_offer_sticks
 from custom_components.temperature_logger.drivers import Fault, finder
@@ -33,6 +33,19 @@ from .test_watch import until
 
 NEW_PLACE = f"usb-{CONTROLLER}-3"
 GOLD_ENTITY = "sensor.tempergold_temperature"
+
+
+@pytest.fixture(name="announced")
+def announced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[HomeAssistant]:
+    """Return one item for each time that what is plugged in has been offered."""
+    announced: list[HomeAssistant] = []
+
+    async def offer(hass: HomeAssistant) -> None:
+        await async_offer_sticks(hass)
+        announced.append(hass)
+
+    monkeypatch.setattr(temperature_logger, "async_offer_sticks", offer)
+    return announced
 
 
 def offered(hass: HomeAssistant) -> dict[str | None, str]:
@@ -107,8 +120,8 @@ async def test_offered_when_home_assistant_starts(
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
     assert machine.stick("gold").commands == {"firmware": 1}
     machine.replug("two")
-    await asyncio.sleep(0.3)
-    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
+    await until(hass, lambda: machine.stick("two").commands == {"firmware": 2})
+    assert set(offered(hass)) == {GOLD_PLACE, TWO_PLACE}
     assert machine.stick("gold").commands == {"firmware": 1}
 
 
@@ -116,7 +129,11 @@ async def test_offered_when_home_assistant_starts(
     "thing", ["pedal 413d", "mouse", "TEMPerGold_V3.4 without a node"]
 )
 async def test_not_offered(
-    hass: HomeAssistant, build: Build, set_up: SetUp, thing: str
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    announced: list[HomeAssistant],
+    thing: str,
 ) -> None:
     """Only what said itself that it is a thermometer is offered."""
     model, _, access = thing.partition(" without")
@@ -131,12 +148,16 @@ async def test_not_offered(
         },
     )
     await set_up(TWO_PLACE)
-    await asyncio.sleep(0.3)
-    await hass.async_block_till_done(wait_background_tasks=True)
+    await until(hass, lambda: bool(announced))
     assert not offered(hass)
 
 
-async def test_ignored(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
+async def test_ignored(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    announced: list[HomeAssistant],
+) -> None:
     """A stick that its owner ignores is not offered again, but can be picked."""
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
@@ -145,9 +166,9 @@ async def test_ignored(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> 
         context={"source": SOURCE_IGNORE},
         data={"unique_id": GOLD_PLACE, "title": "Not this one"},
     )
+    announced.clear()
     machine.replug("gold")
-    await asyncio.sleep(0.3)
-    await hass.async_block_till_done(wait_background_tasks=True)
+    await until(hass, lambda: bool(announced))
     assert not offered(hass)
     await set_up(GOLD_PLACE)
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
@@ -204,7 +225,10 @@ async def test_moved_to_another_port(
 
 @pytest.mark.warns("No thermometer is plugged in")
 async def test_another_stick_at_another_port(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    announced: list[HomeAssistant],
 ) -> None:
     """A stick that is not the missing one is offered as new; nobody asks again."""
     entry = await set_up(GOLD_PLACE)
@@ -217,8 +241,9 @@ async def test_another_stick_at_another_port(
     assert result["reason"] == "other"
     await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
     restarted(hass, entry)
+    announced.clear()
     machine.replug("two")
-    await asyncio.sleep(0.5)
+    await until(hass, lambda: bool(announced))
     await async_offer_sticks(hass)
     assert set(offered(hass)) == {NEW_PLACE}
     assert ignored(hass, entry)

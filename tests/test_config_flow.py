@@ -46,7 +46,7 @@ from .conftest import (
     pass_time,
 )
 from .drivers.conftest import Build
-from .waiting import until
+from .drivers.waiting import until
 
 MAINBOARD = {
     "bus": 4,
@@ -240,6 +240,8 @@ async def test_missing_permission_is_named(
 
     It is asked again once it may be opened, with nothing replugged.
     """
+    build()
+    await begin(hass)  # Home Assistant reads its files while it may.
     machine = build(GOLD | {"usbfs_mode": "600"}, i2c=[PINS])
     with as_nobody():
         form = await begin(hass)
@@ -269,7 +271,7 @@ async def test_stick_that_hangs_does_not_hold_the_form(
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.2
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
@@ -314,25 +316,28 @@ async def test_bus_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bus that is held low costs its own sensors."""
-    build(GOLD, i2c=[PINS | {"fault": {"name": "timeout", "argument": 0.5}}])
+    held = {"name": "timeout", "argument": 60}
+    machine = build(GOLD, i2c=[PINS | {"fault": held}])
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.2
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
     assert "hangs" in hints(form)
+    machine.buses.numbered[1].clear()
 
 
 async def test_bus_that_hangs_is_not_asked_again_meanwhile(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often its owner looks, it costs one worker."""
-    build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 3}}])
+    machine = build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 60}}])
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.3)
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
-    async with asyncio.timeout(1):  # What else looks around is soon done.
-        await until(lambda: workers_of(hass).healthy.busy == 1)
+    # What else looks around is soon done.
+    await until(lambda: workers_of(hass).healthy.busy == 1)
+    machine.buses.numbered[1].clear()
 
 
 async def test_mainboard_bus_is_searched_when_picked(

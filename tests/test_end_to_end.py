@@ -16,6 +16,8 @@ import pytest
 from custom_components.temperature_logger.const import DOMAIN
 from development import client, configuration, devices
 
+from .drivers.waiting import first
+
 MACHINE = {
     "usb": [
         {
@@ -79,9 +81,12 @@ async def running(
         env=devices.environment(machine),
     )
     url = f"http://127.0.0.1:{port}"
-    while not await client.is_answering(url):
+
+    async def is_answering() -> bool:
         assert process.returncode is None, "Home Assistant ended"
-        await asyncio.sleep(0.1)
+        return await client.is_answering(url)
+
+    await first(is_answering, bool)
     try:
         yield url, process
     finally:
@@ -137,8 +142,10 @@ async def test_from_the_form_to_the_history(tmp_path: Path) -> None:
                 f"/api/history/period/{began}?filter_entity_id={','.join(EXPECTED)}"
                 "&significant_changes_only=0&skip_initial_state"
             )
-            while len(rows := await ask(session, path)) < len(EXPECTED):
-                await asyncio.sleep(0.5)  # The recorder commits every five seconds.
+            # The recorder commits every five seconds.
+            rows = await first(
+                lambda: ask(session, path), lambda rows: len(rows) >= len(EXPECTED)
+            )
             assert our([row[-1] for row in rows]) == close
         async with client.WebSocket.connect(url, token) as web_socket:
             history = await web_socket.ask(

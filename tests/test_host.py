@@ -29,13 +29,13 @@ from syrupy.filters import props
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import async_offer_sticks
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
 from .drivers.conftest import Build
+from .drivers.waiting import until
 from .test_config_flow import MAINBOARD, begin, hints, submit
-from .waiting import until
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"
@@ -326,6 +326,8 @@ def test_psutil_is_not_imported_before_it_is_needed() -> None:
     """Who has sticks only does not wait for it."""
     names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
     imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
-    script = f"import sys, {imports}; sys.exit('psutil' in sys.modules)"
+    script = f"import sys, {imports}; print('psutil' in sys.modules)"
     root = Path(__file__).parent.parent
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True)
+    assert run.stdout == "False\n"

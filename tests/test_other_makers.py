@@ -40,7 +40,7 @@ from .conftest import (
     pass_time,
 )
 from .drivers.conftest import Build
-from .waiting import until
+from .drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)

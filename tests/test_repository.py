@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 import re
 from string import Formatter
+import tomllib
 from typing import Any
 
 from homeassistant.util.yaml import load_yaml_dict
@@ -27,21 +28,21 @@ from custom_components.temperature_logger.devices.options_flow import (
 )
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
-from custom_components.temperature_logger.disk_guard.guard import Outcome
+from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import (
     PROBE_KEY,
-    THINNED_READINGS,
+    THINNED_SENSOR,
     describe,
 )
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from custom_components.temperature_logger.uploader.entities import (
+    ENDPOINT_MODELS,
     ENDPOINT_SENSORS,
-    MODELS,
 )
 from custom_components.temperature_logger.uploader.errors import Failure
 
@@ -54,7 +55,7 @@ NAMES_OF_EACH_MODULE = {
     "PARALLEL_UPDATES": "Home Assistant reads it from each platform",
 }
 """Constants whose name is given, and why."""
-NAMES_TO_CHANGE = {"ISSUE", "PAGE", "ROWS"}
+NAMES_TO_CHANGE = {"FIELDS", "ISSUE", "PAGE_ROWS"}
 """TODO: names with two meanings. Rename one of each, and then delete this set."""
 
 
@@ -98,6 +99,14 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
     return offsets | {f"{q}_factor" for q, base in bases.items() if base.has_factor}
 
 
+def test_drivers_know_nothing_of_home_assistant() -> None:
+    """The drivers could be published on their own."""
+    for path in (COMPONENT / "drivers").rglob("*.py"):
+        assert not re.search(
+            r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
+        )
+
+
 def constants(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the constants of a module, with the expressions of their values."""
     for node in ast.parse(path.read_text()).body:
@@ -122,16 +131,8 @@ def test_a_constant_has_one_meaning() -> None:
     assert ambiguous - NAMES_OF_EACH_MODULE.keys() <= NAMES_TO_CHANGE
 
 
-def test_drivers_know_nothing_of_home_assistant() -> None:
-    """The drivers could be published on their own."""
-    for path in (COMPONENT / "drivers").rglob("*.py"):
-        assert not re.search(
-            r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
-        )
-
-
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
-    """What can go wrong is said in words, and no text is left over."""
+    """Each fault has a text, and each text has a fault."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal, *Failure}
     keys = {repair.key for repair in REPAIRS.values()}
     others = {STICK_MOVED, *Outcome, *Shortfall, *expiry.ISSUES}
@@ -173,14 +174,23 @@ def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
         ), fault
 
 
+def test_texts_of_refusals_get_what_they_quote(texts: dict[str, Any]) -> None:
+    """The text of a refusal quotes exactly the details that are given with it."""
+    given = details(const.Refusal)
+    for refusal in const.Refusal:
+        message = texts["exceptions"][refusal]["message"]
+        assert placeholders(message) == given[refusal], refusal
+
+
 def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
-    """What is not given where a failure is raised is given with every answer."""
+    """Details that a failure is raised without are part of every answer."""
     answered = {"url", "status", "answer"}
     given = dict.fromkeys(Failure, answered) | details(Failure)
     for failure in Failure:
         message = texts["exceptions"][failure]["message"]
         assert placeholders(message) <= given[failure], failure
-    shown = {"problem", "header", "endpoint", "example"}
+    shown = {"header", "endpoint", "example"}
+    shown |= answered | {"error", "missing"}
     faults = {*Fault, Hint.OTHER_MODEL}
     for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
@@ -194,6 +204,18 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
     } == shown
 
 
+def test_forms_of_endpoints_show_failures(texts: dict[str, Any]) -> None:
+    """A form shows the sentence of the exception, as the error with the same key.
+
+    It has no other placeholders, so the form can show the error with the details.
+    """
+    refusals = const.Refusal.RECORDER_CHANGED, const.Refusal.RECORDER_FAILED
+    for key in (*Failure, *refusals):
+        text = texts["config"]["error"][key]
+        assert text == texts["exceptions"][key]["message"]
+        assert "'{" not in text  # The frontend would show the name in braces.
+
+
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     """Each field of each form has a name and a word about it."""
     steps = texts["config"]["step"]
@@ -205,11 +227,11 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
         own = step["sections"][settings.ADVANCED]
         named = {str(name) for name in fields[settings.ADVANCED].schema.schema}
         assert named == set(own["data"]) == set(own["data_description"])
-    login = {name for names in settings.LOGIN.values() for name in names}
+    login = {name for names in settings.LOGIN_FIELDS.values() for name in names}
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(EndpointProtocol) == set(MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(ENDPOINT_MODELS) == set(menu["menu_options"])
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
@@ -239,7 +261,7 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
     endpoint = {sensor.key for sensor in ENDPOINT_SENSORS}
     assert (
         set(texts["entity"]["sensor"])
-        == keys | {PROBE_KEY, THINNED_READINGS.key} | endpoint
+        == keys | {PROBE_KEY, THINNED_SENSOR.key} | endpoint
     )
     fields = {
         "endpoint": {const.CONF_BATCH_SIZE, const.CONF_DEVICES, const.CONF_LABELS},
@@ -266,16 +288,19 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     for quantity, limit in limits.items():
         text = errors[f"{quantity}_offset_out_of_range"]
         assert f"between -{limit:g} and {limit:g}" in text
-    given = {*LIMIT_PLACEHOLDERS, *flow.LIMITS, CONF_PROBE}
+    given = {*LIMIT_PLACEHOLDERS, *flow.BATCH_SIZE_PLACEHOLDERS, CONF_PROBE}
     assert all(placeholders(text) <= given for text in leaves(texts["options"]))
     assert MIN_FACTOR < 1 < MAX_FACTOR
 
 
 def test_readme_tells_the_numbers() -> None:
     """The README says what the code does."""
-    readme = (ROOT / "README.md").read_text()
-    for number in (const.MIN_INTERVAL, const.DEFAULT_INTERVAL, const.MAX_INTERVAL):
-        assert re.search(rf"\b{number}\b", readme), number
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    default = const.DEFAULT_INTERVAL
+    limits = f"{const.MIN_INTERVAL} to {const.MAX_INTERVAL}"
+    assert f"| Interval | {default} s | {limits} s | Time between" in readme
+    assert f"polls each device every **{default} seconds**" in readme
+    assert f"choose from {limits} seconds in its options" in readme
 
 
 def test_readme_has_every_usb_id() -> None:
@@ -305,3 +330,12 @@ def test_manifest_is_ordered_and_true() -> None:
     rules = load_yaml_dict(str(COMPONENT / "quality_scale.yaml"))["rules"]
     assert not [name for name, rule in rules.items() if "todo" in str(rule)]
     assert manifest["quality_scale"] == "platinum"
+
+
+def test_wheel_of_the_drivers_agrees_with_the_manifest() -> None:
+    """It needs what the manifest requires, and what Home Assistant's usb brings."""
+    project = tomllib.loads((ROOT / "packaging/drivers/pyproject.toml").read_text())
+    manifest = json.loads((COMPONENT / "manifest.json").read_text())
+    required = {re.split("[=>]", line)[0] for line in manifest["requirements"]}
+    assert set(project["project"]["dependencies"]) == required | {"serialx"}
+    assert project["project"]["version"] == manifest["version"]

@@ -1,11 +1,10 @@
 """A device that is pulled out is unavailable, and back when it is plugged in again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 import errno
-from pathlib import Path
-import time
+from threading import Event
 from typing import Any
 
 import aiousbwatcher.impl
@@ -14,12 +13,11 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 import pytest
-from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import hotplug as watch
-from custom_components.temperature_logger.drivers import Fault, workers
+from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.presence import (
     PresentDevices,
@@ -40,7 +38,8 @@ from .conftest import (
     SetUp,
     pass_time,
 )
-from .drivers.conftest import AsNobody, Build
+from .drivers import waiting
+from .drivers.conftest import AsNobody, Build, open_files
 
 GOLD_ENTITY = "sensor.tempergold_temperature"
 TINY = {
@@ -52,16 +51,22 @@ TINY = {
 
 
 async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
-    """Wait for what the hardware's events bring about; a test has its own time-out."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
+    """Wait for what the hardware's events bring about, and for what that begins."""
+    await waiting.until(condition)
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
-def descriptors() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+@pytest.fixture(name="looks")
+def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
+    """Return what each look has found."""
+    looks: list[PresentDevices] = []
+
+    def look() -> PresentDevices:
+        looks.append(present_devices())
+        return looks[-1]
+
+    monkeypatch.setattr(watch, "present_devices", look)
+    return looks
 
 
 @pytest.mark.warns("No thermometer is plugged in")
@@ -74,15 +79,19 @@ async def test_out_and_in(
     """A stick is unavailable while it is out, and back without a restart or a leak."""
     machine = build(GOLD | access)
     entry = await set_up(GOLD_PLACE)
-    opened = 0
-    for _ in range(3):
+
+    async def out_and_in() -> None:
         machine.unplug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
         machine.plug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
         await asyncio.sleep(0)
-        opened = opened or descriptors()
-        assert descriptors() <= opened
+
+    await out_and_in()
+    opened = open_files()
+    for _ in range(2):
+        await out_and_in()
+        await waiting.until(lambda: open_files() <= opened)
     assert entry.state is ConfigEntryState.LOADED
 
 
@@ -111,6 +120,7 @@ async def test_ready_without_a_hidraw_node(
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
+    looks: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
     """A serial port, or what libusb reads, is used as soon as its own node may be."""
@@ -121,8 +131,9 @@ async def test_ready_without_a_hidraw_node(
     machine.unplug(name)
     await until(hass, lambda: not entry.runtime_data.last_update_success)
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
-    with as_nobody():
-        await asyncio.sleep(0.8)  # All looks but those that go on.
+    before = len(looks)
+    with as_nobody():  # All looks, and some of those that go on.
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -135,6 +146,7 @@ async def test_permission_that_comes_late(
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
+    looks: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What the system has not given its permissions yet is not asked before it has."""
@@ -142,8 +154,9 @@ async def test_permission_that_comes_late(
     machine.unplug("gold")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
+    before = len(looks)
     with as_nobody():
-        await asyncio.sleep(0.3)
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -195,6 +208,7 @@ async def test_nobody_tells(
     build: Build,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
+    looks: list[PresentDevices],
     missing: str,
 ) -> None:
     """Without inotify, or without the folder, somebody looks every five seconds."""
@@ -207,7 +221,7 @@ async def test_nobody_tells(
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await asyncio.sleep(2.2)  # The looks after the start.
+    await until(hass, lambda: bool(looks))  # The one at the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
@@ -226,11 +240,25 @@ async def test_port_that_holds_a_look_up(
     """A look that is held up hurts nothing; the next one finds what there is."""
     await set_up(TWO_PLACE)
     await set_up(BME_PLACE)
+    answers, given_up = Event(), Event()
+
+    def look() -> PresentDevices:
+        answers.wait()
+        return present_devices()
+
+    async def noted[T](work: Awaitable[T]) -> T:
+        try:
+            return await within_deadline(work)
+        except DeviceAccessError:
+            given_up.set()
+            raise
+
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(watch, "present_devices", lambda: time.sleep(0.2))
+    monkeypatch.setattr(watch, "present_devices", look)
+    monkeypatch.setattr(watch, "within_deadline", noted)
     machine.replug("gold")
-    await asyncio.sleep(0.3)
-    await hass.async_block_till_done(wait_background_tasks=True)
+    await until(hass, given_up.is_set)
+    answers.set()
     assert not hass.states.is_state(
         "sensor.temper2_internal_temperature", STATE_UNAVAILABLE
     )
@@ -268,18 +296,13 @@ async def test_plugged_in_while_it_is_set_up(
     """An entry that is being set up is told once that has ended."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
-    machine.stick("gold").fail("timeout", on="firmware", count=2)
+    machine.stick("gold").fail("timeout", on="firmware", count=1)
     setting_up = hass.async_create_task(hass.config_entries.async_setup(entry.entry_id))
-    await until_in_progress(entry)
+    await waiting.until(lambda: machine.stick("gold").fault is None)  # It was asked.
+    assert entry.state is ConfigEntryState.SETUP_IN_PROGRESS
     machine.replug("gold")
     await setting_up
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
-
-
-async def until_in_progress(entry: MockConfigEntry) -> None:
-    """Wait until the set-up of an entry has begun."""
-    while entry.state is not ConfigEntryState.SETUP_IN_PROGRESS:
-        await asyncio.sleep(0)
 
 
 async def test_unloaded_while_it_is_read(
@@ -315,9 +338,11 @@ async def test_inotify_that_is_used_up(
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
     machine.plug("gold")
     await pass_time(hass, 12)
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
 async def test_before_home_assistant_has_started(
@@ -328,7 +353,7 @@ async def test_before_home_assistant_has_started(
     assert await async_setup_component(hass, DOMAIN, {})
     the_watch = async_shared(hass, watch.HotPlug)
     the_watch.async_offer_soon()
-    await asyncio.sleep(2 * watch.OFFER_DELAY_S)
+    await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
     the_watch._async_rescan_soon()

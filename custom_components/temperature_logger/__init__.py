@@ -17,13 +17,14 @@ from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import FaultDurations, async_clear_fault
 from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
-from .disk_guard.guard import async_guard
+from .disk_guard import async_memory, async_watch_disk
 from .entries import AnyConfigEntry, is_endpoint
-from .history.retention import async_watch_retention
+from .history import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
 from .shared import async_shared
 from .translation import async_load_texts
+from .uploader import async_cursor
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -76,7 +77,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
         return
     _async_delete_issues(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
-        await (await async_guard(hass)).async_forget()
+        await (await async_memory(hass)).async_forget()
     async_shared(hass, HotPlug).async_offer_soon()
 
 
@@ -88,19 +89,14 @@ async def _async_setup_device(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     if entry.data[CONF_KIND] == KIND_HOST:
-        (await async_guard(hass)).async_watch(coordinator)
+        await async_watch_disk(hass, coordinator)
 
 
 async def _async_protect_undelivered(hass: HomeAssistant) -> None:
     """Protect undelivered readings from thinning, also for unloaded endpoints."""
-    entries = hass.config_entries.async_entries(DOMAIN)
-    endpoints = [entry.entry_id for entry in entries if is_endpoint(entry)]
-    if endpoints:
-        await async_import_module(hass, f"{__package__}.uploader.cursor")
-        from .uploader.cursor import async_cursor
-
-        for entry_id in endpoints:
-            await async_cursor(hass, entry_id)
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        if is_endpoint(entry):
+            await async_cursor(hass, entry.entry_id)
 
 
 @callback

@@ -42,6 +42,7 @@ KIND_ENDPOINT: Final = "endpoint"
 KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
+DAY_SECONDS: Final = 86400
 # Seconds: short enough for the curve of a room, long enough for years of history.
 DEFAULT_INTERVAL: Final = 300
 # The interval is an option, as the purpose of a logger decides it. Below 10 s a stick
@@ -56,7 +57,6 @@ MAX_DISK_LIMIT: Final = 99
 DEFAULT_BATCH_SIZE: Final = 360
 MIN_BATCH_SIZE: Final = 1
 MAX_BATCH_SIZE: Final = 5000
-DAY_SECONDS: Final = 86_400
 # Decimals of a stored value, finer than any of the sensors. A state is text, so another
 # digit would cost a byte in every row of the history.
 DIGITS: Final = 3

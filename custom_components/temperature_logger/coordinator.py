@@ -16,7 +16,6 @@ from .const import (
     CONF_INTERVAL,
     CONF_QUANTITIES,
     DEFAULT_INTERVAL,
-    DOMAIN,
     LOGGER,
 )
 from .devices import (
@@ -27,7 +26,7 @@ from .devices import (
     place_of,
 )
 from .drivers import Driver, DriverError, Reading, in_order, within_deadline
-from .translation import async_label
+from .translation import async_label, update_failed
 
 # The next retry after a failed poll; each further one waits twice as long.
 FIRST_RETRY_DELAY: Final = timedelta(seconds=15)
@@ -141,11 +140,8 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         place = async_label(self.hass, place_of(self.config_entry.data).label)
         placeholders = {**err.details, "place": place}
         async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
-        return UpdateFailed(
-            translation_domain=DOMAIN,
-            translation_key=err.fault,
-            translation_placeholders=placeholders,
-            retry_after=self._retry_after_s(),
+        return update_failed(
+            err.fault, retry_after=self._retry_after_s(), **placeholders
         )
 
     def _retry_after_s(self) -> float | None:

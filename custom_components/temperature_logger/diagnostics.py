@@ -21,7 +21,7 @@ from .const import (
 from .coordinator import TemperatureLoggerConfigEntry
 from .devices import place_of
 from .discovery import finder
-from .disk_guard.guard import async_guard
+from .disk_guard import async_memory
 from .drivers import DriverError, Reading, UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
 from .translation import async_label
@@ -100,8 +100,8 @@ async def _async_last_thinning(
     """Return the last thinning by the disk guard; None if there was none."""
     if entry.data[CONF_KIND] != KIND_HOST:
         return None
-    last = (await async_guard(hass)).last
-    return None if last is None else last.shown
+    last = (await async_memory(hass)).last
+    return None if last is None else last.summary
 
 
 async def _async_usb_device(

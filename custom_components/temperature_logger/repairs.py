@@ -16,8 +16,7 @@ import voluptuous as vol
 from .const import CONF_CONTROLLER, CONF_ENTRY, CONF_PORTS, DOMAIN
 from .discovery import STICK_MOVED, HotPlug, IssueData, async_move
 from .shared import async_shared
-from .uploader.cursor import async_cursor
-from .uploader.expiry import READINGS_REFUSED
+from .uploader import READINGS_REFUSED, async_cursor
 
 STEP_AGAIN: Final = "again"
 ABORT_CONTINUED: Final = "continued"

@@ -17,7 +17,7 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .disk_guard.guard import DATA_GUARD, SIGNAL_THINNED
+from .disk_guard import DATA_GUARD, SIGNAL_THINNED
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
@@ -29,7 +29,7 @@ PARALLEL_UPDATES = 0
 # monitors have a slot for a humidity that most of them do not measure.
 OPTIONAL_QUANTITIES: Final = {"external_humidity", "humidity", "internal_humidity"}
 PROBE_KEY: Final = "probe"
-THINNED_READINGS: Final = SensorEntityDescription(
+THINNED_SENSOR: Final = SensorEntityDescription(
     key="thinned_readings",
     translation_key="thinned_readings",
     entity_category=EntityCategory.DIAGNOSTIC,
@@ -87,9 +87,9 @@ def _async_add_readings(
     add_due()
     entry.async_on_unload(coordinator.async_add_listener(add_due))
     if entry.options.get(CONF_DISK_GUARD) == DiskGuard.THIN:
-        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED_READINGS)])
+        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED_SENSOR)])
     elif thinned := registry.async_get_entity_id(
-        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED_READINGS.key}"
+        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED_SENSOR.key}"
     ):
         registry.async_remove(thinned)
 
@@ -171,4 +171,4 @@ class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
         last = self.hass.data[DATA_GUARD].last
         if last is None:
             return None
-        return {name: value for name, value in last.shown.items() if name != "rows"}
+        return {name: value for name, value in last.summary.items() if name != "rows"}

@@ -1,7 +1,13 @@
-"""The actions, there before any device is set up."""
+"""The actions, which are there before any device is set up."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from functools import cache, partial
+from pathlib import Path
+import time
+from typing import Any, Final
 
+from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -9,29 +15,59 @@ from homeassistant.core import (
     SupportsResponse,
     callback,
 )
+from homeassistant.exceptions import UnknownUser
+from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.importlib import async_import_module
+from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.service import async_register_admin_service
+from homeassistant.helpers.typing import VolDictType, VolSchemaType
 import voluptuous as vol
 
 from .const import DOMAIN
-from .disk_guard.guard import async_preview
+from .disk_guard import async_preview
+from .history import (
+    CONF_FORMAT,
+    FIELDS,
+    UNIT_FIELDS,
+    Query,
+    Series,
+    Target,
+    async_query,
+)
+from .units import conversion, number
 
-PREVIEWING: Final = "preview_thinning"
-READING: Final = ("get_csv_link", "get_latest", "get_readings")
-WRITING: Final = "write_csv"
+type Perform = Callable[
+    [HomeAssistant, Mapping[str, Any], Query], Awaitable[ServiceResponse]
+]
+"""Performs an action, given its data and the query in them."""
+
+CONF_PATH: Final = "path"
+CONF_VALID_FOR: Final = "valid_for"
+FORMAT_ROWS: Final = "rows"
+FORMATS: Final = (FORMAT_ROWS, "columns")
+GET_CSV_LINK: Final = "get_csv_link"
+GET_LATEST: Final = "get_latest"
+GET_READINGS: Final = "get_readings"
+PREVIEW_THINNING: Final = "preview_thinning"
+WRITE_CSV: Final = "write_csv"
+# An answer is made in memory, and passes through the event loop in one piece.
+MAX_READINGS: Final = 50_000
+# A link needs no login: an hour to open it, or until a mail is read after a weekend.
+DEFAULT_LINK_VALIDITY: Final = timedelta(hours=1)
+MAX_LINK_VALIDITY: Final = timedelta(days=7)
 
 
 @callback
 def async_register_actions(hass: HomeAssistant) -> None:
     """Register the actions; each checks its data when it is called."""
-    for name in READING:
+    for name in (GET_CSV_LINK, GET_LATEST, GET_READINGS):
         hass.services.async_register(
             DOMAIN, name, _async_call, supports_response=SupportsResponse.ONLY
         )
     async_register_admin_service(
         hass,
         DOMAIN,
-        PREVIEWING,
+        PREVIEW_THINNING,
         _async_preview,
         schema=vol.Schema({}),
         supports_response=SupportsResponse.ONLY,
@@ -39,7 +75,7 @@ def async_register_actions(hass: HomeAssistant) -> None:
     async_register_admin_service(
         hass,
         DOMAIN,
-        WRITING,
+        WRITE_CSV,
         _async_call,
         vol.Schema(dict),
         SupportsResponse.OPTIONAL,
@@ -52,8 +88,110 @@ async def _async_preview(call: ServiceCall) -> ServiceResponse:
 
 
 async def _async_call(call: ServiceCall) -> ServiceResponse:
-    """Perform an action; what that takes is imported with the first call."""
-    await async_import_module(call.hass, f"{__package__}.service_calls")
-    from .service_calls import async_perform
+    """Perform an action; raise vol.Invalid or HomeAssistantError."""
+    hass = call.hass
+    data = _schemas()[call.service](dict(call.data))
+    user_id = call.context.user_id
+    # A call without a user comes from Home Assistant itself.
+    user = None if user_id is None else await hass.auth.async_get_user(user_id)
+    if user_id is not None and user is None:
+        raise UnknownUser(context=call.context)
+    query = async_query(hass, data, user)
+    for module in ("export", "links"):
+        await async_import_module(hass, f"{__package__}.history.{module}")
+    return await PERFORM[call.service](hass, data, query)
 
-    return await async_perform(call)
+
+@cache
+def _schemas() -> dict[str, VolSchemaType]:
+    """Return the schema of each action; most starts do not need them."""
+    valid_for = vol.Optional(CONF_VALID_FOR, default=DEFAULT_LINK_VALIDITY)
+    fields: dict[str, VolDictType] = {
+        GET_CSV_LINK: {
+            **FIELDS,
+            valid_for: vol.All(
+                cv.positive_time_period,
+                vol.Range(min=timedelta(seconds=1), max=MAX_LINK_VALIDITY),
+            ),
+        },
+        GET_LATEST: {**UNIT_FIELDS},
+        GET_READINGS: {
+            **FIELDS,
+            vol.Optional(CONF_FORMAT, default=FORMAT_ROWS): vol.In(FORMATS),
+        },
+        WRITE_CSV: {**FIELDS, vol.Required(CONF_PATH): cv.string},
+    }
+    return {name: cv.make_entity_service_schema(own) for name, own in fields.items()}
+
+
+async def _async_get_csv_link(
+    hass: HomeAssistant, data: Mapping[str, Any], query: Query
+) -> ServiceResponse:
+    """Return a link that needs no login to the readings as CSV."""
+    from .history.links import async_link
+
+    return async_link(hass, data, query, data[CONF_VALID_FOR])
+
+
+async def _async_get_latest(
+    hass: HomeAssistant,
+    data: Mapping[str, Any],  # noqa: ARG001 - The query has all of it.
+    query: Query,
+) -> ServiceResponse:
+    """Return the latest reading of each device."""
+    from .history.export import latest
+
+    shown = [_shown(hass, target, query) for target in query.targets]
+    return await get_instance(hass).async_add_executor_job(
+        latest, hass, query, shown, time.time()
+    )
+
+
+async def _async_get_readings(
+    hass: HomeAssistant, data: Mapping[str, Any], query: Query
+) -> ServiceResponse:
+    """Return the readings in a span of time."""
+    from .history.export import readings
+
+    as_rows = data[CONF_FORMAT] == FORMAT_ROWS
+    return await get_instance(hass).async_add_executor_job(
+        partial(readings, hass, query, MAX_READINGS, as_rows=as_rows)
+    )
+
+
+async def _async_write_csv(
+    hass: HomeAssistant, data: Mapping[str, Any], query: Query
+) -> ServiceResponse:
+    """Write the readings to a file; return its path."""
+    from .history.export import write_csv
+
+    path = Path(hass.config.path(data[CONF_PATH]))
+    await get_instance(hass).async_add_executor_job(write_csv, hass, query, path)
+    return {CONF_PATH: str(path)}
+
+
+PERFORM: Final[dict[str, Perform]] = {
+    GET_CSV_LINK: _async_get_csv_link,
+    GET_LATEST: _async_get_latest,
+    GET_READINGS: _async_get_readings,
+    WRITE_CSV: _async_write_csv,
+}
+
+
+def _shown(hass: HomeAssistant, target: Target, query: Query) -> dict[str, Series]:
+    """Return the values that a device shows; their rows may not be written yet.
+
+    All are of the last reading, whose time is that of the oldest state: a new name or
+    unit writes a state again.
+    """
+    values: dict[str, float] = {}
+    times: list[float] = []
+    for quantity, entity_id in target.entities.items():
+        if (state := hass.states.get(entity_id)) is None:
+            continue
+        unit = state.attributes.get(ATTR_UNIT_OF_MEASUREMENT)
+        formula = conversion(quantity, unit, query.units[quantity])
+        if (value := number(state.state, formula)) is not None:
+            values[quantity] = value
+            times.append(state.last_updated_timestamp)
+    return {q: Series([min(times)], [value]) for q, value in values.items()}

@@ -13,7 +13,7 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
-from .history.targets import async_reading_entries
+from .history import async_reading_entries
 
 DATA_ROW_COUNT: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # Counting all rows takes a moment, so the page shows the last count for a while.
@@ -65,12 +65,12 @@ async def _async_row_count(hass: HomeAssistant) -> dict[str, Any]:
     """Return the number of rows and the oldest reading, not older than some minutes."""
     row_count = hass.data.get(DATA_ROW_COUNT)
     if row_count is None or time.monotonic() - row_count[0] > COUNT_MAX_AGE_S:
-        await async_import_module(hass, f"{__package__}.history.rows")
-        from .history.rows import count
+        await async_import_module(hass, f"{__package__}.history.series")
+        from .history.series import count_rows
 
         entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
         rows, oldest = await get_instance(hass).async_add_executor_job(
-            count, hass, entity_ids
+            count_rows, hass, entity_ids
         )
         facts = {"rows": rows, "oldest_reading": oldest}
         row_count = hass.data[DATA_ROW_COUNT] = (time.monotonic(), facts)

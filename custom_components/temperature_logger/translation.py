@@ -1,26 +1,65 @@
-"""Texts from the translation files, in the language of the system.
+"""Translated errors, and texts in the language of the system.
 
-The frontend translates forms and messages. These texts are for the rest: names that are
-stored, and texts that are placeholders of other texts.
+The frontend translates forms and messages. The texts in the language of the system are
+for the rest: names that are stored, and texts that are placeholders of other texts.
 """
 
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 from itertools import chain, count
 
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers.translation import (
     async_get_cached_translations,
     async_get_translations,
 )
+from homeassistant.helpers.update_coordinator import UpdateFailed
 
-from .const import DOMAIN
-from .drivers.places import Label
+from .const import DOMAIN, Refusal
+from .drivers import Label
+
+
+def refused(reason: Refusal, /, **details: str) -> HomeAssistantError:
+    """Return the error of a request that cannot be met now.
+
+    The details are the placeholders of the text for the reason.
+    """
+    return _error(HomeAssistantError, reason, details)
+
+
+def invalid(reason: Refusal, /, **details: str) -> ServiceValidationError:
+    """Return the error of a request that the caller has to change."""
+    return _error(ServiceValidationError, reason, details)
+
+
+def update_failed(
+    reason: StrEnum, /, *, retry_after: float | None = None, **details: str
+) -> UpdateFailed:
+    """Return the error of a coordinator whose update failed.
+
+    The coordinator retries after so many seconds, or else at its next interval.
+    """
+    error = _error(UpdateFailed, reason, details)
+    error.retry_after = retry_after
+    return error
+
+
+def _error[Error: HomeAssistantError](
+    kind: type[Error], reason: StrEnum, details: dict[str, str]
+) -> Error:
+    """Return a translated error with the text of a reason."""
+    return kind(
+        translation_domain=DOMAIN,
+        translation_key=reason,
+        translation_placeholders=details,
+    )
 
 
 async def async_explain(
     hass: HomeAssistant, key: str, details: Mapping[str, str]
 ) -> str:
-    """Return the message of an error by its key, with its placeholders filled in."""
+    """Return the text of an error, the problem and its remedy, by its key."""
     return (await _async_text(hass, "exceptions", f"{key}.message")).format(**details)
 
 
@@ -54,7 +93,7 @@ def async_label(hass: HomeAssistant, label: Label | str) -> str:
 
 
 async def _async_text(hass: HomeAssistant, category: str, key: str) -> str:
-    """Return a text by category and key."""
+    """Return a text by category and key, in the language of the system."""
     texts = await async_get_translations(hass, hass.config.language, category, {DOMAIN})
     return texts[f"component.{DOMAIN}.{category}.{key}"]
 

@@ -1,24 +1,30 @@
 """Emulated hardware below the unmodified drivers."""
 
+from asyncio import base_events
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
 import os
 from pathlib import Path
+from pkgutil import walk_packages
 from threading import Event
 from typing import Any, Protocol, override
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Workers, host, sysfs
+from custom_components.temperature_logger import drivers
+from custom_components.temperature_logger.drivers import Workers, host, sysfs, workers
+from custom_components.temperature_logger.drivers.i2c import blinka
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
 from custom_components.temperature_logger.drivers.places import I2cPlace
-from custom_components.temperature_logger.drivers.usb import hidraw
+from custom_components.temperature_logger.drivers.usb import hidraw, stream
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
 
 from .i2c.chips import ADDRESS, PINS, Model
+from .waiting import STEP, PatientClock
 
 NOBODY = 65534
 
@@ -31,6 +37,19 @@ LIMITS = (1.0, 1.0)
 SOON = (0.05, 0.05)
 
 type AsNobody = Callable[[], AbstractContextManager[None]]
+
+
+def import_all() -> None:
+    """Import what the drivers import later, while it can be read.
+
+    Below a closed home folder nobody else can.
+    """
+    for module in walk_packages(drivers.__path__, f"{drivers.__name__}."):
+        import_module(module.name)
+    for name in ("Adafruit_PureIO.smbus", "aiousbwatcher.impl", "usb.backend.libusb1"):
+        import_module(name)
+    blinka.import_bus()
+    blinka.import_bme280()
 
 
 def open_files() -> int:
@@ -48,6 +67,19 @@ class Build(Protocol):
         hwmon: list[dict[str, Any]] | None = None,
     ) -> Machine:
         """Plug in these sticks, buses and sensors, given as in a machine spec."""
+
+
+@pytest.fixture(name="patient_clock", autouse=True, scope="session")
+def patient_clock_fixture() -> Generator[None]:
+    """Let the limits of event loops, workers and streams mind a loaded machine."""
+    clock = PatientClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
+        # An event loop looks at its clock when it wakes, so it wakes often.
+        patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
+        patch.setattr(workers, "monotonic", clock)
+        patch.setattr(stream, "boot_time", clock)
+        yield
 
 
 @pytest.fixture(name="build")
@@ -166,6 +198,7 @@ def as_nobody_fixture() -> AsNobody:
     The kernel then judges permissions as it does for anybody. The right to become root
     again is kept, and taken back.
     """
+    import_all()
 
     @contextmanager
     def as_nobody() -> Generator[None]:

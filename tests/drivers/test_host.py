@@ -13,7 +13,7 @@ from custom_components.temperature_logger.drivers.errors import DeviceAccessErro
 from custom_components.temperature_logger.drivers.host import BYTES_PER_GIB, Host
 from custom_components.temperature_logger.drivers.places import HOST
 from custom_components.temperature_logger.drivers.workers import Lane
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import Build
 

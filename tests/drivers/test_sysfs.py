@@ -13,7 +13,7 @@ from custom_components.temperature_logger.drivers.places import Label, UsbPlace
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
-from tests.waiting import block_until
+from tests.drivers.waiting import block_until
 
 from .conftest import Build
 

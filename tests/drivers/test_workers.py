@@ -12,7 +12,7 @@ from custom_components.temperature_logger import drivers
 from custom_components.temperature_logger.drivers import Fault, Workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.workers import THREADS, Lane
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ from tests.conftest import (
     pass_time,
 )
 from tests.drivers.conftest import Build, open_files
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
 # All reports of an answer come well before the driver has listened for long enough.

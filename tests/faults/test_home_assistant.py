@@ -11,8 +11,9 @@ from homeassistant.util import dt as dt_util
 import pytest
 
 from custom_components.temperature_logger.drivers import workers
+from emulation.faults import Faulty
 from tests.conftest import pass_time
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import HELD, Home
 
@@ -31,17 +32,22 @@ HANGS = pytest.mark.parametrize(
 )
 
 
+def hardware(home: Home, device: str) -> Faulty:
+    """Return a device's hardware."""
+    machine = home.machine
+    return machine.chip(device) if device == "bme" else machine.stick(device)
+
+
 async def hang(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> asyncio.Task[None]:
     """Let a poll begin in which one device hangs."""
     home.change()
-    machine = home.machine
-    hardware = machine.chip(device) if device == "bme" else machine.stick(device)
+    failing = hardware(home, device)
     await home.settle()
-    hardware.fail(fault, seconds, count=1)
+    failing.fail(fault, seconds, count=1)
     poll = asyncio.create_task(home.poll())
-    await until(lambda: hardware.fault is None)
+    await until(lambda: failing.fault is None)
     return poll
 
 
@@ -95,18 +101,20 @@ async def test_stop_while_a_poll_hangs(
 
 
 @pytest.mark.parametrize(
-    ("device", "fault"), [("two", "control-timeout"), ("bme", "timeout")]
+    ("device", "fault", "seconds"),
+    # The first reload of a stick does not end before its command has.
+    [("two", "control-timeout", 3 * HELD), ("bme", "timeout", 60)],
 )
 async def test_reloads_while_a_device_hangs(
-    home: Home, device: str, fault: str
+    home: Home, device: str, fault: str, seconds: float
 ) -> None:
     """However often it is set up meanwhile, it costs one worker and no other device."""
-    poll = await hang(home, device, fault, 3 * HELD)
+    poll = await hang(home, device, fault, seconds)
     for _ in range(3):
         await home.hass.config_entries.async_reload(home.entries[device].entry_id)
-    async with asyncio.timeout(HELD):  # What else looks around is soon done.
-        await until(lambda: home.busy() <= 1)
+    await until(lambda: home.busy() <= 1)  # What else looks around is soon done.
     await poll
+    hardware(home, device).clear()
     home.assert_others_went_on(device)
     await until(lambda: home.busy() == 0)
     await home.assert_comes_back(device)

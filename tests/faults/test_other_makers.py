@@ -3,7 +3,7 @@
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import MAKERS, Home, outdated
 

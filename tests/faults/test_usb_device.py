@@ -19,7 +19,7 @@ from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine, place_of
 from tests.drivers.conftest import AsNobody, open_files
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import (
     MAKERS,
@@ -338,7 +338,9 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
-        await until(lambda: home.trouble("gold") == Fault.IN_USE)
+        await until(lambda: home.trouble("gold") is not None)
+        await home.retry("gold")
+        assert home.trouble("gold") == Fault.IN_USE
         home.change()
         await home.poll()
         assert home.trouble("gold") == Fault.IN_USE

@@ -7,7 +7,7 @@ import pytest
 from custom_components.temperature_logger.drivers import Fault
 from emulation.machine import Machine
 from emulation.usbfs import QUEUED
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .conftest import OVERCOME, RELEASED, Home
 

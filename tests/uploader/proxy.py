@@ -1,4 +1,4 @@
-"""A proxy between the uploader and a real receiver, which fails as it is told."""
+"""A proxy between the uploader and a real receiver, with failures to choose from."""
 
 import asyncio
 from collections.abc import Coroutine, Generator, Iterator, Mapping
@@ -26,7 +26,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 LOOPBACK: Final = "127.0.0.1"
-# What belongs to one connection, and is not passed on.
+# Headers of one connection, which are not passed on.
 OWN_HEADERS: Final = (hdrs.HOST, hdrs.CONNECTION, hdrs.TRANSFER_ENCODING)
 LARGEST: Final = 64 * 2**20
 LOGIN: Final = "/login"
@@ -36,7 +36,7 @@ class Failure(Enum):
     """How a proxy fails."""
 
     REFUSED = auto()
-    """Nobody listens at the port, and all connections are cut."""
+    """The port is closed, and all connections are cut."""
     SILENT = auto()
     """The request is taken, and never answered."""
     SILENT_AFTER = auto()
@@ -160,7 +160,7 @@ class Proxy:
 
     - poison: bodies that contain this text are answered with 400,
     - limit: bodies of more bytes, as sent, are answered with 413,
-    - retry_after: seconds that a client is told to wait,
+    - retry_after: the seconds in the header Retry-After,
     - account.
     """
 
@@ -177,8 +177,8 @@ class Proxy:
         self._failures: Iterator[Failure | None] = iter(())
         self._tls = tls
         self._runner: web.AppRunner | None = None
-        # It keeps the port for the proxy while nobody listens: as long as only this
-        # socket has it, a connection is refused.
+        # Reserves the port while the proxy does not listen: a socket that is only bound
+        # refuses connections.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._place.bind((LOOPBACK, 0))
@@ -321,9 +321,9 @@ async def leave(asked: web.Request, failure: Failure) -> NoReturn:
         await response.write(b"{")
     if transport is not None and failure not in (Failure.SILENT, Failure.SILENT_AFTER):
         transport.close()
-    # It is cancelled when the connection is closed, by whomever.
+    # It is cancelled when the client or the proxy closes the connection.
     await asyncio.Event().wait()
-    raise AssertionError("Nobody sets this event")
+    raise AssertionError("This event is never set")
 
 
 def check(request: Request, account: Account) -> Reply | None:

@@ -49,10 +49,10 @@ auth-enabled = true
 
 
 class Victoria(NamedTuple):
-    """A VictoriaMetrics: takes /api/v2/write and /write of anybody.
+    """A VictoriaMetrics: accepts /api/v2/write and /write without a login.
 
-    It answers 204 to all that it can unpack, and leaves out what it does not
-    understand: lines that are none, texts, NaN, and times more than two days ahead.
+    It answers 204 to all that it can unpack, and drops malformed lines, texts, NaN and
+    times more than two days ahead.
     """
 
     url: str

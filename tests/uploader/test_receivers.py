@@ -19,6 +19,8 @@ from aiohttp import (
 )
 import pytest
 
+from tests.drivers.waiting import until
+
 from .proxy import ACCOUNT, PASSED_ON, REPLIES, Failure, Proxy
 from .receivers import READER, WRITER, Influx, Points, Victoria, victoria
 
@@ -133,7 +135,7 @@ async def test_proxy_checks_the_account(
 
 
 async def test_proxy_records(proxy: Proxy, session: ClientSession) -> None:
-    """What came and what was answered is remembered."""
+    """The proxy records requests and answers."""
     data = gzip.compress(LINES.encode())
     await write(session, proxy.url, data, TOKEN | {"Content-Encoding": "gzip"})
     (request,) = proxy.requests
@@ -182,8 +184,7 @@ async def test_proxy_gives_no_answer(
     await proxy.fail(failure)
     arrived = HELD if failure in PASSED_ON else {}
     sent = asyncio.create_task(write(session, proxy.url))
-    while victoria.readings(*LABELS) != arrived or not proxy.requests:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(proxy.requests) and victoria.readings(*LABELS) == arrived)
     if error is TimeoutError:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sent, 0.1)
@@ -200,10 +201,10 @@ async def test_proxy_gives_no_answer(
 
 
 async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -> None:
-    """Nobody is there for a while; open connections are gone too."""
+    """For a while the port is closed, and open connections are cut."""
     await write(session, proxy.url)
     await proxy.fail(Failure.REFUSED)
-    # The first has an open connection, or had.
+    # The first one may still have an open connection.
     with pytest.raises(ClientConnectionError):
         await write(session, proxy.url)
     with pytest.raises(ClientConnectorError, match="Connect call failed"):
@@ -217,7 +218,7 @@ async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -
 async def test_proxy_says_when_to_come_back(
     proxy: Proxy, session: ClientSession
 ) -> None:
-    """A client is told to wait: in seconds, until a time, or not how long."""
+    """Answers ask a client to wait: in seconds, until a date, or without a time."""
     proxy.retry_after = 90
     given = {}
     for failure in REPLIES:
@@ -236,7 +237,7 @@ async def test_proxy_says_when_to_come_back(
 async def test_proxy_sends_people_to_a_login(
     proxy: Proxy, session: ClientSession
 ) -> None:
-    """Who follows the redirection gets a good answer from nobody."""
+    """A client that follows the redirection gets a good answer that means nothing."""
     await proxy.fail(Failure.REDIRECTED)
     async with session.post(f"{proxy.url}/api/v2/write", data=LINES) as answer:
         assert answer.status == HTTPStatus.OK
@@ -261,7 +262,7 @@ async def test_proxy_refuses_poison_and_much(
 
 
 async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) -> None:
-    """Its certificate does not verify; who does not care gets through."""
+    """Its certificate does not verify; clients that do not check it get through."""
     async with Proxy(victoria.url, tls=True) as proxy:
         with pytest.raises(ClientConnectorCertificateError, match="self-signed"):
             await write(session, proxy.url)
@@ -300,7 +301,7 @@ async def test_influx_takes_a_part(influx: Influx, session: ClientSession) -> No
         HTTPStatus.BAD_REQUEST,
         '{"error":"field type conflict"}\n',
     )
-    # The types were not known before this body.
+    # This body sets the types of the fields.
     assert influx.points("reading") == []
     first, *_ = LINES.splitlines()
     await write_1(session, influx, WRITER, first)

@@ -1,5 +1,7 @@
 """The device of a config entry: its driver, calibration and faults."""
 
+from typing import Final
+
 from .calibration import calibrated
 from .fault_durations import FaultDurations
 from .faults import async_clear_fault, async_report_fault
@@ -28,3 +30,6 @@ __all__ = [
     "place_of",
     "workers",
 ]
+
+LATE: Final = ("options_flow",)
+"""The module that others import when its form is opened."""

@@ -49,7 +49,7 @@ GUARD_DEFAULTS: Final = {
     CONF_DISK_GUARD: DiskGuard.OFF,
     CONF_DISK_LIMIT: DEFAULT_DISK_LIMIT,
 }
-RANGES: Final = {
+OPTION_RANGES: Final = {
     CONF_DISK_LIMIT: (MIN_DISK_LIMIT, MAX_DISK_LIMIT),
     CONF_INTERVAL: (MIN_INTERVAL, MAX_INTERVAL),
 }
@@ -131,7 +131,7 @@ class OptionsFlow(OptionsFlowWithReload):
         )
 
 
-def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
+def _number_selector(unit: str | None = None, step: float = 0.01) -> NumberSelector:
     """Return a field for a number; the flow checks its range, for a better message."""
     config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=step)
     if unit is not None:
@@ -139,7 +139,7 @@ def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
     return NumberSelector(config)
 
 
-def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
+def _calibration_parts(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
     """Yield name, quantity and part (offset or factor) of each calibration field."""
     for quantity in quantities:
         base = base_quantity(quantity)
@@ -152,7 +152,7 @@ def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
 def _options_schema(quantities: list[str], probes: list[str]) -> vol.Schema:
     """Return the form of the options."""
     fields: dict[vol.Marker, Field] = {
-        vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1),
+        vol.Required(CONF_INTERVAL): _number_selector(UnitOfTime.SECONDS, 1),
         **_calibration_fields(quantities),
     }
     if probes:
@@ -168,17 +168,17 @@ def _guard_fields() -> dict[vol.Marker, Field]:
     )
     return {
         vol.Required(CONF_DISK_GUARD): SelectSelector(config),
-        vol.Required(CONF_DISK_LIMIT): _number("%", 1),
+        vol.Required(CONF_DISK_LIMIT): _number_selector("%", 1),
     }
 
 
 def _calibration_fields(quantities: list[str]) -> dict[vol.Marker, Field]:
     """Return the fields of the calibration."""
     return {
-        vol.Required(name): _number(
+        vol.Required(name): _number_selector(
             base_quantity(quantity).unit if part == CONF_OFFSET else None, 0.001
         )
-        for name, quantity, part in _fields(quantities)
+        for name, quantity, part in _calibration_parts(quantities)
     }
 
 
@@ -199,7 +199,7 @@ def _calibration_values(
     """Return the values that fill the fields of a calibration."""
     return {
         name: calibration.get(quantity, {}).get(part, NEUTRAL[part])
-        for name, quantity, part in _fields(quantities)
+        for name, quantity, part in _calibration_parts(quantities)
     }
 
 
@@ -224,7 +224,7 @@ def _calibration(
 ) -> dict[str, dict[str, float]]:
     """Return the calibration from a form, without corrections that change nothing."""
     calibration: dict[str, dict[str, float]] = {}
-    for name, quantity, part in _fields(quantities):
+    for name, quantity, part in _calibration_parts(quantities):
         calibration.setdefault(quantity, {})[part] = values[name]
     return {
         quantity: correction
@@ -245,8 +245,8 @@ def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _range(name: str) -> tuple[str, float, float]:
     """Return the part of a field's error key, and its lowest and highest value."""
-    if name in RANGES:
-        return name, *RANGES[name]
+    if name in OPTION_RANGES:
+        return name, *OPTION_RANGES[name]
     quantity, _, part = name.rpartition("_")
     if part == CONF_FACTOR:
         return part, MIN_FACTOR, MAX_FACTOR

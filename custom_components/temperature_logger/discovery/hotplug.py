@@ -71,7 +71,7 @@ class HotPlug:
         """Watch until Home Assistant stops; offer new devices once it has started."""
         self._offer = offer
         stop = self._async_follow()
-        self._async_schedule_scans()
+        self._async_scan()  # The next scans are compared with this one.
 
         @callback
         def async_stop(_: Event) -> None:

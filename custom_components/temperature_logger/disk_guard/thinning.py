@@ -1,66 +1,37 @@
-"""Thins old readings: of each slot of time the first one stays.
+"""Thins old readings: the first one in each slot of time stays.
 
-What goes are rows of our own entities that hold a value. What stays: the first of them
-in each slot, each entity's newest row, gaps, statistics, and every row of others. It is
-done by the recorder's own thread, the only one that writes, some rows at a time.
+Only rows with a value go, and only those of this integration's sensors. Gaps, the
+newest row of each sensor and statistics stay. The recorder's own thread deletes the
+rows, a few at a time, as no other thread writes to the database.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import batched
-import time
-from typing import Final, NamedTuple, override
+from typing import Final
 
-from homeassistant.components.recorder.core import Recorder
-from homeassistant.components.recorder.repack import repack_database
-from homeassistant.components.recorder.tasks import CommitTask, RecorderTask
-from homeassistant.components.recorder.util import periodic_db_cleanups
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers.recorder import session_scope
-from sqlalchemy import Connection, delete, exists, func, select, update
 
-from ..history.tables import (
-    ROW,
-    STATE_ATTRIBUTES,
-    STATES,
-    connected,
-    recorder_failed,
-    translated,
-)
+from ..history.recorder import Connection, connected, delete_rows, transaction
+from ..history.rows import StateRow, newest_rows, oldest_time, rows_between
 from ..units import number
 
-type Done = Callable[[HomeAssistantError | None], object]
-"""Takes what went wrong, if something did; called once, in the recorder's thread."""
 type Until = Callable[[], float]
-"""The Unix time before which readings may go; asked again before each hour."""
+"""Returns the Unix time before which readings may go; called before each hour."""
 
-HOUR: Final = 3600
-# Minutes; each is a step, taken only if those before were not enough. All of them are
-# parts of an hour, so an hour is thinned without its neighbours.
-SLOTS: Final = (10, 15, 30, 60)
-# Entities whose rows of an hour are read together: thousands at the shortest interval.
-ENTITIES: Final = 8
+# Each step has longer slots, and is taken only if those before were not enough. All are
+# parts of an hour, so that an hour is thinned without its neighbours.
+STEP_MINUTES: Final = (10, 15, 30, 60)
+HOUR_SECONDS: Final = 3600
+# Entities whose rows of an hour are read together: at most some thousand rows.
+ENTITIES_AT_ONCE: Final = 8
 # Rows that are deleted in one transaction: some milliseconds.
-ROWS: Final = 75
-# Seconds after which the recorder gets on with what it has to write.
-TURN: Final = 0.01
-
-
-class Row(NamedTuple):
-    """A row of the history: the columns of ROW."""
-
-    state_id: int
-    metadata_id: int
-    time: float
-    state: str | None
-    attributes_id: int | None
+ROWS_AT_ONCE: Final = 75
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """What the steps so far deleted, or would delete."""
+    """The rows that the steps so far deleted, or would delete."""
 
     minutes: int = 0
     """The slot of the last step."""
@@ -70,7 +41,7 @@ class Tally:
     last: float | None = None
     """Unix time of the newest of them."""
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[StateRow]) -> None:
         """Count some rows."""
         for row in rows:
             self.rows += 1
@@ -81,254 +52,131 @@ class Tally:
 def preview(
     hass: HomeAssistant, metadata_ids: Sequence[int], until: Until
 ) -> list[Tally]:
-    """Return what would be deleted by each step and those before it."""
-    tallies = [Tally(minutes=minutes) for minutes in SLOTS]
+    """Return what each step would delete, together with the steps before it.
+
+    It blocks: call it in the recorder's executor.
+    """
+    tallies = [Tally(minutes=minutes) for minutes in STEP_MINUTES]
     with connected(hass) as connection:
-        stay = _newest(connection, metadata_ids)
+        newest = newest_rows(connection, metadata_ids)
         begin = _next_hour(connection, metadata_ids, 0)
-        while begin is not None and begin + HOUR <= until():
-            found = False
-            for part in batched(metadata_ids, ENTITIES, strict=False):
-                rows = _rows(connection, part, begin)
-                found |= bool(rows)
-                _count(rows, stay, tallies)
-            begin += HOUR
-            if not found:
+        while begin is not None and begin + HOUR_SECONDS <= until():
+            has_rows = False
+            for part in batched(metadata_ids, ENTITIES_AT_ONCE, strict=False):
+                rows = rows_between(connection, part, begin, begin + HOUR_SECONDS)
+                has_rows |= bool(rows)
+                _count(rows, newest, tallies)
+            begin += HOUR_SECONDS
+            if not has_rows:  # The next hour with rows may be far.
                 begin = _next_hour(connection, metadata_ids, begin)
     return tallies
 
 
 def thin(
-    instance: Recorder,
+    hass: HomeAssistant,
     metadata_ids: Sequence[int],
     until: Until,
-    enough: Callable[[Connection, Tally], bool],
+    is_enough: Callable[[], bool],
     tally: Tally,
 ) -> Generator[None]:
     """Thin step by step until it is enough; yield after each transaction.
 
-    Raises HomeAssistantError where the database fails; the tally says what is gone.
+    It runs in the recorder's thread. Raises HomeAssistantError where the database
+    fails; the tally has the rows that were deleted.
     """
-    for minutes in SLOTS:
+    for minutes in STEP_MINUTES:
         tally.minutes = minutes
-        stay = set[int]()
-        for part in batched(metadata_ids, ENTITIES, strict=False):
-            with _transaction(instance) as connection:
-                stay |= _newest(connection, part)
+        newest = set[int]()
+        for part in batched(metadata_ids, ENTITIES_AT_ONCE, strict=False):
+            with transaction(hass) as connection:
+                newest |= newest_rows(connection, part)
             yield
-        begin = yield from _find_hour(instance, metadata_ids, 0)
-        while begin is not None and begin + HOUR <= until():
-            found = False
-            for part in batched(metadata_ids, ENTITIES, strict=False):
-                found |= yield from _thin_hour(
-                    instance, part, begin, stay=stay, until=until, tally=tally
+        begin = yield from _find_hour(hass, metadata_ids, 0)
+        while begin is not None and begin + HOUR_SECONDS <= until():
+            has_rows = False
+            for part in batched(metadata_ids, ENTITIES_AT_ONCE, strict=False):
+                has_rows |= yield from _thin_hour(
+                    hass, part, begin, newest=newest, until=until, tally=tally
                 )
-            begin += HOUR
-            if not found:  # The next one may be far.
-                begin = yield from _find_hour(instance, metadata_ids, begin)
-        with _transaction(instance) as connection:
-            if enough(connection, tally):
-                return
-
-
-class ThinTask(RecorderTask):
-    """Thinning between two things that the recorder has to write."""
-
-    # It commits by itself: of what goes wrong then, somebody has to be told.
-    commit_before = False
-
-    def __init__(self, work: Generator[None], done: Done) -> None:
-        """Take the work over."""
-        self._done = done
-        self._work = work
-
-    @override
-    def run(self, instance: Recorder) -> None:
-        """Work for a moment, then wait for the next turn."""
-        ends = time.monotonic() + TURN
-        with _told(self._done):
-            CommitTask().run(instance)
-            while time.monotonic() < ends:
-                try:
-                    next(self._work)
-                except StopIteration:
-                    self._done(None)
-                    return
-            instance.queue_task(self)
-
-
-class RepackTask(RecorderTask):
-    """Gives what is free inside the database to the disk."""
-
-    commit_before = False
-
-    def __init__(self, done: Done) -> None:
-        """Remember who is told."""
-        self._done = done
-
-    @override
-    def run(self, instance: Recorder) -> None:
-        """Do as a purge does; nothing is recorded meanwhile, but nothing is lost."""
-        with _told(self._done):
-            CommitTask().run(instance)
-            with translated():
-                repack_database(instance)
-                # Only then what SQLite's journal took for it is given back, too.
-                periodic_db_cleanups(instance)
-            self._done(None)
-
-
-@contextmanager
-def _told(done: Done) -> Generator[None]:
-    """Tell of what goes wrong, as somebody waits for the end; the recorder goes on."""
-    try:
-        yield
-    except HomeAssistantError as err:
-        done(err)
-    except Exception as err:
-        done(recorder_failed(repr(err).partition("\\n")[0]))
-        raise  # The recorder begins a new session, and writes it to the log.
-
-
-@contextmanager
-def _transaction(instance: Recorder) -> Generator[Connection]:
-    """Give the recorder's thread a connection, and commit."""
-    with translated(), session_scope(session=instance.get_session()) as session:
-        yield session.connection()
+            begin += HOUR_SECONDS
+            if not has_rows:
+                begin = yield from _find_hour(hass, metadata_ids, begin)
+        if is_enough():
+            return
 
 
 def _thin_hour(
-    instance: Recorder,
+    hass: HomeAssistant,
     metadata_ids: Sequence[int],
     begin: int,
     *,
-    stay: set[int],
+    newest: set[int],
     until: Until,
     tally: Tally,
 ) -> Generator[None, None, bool]:
     """Thin the rows of some entities in one hour; return whether there are any."""
-    with _transaction(instance) as connection:
-        rows = _rows(connection, metadata_ids, begin)
+    end = begin + HOUR_SECONDS
+    with transaction(hass) as connection:
+        rows = rows_between(connection, metadata_ids, begin, end)
     yield
-    for part in batched(_surplus(rows, tally.minutes, stay), ROWS, strict=False):
-        if begin + HOUR > until():  # Somebody holds them back since.
+    surplus = _surplus(rows, tally.minutes, newest)
+    for part in batched(surplus, ROWS_AT_ONCE, strict=False):
+        if end > until():  # The hour is held back since it was read.
             break
-        with _transaction(instance) as connection:
-            unused = _delete(connection, part)
-        # Or the next row that is written would refer to what is gone.
-        instance.states_manager.evict_purged_state_ids({row.state_id for row in part})
-        instance.state_attributes_manager.evict_purged(unused)
+        state_ids = {row.state_id for row in part}
+        delete_rows(hass, state_ids, {row.attributes_id for row in part})
         tally.add(part)
         yield
     return bool(rows)
 
 
-def _count(rows: list[Row], stay: set[int], tallies: Iterable[Tally]) -> None:
-    """Count what each step, and those before it, would delete of some rows."""
-    gone: list[Row] = []
+def _count(rows: list[StateRow], newest: set[int], tallies: Iterable[Tally]) -> None:
+    """Count the rows that each step, and those before it, would delete."""
+    deleted: list[StateRow] = []
     for tally in tallies:
-        surplus = _surplus(rows, tally.minutes, stay)
-        gone += surplus
-        tally.add(gone)
-        ids = {row.state_id for row in surplus}
-        rows = [row for row in rows if row.state_id not in ids]
+        surplus = _surplus(rows, tally.minutes, newest)
+        deleted += surplus
+        tally.add(deleted)
+        state_ids = {row.state_id for row in surplus}
+        rows = [row for row in rows if row.state_id not in state_ids]
 
 
-def _surplus(rows: Iterable[Row], minutes: int, stay: set[int]) -> list[Row]:
-    """Return the readings that are not the first of their slot, nor have to stay.
+def _surplus(
+    rows: Iterable[StateRow], minutes: int, newest: set[int]
+) -> list[StateRow]:
+    """Return the readings that are neither the first of their slot nor the newest.
 
-    The rows are in the order of their entities and times. A gap is no reading.
+    The rows are in the order of their entities and times. A gap is not a reading.
     """
-    found: list[Row] = []
+    surplus: list[StateRow] = []
     before: tuple[int, int] | None = None
     for row in rows:
         if number(row.state, float) is None:
             continue
         slot = row.metadata_id, int(row.time // (60 * minutes))
-        if slot == before and row.state_id not in stay:
-            found.append(row)
+        if slot == before and row.state_id not in newest:
+            surplus.append(row)
         before = slot
-    return found
-
-
-def _newest(connection: Connection, metadata_ids: Sequence[int]) -> set[int]:
-    """Return the newest row of each entity."""
-    states = STATES.columns
-    found: set[int] = set()
-    for own in metadata_ids:
-        statement = (
-            select(states.state_id)
-            .where(states.metadata_id == own, states.last_updated_ts.is_not(None))
-            .order_by(states.last_updated_ts.desc(), states.state_id.desc())
-            .limit(1)
-        )
-        found.update(connection.scalars(statement))
-    return found
+    return surplus
 
 
 def _next_hour(
-    connection: Connection, metadata_ids: Sequence[int], begin: int
+    connection: Connection, metadata_ids: Iterable[int], begin: int
 ) -> int | None:
-    """Return when the hour of the first row begins, from some hour on."""
-    states = STATES.columns
-    oldest = [
-        connection.scalar(
-            select(func.min(states.last_updated_ts)).where(
-                states.metadata_id == own, states.last_updated_ts >= begin
-            )
-        )
-        for own in metadata_ids
-    ]
-    start = min((time for time in oldest if time is not None), default=None)
-    return None if start is None else int(start // HOUR) * HOUR
+    """Return the begin of the first hour with rows, from some hour on."""
+    times = [oldest_time(connection, begin, own) for own in metadata_ids]
+    first = min((time for time in times if time is not None), default=None)
+    return None if first is None else int(first // HOUR_SECONDS) * HOUR_SECONDS
 
 
 def _find_hour(
-    instance: Recorder, metadata_ids: Sequence[int], begin: int
+    hass: HomeAssistant, metadata_ids: Sequence[int], begin: int
 ) -> Generator[None, None, int | None]:
-    """Return the same, some entities at a time."""
-    found: list[int] = []
-    for part in batched(metadata_ids, ENTITIES, strict=False):
-        with _transaction(instance) as connection:
+    """Return the same as `_next_hour`, but read some entities at a time."""
+    hours: list[int] = []
+    for part in batched(metadata_ids, ENTITIES_AT_ONCE, strict=False):
+        with transaction(hass) as connection:
             hour = _next_hour(connection, part, begin)
-        found += [] if hour is None else [hour]
+        hours += [] if hour is None else [hour]
         yield
-    return min(found, default=None)
-
-
-def _rows(connection: Connection, metadata_ids: Sequence[int], begin: int) -> list[Row]:
-    """Return the rows of some entities in one hour."""
-    states = STATES.columns
-    statement = (
-        select(*ROW)
-        .where(
-            states.metadata_id.in_(metadata_ids),
-            states.last_updated_ts >= begin,
-            states.last_updated_ts < begin + HOUR,
-        )
-        .order_by(states.metadata_id, states.last_updated_ts, states.state_id)
-    )
-    return [Row(*row) for row in connection.execute(statement)]
-
-
-def _delete(connection: Connection, rows: Sequence[Row]) -> set[int]:
-    """Delete some rows; return the attributes that none has any more, deleted, too."""
-    states, attributes = STATES.columns, STATE_ATTRIBUTES.columns
-    ids = [row.state_id for row in rows]
-    had = {row.attributes_id for row in rows}
-    connection.execute(
-        update(STATES).where(states.old_state_id.in_(ids)).values(old_state_id=None)
-    )
-    connection.execute(delete(STATES).where(states.state_id.in_(ids)))
-    unused = set(
-        connection.scalars(
-            select(attributes.attributes_id).where(
-                attributes.attributes_id.in_(had),
-                ~exists().where(states.attributes_id == attributes.attributes_id),
-            )
-        )
-    )
-    connection.execute(
-        delete(STATE_ATTRIBUTES).where(attributes.attributes_id.in_(unused))
-    )
-    return unused
+    return min(hours, default=None)

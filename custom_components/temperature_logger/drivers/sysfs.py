@@ -9,6 +9,7 @@ Source: Documentation/ABI/testing/sysfs-bus-usb and sysfs-bus-i2c of the kernel.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
+import os
 from pathlib import Path
 import re
 from threading import Lock
@@ -33,6 +34,8 @@ _READ_LOCK = Lock()
 _CHANGING_SUFFIX = re.compile(
     r"(?: at| on| USB)? (?:bus|hidraw) ?\d.*|[- ]\d+-[\d.]+:\d.*| #\d.*"
 )
+_HID_NAME_COLONS = 2
+_PAGE_BYTES = 4096
 # The errors of reading a device that is just being plugged in or unplugged.
 _VANISHED_ERRORS = (LookupError, OSError, ValueError)
 
@@ -112,10 +115,11 @@ class I2cAdapter(NamedTuple):
 
 def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
     """Yield the connected devices with these vendor and product ids."""
-    for link in sorted((SYS / "bus/usb/devices").glob("*-*")):
-        if _is_usb_device(link.name):
+    folder = f"{SYS}/bus/usb/devices"
+    for name in _names(folder):
+        if _is_usb_device(name):
             with suppress(*_VANISHED_ERRORS):
-                path = link.resolve(strict=True)
+                path = _linked(f"{folder}/{name}")
                 if device := _usb_device(path, _controller(path), ids):
                     yield device
 
@@ -128,9 +132,10 @@ def usb_device(place: UsbPlace, ids: Ids) -> UsbDevice:
     numbers = place.ports.split(".")
     hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
     with _read_lock():
-        for root in (SYS / "devices" / place.controller).glob("usb*"):
-            bus = root.name.removeprefix("usb")
-            path = root.joinpath(*(f"{bus}-{hub}" for hub in hubs))
+        folder = f"{SYS}/devices/{place.controller}"
+        for root in filter(_is_root_hub, _names(folder)):
+            bus = root.removeprefix("usb")
+            path = "/".join((folder, root, *(f"{bus}-{hub}" for hub in hubs)))
             with suppress(*_VANISHED_ERRORS):
                 if device := _usb_device(path, place.controller, ids):
                     return device
@@ -160,53 +165,54 @@ def _read_lock() -> Iterator[None]:
             _READ_LOCK.release()
 
 
-def _usb_device(path: Path, controller: str, ids: Ids) -> UsbDevice | None:
+def _usb_device(path: str, controller: str, ids: Ids) -> UsbDevice | None:
     """Read the directory of a device; return None for other ids."""
     facts = _uevent(path)
     vendor_id, product_id, _ = (int(n, 16) for n in facts["PRODUCT"].split("/"))
     if (vendor_id, product_id) not in ids:
         return None
+    name = os.path.basename(path)
     return UsbDevice(
-        place=UsbPlace(controller, path.name.partition("-")[2]),
+        place=UsbPlace(controller, name.partition("-")[2]),
         vendor_id=vendor_id,
         product_id=product_id,
-        manufacturer=_text(path / "manufacturer", ""),
-        product=_text(path / "product", ""),
+        manufacturer=_text(f"{path}/manufacturer", ""),
+        product=_text(f"{path}/product", ""),
         bus=int(facts["BUSNUM"]),
         address=int(facts["DEVNUM"]),
-        path=path,
+        path=Path(path),
         interfaces=tuple(
-            _usb_interface(interface)
-            for interface in sorted(path.glob(f"{path.name}:*"))
+            _usb_interface(f"{path}/{interface}")
+            for interface in _names(path)
+            if interface.startswith(f"{name}:")
         ),
     )
 
 
-def _usb_interface(path: Path) -> UsbInterface:
+def _usb_interface(path: str) -> UsbInterface:
     """Read the directory of an interface."""
     facts = _uevent(path)
-    # The directory of a HID device has a name like 0003:0C45:7401.0001.
-    hid = next(path.glob("*:*:*.*"), None)
-    nodes = hid.glob("hidraw/hidraw*") if hid else iter(())
+    hid = next(filter(_is_hid_device, _names(path)), None)
+    nodes = _names(f"{path}/{hid}/hidraw") if hid else []
     return UsbInterface(
-        number=int(path.name.rpartition(".")[2]),
+        number=int(path.rpartition(".")[2]),
         usb_class=int(facts["INTERFACE"].partition("/")[0]),
-        driver=_target(path / "driver"),
-        hidraw=next((node.name for node in nodes), None),
-        report_descriptor=(hid / "report_descriptor").read_bytes() if hid else b"",
+        driver=_target(f"{path}/driver"),
+        hidraw=next(iter(nodes), None),
+        report_descriptor=_content(f"{path}/{hid}/report_descriptor") if hid else b"",
     )
 
 
 def i2c_adapters() -> Iterator[I2cAdapter]:
     """Yield the I2C buses of the machine."""
-    return _i2c_adapters(SYS / "bus/i2c/devices")
+    return _i2c_adapters(f"{SYS}/bus/i2c/devices")
 
 
 def i2c_adapter(key: str) -> I2cAdapter:
     """Return the adapter with this key; raise DeviceNotFoundError if it is gone."""
     # Without a device tree, a key begins with the path of the adapter's parent. To look
     # there first saves reading the other adapters.
-    parent = (SYS / "devices" / key).parent
+    parent = os.path.dirname(f"{SYS}/devices/{key}")
     adapters = chain(_i2c_adapters(parent), i2c_adapters())
     with _read_lock():
         adapter = next((adapter for adapter in adapters if adapter.key == key), None)
@@ -220,31 +226,31 @@ def i2c_adapter(key: str) -> I2cAdapter:
 def is_as_before(adapter: I2cAdapter) -> bool:
     """Return whether an adapter is still there and was not replugged."""
     with _read_lock(), suppress(*_VANISHED_ERRORS):
-        return _i2c_adapter(adapter.path) == adapter
+        return _i2c_adapter(str(adapter.path)) == adapter
     return False
 
 
-def _i2c_adapters(directory: Path) -> Iterator[I2cAdapter]:
+def _i2c_adapters(folder: str) -> Iterator[I2cAdapter]:
     """Yield the I2C adapters in a directory."""
-    for path in sorted(directory.glob("i2c-*")):
-        if _is_i2c_adapter(path.name):
+    for name in _names(folder):
+        if _is_i2c_adapter(name):
             with suppress(*_VANISHED_ERRORS):
-                yield _i2c_adapter(path.resolve(strict=True))
+                yield _i2c_adapter(_linked(f"{folder}/{name}"))
 
 
-def _i2c_adapter(path: Path) -> I2cAdapter:
+def _i2c_adapter(path: str) -> I2cAdapter:
     """Read the directory of an adapter."""
-    name = _text(path / "name")
-    parts = path.relative_to((SYS / "devices").resolve()).parts[:-1]
+    name = _text(f"{path}/name")
+    parts = _below_devices(path).split("/")[:-1]
     on_usb = any(map(_is_root_hub, parts))
     multiplexed = any(map(_is_i2c_adapter, parts))
-    firmware_node = path / "of_node"
+    firmware_node = Path(path) / "of_node"
     # An adapter without a parent has only its name, and the adapters of one parent,
     # such as a graphics card, differ in their names.
     key = "/".join((*parts, name))
     label = device_number = None
     if on_usb and not multiplexed:
-        key, label, device_number = _usb_adapter(path, name)
+        key, label, device_number = _usb_adapter(Path(path), name)
     # In a container, the target of the link may not be visible.
     if firmware_node.is_symlink():
         base = (SYS / "firmware/devicetree/base").resolve()
@@ -259,10 +265,12 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
         multiplexed=multiplexed,
         has_node=(DEV / f"i2c-{number}").exists(),
         kernel_addresses=frozenset(
-            int(driver.parent.name.partition("-")[2], 16)
-            for driver in path.glob(f"{number}-*/driver")
+            int(client.partition("-")[2], 16)
+            for client in _names(path)
+            if client.startswith(f"{number}-")
+            and os.path.exists(f"{path}/{client}/driver")
         ),
-        path=path,
+        path=Path(path),
         device_number=device_number,
     )
 
@@ -270,14 +278,14 @@ def _i2c_adapter(path: Path) -> I2cAdapter:
 def _usb_adapter(path: Path, name: str) -> tuple[str, Label, int]:
     """Return key, label and device number of the I2C adapter of a USB device."""
     device = next(parent for parent in path.parents if _is_usb_device(parent.name))
-    controller = _controller(device)
+    controller = _controller(str(device))
     port = device.name.partition("-")[2] + _adapter_suffix(path, device)
     placeholders = {
         "adapter": _CHANGING_SUFFIX.sub("", name),
         "port": port,
         "controller": controller.rpartition("/")[2],
     }
-    device_number = int(_uevent(device)["DEVNUM"])
+    device_number = int(_uevent(str(device))["DEVNUM"])
     return f"{controller}-{port}", Label("usb_adapter", placeholders), device_number
 
 
@@ -290,32 +298,40 @@ def _adapter_suffix(path: Path, device: Path) -> str:
     """
     interface = next((p for p in path.parents if p.parent == device), device)
     number = interface.name.rpartition(".")[2]
-    kind = _uevent(interface).get("INTERFACE")
+    kind = _uevent(str(interface)).get("INTERFACE")
     later = any(
         int(other.name.rpartition(".")[2]) < int(number)
         for other in device.glob(f"{device.name}:*")
-        if _uevent(other)["INTERFACE"] == kind
+        if _uevent(str(other))["INTERFACE"] == kind
     )
     # Between the interface and the adapter may be the directory of a HID device or of
     # the driver; behind a multiplexer an adapter does not count.
     position = sum(
-        _number(other) < _number(path)
+        _number(str(other)) < _number(str(path))
         for other in chain(interface.glob("i2c-*"), interface.glob("*/i2c-*"))
         if _is_i2c_adapter(other.name) and not _is_i2c_adapter(other.parent.name)
     )
     return (f":{number}" if later else "") + (f"+{position}" if position else "")
 
 
-def _controller(path: Path) -> str:
+def _controller(path: str) -> str:
     """Return the path of a USB device's host controller below /sys/devices."""
-    parts = path.relative_to((SYS / "devices").resolve()).parts
+    parts = _below_devices(path).split("/")
     root = next(i for i, part in enumerate(parts) if _is_root_hub(part))
     return "/".join(parts[:root])
 
 
-def _number(path: Path) -> int:
+def _below_devices(path: str) -> str:
+    """Return a path relative to /sys/devices; raise ValueError if it is elsewhere."""
+    folder = f"{SYS}/devices/"
+    if not path.startswith(folder):
+        raise ValueError(path)
+    return path.removeprefix(folder)
+
+
+def _number(path: str) -> int:
     """Return the number of a directory with a name like i2c-1."""
-    return int(path.name.partition("-")[2])
+    return int(os.path.basename(path).partition("-")[2])
 
 
 def _is_root_hub(name: str) -> bool:
@@ -334,25 +350,54 @@ def _is_i2c_adapter(name: str) -> bool:
     return name.startswith("i2c-") and name[4:].isdigit()
 
 
-def _uevent(path: Path) -> dict[str, str]:
+def _is_hid_device(name: str) -> bool:
+    """Return whether the name of a directory is like 0003:0C45:7401.0001."""
+    return name.count(":") == _HID_NAME_COLONS and "." in name
+
+
+def _uevent(path: str) -> dict[str, str]:
     """Return the properties of a kernel object from its uevent file."""
-    lines = _text(path / "uevent").splitlines()
+    lines = _text(f"{path}/uevent").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
-def _target(link: Path) -> str | None:
+def _linked(path: str) -> str:
+    """Return the target of a kernel link; a path that is not a link stays as it is."""
+    if not os.path.islink(path):
+        return path
+    return os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+
+
+def _target(path: str) -> str | None:
     """Return the name of the target of a link; None if there is no link."""
     try:
-        return link.readlink().name
+        return os.path.basename(os.readlink(path))
     except FileNotFoundError:
         return None
 
 
-def _text(path: Path, default: str | None = None) -> str:
+def _names(path: str) -> list[str]:
+    """Return the sorted names in a directory; none if there is no directory."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+def _text(path: str, default: str | None = None) -> str:
     """Read one attribute; without a default, a missing one raises FileNotFoundError."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return _content(path).decode("utf-8", errors="replace").strip()
     except FileNotFoundError:
         if default is None:
             raise
         return default
+
+
+def _content(path: str) -> bytes:
+    """Read one attribute; the kernel returns it in one piece of up to a page."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _PAGE_BYTES)
+    finally:
+        os.close(descriptor)

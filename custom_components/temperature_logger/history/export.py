@@ -1,4 +1,7 @@
-"""Readings as an answer: rows, columns or CSV. Everything here blocks."""
+"""Answers of the history: readings as rows, as columns or as CSV.
+
+Everything here blocks. It is called in the recorder's executor.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import csv
@@ -11,177 +14,162 @@ from typing import Any, Final, NamedTuple
 
 from atomicwrites import AtomicWriter
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers.json import json_bytes
 
-from ..const import DOMAIN, Refusal
+from ..const import Refusal
 from ..drivers import in_order
-from . import rows
-from .query import RAW, Request, Span, iso
-from .readings import Columns, Series, merged
-from .rows import STATISTICS, statistic
-from .tables import READ, check_schema
+from ..translation import invalid, refused
+from . import series
+from .query import RAW, Query
+from .readings import Columns, Series, Span, iso, to_columns
+from .recorder import STATISTICS, check_schema, has_statistics
+from .statistics import column_name, read_periods
 from .targets import Target
 
 TIME: Final = "collected_at"
 
 
-def check(hass: HomeAssistant, request: Request) -> None:
-    """Raise HomeAssistantError where the recorder cannot answer."""
-    check_schema(hass, READ)
-    entities = {e for target in request.targets for e in target.entities.values()}
-    if request.period != RAW and not rows.have_statistics(
-        hass, entities, request.period
-    ):
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NO_STATISTICS,
-            translation_placeholders={"period": request.period},
-        )
+def check(hass: HomeAssistant, query: Query) -> None:
+    """Raise HomeAssistantError if the recorder cannot answer a query."""
+    check_schema(hass, "read")
+    entities = {e for target in query.targets for e in target.entities.values()}
+    if query.period != RAW and not has_statistics(hass, entities, query.period):
+        raise refused(Refusal.NO_STATISTICS, period=query.period)
 
 
 def readings(
-    hass: HomeAssistant, request: Request, limit: int, *, as_rows: bool
+    hass: HomeAssistant, query: Query, limit: int, *, as_rows: bool
 ) -> dict[str, Any]:
-    """Return the answer of the action, with up to so many readings of all devices."""
-    check(hass, request)
+    """Return the readings of all devices, up to a limit for all of them together."""
+    check(hass, query)
     devices: list[dict[str, Any]] = []
     truncated = False
-    for target in request.targets:
-        found = next(_columns(hass, request, [target], limit))
-        limit -= len(found.collected_at)
-        truncated |= found.truncated
-        content = _rows(found) if as_rows else _as_columns(found)
-        devices.append(_head(request, target) | {"readings": content})
-    return _frame(request) | {"truncated": truncated, "devices": devices}
+    for target in query.targets:
+        columns = next(_read(hass, query, [target], limit))
+        limit -= len(columns.collected_at)
+        truncated |= columns.truncated
+        content = _as_rows(columns) if as_rows else _as_columns(columns)
+        devices.append(_head(query, target) | {"readings": content})
+    return _frame(query) | {"truncated": truncated, "devices": devices}
 
 
 def latest(
     hass: HomeAssistant,
-    request: Request,
+    query: Query,
     shown: Sequence[Mapping[str, Series]],
     now: float,
 ) -> dict[str, Any]:
     """Return the latest reading of each device, and its age in seconds.
 
-    A device that shows nothing now is looked up.
+    That is the reading that its entities show; without one it is read.
     """
-    check(hass, request)
+    check(hass, query)
     span = Span(start=0, end=now, newest_first=True, limit=1)
     devices: list[dict[str, Any]] = []
-    for target, series in zip(request.targets, shown, strict=True):
-        found = (
-            merged(target.entities, series, span)
-            if series
-            else next(rows.raw(hass, [target.entities], request.units, span))
+    for target, values in zip(query.targets, shown, strict=True):
+        columns = (
+            to_columns(target.entities, values, span)
+            if values
+            else next(series.read_readings(hass, [target.entities], query.units, span))
         )
-        reading = next(iter(_rows(found)), None)
-        age = round(now - found.collected_at[0]) if reading else None
-        devices.append(_head(request, target) | {"age": age, "reading": reading})
+        reading = next(iter(_as_rows(columns)), None)
+        age = round(now - columns.collected_at[0]) if reading else None
+        devices.append(_head(query, target) | {"age": age, "reading": reading})
     return {"devices": devices}
 
 
-def write_csv(hass: HomeAssistant, request: Request, path: Path) -> None:
-    """Write CSV to a file; what was there before stays until all is written."""
+def write_csv(hass: HomeAssistant, query: Query, path: Path) -> None:
+    """Write CSV to a file; an existing file is replaced once all is written."""
     if not hass.config.is_allowed_path(str(path)):
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.PATH_NOT_ALLOWED,
-            translation_placeholders={
-                "path": str(path),
-                "allowed": ", ".join(sorted(hass.config.allowlist_external_dirs)),
-            },
+        raise invalid(
+            Refusal.PATH_NOT_ALLOWED,
+            path=str(path),
+            allowed=", ".join(sorted(hass.config.allowlist_external_dirs)),
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with AtomicWriter(path, mode="wb", overwrite=True).open() as file:
-            # Not for the eyes of Home Assistant alone, as temporary files are.
+            # A temporary file is made for Home Assistant alone; this one is for others.
             os.fchmod(file.fileno(), 0o644)
-            file.write(csv_start(hass, request))
-            for numbers in batches(hass, request):
-                file.write(csv_devices(hass, request, numbers))
+            file.write(csv_start(hass, query))
+            for numbers in batches(hass, query):
+                file.write(csv_devices(hass, query, numbers))
     except OSError as err:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NOT_WRITTEN,
-            translation_placeholders={
-                "path": str(path),
-                "error": err.strerror or str(err),
-            },
+        raise refused(
+            Refusal.NOT_WRITTEN, path=str(path), error=err.strerror or str(err)
         ) from err
 
 
-def json_start(hass: HomeAssistant, request: Request) -> bytes:
-    """Return what comes before the devices in the answer over HTTP."""
-    check(hass, request)
-    return json_bytes(_frame(request)).removesuffix(b"}") + b',"devices":['
+def json_start(hass: HomeAssistant, query: Query) -> bytes:
+    """Return the begin of a JSON answer, up to the first device."""
+    check(hass, query)
+    return json_bytes(_frame(query)).removesuffix(b"}") + b',"devices":['
 
 
-def json_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
-    """Return some devices of the answer over HTTP."""
-    answers = [
-        json_bytes(_head(request, target) | {"readings": _as_columns(found)})
-        for target, found in _numbered(hass, request, numbers)
+def json_devices(hass: HomeAssistant, query: Query, numbers: range) -> bytes:
+    """Return some devices of a JSON answer."""
+    devices = [
+        json_bytes(_head(query, target) | {"readings": _as_columns(columns)})
+        for target, columns in _numbered(hass, query, numbers)
     ]
-    return (b"," if numbers.start else b"") + b",".join(answers)
+    return (b"," if numbers.start else b"") + b",".join(devices)
 
 
-def csv_start(hass: HomeAssistant, request: Request) -> bytes:
-    """Return the line that says what each column is, and its unit."""
-    check(hass, request)
-    units = _units(request, list(request.units))
+def csv_start(hass: HomeAssistant, query: Query) -> bytes:
+    """Return the header of CSV: the name and the unit of each column."""
+    check(hass, query)
+    units = _units(query, list(query.units))
     return _csv(
         [["device", TIME, *(f"{name} [{unit}]" for name, unit in units.items())]]
     )
 
 
-def csv_devices(hass: HomeAssistant, request: Request, numbers: range) -> bytes:
-    """Return the lines of some devices; columns that one does not have are empty."""
-    names = list(_units(request, list(request.units)))
+def csv_devices(hass: HomeAssistant, query: Query, numbers: range) -> bytes:
+    """Return the lines of some devices; values that a device lacks are empty."""
+    names = list(_units(query, list(query.units)))
     return b"".join(
         _csv(
             zip(
-                repeat(_label(request, target), len(found.collected_at)),
-                map(iso, found.collected_at),
+                repeat(_label(query, target), len(columns.collected_at)),
+                map(iso, columns.collected_at),
                 *(
-                    found.values.get(name, repeat(None, len(found.collected_at)))
+                    columns.values.get(name, repeat(None, len(columns.collected_at)))
                     for name in names
                 ),
                 strict=True,
             )
         )
-        for target, found in _numbered(hass, request, numbers)
+        for target, columns in _numbered(hass, query, numbers)
     )
 
 
 def _numbered(
-    hass: HomeAssistant, request: Request, numbers: range
+    hass: HomeAssistant, query: Query, numbers: range
 ) -> Iterator[tuple[Target, Columns]]:
-    """Yield some devices with all their readings."""
-    targets = [request.targets[number] for number in numbers]
-    found = _columns(hass, request, targets, sys.maxsize)
-    yield from zip(targets, found, strict=True)
+    """Yield some devices, given by their numbers, with all their readings."""
+    targets = [query.targets[number] for number in numbers]
+    yield from zip(targets, _read(hass, query, targets, sys.maxsize), strict=True)
 
 
-def _label(request: Request, target: Target) -> str:
-    """Return what a line of CSV calls a device: its name, if that tells which one."""
-    alike = [other for other in request.targets if other.name == target.name]
+def _label(query: Query, target: Target) -> str:
+    """Return the name of a device in CSV, with its id if another one has that name."""
+    alike = [other for other in query.targets if other.name == target.name]
     return target.name if len(alike) == 1 else f"{target.name} ({target.device_id})"
 
 
-def batches(hass: HomeAssistant, request: Request) -> list[range]:
-    """Return which devices are made together, by their numbers."""
-    if request.period != RAW:
-        return [range(number, number + 1) for number in range(len(request.targets))]
-    devices = [target.entities for target in request.targets]
-    return rows.batches(hass, devices, request.span(sys.maxsize))
+def batches(hass: HomeAssistant, query: Query) -> list[range]:
+    """Return which devices to answer for together, by their numbers."""
+    if query.period != RAW:
+        return [range(number, number + 1) for number in range(len(query.targets))]
+    devices = [target.entities for target in query.targets]
+    return series.batches(hass, devices, query.span(sys.maxsize))
 
 
 class Pieces(NamedTuple):
-    """What an answer over HTTP is made of."""
+    """The functions for the pieces of an answer over HTTP."""
 
-    start: Callable[[HomeAssistant, Request], bytes]
-    devices: Callable[[HomeAssistant, Request, range], bytes]
+    start: Callable[[HomeAssistant, Query], bytes]
+    devices: Callable[[HomeAssistant, Query, range], bytes]
     end: bytes
 
 
@@ -191,61 +179,57 @@ PIECES: Final = {
 }
 
 
-def _columns(
-    hass: HomeAssistant, request: Request, targets: Iterable[Target], limit: int
+def _read(
+    hass: HomeAssistant, query: Query, targets: Iterable[Target], limit: int
 ) -> Iterator[Columns]:
     """Yield the readings of some devices."""
     devices = [target.entities for target in targets]
-    span = request.span(limit)
-    if request.period == RAW:
-        yield from rows.raw(hass, devices, request.units, span)
+    span = query.span(limit)
+    if query.period == RAW:
+        yield from series.read_readings(hass, devices, query.units, span)
         return
     for entities in devices:
-        yield rows.statistics(hass, entities, request.units, span, request.period)
+        yield read_periods(hass, entities, query.units, span, query.period)
 
 
-def _frame(request: Request) -> dict[str, Any]:
-    """Return what an answer says of itself."""
-    return {
-        "start": iso(request.start),
-        "end": iso(request.end),
-        "period": request.period,
-    }
+def _frame(query: Query) -> dict[str, Any]:
+    """Return the span and the period of an answer."""
+    return {"start": iso(query.start), "end": iso(query.end), "period": query.period}
 
 
-def _head(request: Request, target: Target) -> dict[str, Any]:
-    """Return what an answer says of a device."""
+def _head(query: Query, target: Target) -> dict[str, Any]:
+    """Return the names of a device, and the unit of each of its columns."""
     return {
         "device_id": target.device_id,
         "name": target.name,
-        "units": _units(request, list(target.entities)),
+        "units": _units(query, list(target.entities)),
     }
 
 
-def _units(request: Request, quantities: list[str]) -> dict[str, str]:
+def _units(query: Query, quantities: list[str]) -> dict[str, str]:
     """Return the unit of each column."""
-    if request.period == RAW:
-        return {quantity: request.units[quantity] for quantity in in_order(quantities)}
+    if query.period == RAW:
+        return {quantity: query.units[quantity] for quantity in in_order(quantities)}
     return {
-        statistic(quantity, kind): request.units[quantity]
+        column_name(quantity, kind): query.units[quantity]
         for quantity in in_order(quantities)
         for kind in STATISTICS
     }
 
 
-def _rows(found: Columns) -> list[dict[str, Any]]:
-    """Return one dictionary per reading."""
-    names = (TIME, *found.values)
-    times = map(iso, found.collected_at)
+def _as_rows(columns: Columns) -> list[dict[str, Any]]:
+    """Return a dictionary for each reading."""
+    names = (TIME, *columns.values)
+    times = map(iso, columns.collected_at)
     return [
         dict(zip(names, row, strict=True))
-        for row in zip(times, *found.values.values(), strict=True)
+        for row in zip(times, *columns.values.values(), strict=True)
     ]
 
 
-def _as_columns(found: Columns) -> dict[str, Any]:
-    """Return one list per quantity, and the Unix times."""
-    return {TIME: found.collected_at, **found.values}
+def _as_columns(columns: Columns) -> dict[str, Any]:
+    """Return the Unix times, and a list for each quantity."""
+    return {TIME: columns.collected_at, **columns.values}
 
 
 def _csv(lines: Iterable[Iterable[object]]) -> bytes:

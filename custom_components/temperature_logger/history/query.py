@@ -1,23 +1,24 @@
-"""What can be asked of the history, by an action or over HTTP alike."""
+"""Queries of the history, the same for the actions and over HTTP."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from homeassistant.auth.models import User
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.recorder import DATA_INSTANCE
 from homeassistant.helpers.target import TargetSelection
+from homeassistant.helpers.typing import VolDictType
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
-from ..const import DOMAIN, RETENTION, Refusal
+from ..const import RETENTION, Refusal
+from ..translation import invalid, refused
 from ..units import base_quantity
+from .readings import Span, StatisticsPeriod
 from .targets import Target, async_targets
 
-type StatisticsPeriod = Literal["5minute", "hour", "day"]
 type Period = Literal["raw"] | StatisticsPeriod
 
 CONF_END: Final = "end"
@@ -32,16 +33,17 @@ NEWEST: Final = "newest"
 ORDERS: Final = ("oldest", NEWEST)
 RAW: Final = "raw"
 PERIODS: Final = (RAW, *get_args(StatisticsPeriod.__value__))
-# Those in which three decimals are as fine as the sensors.
+# Units in which three decimals are as fine as the sensors.
 PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
 TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
-UNIT_FIELDS: Final = {
+UNIT_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_PRESSURE_UNIT): vol.In(PRESSURE_UNITS),
     vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
 }
-# What a time may be: years of which every clock and database knows.
+TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
+# Years that every clock and database knows.
 YEARS: Final = range(1970, 2100)
-FIELDS: Final = {
+FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
     vol.Optional(CONF_PERIOD, default=RAW): vol.In(PERIODS),
@@ -50,60 +52,47 @@ FIELDS: Final = {
 }
 
 
-class Span(NamedTuple):
-    """Which readings of a device are meant."""
-
-    start: float
-    """Unix time of the first that counts."""
-    end: float
-    """Unix time of the first that does not count any more."""
-    newest_first: bool
-    limit: int
-
-
-class Request(NamedTuple):
-    """What somebody asks for."""
+class Query(NamedTuple):
+    """A query that can be answered."""
 
     user: User | None
-    """Who asks; None is Home Assistant itself."""
+    """The user who asks; None is Home Assistant itself."""
     targets: list[Target]
     period: Period
     newest_first: bool
     start: float
+    """Unix time: the begin of the span (inclusive)."""
     end: float
+    """Unix time: the end of the span (exclusive)."""
     units: dict[str, str]
-    """The unit to answer in, per quantity."""
+    """The unit of each quantity in the answer."""
 
     def span(self, limit: int) -> Span:
-        """Return which readings are meant, of one device."""
+        """Return the readings of a device to return, up to a limit."""
         return Span(
             start=self.start, end=self.end, newest_first=self.newest_first, limit=limit
         )
 
 
-def async_request(
+def async_query(
     hass: HomeAssistant, data: Mapping[str, Any], user: User | None
-) -> Request:
-    """Return what is asked for; raise HomeAssistantError for what cannot be had."""
+) -> Query:
+    """Return the query in the data of an action or of a URL.
+
+    Raises HomeAssistantError if it cannot be answered.
+    """
     if DATA_INSTANCE not in hass.data:
-        raise HomeAssistantError(
-            translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
-        )
-    # What this second still brings counts, too.
+        raise refused(Refusal.NO_RECORDER)
+    # The readings of the current second are included.
     now = _whole(dt_util.utcnow()) + timedelta(seconds=1)
     end = _utc(data.get(CONF_END)) or now
     start = _utc(data.get(CONF_START)) or end - timedelta(days=RETENTION)
     if start >= end:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.START_AFTER_END,
-            translation_placeholders={
-                "start": start.isoformat(),
-                "end": end.isoformat(),
-            },
+        raise invalid(
+            Refusal.START_AFTER_END, start=start.isoformat(), end=end.isoformat()
         )
     targets = async_targets(hass, TargetSelection(dict(data)), user)
-    return Request(
+    return Query(
         user=user,
         targets=targets,
         period=data.get(CONF_PERIOD, RAW),
@@ -115,7 +104,7 @@ def async_request(
 
 
 def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
-    """Return the unit to answer in, per quantity."""
+    """Return the unit of each quantity in the answer."""
     chosen = {
         quantity: data[field]
         for quantity, field in (
@@ -132,23 +121,14 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    """Return a time in UTC; without a zone, it is local."""
+    """Return a time in UTC; a time without a zone is local."""
     if time is None:
         return None
     if time.year not in YEARS:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.NO_SUCH_TIME,
-            translation_placeholders={"time": str(time)},
-        )
+        raise invalid(Refusal.NO_SUCH_TIME, time=str(time))
     return _whole(dt_util.as_utc(time))
 
 
-def iso(time: float) -> str:
-    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
-    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
-
-
 def _whole(time: datetime) -> datetime:
-    """Cut a time to the second, as those of the readings are."""
+    """Cut a time to the second, as the times of readings are."""
     return time.replace(microsecond=0)

@@ -1,27 +1,43 @@
-"""Values of one device as readings."""
+"""Readings of one device: which of its values are one reading, as columns."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from heapq import merge
-from itertools import repeat
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import chain, islice, repeat
 import math
 from operator import sub
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from .query import Span
+# A reading has all values less than so many seconds after its first one.
+READING_SECONDS: Final = 2
 
-# Values of one device that are closer together, in seconds, are of one reading.
-TOGETHER: Final = 2
+type StatisticsPeriod = Literal["5minute", "hour", "day"]
+type Forwards = Mapping[str, tuple[list[float], list[float]]]
+"""The times and the values of each quantity, oldest first; none is empty."""
+type Grouped = tuple[list[float], dict[str, list[float | None]]]
+"""When each reading began, and a column of values for each quantity."""
+
+
+class Span(NamedTuple):
+    """The readings of a device to return."""
+
+    start: float
+    """Unix time: the begin of the span (inclusive)."""
+    end: float
+    """Unix time: the end of the span (exclusive)."""
+    newest_first: bool
+    limit: int
+    """The most readings to return."""
 
 
 class Series(NamedTuple):
-    """The values of one entity, in the order asked for."""
+    """The values of one entity, in the order of a span."""
 
     times: list[float]
     """Unix times."""
     values: list[float]
     is_complete: bool = True
-    """Whether all were read, and not only those up to the limit."""
+    """False if only the values up to the limit were read."""
 
 
 class Columns(NamedTuple):
@@ -31,91 +47,123 @@ class Columns(NamedTuple):
     """Unix times."""
     values: dict[str, list[float | None]]
     truncated: bool
-    """Whether there were more than the limit."""
+    """Whether there are more readings than the limit."""
 
 
-def merged(
-    quantities: Iterable[str], found: Mapping[str, Series], span: Span
+def reading_starts(times: Iterable[float]) -> list[float]:
+    """Return when each reading of a device begins, given the times of all its values.
+
+    The first value begins a reading. Values less than 2 s after the begin of a reading
+    belong to it; of several values of one quantity the last one counts. The next value
+    begins the next reading. The order of the times does not matter.
+
+    All values back to a pause of 2 s have to be given: a reading always begins after
+    such a pause, whatever came before.
+    """
+    starts: list[float] = []
+    start = -math.inf
+    for time in sorted(times):
+        if time - start >= READING_SECONDS:
+            start = time
+            starts.append(time)
+    return starts
+
+
+def to_columns(
+    quantities: Iterable[str], series: Mapping[str, Series], span: Span
 ) -> Columns:
-    """Return the readings of a device, those that began in a span, in its order.
+    """Return the readings of a device that began in a span, in the order of the span.
 
-    Which values belong together is decided forwards, so that it is the same whatever
-    the order. What was read should be a little more than the span, on both sides.
+    The series have to begin before the span, after a pause of 2 s, and to end 2 s
+    after the span.
     """
     step = -1 if span.newest_first else 1
-    series = {
+    forwards = {
         quantity: (one.times[::step], one.values[::step])
-        for quantity, one in found.items()
+        for quantity, one in series.items()
         if one.times
     }
-    collected_at, values = _readings(series)
-    start, end = span.start, span.end
-    for one in found.values():
-        if not one.is_complete and span.newest_first:
-            start = max(start, one.times[-1] + TOGETHER)
-        elif not one.is_complete:
-            end = min(end, one.times[-1] - TOGETHER)
-    inside = slice(bisect_left(collected_at, start), bisect_left(collected_at, end))
-    kept = collected_at[inside][::step][: span.limit]
+    starts, columns = _aligned(forwards) or _gathered(forwards)
+    inside = _inside(starts, forwards, series, span)
+    kept = starts[inside][::step][: span.limit]
     return Columns(
-        collected_at=kept,
+        collected_at=[*map(int, kept)],
         values={
-            quantity: values[quantity][inside][::step][: span.limit]
-            if quantity in values
+            quantity: columns[quantity][inside][::step][: span.limit]
+            if quantity in columns
             else [None] * len(kept)
             for quantity in quantities
         },
         truncated=inside.stop - inside.start > span.limit
-        or not all(one.is_complete for one in found.values()),
+        or not all(one.is_complete for one in series.values()),
     )
 
 
-def _readings(
-    series: Mapping[str, tuple[list[float], list[float]]],
-) -> tuple[list[int], dict[str, list[float | None]]]:
-    """Return times and columns, of times and values by quantity."""
-    times = [stamps for stamps, _ in series.values()]
-    if not _aligned(times):
-        return _gathered(series)
-    collected_at = [int(min(stamps)) for stamps in zip(*times, strict=True)]
-    return collected_at, {
-        quantity: [*column] for quantity, (_, column) in series.items()
-    }
+def iso(time: float) -> str:
+    """Return a Unix time as ISO 8601 in UTC, cut to the second."""
+    return f"{datetime.fromtimestamp(int(time), UTC).isoformat()[:-6]}Z"
 
 
-def _aligned(times: list[list[float]]) -> bool:
-    """Return whether each reading has all its values, as it is but for gaps."""
-    if not times:
-        return False
-    first, *others = times
-    return (
-        all(
-            len(other) == len(first)
-            and max(map(abs, map(sub, first, other, strict=True))) < TOGETHER
-            for other in others
-        )
-        and min(map(sub, first[1:], first, strict=False), default=TOGETHER) >= TOGETHER
+def _inside(
+    starts: list[float], forwards: Forwards, series: Mapping[str, Series], span: Span
+) -> slice:
+    """Return which readings began in a span, of those that were read whole.
+
+    Where the limit ended a series, the readings next to its last value may have values
+    that were not read.
+    """
+    first, end = span.start, span.end
+    ends = [one.times[-1] for one in series.values() if not one.is_complete]
+    if ends and span.newest_first:
+        unread = max(ends) + READING_SECONDS
+        later = islice(starts, bisect_left(starts, unread), None)
+        whole = (start for start in later if _is_after_pause(start, forwards))
+        first = max(first, next(whole, math.inf))
+    elif ends:
+        end = min(end, min(ends) - READING_SECONDS)
+    return slice(bisect_left(starts, first), bisect_left(starts, end))
+
+
+def _is_after_pause(start: float, forwards: Forwards) -> bool:
+    """Return whether no value came less than 2 s before a reading began."""
+    return all(
+        bisect_right(times, start - READING_SECONDS) == bisect_left(times, start)
+        for times, _ in forwards.values()
     )
 
 
-def _gathered(
-    series: Mapping[str, tuple[list[float], list[float]]],
-) -> tuple[list[int], dict[str, list[float | None]]]:
-    """Return times and columns where values are missing, None in their place."""
-    events = merge(
-        *(
-            zip(stamps, repeat(quantity, len(stamps)), found, strict=True)
-            for quantity, (stamps, found) in series.items()
-        )
-    )
-    collected_at: list[int] = []
-    values: dict[str, list[float | None]] = {quantity: [] for quantity in series}
-    started = -math.inf
-    for stamp, quantity, value in events:
-        if stamp - started >= TOGETHER:
-            started = stamp
-            collected_at.append(int(stamp))
-            for column in values.values():
-                column.append(None)
-        values[quantity][-1] = value
-    return collected_at, values
+def _aligned(forwards: Forwards) -> Grouped | None:
+    """Return the readings if each has one value of each quantity; None otherwise.
+
+    Most devices are read without a gap. This takes a quarter of the time of `_gathered`
+    and gives the same readings.
+    """
+    times = [own for own, _ in forwards.values()]
+    if len({*map(len, times)}) != 1:
+        return None
+    starts, ends = _row_by_row(min, times), _row_by_row(max, times)
+    lengths = map(sub, ends, starts, strict=True)
+    distances = map(sub, islice(starts, 1, None), starts, strict=False)
+    if (
+        max(lengths) >= READING_SECONDS
+        or min(distances, default=READING_SECONDS) < READING_SECONDS
+    ):
+        return None
+    return starts, {quantity: [*values] for quantity, (_, values) in forwards.items()}
+
+
+def _row_by_row(choose: Callable[..., float], times: list[list[float]]) -> list[float]:
+    """Return the least or the greatest time of each row of some columns."""
+    return times[0] if len(times) == 1 else [*map(choose, *times, strict=True)]
+
+
+def _gathered(forwards: Forwards) -> Grouped:
+    """Return the readings, with None where one has no value of a quantity."""
+    starts = reading_starts(chain.from_iterable(own for own, _ in forwards.values()))
+    columns: dict[str, list[float | None]] = {}
+    for quantity, (times, values) in forwards.items():
+        column = columns[quantity] = [None] * len(starts)
+        counts = map(bisect_right, repeat(starts), times)
+        for count, value in zip(counts, values, strict=True):
+            column[count - 1] = value
+    return starts, columns

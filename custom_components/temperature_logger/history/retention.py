@@ -1,30 +1,19 @@
-"""Whether the recorder keeps what is promised; said once where it does not.
+"""The repair issue for a recorder that does not keep the readings that are promised."""
 
-And which readings nobody needs whole any more.
-"""
-
-from collections.abc import Callable
 from enum import StrEnum
-import time
 from typing import Final
 
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.recorder import DATA_INSTANCE
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN, RETENTION
 from .targets import async_reading_entries
 
-DATA_HOLDS: HassKey[dict[str, Callable[[], float]]] = HassKey(f"{DOMAIN}_holds")
-"""The Unix time from which on somebody holds readings back, by a name; each function
-is called in any thread."""
-
-A_DAY: Final = 86400
 ISSUE: Final = "retention"
-# What of an entity decides whether it is recorded.
-MATTERS: Final = frozenset({"disabled_by", "entity_id"})
+# The properties of an entity that decide whether it is recorded.
+RECORDED_BY: Final = frozenset({"disabled_by", "entity_id"})
 
 
 class Shortfall(StrEnum):
@@ -35,24 +24,14 @@ class Shortfall(StrEnum):
     RECORDER_MISSING = "recorder_missing"
 
 
-def thinnable_until(hass: HomeAssistant) -> float:
-    """Return the Unix time up to which our readings may be thinned; in any thread.
-
-    The newest 24 hours stay whole, and so does what somebody holds back.
-    """
-    # A copy, as a hold may come while it is looked through.
-    holds = list(hass.data.get(DATA_HOLDS, {}).values())
-    return min([time.time() - A_DAY, *(hold() for hold in holds)])
-
-
 @callback
 def async_watch_retention(hass: HomeAssistant) -> None:
-    """Check now, and whenever an entity of ours comes, goes or is renamed."""
+    """Check now, and whenever an entity is added, removed or renamed."""
 
     @callback
     def is_relevant(event_data: er.EventEntityRegistryUpdatedData) -> bool:
-        """Return whether it may change what is recorded."""
-        return event_data["action"] != "update" or not MATTERS.isdisjoint(
+        """Return whether a change may decide what is recorded."""
+        return event_data["action"] != "update" or not RECORDED_BY.isdisjoint(
             event_data["changes"]
         )
 
@@ -69,7 +48,7 @@ def async_watch_retention(hass: HomeAssistant) -> None:
 
 @callback
 def async_check_retention(hass: HomeAssistant) -> None:
-    """Raise the issue that names what is missing, or clear it."""
+    """Create the issue that names what is missing, or delete it."""
     if (shortfall := _shortfall(hass)) is None:
         ir.async_delete_issue(hass, DOMAIN, ISSUE)
         return
@@ -86,13 +65,13 @@ def async_check_retention(hass: HomeAssistant) -> None:
 
 
 def _shortfall(hass: HomeAssistant) -> tuple[Shortfall, dict[str, str]] | None:
-    """Return the key of the issue and what it quotes, if something is missing."""
+    """Return the key of the issue and its placeholders, or None if all is well."""
     recorder = hass.data.get(DATA_INSTANCE)
     if recorder is None:
         return Shortfall.RECORDER_MISSING, {}
     if recorder.auto_purge and recorder.keep_days < RETENTION:
         return Shortfall.HISTORY_TOO_SHORT, {"kept": str(recorder.keep_days)}
-    # Not by the recorder's own function: its package is not there without a recorder.
+    # The recorder's own function cannot be imported where there is no recorder.
     if (is_recorded := recorder.entity_filter) is None:
         return None
     left_out = sorted(

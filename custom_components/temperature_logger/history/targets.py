@@ -1,4 +1,4 @@
-"""Which of our entities somebody means, and may read."""
+"""The entities with readings that a target selects and that a user may read."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -8,7 +8,6 @@ from homeassistant.auth.permissions import filter_entity_ids_by_permission
 from homeassistant.auth.permissions.const import POLICY_READ
 from homeassistant.const import ENTITY_MATCH_ALL
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.target import (
@@ -19,10 +18,11 @@ from homeassistant.helpers.target import (
 
 from ..const import DOMAIN, Refusal
 from ..drivers import in_order, is_quantity
+from ..translation import invalid
 
 
 class Target(NamedTuple):
-    """One device, with those of its entities that are meant."""
+    """A device, with the selected ones of its entities."""
 
     device_id: str
     name: str
@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 @callback
 def quantity_of(entry: er.RegistryEntry) -> str | None:
-    """Return the quantity that an entity shows, if it is a reading of ours."""
+    """Return the quantity that an entity shows; None if it shows no reading."""
     if entry.platform != DOMAIN or entry.config_entry_id is None:
         return None
     quantity = entry.unique_id.removeprefix(f"{entry.config_entry_id}_")
@@ -41,7 +41,7 @@ def quantity_of(entry: er.RegistryEntry) -> str | None:
 
 @callback
 def async_reading_entries(hass: HomeAssistant) -> list[er.RegistryEntry]:
-    """Return all entities that show a reading of ours."""
+    """Return all entities of this integration that show a reading."""
     return [
         entry
         for entry in er.async_get(hass).entities.values()
@@ -53,9 +53,9 @@ def async_reading_entries(hass: HomeAssistant) -> list[er.RegistryEntry]:
 def async_targets(
     hass: HomeAssistant, selection: TargetSelection, user: User | None
 ) -> list[Target]:
-    """Return the devices meant, without what the user may not read.
+    """Return the selected devices, without entities that the user may not read.
 
-    Raises ServiceValidationError for what was named and is not there or not ours.
+    Raises ServiceValidationError for a target that does not exist or has no readings.
     """
     registry = er.async_get(hass)
     entity_ids = _selected(hass, registry, selection)
@@ -65,7 +65,7 @@ def async_targets(
 
 
 def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
-    """Return the devices of entities, with those that show a reading of ours."""
+    """Return the devices of entities, each with those that show a reading."""
     registry = er.async_get(hass)
     entities: dict[str, dict[str, str]] = {}
     for entity_id in entity_ids:
@@ -75,10 +75,8 @@ def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
         if (quantity := quantity_of(entry)) is not None:
             entities.setdefault(entry.device_id, {})[quantity] = entity_id
     targets = [
-        Target(
-            device_id, _name(hass, device_id), {q: found[q] for q in in_order(found)}
-        )
-        for device_id, found in entities.items()
+        Target(device_id, _name(hass, device_id), {q: own[q] for q in in_order(own)})
+        for device_id, own in entities.items()
     ]
     return sorted(targets, key=lambda target: (target.name, target.device_id))
 
@@ -87,9 +85,9 @@ def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
 def async_chosen(
     hass: HomeAssistant, devices: Collection[str], labels: Collection[str]
 ) -> list[Target]:
-    """Return the devices that were chosen by themselves or by a label; all if none was.
+    """Return the devices with one of these ids or labels; all devices without any.
 
-    What is not there any more is left out.
+    Ids and labels that do not exist any more are ignored.
     """
     entries = async_reading_entries(hass)
     if devices or labels:
@@ -97,7 +95,8 @@ def async_chosen(
         selected = async_extract_referenced_entity_ids(
             hass, selection, expand_group=False, primary_entities_only=False
         )
-        # It leaves out what is hidden or disabled, which is no less a reading.
+        # The selection leaves out entities that are hidden or disabled, whose readings
+        # count as well.
         entries = [
             entry
             for entry in entries
@@ -111,7 +110,7 @@ def async_chosen(
 def _selected(
     hass: HomeAssistant, registry: er.EntityRegistry, selection: TargetSelection
 ) -> set[str]:
-    """Return the entities that a selection stands for."""
+    """Return the ids of the selected entities."""
     if ENTITY_MATCH_ALL in selection.entity_ids:
         return {entry.entity_id for entry in async_reading_entries(hass)}
     selected = async_extract_referenced_entity_ids(
@@ -124,7 +123,7 @@ def _selected(
 def _refuse_unknown(
     hass: HomeAssistant, registry: er.EntityRegistry, selected: SelectedEntities
 ) -> None:
-    """Raise ServiceValidationError for what is not there, or not ours."""
+    """Raise ServiceValidationError for a target that is not found, or not a reading."""
     unknown = {
         entity_id
         for entity_id in selected.referenced
@@ -138,22 +137,14 @@ def _refuse_unknown(
         | selected.missing_labels
     )
     if missing:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key=Refusal.TARGET_NOT_FOUND,
-            translation_placeholders={"targets": ", ".join(sorted(missing))},
-        )
+        raise invalid(Refusal.TARGET_NOT_FOUND, targets=", ".join(sorted(missing)))
     for entity_id in sorted(selected.referenced):
         entry = registry.async_get(entity_id)
         if entry is None or quantity_of(entry) is None:
-            raise ServiceValidationError(
-                translation_domain=DOMAIN,
-                translation_key=Refusal.NOT_A_READING,
-                translation_placeholders={"entity": entity_id},
-            )
+            raise invalid(Refusal.NOT_A_READING, entity=entity_id)
 
 
 def _name(hass: HomeAssistant, device_id: str) -> str:
-    """Return what the owner calls a device."""
+    """Return the name of a device, its owner's one if there is any."""
     device = dr.async_get(hass).async_get(device_id)
     return (device.name_by_user or device.name or "") if device else ""

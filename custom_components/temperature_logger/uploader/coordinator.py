@@ -1,6 +1,5 @@
 """One coordinator per endpoint: sends new readings and keeps the status up to date."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -8,7 +7,6 @@ from functools import partial
 import time
 from typing import Final, Self, override
 
-from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_VERIFY_SSL
 from homeassistant.core import HomeAssistant, callback
@@ -27,6 +25,8 @@ from ..const import (
     LOGGER,
     Refusal,
 )
+from ..history.recorder import async_recorded
+from ..translation import update_failed
 from .backoff import Backoff
 from .cursor import Cursor, Progress
 from .delivery import Delivery
@@ -38,13 +38,11 @@ from .expiry import (
     async_update_refusal_issue,
 )
 from .outbox import Outbox, Waiting
-from .points import FUTURE
+from .points import MAX_AHEAD_SECONDS
 from .sources import async_sources
 
 # Devices are read every 5 minutes by default; a minute later the server has it.
 DELIVERY_INTERVAL: Final = timedelta(minutes=1)
-# The time that the recorder gets to write all queued rows.
-RECORDER_TIMEOUT_SECONDS: Final = 60
 # The status is updated this often during a long delivery.
 STATUS_INTERVAL_SECONDS: Final = 30
 
@@ -96,7 +94,7 @@ class Backlog:
         state_id = 0
         if not self.entry.data.get(CONF_PAST, True):
             added = self.entry.created_at.timestamp()
-            latest = time.time() + FUTURE
+            latest = time.time() + MAX_AHEAD_SECONDS
             state_id = await _async_job(self.hass, self.outbox.before, added, latest)
         await self.cursor.async_restart(state_id)
 
@@ -161,20 +159,9 @@ async def async_open_backlog(
 
 
 async def _async_recorded(hass: HomeAssistant) -> float:
-    """Return the Unix time until which all rows are in the database.
-
-    The recorder commits all rows that were written before its task was queued.
-    """
+    """Return the Unix time until which all rows are in the database."""
     until = time.time()
-    future = hass.loop.create_future()
-    get_instance(hass).queue_task(SynchronizeTask(future))
-    try:
-        async with asyncio.timeout(RECORDER_TIMEOUT_SECONDS):
-            await future
-    except TimeoutError as err:
-        raise UpdateFailed(
-            translation_domain=DOMAIN, translation_key=Refusal.RECORDER_BUSY
-        ) from err
+    await async_recorded(hass)
     return until
 
 
@@ -214,9 +201,7 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     async def _async_update_data(self) -> Status:
         """Send new readings; update the status whether or not they arrive."""
         if DATA_INSTANCE not in self.hass.data:
-            raise UpdateFailed(
-                translation_domain=DOMAIN, translation_key=Refusal.NO_RECORDER
-            )
+            raise update_failed(Refusal.NO_RECORDER)
         try:
             backlog = await async_open_backlog(
                 self.hass, self.config_entry, self.cursor

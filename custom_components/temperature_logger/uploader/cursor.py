@@ -9,10 +9,10 @@ from homeassistant.helpers.storage import Store
 from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
-from ..history.retention import DATA_HOLDS
+from ..history import DATA_HOLDS
 
 DATA_CURSORS: HassKey[dict[str, Cursor]] = HassKey(f"{DOMAIN}_cursors")
-STORE_VERSION: Final = 1
+CURSOR_STORE_VERSION: Final = 1
 # Refused readings that are kept with their values and reasons.
 MAX_REFUSALS: Final = 100
 
@@ -73,7 +73,7 @@ class Cursor:
         """Whether there is no stored progress."""
         self.progress = Progress()
         self._store = Store[dict[str, Any]](
-            hass, STORE_VERSION, f"{DOMAIN}.endpoint_{entry_id}"
+            hass, CURSOR_STORE_VERSION, f"{DOMAIN}.endpoint_{entry_id}"
         )
 
     async def async_load(self) -> None:

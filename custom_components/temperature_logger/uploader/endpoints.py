@@ -107,7 +107,7 @@ class Endpoint(ABC):
                 timeout=POST_TIMEOUT,
             ) as response:
                 # The whole answer: one that is cut off confirms nothing.
-                answer = await _read(response)
+                answer = await _read_answer(response)
         except TimeoutError as err:
             raise DeliveryError(
                 Failure.ENDPOINT_SILENT, may_have_arrived=True, url=origin
@@ -291,7 +291,7 @@ def _in_units(quantity: str, value: float) -> dict[str, float]:
     }
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read_answer(response: aiohttp.ClientResponse) -> bytes:
     """Read the whole answer; return its first bytes."""
     beginning = b""
     async for chunk in response.content.iter_any():

@@ -21,7 +21,7 @@ from ..const import CONF_PROTOCOL, DOMAIN
 from .coordinator import EndpointCoordinator, Status
 from .endpoints import EndpointProtocol
 
-MODELS: Final = {
+ENDPOINT_MODELS: Final = {
     EndpointProtocol.INFLUXDB_1: "InfluxDB 1 line protocol",
     EndpointProtocol.INFLUXDB_2: "InfluxDB 2 line protocol",
     EndpointProtocol.JSON: "JSON over HTTP",
@@ -45,7 +45,7 @@ class EndpointEntity(CoordinatorEntity[EndpointCoordinator]):
             configuration_url=entry.data[CONF_URL],
             entry_type=DeviceEntryType.SERVICE,
             identifiers={(DOMAIN, entry.entry_id)},
-            model=MODELS[entry.data[CONF_PROTOCOL]],
+            model=ENDPOINT_MODELS[entry.data[CONF_PROTOCOL]],
             name=entry.title,
         )
 

@@ -1,19 +1,21 @@
-"""Rows of the history as readings to send. Nothing here asks anybody."""
+"""Groups rows of the history into readings, and readings into batches."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 import math
+from operator import attrgetter
 from typing import Final, NamedTuple
 
-from ..history.readings import TOGETHER
+from ..history import READING_SECONDS, reading_starts
 
-# Seconds from which on a row is not new, but from before the clock was put back.
-FUTURE: Final = 60
+# A row further in the future was written before the clock was set back.
+MAX_AHEAD_SECONDS: Final = 60
 
 
 class Source(NamedTuple):
-    """What an entity shows."""
+    """The device and the quantity that an entity shows."""
 
     device_id: str
     device: str
@@ -78,27 +80,29 @@ class Batch(NamedTuple):
 def points(values: Iterable[Value]) -> list[Point]:
     """Return the readings that values are of, in the order of their first rows.
 
-    Those of a device within two seconds belong together, as in every other answer. The
-    rows of a reading follow one another, unless somebody has written them by himself.
+    They are the same as in the answers of the history, whatever the order of the rows.
     """
-    found: list[Point] = []
-    near: dict[tuple[str, int], Point] = {}
+    devices: dict[str, list[Value]] = {}
+    for value in values:
+        if math.isfinite(value.value):
+            devices.setdefault(value.source.device_id, []).append(value)
+    found = [point for own in devices.values() for point in _points_of_device(own)]
+    return sorted(found, key=attrgetter("first"))
+
+
+def _points_of_device(values: list[Value]) -> Iterable[Point]:
+    """Return the readings of one device, in the order of time."""
+    values.sort(key=attrgetter("time"))
+    starts = reading_starts(value.time for value in values)
+    found: dict[float, Point] = {}
     for state_id, source, time, value in values:
-        if not math.isfinite(value):
-            continue
-        slot = int(time // TOGETHER)
-        for neighbour in (slot, slot - 1, slot + 1):
-            point = near.get((source.device_id, neighbour))
-            if point is not None and abs(time - point.started) < TOGETHER:
-                break
-        else:
-            point = Point(source, time, state_id, state_id, {})
-            near[source.device_id, slot] = point
-            found.append(point)
-        point.started = min(point.started, time)
-        point.last = state_id
+        started = starts[bisect_right(starts, time) - 1]
+        if (point := found.get(started)) is None:
+            point = found[started] = Point(source, started, state_id, state_id, {})
+        point.first = min(point.first, state_id)
+        point.last = max(point.last, state_id)
         point.values[source.quantity] = value
-    return found
+    return found.values()
 
 
 def first_batch(
@@ -124,7 +128,7 @@ def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], i
     are there. One of the future was written before the clock was put back.
     """
     for count, point in enumerate(found):
-        if until - TOGETHER < point.started < until + FUTURE:
+        if until - READING_SECONDS < point.started < until + MAX_AHEAD_SECONDS:
             return _up_to(found[:count], point.first)
     return found, end
 
@@ -135,7 +139,7 @@ def whole(found: list[Point]) -> tuple[list[Point], int] | None:
     None where all may.
     """
     for count in range(len(found) - 1, 0, -1):
-        if abs(found[-1].started - found[count - 1].started) >= TOGETHER:
+        if abs(found[-1].started - found[count - 1].started) >= READING_SECONDS:
             kept, end = _up_to(found[:count], found[count].first)
             return (kept, end) if kept else None
     return None

@@ -6,7 +6,7 @@ from typing import Any
 from homeassistant.core import HomeAssistant, callback
 
 from ..const import CONF_DEVICES, CONF_LABELS
-from ..history.targets import async_chosen
+from ..history import async_chosen
 from .points import Source
 
 

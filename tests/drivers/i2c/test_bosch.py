@@ -29,7 +29,7 @@ from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .chips import (
     ADDRESS,

@@ -19,7 +19,7 @@ from custom_components.temperature_logger.drivers.workers import Lane
 from emulation import i2c
 from emulation.machine import Machine
 from tests.drivers.conftest import Build
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 from .chips import (
     ADDRESS,

@@ -24,7 +24,7 @@ from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build
-from tests.waiting import first
+from tests.drivers.waiting import first
 
 CAPTURES: list[dict[str, Any]] = [
     capture

@@ -15,7 +15,7 @@ from custom_components.temperature_logger.drivers.usb.stream import Stream
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 PROBE = {"name": "probe", "model": "Go!Temp", "temperature": 20.5}

@@ -37,7 +37,7 @@ from tests.drivers.conftest import (
     AsNobody,
     Build,
 )
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 
 @pytest.fixture(name="node")

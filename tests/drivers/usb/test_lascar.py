@@ -18,7 +18,7 @@ from custom_components.temperature_logger.drivers.usb.lascar import (
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
-from tests.waiting import first
+from tests.drivers.waiting import first
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 SENSOR: dict[str, Any] = {

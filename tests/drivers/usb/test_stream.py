@@ -27,7 +27,7 @@ from custom_components.temperature_logger.drivers.usb.stream import Stream
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build, open_files
-from tests.waiting import first, until
+from tests.drivers.waiting import first, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 MONITOR: dict[str, Any] = {

@@ -34,7 +34,7 @@ import emulation.hidraw
 from emulation.machine import Machine
 from emulation.sticks import MODELS
 from tests.drivers.conftest import Build
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 ALL = json.loads(

@@ -31,7 +31,7 @@ from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.faults import failure
 from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, Build
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 CAPTURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parents[2] / "fixtures/lines.toml").read_text()

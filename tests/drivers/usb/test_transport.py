@@ -36,7 +36,7 @@ from tests.drivers.conftest import (
     Build,
     open_files,
 )
-from tests.waiting import until
+from tests.drivers.waiting import until
 
 REPORT = REPORTS[0]
 

@@ -15,11 +15,23 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history import rows as history
+from custom_components.temperature_logger.history import series
 from emulation.machine import Machine
-from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp
 
-from .conftest import BME, GOLD, NOON, TIMES, ask, record
+from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp
+from .history.conftest import (
+    BME,
+    GOLD,
+    NOON,
+    TIMES,
+    ask,
+    custom_integrations,
+    record,
+    recorder_db_url,
+    server,
+)
+
+__all__ = ["custom_integrations", "recorder_db_url", "server"]
 
 
 async def test_who_may_read(
@@ -149,7 +161,7 @@ async def test_in_batches(
     await record(hass, rows)
     client = await hass_client()
     query = {**TIMES, "entity_id": ",".join(rows), "order": order}
-    with patch.object(history, "BATCH", batch):
+    with patch.object(series, "BATCH_ROWS", batch):
         response = await client.get(f"/api/{DOMAIN}/readings", params=query)
         devices = (await response.json())["devices"]
     found = {

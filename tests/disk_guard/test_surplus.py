@@ -10,19 +10,26 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+import pytest
 
 from benchmarks.thinning import NAME
 from custom_components.temperature_logger.disk_guard import thinning
-from custom_components.temperature_logger.disk_guard.thinning import SLOTS, Row
+from custom_components.temperature_logger.disk_guard.thinning import STEP_MINUTES
+from custom_components.temperature_logger.history.rows import StateRow
 
-from .history.test_thinning import is_reading, slots
+from .test_thinning import is_reading, slots
 
 
-def drawn_rows(times: list[tuple[int, int, bool]]) -> list[Row]:
+@pytest.fixture(autouse=True)
+def custom_integrations() -> None:
+    """Start no recorder: the rows are drawn, or written by another process."""
+
+
+def drawn_rows(times: list[tuple[int, int, bool]]) -> list[StateRow]:
     """Return rows in the order of the database."""
     ordered = sorted((own, time, count) for count, (own, time, _) in enumerate(times))
     return [
-        Row(count, own, float(time), "20" if times[count][2] else "unknown", None)
+        StateRow(count, own, float(time), "20" if times[count][2] else "unknown", None)
         for own, time, count in ordered
     ]
 
@@ -31,7 +38,7 @@ def drawn_rows(times: list[tuple[int, int, bool]]) -> list[Row]:
     times=st.lists(
         st.tuples(st.integers(1, 3), st.integers(0, 7200), st.booleans()), max_size=60
     ),
-    minutes=st.sampled_from(SLOTS),
+    minutes=st.sampled_from(STEP_MINUTES),
     stay=st.sets(st.integers(0, 59)),
 )
 def test_surplus(
@@ -85,7 +92,7 @@ def test_killed(tmp_path: Path) -> None:
     path, until = tmp_path / NAME, time.time() - 86400
     sizes = "--days", "3", "--sensors", "10", "--interval", "60"
     command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     with subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -37,31 +37,34 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     do_adhoc_statistics,
 )
-from sqlalchemy import delete, func, insert, make_url, select, text
+from sqlalchemy import Connection, delete, func, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.coordinator import ReadingCoordinator
-from custom_components.temperature_logger.disk_guard import database as survey
-from custom_components.temperature_logger.disk_guard import guard, thinning
-from custom_components.temperature_logger.disk_guard.database import Room, Survey
-from custom_components.temperature_logger.disk_guard.guard import (
-    DATA_GUARD,
-    EVENT_THINNED,
-    STORE_KEY,
+from custom_components.temperature_logger.disk_guard import (
+    database,
+    guard,
+    passes,
+    thinning,
+)
+from custom_components.temperature_logger.disk_guard.decision import (
+    Measurement,
     Outcome,
     Pass,
 )
+from custom_components.temperature_logger.disk_guard.memory import DATA_GUARD, STORE_KEY
+from custom_components.temperature_logger.disk_guard.passes import (
+    EVENT_THINNED,
+    ThinningPass,
+)
 from custom_components.temperature_logger.disk_guard.thinning import Tally
-from custom_components.temperature_logger.history.retention import DATA_HOLDS
-from custom_components.temperature_logger.history.tables import translated
+from custom_components.temperature_logger.history import recorder
+from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history.recorder import WorkTask
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
-
-from .conftest import GOLD, ask, readings
-from .test_thinning import recorder_db_url
-
-__all__ = ["recorder_db_url"]
+from tests.drivers.waiting import block_until
+from tests.history.conftest import GOLD, ask, readings
 
 pytestmark = [
     pytest.mark.parametrize(
@@ -91,7 +94,7 @@ async def entry_fixture(
 ) -> ConfigEntry:
     """Set up this machine and a stick with a history of some days."""
     hass.config.config_dir = str(tmp_path)
-    monkeypatch.setattr(guard, "LOOK_EVERY", 0)
+    monkeypatch.setattr(guard, "MEASURE_SECONDS", 0)
     await set_up(GOLD_PLACE)
     await async_wait_recording_done(hass)
     now = time.time()
@@ -229,7 +232,7 @@ async def test_one_pass(
     assert hass.states.get(SENSOR) is None
     assert er.async_get(hass).async_get(SENSOR) is None
     # A day later there is nothing left that would help.
-    hass.data[DATA_GUARD].last = guard.Pass(began=time.time() - 1.1 * DAY)
+    hass.data[DATA_GUARD].last = Pass(began=time.time() - 1.1 * DAY)
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.TOO_FEW
     assert len(events) == 1
@@ -267,7 +270,7 @@ async def test_everything_still_answers(
 async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """While it does there is no other one."""
     began = time.time() - 8 * DAY
-    last = guard.Pass(began=began, bytes=10**9, ended=True, repacked=True)
+    last = Pass(began=began, bytes=10**9, ended=True, repacked=True)
     hass.data[DATA_GUARD].last = last
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.REUSABLE
@@ -290,8 +293,7 @@ def delete_newest(hass: HomeAssistant) -> None:
 
 def wait_for_room(hass: HomeAssistant) -> None:
     """Wait until the server has counted what was deleted."""
-    while not is_roomy(hass):
-        time.sleep(0.1)
+    block_until(lambda: is_roomy(hass))
 
 
 def repack(hass: HomeAssistant) -> None:
@@ -302,9 +304,9 @@ def repack(hass: HomeAssistant) -> None:
 
 def is_roomy(hass: HomeAssistant) -> bool:
     """Return whether the database need not grow for a week."""
-    found = survey.survey(hass, []).room
-    assert found
-    return found.free >= 7 * found.growth
+    space = database.measure(hass, []).space
+    assert space
+    return space.free >= 7 * space.growth
 
 
 async def test_roomy(hass: HomeAssistant, entry: ConfigEntry) -> None:
@@ -342,8 +344,8 @@ async def test_too_few(
     assert await count(hass, GOLD) >= before
     # The database is not looked at with each reading of the disk.
     looks: list[HomeAssistant] = []
-    monkeypatch.setattr(guard, "LOOK_EVERY", 3600)
-    monkeypatch.setattr(guard, "async_survey", counted(looks))
+    monkeypatch.setattr(guard, "MEASURE_SECONDS", 3600)
+    monkeypatch.setattr(guard, "async_measure", counted(looks))
     for seconds in (305, 610, 915):
         await pass_time(hass, seconds)
     assert len(looks) == 1
@@ -363,13 +365,15 @@ async def test_too_few(
     assert len(looks) == 1
 
 
-def counted(looks: list[HomeAssistant]) -> Callable[[HomeAssistant], Awaitable[Survey]]:
-    """Return what looks at the database, and notes that."""
-    look = guard.async_survey
+def counted(
+    looks: list[HomeAssistant],
+) -> Callable[[HomeAssistant], Awaitable[Measurement]]:
+    """Return a function that measures the database, and notes that."""
+    measure = passes.async_measure
 
-    async def counting(hass: HomeAssistant) -> Survey:
+    async def counting(hass: HomeAssistant) -> Measurement:
         looks.append(hass)
-        return await look(hass)
+        return await measure(hass)
 
     return counting
 
@@ -408,12 +412,12 @@ async def test_preview(
 ) -> None:
     """It says what would go, deletes nothing, and minds what is held back."""
     before = await count(hass, GOLD)
-    hass.data[DATA_GUARD].busy = True
+    hass.data[DATA_GUARD].is_busy = True
     answer = await ask(hass, {}, action="preview_thinning")
-    assert answer["outcome"] == guard.THINNING
-    hass.data[DATA_GUARD].busy = False
+    assert answer["outcome"] == passes.THINNING
+    hass.data[DATA_GUARD].is_busy = False
     answer = await ask(hass, {}, action="preview_thinning")
-    assert answer["outcome"] == guard.WOULD_THIN
+    assert answer["outcome"] == passes.WOULD_THIN
     assert answer["last_pass"] is None
     assert answer["database"]["size"] > answer["steps"][-1]["bytes"]
     assert [step["minutes"] for step in answer["steps"]] == [10, 15, 30, 60]
@@ -446,7 +450,7 @@ async def test_no_room_to_repack(
 ) -> None:
     """Then it is not tried, and said."""
     usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=100_000))
-    monkeypatch.setattr(survey, "shutil", usage)
+    monkeypatch.setattr(database, "shutil", usage)
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.NOT_REPACKED
     state = hass.states.get(SENSOR)
@@ -463,13 +467,13 @@ async def test_remembered_before_it_begins(
 ) -> None:
     """After a crash there is no second pass within a day."""
     remembered = []
-    run = thinning.ThinTask.run
+    run = WorkTask.run
 
-    def note(self: thinning.ThinTask, instance: Any) -> None:  # noqa: ANN401
+    def note(self: WorkTask, instance: Any) -> None:  # noqa: ANN401
         remembered.append(hass_storage[STORE_KEY]["data"]["ended"])
         run(self, instance)
 
-    monkeypatch.setattr(thinning.ThinTask, "run", note)
+    monkeypatch.setattr(WorkTask, "run", note)
     await let(hass, entry, "thin", 0)
     assert set(remembered) == {False}
     events = async_capture_events(hass, EVENT_THINNED)
@@ -502,16 +506,18 @@ async def test_database_fails(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What went wrong is told, with what was deleted before."""
-    deleted = thinning._delete
+    delete = recorder._delete
     calls = []
 
-    def fail(connection: Any, rows: Any) -> set[int]:  # noqa: ANN401
-        calls.append(rows)
+    def fail(
+        connection: Connection, state_ids: set[int], attributes_ids: set[int | None]
+    ) -> set[int]:
+        calls.append(state_ids)
         if len(calls) == 3:
             connection.execute(text("DELETE FROM no_such_table"))
-        return deleted(connection, rows)
+        return delete(connection, state_ids, attributes_ids)
 
-    monkeypatch.setattr(thinning, "_delete", fail)
+    monkeypatch.setattr(recorder, "_delete", fail)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.FAILED
@@ -522,7 +528,7 @@ async def test_database_fails(
     assert hass.states.is_state(SENSOR, str(rows))
 
 
-@pytest.mark.parametrize("broken", ["survey", "preview", "freed", "repack"])
+@pytest.mark.parametrize("broken", ["measure", "preview", "freed_bytes", "repack"])
 async def test_database_fails_around_it(
     hass: HomeAssistant,
     entry: ConfigEntry,
@@ -532,14 +538,14 @@ async def test_database_fails_around_it(
     """The same before and after the deletion."""
 
     def fail(*_: object) -> None:
-        with translated():
+        with recorder._translated():
             raise RuntimeError("gone")
 
     name = {"repack": "repack_database"}.get(broken, broken)
-    module = survey if broken in {"freed", "survey"} else thinning
+    module = {"preview": thinning, "repack": recorder}.get(broken, database)
     monkeypatch.setattr(module, name, fail)
     await let(hass, entry, "thin", 0)
-    is_before = broken in {"survey", "preview"}
+    is_before = broken in {"measure", "preview"}
     assert told(hass) == (Outcome.UNKNOWN if is_before else Outcome.FAILED)
     assert "gone" in quoted(hass)["error"]
     assert (quoted(hass)["rows"] == "0") == is_before
@@ -547,7 +553,7 @@ async def test_database_fails_around_it(
 
 async def test_room_for_a_while(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """A disk that stayed full for a week, or is full once more, is thinned again."""
-    last = guard.Pass(began=time.time() - 2 * DAY, ended=True)
+    last = Pass(began=time.time() - 2 * DAY, ended=True)
     hass.data[DATA_GUARD].last = last
     hass.data[DATA_GUARD].has_cleared = False  # As after a restart.
     await let(hass, entry, "thin", 0)
@@ -585,14 +591,14 @@ async def test_ended_before_it_began(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Whoever says no while the database is looked at loses nothing."""
-    look = guard.async_steps
+    preview = passes.async_steps
 
-    async def ending(hass: HomeAssistant, survey: Survey) -> list[Tally]:
-        found = await look(hass, survey)
+    async def ending(hass: HomeAssistant, measurement: Measurement) -> list[Tally]:
+        steps = await preview(hass, measurement)
         await (ENDS[how](hass) if how in ENDS else change(hass, entry, how))
-        return found
+        return steps
 
-    monkeypatch.setattr(guard, "async_steps", ending)
+    monkeypatch.setattr(passes, "async_steps", ending)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert await count(hass, GOLD) >= before
@@ -609,11 +615,9 @@ async def test_nobody_asks_at_the_end(
     how: str,
 ) -> None:
     """Nothing is told, or kept, that is of no use any more."""
-    repack = guard.Guard._async_repack
+    repack = ThinningPass._async_repack
 
-    async def ending(
-        self: guard.Guard, asked: ReadingCoordinator, done: Pass, before: Room
-    ) -> Pass:
+    async def ending(self: ThinningPass, done: Pass) -> Pass:
         if how == "remove":
             await hass.config_entries.async_remove(entry.entry_id)
         elif how == "off":
@@ -621,9 +625,9 @@ async def test_nobody_asks_at_the_end(
         else:
             full = replace(entry.runtime_data.data, space_usage=-3.0)
             entry.runtime_data.async_set_updated_data(full)
-        return await repack(self, asked, done, before)
+        return await repack(self, done)
 
-    monkeypatch.setattr(guard.Guard, "_async_repack", ending)
+    monkeypatch.setattr(ThinningPass, "_async_repack", ending)
     await let(hass, entry, "thin", 0)
     assert told(hass) is None
     assert (STORE_KEY in hass_storage) == (how != "remove")
@@ -633,14 +637,14 @@ async def test_disk_fills_meanwhile(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What decides on repacking is the room that there is then."""
-    repack = guard.Guard._async_repack
+    repack = ThinningPass._async_repack
 
-    async def filling(self: guard.Guard, *given: Any) -> Pass:  # noqa: ANN401
+    async def filling(self: ThinningPass, done: Pass) -> Pass:
         usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=0))
-        monkeypatch.setattr(survey, "shutil", usage)
-        return await repack(self, *given)
+        monkeypatch.setattr(database, "shutil", usage)
+        return await repack(self, done)
 
-    monkeypatch.setattr(guard.Guard, "_async_repack", filling)
+    monkeypatch.setattr(ThinningPass, "_async_repack", filling)
     await let(hass, entry, "thin", 0)
     assert told(hass) == Outcome.NOT_REPACKED
 
@@ -675,15 +679,15 @@ async def test_recorder_has_ended(
     """Nobody waits for what nobody does any more."""
     instance = get_instance(hass)
     queue = instance.queue_task
-    asked: list[thinning.ThinTask] = []
+    asked: list[WorkTask] = []
 
     def lose(task: Any) -> None:  # noqa: ANN401
-        if isinstance(task, thinning.ThinTask):
+        if isinstance(task, WorkTask):
             asked.append(task)
         else:
             queue(task)
 
-    monkeypatch.setattr(guard, "PATIENCE", 0.01)
+    monkeypatch.setattr(recorder, "ALIVE_CHECK_SECONDS", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(instance, "queue_task", lose)
         patched.setattr(instance, "is_alive", lambda: len(asked) == 0)
@@ -770,4 +774,4 @@ async def test_while_home_assistant_starts(
     assert told(hass) == thinned(hass)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
-    assert hass.data[DATA_GUARD]._coordinator is None
+    assert hass.data[DATA_GUARD].is_stopping

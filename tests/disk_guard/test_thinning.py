@@ -3,8 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 import json
-from pathlib import Path
-import threading
 from typing import Any, NamedTuple
 
 from homeassistant.components.recorder import core
@@ -23,19 +21,17 @@ import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
-from pytest_socket import enable_socket
-from sqlalchemy import URL, Connection, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from custom_components.temperature_logger.disk_guard import thinning
 from custom_components.temperature_logger.disk_guard.thinning import (
-    SLOTS,
-    Row,
+    STEP_MINUTES,
     Tally,
-    ThinTask,
 )
-
-from .servers import create_database
+from custom_components.temperature_logger.history import recorder
+from custom_components.temperature_logger.history.recorder import WorkTask
+from custom_components.temperature_logger.history.rows import StateRow
 
 pytestmark = pytest.mark.parametrize(
     "server", ["sqlite", "postgresql"], indirect=True, scope="session"
@@ -52,7 +48,7 @@ GONE = {"ours": range(40, 70)}
 TABLES = "states", "state_attributes", "statistics", "statistics_short_term"
 
 type Written = list[tuple[Any, ...]]
-type Slots = dict[tuple[int, int], list[Row]]
+type Slots = dict[tuple[int, int], list[StateRow]]
 
 
 class Filled(NamedTuple):
@@ -71,11 +67,11 @@ class Filled(NamedTuple):
 
         return await get_instance(self.hass).async_add_executor_job(work)
 
-    async def rows(self) -> list[Row]:
+    async def rows(self) -> list[StateRow]:
         """Return our rows, in the order in which they are thinned."""
         return await self.run(
             lambda session: [
-                Row(*row)
+                StateRow(*row)
                 for row in session.execute(
                     select(
                         States.state_id,
@@ -116,38 +112,15 @@ class Filled(NamedTuple):
         steps: int | None = None,
         until: thinning.Until = lambda: UNTIL,
     ) -> Tally:
-        """Do some steps, or all, as the recorder does; raise what the work raised."""
-        instance = get_instance(self.hass)
-        tally, ended = Tally(), threading.Event()
-        errors: list[HomeAssistantError] = []
+        """Do some steps, or all, in the recorder's thread; raise their error."""
+        tally = Tally()
 
-        def enough(_: Connection, tally: Tally) -> bool:
-            return steps is not None and tally.minutes == SLOTS[steps - 1]
+        def is_enough() -> bool:
+            return steps is not None and tally.minutes == STEP_MINUTES[steps - 1]
 
-        def done(err: HomeAssistantError | None) -> None:
-            errors.extend([err] if err else [])
-            ended.set()
-
-        work = thinning.thin(instance, self.ours, until, enough, tally)
-        instance.queue_task(ThinTask(work, done))
-        await self.hass.async_add_executor_job(ended.wait, 60)
-        assert ended.is_set()
-        for err in errors:
-            raise err
+        work = thinning.thin(self.hass, self.ours, until, is_enough, tally)
+        await recorder.async_work(self.hass, work)
         return tally
-
-
-@pytest.fixture
-def recorder_db_url(
-    server: tuple[str, URL | None], hass_fixture_setup: list[bool], tmp_path: Path
-) -> str:
-    """Return the address of a database with nothing in it, SQLite's in a file."""
-    assert not hass_fixture_setup
-    kind, url = server
-    if url is None:
-        return f"sqlite:///{tmp_path}/home-assistant_v2.db"
-    enable_socket()
-    return create_database(kind, url).render_as_string(hide_password=False)
 
 
 @pytest.fixture(name="filled")
@@ -204,12 +177,12 @@ def states(meta: StatesMeta, entity_id: str) -> Iterator[States]:
         yield row
 
 
-def is_reading(row: Row) -> bool:
+def is_reading(row: StateRow) -> bool:
     """Return whether a row has a value."""
     return row.state not in GAPS.values()
 
 
-def slots(rows: Iterable[Row], minutes: int) -> Slots:
+def slots(rows: Iterable[StateRow], minutes: int) -> Slots:
     """Return the readings in each slot of each entity."""
     found: Slots = defaultdict(list)
     for row in rows:
@@ -218,7 +191,7 @@ def slots(rows: Iterable[Row], minutes: int) -> Slots:
     return found
 
 
-def expected(rows: list[Row], minutes: int, until: float) -> list[Row]:
+def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]:
     """Return what is left of some rows after one step."""
     first = {found[0].state_id for found in slots(rows, minutes).values()}
     newest = {
@@ -263,7 +236,7 @@ async def test_each_step(filled: Filled) -> None:
         thinning.preview, filled.hass, filled.ours, lambda: UNTIL
     )
     assert await filled.rows() == rows
-    for step, minutes in enumerate(SLOTS, start=1):
+    for step, minutes in enumerate(STEP_MINUTES, start=1):
         tally = await filled.thin(step)
         rows = expected(rows, minutes, UNTIL)
         left = await filled.rows()
@@ -311,7 +284,7 @@ async def test_newest_row_stays(filled: Filled) -> None:
     rows = await filled.rows()
     await filled.thin(4, until=lambda: UNTIL + 86400)
     left = await filled.rows()
-    for minutes in SLOTS:
+    for minutes in STEP_MINUTES:
         rows = expected(rows, minutes, UNTIL + 86400)
     assert left == rows
     for own in filled.ours:
@@ -350,18 +323,18 @@ async def test_recorder_goes_on(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written meanwhile arrives, between two turns, and refers to its row."""
-    monkeypatch.setattr(thinning, "TURN", 0.0001)
+    monkeypatch.setattr(recorder, "TURN_SECONDS", 0.0001)
     hass, written = filled.hass, list[str]()
-    run = ThinTask.run
+    run = WorkTask.run
 
-    def turn(self: ThinTask, instance: core.Recorder) -> None:
+    def turn(self: WorkTask, instance: core.Recorder) -> None:
         # Before, as the last turn tells that it was the last one.
         state = str(len(written))
         written.append(state)
         hass.loop.call_soon_threadsafe(hass.states.async_set, OURS[0], state)
         run(self, instance)
 
-    monkeypatch.setattr(ThinTask, "run", turn)
+    monkeypatch.setattr(WorkTask, "run", turn)
     rows = await filled.rows()
     await filled.thin(until=lambda: UNTIL + 86400)
     await hass.async_block_till_done()
@@ -380,15 +353,18 @@ async def test_database_fails(filled: Filled, monkeypatch: pytest.MonkeyPatch) -
     """
     others, rows = await filled.dump(), await filled.rows()
     instance = get_instance(filled.hass)
-    delete = thinning._delete
+    delete = recorder._delete
+    second_hour = {row.state_id for row in rows if row.time > MIDNIGHT + 3600}
 
-    def fail(connection: Connection, gone: list[Row]) -> set[int]:
-        unused = delete(connection, gone)
-        if gone[0].time > MIDNIGHT + 3600:
+    def fail(
+        connection: Connection, state_ids: set[int], attributes_ids: set[int | None]
+    ) -> set[int]:
+        unused = delete(connection, state_ids, attributes_ids)
+        if state_ids & second_hour:
             connection.execute(text("DELETE FROM no_such_table"))
         return unused
 
-    monkeypatch.setattr(thinning, "_delete", fail)
+    monkeypatch.setattr(recorder, "_delete", fail)
     with pytest.raises(HomeAssistantError) as failed:
         await filled.thin()
     assert failed.value.translation_key == "recorder_failed"

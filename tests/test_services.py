@@ -1,11 +1,11 @@
 """What actions give besides all readings in a span."""
 
-import asyncio
 import csv
 from datetime import UTC, datetime, timedelta
 import io
 from pathlib import Path
 import stat
+import time
 from typing import Any
 from unittest.mock import patch
 
@@ -29,9 +29,22 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from emulation.machine import Machine
-from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
-from .conftest import BME, GOLD, NOON, TIMES, ask, execute, record
+from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
+from .history.conftest import (
+    BME,
+    GOLD,
+    NOON,
+    TIMES,
+    ask,
+    custom_integrations,
+    execute,
+    record,
+    recorder_db_url,
+    server,
+)
+
+__all__ = ["custom_integrations", "recorder_db_url", "server"]
 
 ADDRESS = "http://10.10.10.10:8123"
 """Where a Home Assistant of the tests is found."""
@@ -65,12 +78,16 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
 
 
 async def test_latest_after_a_new_name(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A state that was written anew does not part a reading."""
     await set_up(BME_PLACE)
     before = await ask(hass, {"entity_id": "all"}, action="get_latest")
-    await asyncio.sleep(2.1)
+    time_of_day = time.time
+    monkeypatch.setattr(time, "time", lambda: time_of_day() + 2.1)
     # Not the first one, whose time the reading has.
     er.async_get(hass).async_update_entity(BME[2], name="Attic")
     await hass.async_block_till_done()

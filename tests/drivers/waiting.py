@@ -12,10 +12,12 @@ from typing import Final
 
 from emulation.values import now
 
-LONGEST: Final = 60.0
+LONGEST: Final = 100.0
 """Seconds after which what has not happened never will."""
 PAUSE: Final = 0.001
 """Seconds between two looks."""
+LONG_PAUSE: Final = 0.02
+"""The same, where a look costs something."""
 STEP: Final = 0.01
 """Seconds that pass at most between two looks at the patient clock."""
 
@@ -35,7 +37,7 @@ def block_until(condition: Callable[[], bool]) -> None:
     ends = now() + LONGEST
     while not condition():
         assert now() < ends, "What was waited for has not happened"
-        time.sleep(PAUSE)
+        time.sleep(LONG_PAUSE)
 
 
 async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
@@ -43,7 +45,7 @@ async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool])
     ends = now() + LONGEST
     while not wanted(found := await get()):
         assert now() < ends, f"What was waited for has not come, but {found!r:.200}"
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(LONG_PAUSE)
     return found
 
 

@@ -1,0 +1,149 @@
+"""What the guard of the disk decides, and from what. Nothing here waits or blocks."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from ..const import DAY_SECONDS
+from ..history import iso
+
+# Days for which the database need not grow: more free space than that is not needed.
+DAYS_OF_GROWTH: Final = 7
+
+
+class Outcome(StrEnum):
+    """Why the disk is still full, for its owner: the key of the text."""
+
+    DISK_FULL = "disk_full"
+    """The guard only warns, or has not measured the database yet."""
+    ELSEWHERE = "disk_full_elsewhere"
+    """The database is not on this disk."""
+    FAILED = "disk_full_failed"
+    INTERRUPTED = "disk_full_interrupted"
+    """A pass ended with Home Assistant, or with the options that it had begun with."""
+    NOT_REPACKED = "disk_full_not_repacked"
+    """Readings were thinned; the disk has no space to repack the database."""
+    REUSABLE = "disk_full_reusable"
+    """Readings were thinned; the database keeps the space for new rows."""
+    ROOMY = "disk_full_roomy"
+    """The database has free space for days."""
+    THINNED = "disk_full_thinned"
+    TOO_FEW = "disk_full_too_few"
+    """There are too few readings to thin."""
+    UNKNOWN = "disk_full_unknown"
+    """The database does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One thinning; it is stored before it begins and when it has ended."""
+
+    began: float
+    """Unix time."""
+    ended: bool = False
+    """Whether it came to its end, without an interruption."""
+    rows: int = 0
+    """The rows that it deleted."""
+    minutes: int = 0
+    """The slot of its last step."""
+    first: float | None = None
+    """Unix time of the oldest of the rows."""
+    last: float | None = None
+    """Unix time of the newest of the rows."""
+    bytes: int = 0
+    """The space that it freed inside the database."""
+    repacked: bool = False
+    disk_bytes: int = 0
+    """By how much it made the database smaller."""
+    error: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it achieved."""
+        if self.error:
+            return Outcome.FAILED
+        if not self.ended:
+            return Outcome.INTERRUPTED
+        if not self.repacked:
+            return Outcome.NOT_REPACKED
+        return Outcome.THINNED if self.disk_bytes else Outcome.REUSABLE
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All of it, with times in ISO 8601."""
+        times = {"began": self.began, "first": self.first, "last": self.last}
+        return asdict(self) | {
+            name: None if at is None else iso(at) for name, at in times.items()
+        }
+
+
+class DatabaseSpace(NamedTuple):
+    """The space of a database on the disk of the configuration, in bytes."""
+
+    size: int
+    free: int
+    """What new rows can take before the database grows."""
+    growth: int
+    """What is written in a day, for all entities."""
+    row: int
+    """The size of a row of the states."""
+    disk_free: int
+    """The free space of the disk."""
+
+    @property
+    def can_repack(self) -> bool:
+        """Whether the disk can hold a copy of the database while it is repacked.
+
+        SQLite needs the used space twice for a moment.
+        """
+        return self.disk_free > max(self.size, 2 * (self.size - self.free))
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the database need not grow for some days."""
+        return self.free >= DAYS_OF_GROWTH * self.growth
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """What the preview shows of it."""
+        return {
+            "size": self.size,
+            "free": self.free,
+            "growth_per_day": self.growth,
+            "free_on_disk": self.disk_free,
+        }
+
+
+class Measurement(NamedTuple):
+    """What a decision is made from."""
+
+    metadata_ids: tuple[int, ...]
+    """The recorder's numbers of the entities whose readings may be thinned."""
+    space: DatabaseSpace | None
+    """None if the database is not on this disk, or is of another kind."""
+
+
+def decide(
+    space: DatabaseSpace | None, last: Pass | None, now: float, *, has_cleared: bool
+) -> Outcome | DatabaseSpace:
+    """Return why nothing is to be thinned now, or the space to thin in.
+
+    It matters whether the disk has had free space since the last pass.
+    """
+    if space is None:
+        return Outcome.ELSEWHERE
+    if space.is_enough:
+        return Outcome.ROOMY
+    if last is not None:
+        days = max(0.0, now - last.began) / DAY_SECONDS
+        # The disk got the space, or PostgreSQL does not count it as free any more.
+        left = max(last.bytes, last.disk_bytes) - days * space.growth
+        # A disk that stayed full after the last pass is filled by something else.
+        if days < (1 if has_cleared else DAYS_OF_GROWTH) or left >= space.growth:
+            return last.outcome
+    return space
+
+
+def is_worthwhile(rows: int, space: DatabaseSpace) -> bool:
+    """Return whether the space of so many rows lasts for a day."""
+    return rows * space.row >= space.growth

@@ -1,0 +1,195 @@
+"""Passes of the guard of the disk: preview one, or thin, repack and report."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers.dispatcher import async_dispatcher_send
+from homeassistant.helpers.importlib import async_import_module
+from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
+
+from ..const import DOMAIN, LOGGER, Refusal
+from ..history import async_reading_entries, iso, thinnable_until
+from ..translation import refused
+from .decision import (
+    DatabaseSpace,
+    Measurement,
+    Outcome,
+    Pass,
+    decide,
+    is_worthwhile,
+)
+from .memory import async_memory
+
+if TYPE_CHECKING:
+    from .thinning import Tally
+
+EVENT_THINNED: Final = f"{DOMAIN}_readings_thinned"
+SIGNAL_THINNED: Final = f"{DOMAIN}_thinned"
+WOULD_THIN: Final = "thin"
+THINNING: Final = "thinning"
+
+
+async def async_measure(hass: HomeAssistant) -> Measurement:
+    """Measure the database; raise HomeAssistantError where that is not possible."""
+    if DATA_INSTANCE not in hass.data:
+        raise refused(Refusal.NO_RECORDER)
+    await async_import_module(hass, f"{__package__}.database")
+    await async_import_module(hass, f"{__package__}.thinning")
+    from .database import measure
+
+    entity_ids = [entry.entity_id for entry in async_reading_entries(hass)]
+    return await get_instance(hass).async_add_executor_job(measure, hass, entity_ids)
+
+
+async def async_steps(hass: HomeAssistant, measurement: Measurement) -> list[Tally]:
+    """Return what each step would delete, together with the steps before it."""
+    from .thinning import preview
+
+    return await get_instance(hass).async_add_executor_job(
+        preview, hass, measurement.metadata_ids, lambda: thinnable_until(hass)
+    )
+
+
+async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
+    """Return what each step would delete, and what the guard would do now."""
+    measurement = await async_measure(hass)
+    space = measurement.space
+    until = thinnable_until(hass)
+    steps = await async_steps(hass, measurement)
+    memory = await async_memory(hass)
+    last = memory.last
+    decision = decide(space, last, time.time(), has_cleared=memory.has_cleared)
+    outcome = decision if isinstance(decision, Outcome) else WOULD_THIN
+    if not isinstance(decision, Outcome) and not is_worthwhile(
+        steps[-1].rows, decision
+    ):
+        outcome = Outcome.TOO_FEW
+    return {
+        "until": iso(until),
+        "steps": [_step(step, space) for step in steps],
+        "database": None if space is None else space.summary,
+        "last_pass": None if last is None else last.summary,
+        "outcome": THINNING if memory.is_busy else outcome,
+    }
+
+
+def _step(step: Tally, space: DatabaseSpace | None) -> dict[str, Any]:
+    """Return what a step would delete."""
+    return {
+        "minutes": step.minutes,
+        "rows": step.rows,
+        "first": None if step.first is None else iso(step.first),
+        "last": None if step.last is None else iso(step.last),
+        "bytes": None if space is None else step.rows * space.row,
+    }
+
+
+class ThinningPass:
+    """One pass: thins the readings and repacks the database, while that is wanted."""
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        measurement: Measurement,
+        before: DatabaseSpace,
+        *,
+        is_wanted: Callable[[], bool],
+        remember: Callable[[Pass], Awaitable[None]],
+    ) -> None:
+        """Take the space of the database before the pass; nothing begins yet.
+
+        `is_wanted` is called in any thread.
+        """
+        self._before = before
+        self._hass = hass
+        self._is_wanted = is_wanted
+        self._measurement = measurement
+        self._remember = remember
+
+    async def async_run(self) -> Outcome:
+        """Thin until it is enough, if that is worthwhile; return the outcome."""
+        steps = await async_steps(self._hass, self._measurement)
+        if not is_worthwhile(steps[-1].rows, self._before):
+            return Outcome.TOO_FEW
+        if not self._is_wanted():
+            return Outcome.INTERRUPTED
+        done = Pass(began=time.time())
+        # Should Home Assistant crash now, no other pass begins within a day.
+        await self._remember(done)
+        done = await self._async_thin(done)
+        if not done.error:
+            done = await self._async_repack(done)
+        await self._remember(done)
+        _async_report(self._hass, done)
+        return done.outcome
+
+    async def _async_thin(self, done: Pass) -> Pass:
+        """Thin the readings; return the pass with the rows that were deleted."""
+        from ..history.recorder import async_work
+        from .database import is_enough
+        from .thinning import Tally, thin
+
+        tally, error = Tally(), ""
+
+        def until() -> float:
+            """Return up to when readings may go: none once the pass is not wanted."""
+            return thinnable_until(self._hass) if self._is_wanted() else 0.0
+
+        def is_last_step() -> bool:
+            """Return whether the next step is not needed, or not wanted."""
+            is_last = is_enough(self._hass, self._before, tally.rows)
+            return is_last or not self._is_wanted()
+
+        ids = self._measurement.metadata_ids
+        try:
+            work = thin(self._hass, ids, until, is_last_step, tally)
+            await async_work(self._hass, work)
+        except HomeAssistantError as err:
+            error = reason(err)
+        return replace(done, **asdict(tally), error=error)
+
+    async def _async_repack(self, done: Pass) -> Pass:
+        """Give the freed space to the disk, if it has space for that."""
+        from ..history.recorder import async_repack
+        from .database import freed_bytes, measure_space
+
+        hass, job = self._hass, get_instance(self._hass).async_add_executor_job
+        try:
+            freed = await job(freed_bytes, hass, self._before, done.rows)
+            done = replace(done, bytes=freed)
+            space = await job(measure_space, hass)
+            done = replace(done, ended=self._is_wanted())
+            if done.ended and done.rows and space is not None and space.can_repack:
+                await async_repack(hass)
+                done = replace(done, repacked=True)
+                after = await job(measure_space, hass)
+                smaller = 0 if after is None else max(0, self._before.size - after.size)
+                done = replace(done, disk_bytes=smaller)
+        except HomeAssistantError as err:
+            done = replace(done, error=reason(err))
+        return done
+
+
+@callback
+def _async_report(hass: HomeAssistant, done: Pass) -> None:
+    """Log what a pass did, and fire its event."""
+    summary = done.summary
+    LOGGER.warning(
+        "The disk is getting full. Thinned readings to one in %d minutes: %d rows "
+        "deleted, from %s to %s; %d bytes freed inside the database, which was "
+        "%srepacked and is %d bytes smaller%s",
+        *(done.minutes, done.rows, summary["first"], summary["last"]),
+        *(done.bytes, "" if done.repacked else "not ", done.disk_bytes),
+        f"; it failed: {done.error}" if done.error else "",
+    )
+    hass.bus.async_fire(EVENT_THINNED, summary)
+    async_dispatcher_send(hass, SIGNAL_THINNED)
+
+
+def reason(err: HomeAssistantError) -> str:
+    """Return the error of the database, without the advice for a caller."""
+    return (err.translation_placeholders or {}).get("error", str(err))

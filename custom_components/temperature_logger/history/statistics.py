@@ -1,0 +1,72 @@
+"""Statistics of the recorder as columns: minimum, mean and maximum of each period.
+
+Everything here blocks. It is called in the recorder's executor.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
+
+from ..const import DIGITS
+from ..units import base_quantity
+from .readings import Columns, Span, StatisticsPeriod
+from .recorder import STATISTICS, read_statistics
+
+type Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The rows of each entity, by its id."""
+
+
+def read_periods(
+    hass: HomeAssistant,
+    entities: Mapping[str, str],
+    units: Mapping[str, str],
+    span: Span,
+    period: StatisticsPeriod,
+) -> Columns:
+    """Return the statistics of a device, given its entities by quantity."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    times = (
+        dt_util.utc_from_timestamp(span.start),
+        dt_util.utc_from_timestamp(span.end),
+    )
+    # One unit at a time: CO2 and humidity are both ratios to the recorder.
+    for unit in {units[quantity] for quantity in entities}:
+        own = {q: entity for q, entity in entities.items() if units[q] == unit}
+        classes = {
+            str(base_quantity(quantity).converter.UNIT_CLASS): unit for quantity in own
+        }
+        found |= read_statistics(hass, set(own.values()), period, times, classes)
+    rows = _by_time(found, entities, span)
+    ordered = sorted(rows, reverse=span.newest_first)
+    kept = ordered[: span.limit]
+    names = [column_name(q, kind) for q in entities for kind in STATISTICS]
+    return Columns(
+        collected_at=kept,
+        values={name: [rows[time].get(name) for time in kept] for name in names},
+        truncated=len(ordered) > len(kept),
+    )
+
+
+def column_name(quantity: str, kind: str) -> str:
+    """Return the name of a column of statistics."""
+    return f"{quantity}_{kind}"
+
+
+def _by_time(
+    found: Rows, entities: Mapping[str, str], span: Span
+) -> dict[int, dict[str, float | None]]:
+    """Return the values of each period that begins in a span, by column."""
+    rows: dict[int, dict[str, float | None]] = {}
+    for quantity, entity in entities.items():
+        for row in found.get(entity, []):
+            # Home Assistant adds the days that a span only touches.
+            if span.start <= row["start"] < span.end:
+                values = rows.setdefault(int(row["start"]), {})
+                values |= {
+                    column_name(quantity, kind): round(value, DIGITS)
+                    for kind in STATISTICS
+                    if (value := row.get(kind)) is not None
+                }
+    return rows
