@@ -26,7 +26,7 @@ from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import HotPlug, device_flow
 from custom_components.temperature_logger.discovery.search import async_search
 from custom_components.temperature_logger.drivers import Candidate, workers
-from custom_components.temperature_logger.drivers.presence import plugs
+from custom_components.temperature_logger.drivers.presence import present_devices
 from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
@@ -271,7 +271,7 @@ async def test_stick_that_hangs_does_not_hold_the_form(
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
@@ -285,7 +285,7 @@ async def test_port_that_hangs_does_not_hold_the_form(
     product = machine.sys / "bus/usb/devices/1-1.4/product"
     os.mkfifo(product)
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [BME_PLACE]
@@ -302,7 +302,7 @@ async def test_stick_that_still_hangs(
 ) -> None:
     """A stick that hung before is not queried again, and does not delay the others."""
     build(GOLD | way, TWO)
-    monkeypatch.setattr(workers, "GRACE", 0)
+    monkeypatch.setattr(workers, "JOB_GRACE_S", 0)
     kernel = Event()
     hanging = asyncio.create_task(workers_of(hass).lane(GOLD_PLACE).run(kernel.wait))
     form = await begin(hass)
@@ -319,7 +319,7 @@ async def test_bus_that_hangs_does_not_hold_the_form(
     held = {"name": "timeout", "argument": 60}
     machine = build(GOLD, i2c=[PINS | {"fault": held}])
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     form = await begin(hass)
     assert list(choices(form)) == [GOLD_PLACE]
@@ -332,7 +332,7 @@ async def test_bus_that_hangs_is_not_searched_again(
 ) -> None:
     """However often the owner searches, a bus that hangs occupies one worker."""
     machine = build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 60}}])
-    monkeypatch.setattr(workers, "DEADLINE", 0.3)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.3)
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
     # The other searches end soon.
@@ -541,7 +541,7 @@ async def change_places(
         machine.unplug(name)
     for name, port in ports.items():
         machine.plug(name, ports=port)
-    await until(lambda: shared_object(hass, HotPlug)._plugs == plugs())
+    await until(lambda: shared_object(hass, HotPlug)._present == present_devices())
     for entry in entries:
         await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)

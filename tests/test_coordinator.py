@@ -138,7 +138,7 @@ async def test_device_that_hangs(
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEADLINE", 0.5
+        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.5
     )
     machine.stick("gold").fail("timeout")
     machine.chip("bme").values["temperature"] = 22.0

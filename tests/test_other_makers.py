@@ -46,7 +46,7 @@ from .drivers.waiting import until
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time that a real HidTEMPer needs."""
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
 async def choices(hass: HomeAssistant) -> dict[str, str]:

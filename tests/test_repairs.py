@@ -19,9 +19,9 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import FaultDurations
 from custom_components.temperature_logger.devices import fault_durations as since
 from custom_components.temperature_logger.devices.faults import (
-    A_DAY,
+    REPAIR_AFTER_DAY,
+    REPAIR_AFTER_MINUTE,
     REPAIRS,
-    SOON,
 )
 from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.shared import shared_object
@@ -138,7 +138,7 @@ async def test_permission(
     machine.permit("gold", hidraw=0o600, usbfs=0o600)
     with as_nobody():
         await read(entry)
-        clock.advance(SOON.total_seconds() - 1)
+        clock.advance(REPAIR_AFTER_MINUTE.total_seconds() - 1)
         await read(entry)
         assert issue(hass, entry) is None
         clock.advance(1)
@@ -179,7 +179,7 @@ async def test_access(
         await read(entry)
         assert entry.runtime_data.last_exception.translation_key == key
         assert issue(hass, entry) is None
-        clock.advance(SOON.total_seconds())
+        clock.advance(REPAIR_AFTER_MINUTE.total_seconds())
         await read(entry)
         assert issue(hass, entry) == key
     if key == "no_node":
@@ -213,7 +213,7 @@ async def test_missing_for_a_day(
     away(machine)
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == fault
-    clock.advance(A_DAY.total_seconds() - 1)
+    clock.advance(REPAIR_AFTER_DAY.total_seconds() - 1)
     await read(entry)
     assert issue(hass, entry) is None
     clock.advance(1)
@@ -224,7 +224,7 @@ async def test_missing_for_a_day(
     assert issue(hass, entry) is None
 
 
-DAY = A_DAY.total_seconds()
+DAY = REPAIR_AFTER_DAY.total_seconds()
 STORED = f"{DOMAIN}.since"
 
 
@@ -353,7 +353,7 @@ async def test_another_fault_has_its_own_time(
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock.advance(A_DAY.total_seconds())
+    clock.advance(REPAIR_AFTER_DAY.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     machine.plug("gold", hidraw_nodes=False, usbfs_mode="000")
@@ -361,13 +361,13 @@ async def test_another_fault_has_its_own_time(
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "no_node"
     assert issue(hass, entry) is None
-    clock.advance(SOON.total_seconds())
+    clock.advance(REPAIR_AFTER_MINUTE.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "no_node"
     (machine.dev / "bus/usb/hidden").rename(machine.dev / "bus/usb/001")
     machine.stick("gold").fail("zero")
     await read(entry)
-    clock.advance(A_DAY.total_seconds())
+    clock.advance(REPAIR_AFTER_DAY.total_seconds())
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "bad_report"
     assert issue(hass, entry) is None
@@ -383,7 +383,11 @@ async def test_every_fault_of_the_table(
         Fault.STICK_CHANGED,
         Fault.UNKNOWN_FIRMWARE,
     }
-    assert {repair.after for repair in REPAIRS.values()} == {timedelta(), SOON, A_DAY}
+    assert {repair.after for repair in REPAIRS.values()} == {
+        timedelta(),
+        REPAIR_AFTER_MINUTE,
+        REPAIR_AFTER_DAY,
+    }
 
 
 @pytest.mark.warns("Error fetching")

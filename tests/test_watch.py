@@ -19,7 +19,10 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
-from custom_components.temperature_logger.drivers.presence import Plugs, plugs
+from custom_components.temperature_logger.drivers.presence import (
+    PresentDevices,
+    present_devices,
+)
 from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
@@ -54,15 +57,15 @@ async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(name="looks")
-def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[Plugs]:
+def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
     """Return the results of all searches."""
-    looks: list[Plugs] = []
+    looks: list[PresentDevices] = []
 
-    def look() -> Plugs:
-        looks.append(plugs())
+    def look() -> PresentDevices:
+        looks.append(present_devices())
         return looks[-1]
 
-    monkeypatch.setattr(watch, "plugs", look)
+    monkeypatch.setattr(watch, "present_devices", look)
     return looks
 
 
@@ -117,20 +120,20 @@ async def test_ready_without_a_hidraw_node(
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[Plugs],
+    looks: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
     """A device without a hidraw node is used as soon as its own node has permission."""
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
-    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+    monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     machine.unplug(name)
     await until(hass, lambda: not entry.runtime_data.last_update_success)
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
     before = len(looks)
-    with as_nobody():  # All searches, and a few that continue.
-        await until(hass, lambda: len(looks) > before + len(watch.LOOK_DELAYS_S) + 1)
+    with as_nobody():  # All looks, and some of those that go on.
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -143,7 +146,7 @@ async def test_late_permission(
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
-    looks: list[Plugs],
+    looks: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A node is not opened before the system has set its permissions."""
@@ -153,7 +156,7 @@ async def test_late_permission(
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
     before = len(looks)
     with as_nobody():
-        await until(hass, lambda: len(looks) > before + len(watch.LOOK_DELAYS_S))
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -205,7 +208,7 @@ async def test_without_inotify(
     build: Build,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[Plugs],
+    looks: list[PresentDevices],
     missing: str,
 ) -> None:
     """Without inotify, or without the folder, a search runs every five seconds."""
@@ -239,9 +242,9 @@ async def test_port_that_blocks_a_search(
     await set_up(BME_PLACE)
     answers, given_up = Event(), Event()
 
-    def look() -> Plugs:
+    def look() -> PresentDevices:
         answers.wait()
-        return plugs()
+        return present_devices()
 
     async def noted[T](work: Awaitable[T]) -> T:
         try:
@@ -250,8 +253,8 @@ async def test_port_that_blocks_a_search(
             given_up.set()
             raise
 
-    monkeypatch.setattr(workers, "DEADLINE", 0.05)
-    monkeypatch.setattr(watch, "plugs", look)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(watch, "present_devices", look)
     monkeypatch.setattr(watch, "within_deadline", noted)
     machine.replug("gold")
     await until(hass, given_up.is_set)
@@ -275,13 +278,13 @@ async def test_search_after_a_blocked_one(
     assert entry.state is ConfigEntryState.SETUP_RETRY
     held_up = [True] * 4
 
-    def look() -> Plugs:
+    def look() -> PresentDevices:
         if held_up:
             held_up.pop()
             raise DeviceAccessError(Fault.HANGING)
-        return plugs()
+        return present_devices()
 
-    monkeypatch.setattr(watch, "plugs", look)
+    monkeypatch.setattr(watch, "present_devices", look)
     machine.plug("gold")
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
     assert not held_up
@@ -353,8 +356,8 @@ async def test_before_home_assistant_has_started(
     await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
-    the_watch._async_look_soon()
-    assert the_watch._next_look is None
+    the_watch._async_rescan_soon()
+    assert the_watch._next_scan is None
 
 
 async def test_stopped_before_the_start(hass: HomeAssistant, machine: Machine) -> None:

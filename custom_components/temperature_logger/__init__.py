@@ -1,4 +1,4 @@
-"""Temperature Logger: thermometers wired to this machine, as sensors."""
+"""Temperature Logger: sensors for thermometers on this machine."""
 
 from homeassistant.config_entries import (
     SIGNAL_CONFIG_ENTRY_CHANGED,
@@ -35,10 +35,10 @@ async def async_setup(
     hass: HomeAssistant,
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
-    """Offer the history, and look out for devices, while none is loaded, too."""
+    """Set up the history and the detection of devices, also without any entry."""
     await async_load_texts(hass)
     await shared_object(hass, FaultDurations).async_load()
-    await _async_hold(hass)
+    await _async_protect_undelivered(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
@@ -57,25 +57,25 @@ async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     else:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
-    # What is set up now is not to be offered any more.
+    # Withdraw the offer of the device that is set up now.
     shared_object(hass, HotPlug).async_offer_soon()
     return True
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
-    """Unload one entry; the coordinator of a device gives it back as it shuts down."""
+    """Unload one entry; the coordinator closes its device when it shuts down."""
     return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None:
-    """Take what was told of it away with it."""
+    """Delete the repair issues and stored data of a removed entry."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
         from .uploader.setup import async_remove_endpoint
 
         await async_remove_endpoint(hass, entry.entry_id)
         return
-    _async_forget(hass, entry)
+    _async_delete_issues(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_memory(hass)).async_forget()
     shared_object(hass, HotPlug).async_offer_soon()
@@ -84,7 +84,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
 async def _async_setup_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> None:
-    """Read a device for the first time."""
+    """Make the coordinator of a device and read the device for the first time."""
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
@@ -92,8 +92,8 @@ async def _async_setup_device(
         await async_watch_disk(hass, coordinator)
 
 
-async def _async_hold(hass: HomeAssistant) -> None:
-    """Protect undelivered readings from thinning, even if an endpoint is not loaded."""
+async def _async_protect_undelivered(hass: HomeAssistant) -> None:
+    """Protect undelivered readings from thinning, also for unloaded endpoints."""
     for entry in hass.config_entries.async_entries(DOMAIN):
         if is_endpoint(entry):
             await async_cursor(hass, entry.entry_id)
@@ -101,23 +101,23 @@ async def _async_hold(hass: HomeAssistant) -> None:
 
 @callback
 def _async_watch_disabled(hass: HomeAssistant) -> None:
-    """Delete the issues of a device when its owner disables it."""
+    """Delete the repair issues of a device when the user disables it."""
 
     @callback
     def changed(_: ConfigEntryChange, entry: ConfigEntry) -> None:
         if entry.domain == DOMAIN and entry.disabled_by is not None:
-            _async_forget(hass, entry)
+            _async_delete_issues(hass, entry)
 
     async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed)
 
 
 @callback
-def _async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the issues of a device that was deleted or disabled."""
+def _async_delete_issues(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the repair issues of a device that was deleted or disabled."""
     async_clear_fault(hass, entry)
     async_withdraw_move(hass, entry)
 
 
 def _platforms(entry: AnyConfigEntry) -> list[Platform]:
-    """Return what an entry has entities of."""
+    """Return the platforms on which an entry has entities."""
     return ENDPOINT_PLATFORMS if is_endpoint(entry) else PLATFORMS

@@ -1,4 +1,4 @@
-"""The connection of an endpoint as a binary sensor."""
+"""The binary sensor of an endpoint: whether the server receives the readings."""
 
 from typing import Final, override
 
@@ -30,10 +30,10 @@ async def async_setup_entry(
 
 
 class ConnectionSensor(EndpointEntity, BinarySensorEntity):
-    """Whether the last batch arrived."""
+    """Whether the last batch of readings arrived."""
 
     @property
     @override
     def is_on(self) -> bool | None:
-        """Return whether it arrived; None before the first batch."""
+        """Return whether the last batch arrived; None before the first one."""
         return self.coordinator.is_connected

@@ -1,4 +1,4 @@
-"""The form to set up a device or an endpoint, or to change where it is."""
+"""The config flow of devices and endpoints."""
 
 from typing import Any, ClassVar, override
 
@@ -19,7 +19,7 @@ from .uploader.flow import EndpointFlow, EndpointOptionsFlow
 
 
 class TemperatureLoggerConfigFlow(DeviceFlow, SearchFlow, EndpointFlow, domain=DOMAIN):
-    """Sets up a device, or finds it again at another place; or sets up an endpoint."""
+    """Sets up a device or an endpoint, or changes the place of one."""
 
     OTHER_OPTIONS: ClassVar = (KIND_ENDPOINT,)
     VERSION = 1
@@ -28,14 +28,14 @@ class TemperatureLoggerConfigFlow(DeviceFlow, SearchFlow, EndpointFlow, domain=D
     @callback
     @override
     def async_get_options_flow(config_entry: ConfigEntry) -> OptionsFlowWithReload:
-        """Return the flow that changes how a device is read, or what is sent."""
+        """Return the options flow of a device or of an endpoint."""
         return EndpointOptionsFlow() if is_endpoint(config_entry) else OptionsFlow()
 
     @override
     async def async_step_user(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Pick a device, or to send readings to a server."""
+        """Show the devices to set up, and the choice to send readings to a server."""
         if user_input and user_input.get(CONF_DEVICE) == KIND_ENDPOINT:
             return await self.async_step_endpoint()
         return await super().async_step_user(user_input)
@@ -44,7 +44,7 @@ class TemperatureLoggerConfigFlow(DeviceFlow, SearchFlow, EndpointFlow, domain=D
     async def async_step_nothing_found(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Look again, or pick what needs no device."""
+        """Search again, or set up an endpoint, which needs no device."""
         if user_input and user_input.get(CONF_DEVICE) == KIND_ENDPOINT:
             return await self.async_step_endpoint()
         return await super().async_step_nothing_found(user_input)
@@ -52,7 +52,7 @@ class TemperatureLoggerConfigFlow(DeviceFlow, SearchFlow, EndpointFlow, domain=D
     async def async_step_reconfigure(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Change where a device or an endpoint is."""
+        """Change the place of a device, or the server of an endpoint."""
         if is_endpoint(self._get_reconfigure_entry()):
             return await self.async_step_reconfigure_endpoint()
         return await self.async_step_reconfigure_device(user_input)

@@ -1,4 +1,4 @@
-"""All that a report of a problem needs."""
+"""The diagnostics of devices and endpoints, for reports of problems."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +29,7 @@ from .translation import async_label
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
 
-# The organisation is somebody's mail address where InfluxData runs the server.
+# On servers of InfluxData, the organisation is the user's mail address.
 TO_REDACT: Final = {CONF_ORG, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME}
 
 
@@ -37,12 +37,12 @@ async def async_get_config_entry_diagnostics(
     hass: HomeAssistant,
     entry: AnyConfigEntry,
 ) -> dict[str, Any]:
-    """Return the device, its last reading and what that was made from.
+    """Return the device of an entry, its last reading, and the data of that reading.
 
-    Nothing in it is secret: the entry holds places and what a device says of itself.
+    Nothing in it is secret: the entry stores only places and facts about the device.
     """
     if is_endpoint(entry):
-        return _of_endpoint(entry)
+        return _endpoint_diagnostics(entry)
     coordinator = entry.runtime_data
     raw = coordinator.raw_reading
     return {
@@ -64,22 +64,22 @@ async def async_get_config_entry_diagnostics(
 
 
 @callback
-def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
-    """Return how far an endpoint is, and what it waits for; nothing that is secret."""
+def _endpoint_diagnostics(entry: EndpointConfigEntry) -> dict[str, Any]:
+    """Return settings, progress and status of an endpoint, without secrets."""
     coordinator = entry.runtime_data
     headers = dict.fromkeys(entry.data[CONF_HEADERS], REDACTED)
     secrets = [entry.data.get(name) for name in TO_REDACT]
     secrets += entry.data[CONF_HEADERS].values()
 
-    def hide(text: str) -> str:
-        """Return what a server said, without what it may have quoted."""
+    def redact(text: str) -> str:
+        """Return a text of the server without the secrets that it may quote."""
         for secret in filter(None, secrets):
             text = text.replace(secret, REDACTED)
         return text
 
     progress = asdict(coordinator.cursor.progress)
     for refusal in progress["refusals"]:
-        refusal["reason"] = hide(refusal["reason"])
+        refusal["reason"] = redact(refusal["reason"])
     return {
         "entry": {
             "data": async_redact_data(entry.data, TO_REDACT) | {CONF_HEADERS: headers},
@@ -87,7 +87,7 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
             "title": entry.title,
         },
         "is_connected": coordinator.is_connected,
-        "last_error": hide(str(coordinator.last_exception or "")),
+        "last_error": redact(str(coordinator.last_exception or "")),
         "last_update_succeeded": coordinator.last_update_success,
         "progress": progress,
         "status": asdict(coordinator.data),
@@ -97,7 +97,7 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
 async def _async_last_thinning(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
-    """Return what the guard of this machine's disk did last, if it did anything."""
+    """Return the last thinning by the disk guard; None if there was none."""
     if entry.data[CONF_KIND] != KIND_HOST:
         return None
     last = (await async_memory(hass)).last
@@ -107,7 +107,7 @@ async def _async_last_thinning(
 async def _async_usb_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
-    """Return what the kernel tells of a USB device, if it is there."""
+    """Return ids, names and interfaces of a USB device; None if it is not connected."""
     place = place_of(entry.data)
     if not isinstance(place, UsbPlace):
         return None
@@ -120,5 +120,5 @@ async def _async_usb_device(
 def _values(
     entry: TemperatureLoggerConfigEntry, reading: Reading
 ) -> dict[str, float | None]:
-    """Return the values of a reading that the device can have."""
+    """Return the values of a reading by the quantities of the device."""
     return {q: reading.value(q) for q in entry.data[CONF_QUANTITIES]}

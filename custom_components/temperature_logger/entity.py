@@ -1,4 +1,4 @@
-"""What every entity of a device has."""
+"""The base of the entities of a device."""
 
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.entity import EntityDescription
@@ -13,8 +13,8 @@ from .translation import async_label
 class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
     """One entity of one device.
 
-    The ids are built on the entry's, which survives a move of the device, so its
-    entities and their history do, too.
+    Its unique id begins with the id of the entry, which stays the same when the device
+    moves. So the entities and their history also stay.
     """
 
     _attr_has_entity_name = True

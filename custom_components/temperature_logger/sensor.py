@@ -1,4 +1,4 @@
-"""Sensors: the values of a reading, and the progress of an endpoint."""
+"""The sensors: the values of a reading, and the progress of an endpoint."""
 
 from typing import Any, Final, override
 
@@ -26,10 +26,10 @@ from .units import base_quantity
 
 PARALLEL_UPDATES = 0
 
-# Quantities whose sensor is added with their first value: some sticks and CO2 monitors
-# have a slot for a humidity that most of them do not measure.
-WAIT_FOR_VALUE: Final = {"external_humidity", "humidity", "internal_humidity"}
-PROBE: Final = "probe"
+# The sensors of these quantities are added with their first value: some sticks and CO2
+# monitors have a slot for a humidity that most of them do not measure.
+OPTIONAL_QUANTITIES: Final = {"external_humidity", "humidity", "internal_humidity"}
+PROBE_KEY: Final = "probe"
 THINNED_SENSOR: Final = SensorEntityDescription(
     key="thinned_readings",
     translation_key="thinned_readings",
@@ -61,15 +61,15 @@ def _async_add_readings(
     entry: TemperatureLoggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the sensors of a device, and later those that wait for their first value."""
+    """Add the sensors of a device; optional ones follow with their first value."""
     coordinator = entry.runtime_data
     registry = er.async_get(hass)
     added: set[str] = set()
 
     def is_due(quantity: str) -> bool:
-        """Return whether a sensor has a value, had one before or needs none."""
+        """Return whether a quantity is not optional, or has or had a value."""
         return (
-            quantity not in WAIT_FOR_VALUE
+            quantity not in OPTIONAL_QUANTITIES
             or coordinator.data.value(quantity) is not None
             or registry.async_get_entity_id(
                 Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{quantity}"
@@ -98,7 +98,7 @@ def _async_add_readings(
 def describe(quantity: str) -> SensorEntityDescription:
     """Describe the sensor of a quantity, which is a field of a reading or a probe."""
     base = base_quantity(quantity)
-    key = PROBE if rom_of(quantity) is not None else quantity
+    key = PROBE_KEY if rom_of(quantity) is not None else quantity
     return SensorEntityDescription(
         key=quantity,
         # The device class names the sensor of a plain base quantity.
@@ -116,10 +116,10 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
     """One value of a reading."""
 
     def __init__(self, coordinator: ReadingCoordinator, quantity: str) -> None:
-        """Show a quantity; a probe has its ROM code in its name."""
+        """Describe the quantity; the name of a probe contains its ROM code."""
         super().__init__(coordinator, describe(quantity))
         if (rom := rom_of(quantity)) is not None:
-            self._attr_translation_placeholders = {PROBE: rom}
+            self._attr_translation_placeholders = {PROBE_KEY: rom}
 
     @property
     @override
@@ -130,9 +130,9 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
     @callback
     @override
     def _handle_coordinator_update(self) -> None:
-        """Write a row for each reading, even with an equal value, but not for a gap.
+        """Record a row for each reading, even with an equal value, but not for a gap.
 
-        A state that is written for another reason, such as a new area, adds no row.
+        A state write for another reason, such as a new area, adds no row.
         """
         self._attr_force_update = self.available and self.native_value is not None
         super()._handle_coordinator_update()
@@ -140,7 +140,7 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
 
 
 class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
-    """The number of rows that the last thinning deleted, with its details."""
+    """The number of rows that the last thinning deleted, with details."""
 
     @override
     async def async_added_to_hass(self) -> None:
@@ -155,13 +155,13 @@ class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
     @property
     @override
     def available(self) -> bool:
-        """Return true: the last thinning stays known while the disk cannot be read."""
+        """Return true: the last thinning is known even if the disk cannot be read."""
         return True
 
     @property
     @override
     def native_value(self) -> int | None:
-        """Return the rows; None before the first thinning."""
+        """Return the number of deleted rows; None before the first thinning."""
         last = shared_object(self.hass, Memory).last
         return None if last is None else last.rows
 

@@ -1,4 +1,4 @@
-"""The objects that last as long as Home Assistant: one of each class, in one place."""
+"""The objects that live as long as Home Assistant: one of each class, in hass.data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,15 @@ from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 
-DATA: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
+DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
 
 
 def shared_object[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
-    """Return the object that a class or function makes, the same one at each call.
+    """Return the object that a class or function makes, the same one for each call.
 
     Any thread may call.
     """
-    objects = hass.data.setdefault(DATA, {})
+    objects = hass.data.setdefault(DATA_SHARED, {})
     if make not in objects:
         objects.setdefault(make, make(hass))
     made: T = objects[make]

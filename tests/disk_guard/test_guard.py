@@ -60,7 +60,7 @@ from custom_components.temperature_logger.disk_guard.passes import (
 from custom_components.temperature_logger.disk_guard.thinning import Tally
 from custom_components.temperature_logger.history import holds, recorder
 from custom_components.temperature_logger.history.recorder import WorkTask
-from custom_components.temperature_logger.shared import DATA, shared_object
+from custom_components.temperature_logger.shared import DATA_SHARED, shared_object
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 from tests.history.conftest import GOLD, ask, readings
@@ -478,7 +478,7 @@ async def test_remembered_before_it_begins(
     assert set(remembered) == {False}
     events = async_capture_events(hass, EVENT_THINNED)
     hass_storage[STORE_KEY]["data"] = {"began": time.time()}
-    hass.data[DATA].pop(Memory)
+    hass.data[DATA_SHARED].pop(Memory)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.INTERRUPTED
     assert not events

@@ -78,7 +78,7 @@ def patient_clock_fixture() -> Generator[None]:
         # An event loop reads its clock when it wakes, so it wakes often.
         patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
         patch.setattr(workers, "monotonic", clock)
-        patch.setattr(stream, "seconds", clock)
+        patch.setattr(stream, "boot_time", clock)
         yield
 
 
@@ -131,19 +131,19 @@ def lane_fixture(workers: Workers) -> Lane:
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     """Return a disk that can be made to hang."""
-    limit = host.LIMIT
+    limit = host.DISK_TIMEOUT_S
 
     class Disk(Event):
         """A disk with a short deadline while it hangs, and a long one otherwise."""
 
         @override
         def clear(self) -> None:
-            monkeypatch.setattr(host, "LIMIT", 0.05)
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", 0.05)
             super().clear()
 
         @override
         def set(self) -> None:
-            monkeypatch.setattr(host, "LIMIT", limit)
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", limit)
             super().set()
 
     answers, statvfs = Disk(), os.statvfs

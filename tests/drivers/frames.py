@@ -15,16 +15,16 @@ from custom_components.temperature_logger.drivers import DriverError, Fault, Rea
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.i2c.bme280 import (
-    BURST,
-    TRIMMING,
-    TRIMMING_HUMIDITY,
+    BME280_BURST,
+    BME280_TRIMMING,
+    BME280_TRIMMING_HUMIDITY,
     Bme280Sensor,
 )
 from custom_components.temperature_logger.drivers.i2c.bosch import (
-    CHIP_ID,
-    PRESSURE_RANGE,
-    SLEEP_X1,
-    TEMPERATURE_RANGE,
+    CHIP_ID_REGISTER,
+    PRESSURE_RANGE_HPA,
+    SLEEP_MODE_X1,
+    TEMPERATURE_RANGE_C,
     Sensor,
 )
 from custom_components.temperature_logger.drivers.i2c.bus import (
@@ -33,7 +33,7 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
 )
 from custom_components.temperature_logger.drivers.usb import hidtemper, temperx232
 from custom_components.temperature_logger.drivers.usb.descriptors import (
-    REPORT_SIZE,
+    TEMPER_REPORT_BYTES,
     report_sizes,
 )
 from custom_components.temperature_logger.drivers.usb.diamex import Diamex
@@ -112,7 +112,7 @@ def report_shapes(report: Report) -> Iterator[Shape]:
     """Yield the shapes of a report, by its tag."""
     for tag in sorted(report.tags):
         head = bytes((VALUE_REPORT, tag))
-        free = REPORT_SIZE - len(head) - len(report.ending)
+        free = TEMPER_REPORT_BYTES - len(head) - len(report.ending)
         yield shape(head, free, report.ending)
 
 
@@ -149,7 +149,7 @@ class Image(Registers):
     def __init__(self, chip_id: int) -> None:
         """Name the chip; it has no bus."""
         self._image = bytearray(256)
-        self._image[CHIP_ID] = chip_id
+        self._image[CHIP_ID_REGISTER] = chip_id
 
     def put(self, register: int, content: bytes) -> None:
         """Put bytes into the registers."""
@@ -207,9 +207,9 @@ def bosch(chip: Chip) -> Decoder:
         is_right=partial(
             is_within,
             {
-                "temperature": TEMPERATURE_RANGE,
+                "temperature": TEMPERATURE_RANGE_C,
                 "humidity": (0, 100),
-                "pressure": PRESSURE_RANGE,
+                "pressure": PRESSURE_RANGE_HPA,
             },
         ),
     )
@@ -222,23 +222,25 @@ def bme280(chip_id: int, name: str) -> Chip:
         chip_id=chip_id,
         sensor=Bme280Sensor,
         trimmings=[b"".join(one.registers()) for one in CALIBRATIONS],
-        blocks=(TRIMMING, TRIMMING_HUMIDITY),
-        burst=BURST,
+        blocks=(BME280_TRIMMING, BME280_TRIMMING_HUMIDITY),
+        burst=BME280_BURST,
         head=bytes.fromhex("0024a000"),
     )
 
 
 BME680: Final = Chip(
     name="BME680",
-    chip_id=bme680.CHIP_ID,
+    chip_id=bme680.BME680_CHIP_ID,
     sensor=bme680.Bme680Sensor,
     trimmings=[b"".join(one.registers()) for one in CALIBRATIONS_680],
-    blocks=(bme680.TRIMMING, bme680.TRIMMING_HUMIDITY),
-    burst=bme680.BURST,
-    head=bytes((bme680.NEW_DATA, 0)),
+    blocks=(bme680.BME680_TRIMMING, bme680.BME680_TRIMMING_HUMIDITY),
+    burst=bme680.BME680_BURST,
+    head=bytes((bme680.BME680_NEW_DATA, 0)),
     settings=(
-        bme680.SETTINGS[0],
-        bme680.CONFIGURED[:4] + bytes((SLEEP_X1,)) + bme680.CONFIGURED[5:],
+        bme680.BME680_SETTINGS[0],
+        bme680.BME680_SETTINGS_VALUE[:4]
+        + bytes((SLEEP_MODE_X1,))
+        + bme680.BME680_SETTINGS_VALUE[5:],
     ),
 )
 
@@ -258,7 +260,7 @@ def lines(*given: bytes) -> Decoder:
         name="TEMPerX232",
         shapes=tuple((digits(line),) for line in given),
         decode=lambda answer: temperx232.decode(b"".join(answer).decode("latin-1")),
-        is_right=partial(is_within, temperx232.RANGES),
+        is_right=partial(is_within, temperx232.TEMPERX232_RANGES),
     )
 
 
@@ -271,7 +273,7 @@ def listen(make: Callable[[], Listener], answer: Answer) -> Reading:
     error = BadFrameError(Fault.NO_ANSWER)
     for report in answer:
         try:
-            decoder.take(report, 0)
+            decoder.feed(report, 0)
         except BadFrameError as err:
             error = err
         reading = decoder.reading(0) or reading
@@ -324,7 +326,9 @@ DECODERS: Final = (
         name="HidTEMPer",
         shapes=((shape(2),), (shape(32),)),
         decode=lambda answer: hidtemper.temperature(b"".join(answer)),
-        is_right=lambda value: hidtemper.LOW <= value <= hidtemper.HIGH,
+        is_right=lambda value: (
+            hidtemper.HIDTEMPER_MIN_C <= value <= hidtemper.HIDTEMPER_MAX_C
+        ),
     ),
     lines(
         b"Temp-Inner:23.81 [C]<",

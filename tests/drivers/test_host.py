@@ -10,7 +10,7 @@ import pytest
 
 from custom_components.temperature_logger.drivers import Fault, Workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
-from custom_components.temperature_logger.drivers.host import GIB, Host
+from custom_components.temperature_logger.drivers.host import BYTES_PER_GIB, Host
 from custom_components.temperature_logger.drivers.places import HOST
 from custom_components.temperature_logger.drivers.workers import Lane
 from tests.drivers.waiting import until
@@ -61,7 +61,7 @@ async def test_disk_agrees_with_df(driver: Host, tmp_path: Path, build: Build) -
     else:
         pytest.fail("The disk is never quiet")
     sizes = (reading.total_space, reading.used_space, reading.free_space)
-    assert [size and size * GIB for size in sizes] == known
+    assert [size and size * BYTES_PER_GIB for size in sizes] == known
     assert list(before[:3]) == known
     assert reading.space_usage == before.percent
     used, free = known[1:]

@@ -165,11 +165,11 @@ def test_device_that_blocks(build: Build) -> None:
     os.mkfifo(product)
     held = Thread(target=sysfs.reread, args=[one])
     held.start()
-    block_until(sysfs._TURN.locked)
+    block_until(sysfs._READ_LOCK.locked)
     assert sysfs.reread(two) == two
     product.write_text("TEMPerGold")  # The blocked reader ends.
     held.join()
-    assert not sysfs._TURN.locked()
+    assert not sysfs._READ_LOCK.locked()
 
 
 def test_stick_without_strings(build: Build) -> None:
@@ -217,12 +217,12 @@ def test_adapter_key(
     machine = build(i2c=[adapter(7, **spec)])
     (found,) = sysfs.i2c_adapters()
     assert (found.key, found.label, found.number) == (key, None, 7)
-    assert found.plug is None
-    assert found.expected is expected
+    assert found.device_number is None
+    assert found.probed_by_default is expected
     assert found.node == machine.dev / "i2c-7"
     assert found.has_node
     assert not found.multiplexed
-    assert not found.held
+    assert not found.kernel_addresses
     assert sysfs.i2c_adapter(key) == found
 
 
@@ -262,7 +262,7 @@ def test_usb_adapter(
     assert found.key == f"{FIRST}-1.3"
     assert found.label == usb_label(shown, "1.3")
     assert found.number == 3
-    assert found.expected
+    assert found.probed_by_default
     assert sysfs.i2c_adapter(found.key) == found
     assert sysfs.is_as_before(found)
     machine.replug("bridge")
@@ -347,7 +347,7 @@ def test_device_tree_hidden_from_a_container(build: Build) -> None:
     machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
     shutil.rmtree(machine.sys / "firmware")
     found = sysfs.i2c_adapter("soc/i2c@7e804000")
-    assert found.expected
+    assert found.probed_by_default
 
 
 def test_adapter_under_another_number(build: Build) -> None:
@@ -373,7 +373,7 @@ def test_multiplexer(build: Build) -> None:
     pins = adapter(1, of_node="soc/i2c@7e804000", held={"0x77": "pca954x"})
     build(i2c=[pins, adapter(4, mux={"bus": 1, "address": "0x77"})])
     found = {one.number: one for one in sysfs.i2c_adapters()}
-    assert found[1].held == {0x77}
+    assert found[1].kernel_addresses == {0x77}
     assert not found[1].multiplexed
     assert found[4].multiplexed
 
@@ -384,7 +384,7 @@ def test_held_addresses(build: Build) -> None:
     devices = machine.sys / "bus/i2c/devices"
     (devices / "3-0068").resolve().joinpath("driver").unlink()
     (found,) = sysfs.i2c_adapters()
-    assert found.held == {0x76}
+    assert found.kernel_addresses == {0x76}
 
 
 def test_clients_are_not_adapters(build: Build) -> None:

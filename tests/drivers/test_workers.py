@@ -11,15 +11,15 @@ import pytest
 from custom_components.temperature_logger import drivers
 from custom_components.temperature_logger.drivers import Fault, Workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
-from custom_components.temperature_logger.drivers.workers import SIZE, Lane
+from custom_components.temperature_logger.drivers.workers import THREADS, Lane
 from tests.drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the turn of a device that hangs, and do not wait for it."""
-    monkeypatch.setattr(drivers.workers, "GRACE", 0.05)
-    monkeypatch.setattr(drivers.workers, "TURN", 60)
+    monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 0.05)
+    monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 60)
 
 
 @pytest.fixture(name="kernel")
@@ -86,12 +86,12 @@ async def test_hanging_devices_leave_threads_to_others(
         kernel.wait()
 
     tasks = []
-    for _ in range(2 * SIZE):
+    for _ in range(2 * THREADS):
         failing = Lane(workers)
         failing.failing = True
         tasks.append(asyncio.create_task(failing.run(hang)))
     await asyncio.sleep(0)
-    for _ in range(SIZE // 4):
+    for _ in range(THREADS // 4):
         assert await lane.run(started.acquire)
     assert not started.acquire(blocking=False)
     kernel.set()
@@ -125,7 +125,7 @@ async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
 
 async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
     """A job cancelled before a thread was free never starts."""
-    lanes = [Lane(workers) for _ in range(SIZE // 4 + 1)]
+    lanes = [Lane(workers) for _ in range(THREADS // 4 + 1)]
     for lane in lanes:
         lane.failing = True
     hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes[1:]]
@@ -224,16 +224,16 @@ async def test_cancelled_as_the_job_ends(lane: Lane) -> None:
 
 async def test_close(workers: Workers, kernel: Event) -> None:
     """Closing the workers ends the started jobs and drops the others."""
-    lanes = [Lane(workers) for _ in range(SIZE)]
+    lanes = [Lane(workers) for _ in range(THREADS)]
     undone: list[bool] = []
     tasks = [
         asyncio.create_task(lane.run(kernel.wait, undo=undone.append)) for lane in lanes
     ]
-    await until(lambda: sum(bool(lane._job) for lane in lanes) == SIZE)
-    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
-    await until(lambda: workers.healthy._tasks.qsize() == SIZE // 4)
+    await until(lambda: sum(bool(lane._job) for lane in lanes) == THREADS)
+    await until(lambda: workers.healthy.threads == THREADS - THREADS // 4)
+    await until(lambda: workers.healthy._tasks.qsize() == THREADS // 4)
     workers.close()
-    await until(lambda: sum(task.cancelled() for task in tasks) == SIZE // 4)
+    await until(lambda: sum(task.cancelled() for task in tasks) == THREADS // 4)
     with pytest.raises(RuntimeError):
         await Lane(workers).run(nothing)
     last = lanes[0].finish(nothing)
@@ -242,7 +242,7 @@ async def test_close(workers: Workers, kernel: Event) -> None:
     await asyncio.wrap_future(last)
     assert workers.healthy.threads == workers.healthy.busy == 0
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert results.count(True) == SIZE - SIZE // 4
+    assert results.count(True) == THREADS - THREADS // 4
     assert not undone
 
 
@@ -250,8 +250,8 @@ async def test_hanging_devices_lose_their_turn(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many devices begin to hang at once, the others get their threads."""
-    monkeypatch.setattr(drivers.workers, "TURN", 0.01)
-    lanes = [Lane(workers) for _ in range(3 * SIZE)]
+    monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 0.01)
+    lanes = [Lane(workers) for _ in range(3 * THREADS)]
     hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
     for _ in range(2):
@@ -259,14 +259,14 @@ async def test_hanging_devices_lose_their_turn(
     assert not any(task.done() for task in hanging)
     kernel.set()
     assert all(await asyncio.gather(*hanging))
-    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
+    await until(lambda: workers.healthy.threads == THREADS - THREADS // 4)
 
 
 async def test_timer_ends_with_the_workers(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The timer ends with the workers."""
-    lanes = [Lane(workers) for _ in range(SIZE)]
+    lanes = [Lane(workers) for _ in range(THREADS)]
     tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
     timer = workers.healthy._timer
@@ -281,7 +281,7 @@ async def test_job_about_to_end(
     lane: Lane, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that is about to end does not count as a device that hangs."""
-    monkeypatch.setattr(drivers.workers, "GRACE", 5)
+    monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 5)
     first = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)
     second = asyncio.create_task(lane.run(divmod, 7, 2))

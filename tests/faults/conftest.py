@@ -113,7 +113,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
     model, driver = "BME280", "bme280"
     if "chip_id" in spec:
         model, driver = "BME680", "bme680"
-        formats = bme680.TRIMMING_FORMAT, bme680.TRIMMING_HUMIDITY_FORMAT
+        formats = bme680.BME680_TRIMMING_FORMAT, bme680.BME680_TRIMMING_HUMIDITY_FORMAT
         blocks = tuple(
             form.pack(*form.unpack(block[: form.size]))
             for form, block in zip(formats, blocks, strict=True)
@@ -332,9 +332,9 @@ class Home:
         if entry.state is not ConfigEntryState.LOADED:
             return True
         driver = entry.runtime_data.driver
-        if not isinstance(driver, Stream) or not isinstance(driver._opened, Node):
+        if not isinstance(driver, Stream) or not isinstance(driver._connection, Node):
             return True
-        reading = driver._decoder.reading(stream.seconds())
+        reading = driver._decoder.reading(stream.boot_time())
         return self.machine.stick(device).fault is not None or (
             reading is not None
             and all(
@@ -394,32 +394,37 @@ def right(sight: Sight, home: Home) -> bool:
     return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
 
 
-LISTENED_TO: Final = {"monitor": zytemp, "adapter": diamex, "lascar": lascar}
+MAX_AGES: Final = {
+    "adapter": (diamex, "DIAMEX_MAX_AGE_S"),
+    "lascar": (lascar, "LASCAR_MAX_AGE_S"),
+    "monitor": (zytemp, "ZYTEMP_MAX_AGE_S"),
+}
+"""What limits the age of the values that a device reports by itself."""
 
 
 @contextmanager
 def outdated(device: str) -> Generator[None]:
     """Make the reports of a device that reports by itself too old."""
     with pytest.MonkeyPatch.context() as limits:
-        if device in LISTENED_TO:
-            limits.setattr(LISTENED_TO[device], "AGE", -10.0)
+        if device in MAX_AGES:
+            limits.setattr(*MAX_AGES[device], -10.0)
         yield
 
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times that real devices may need."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 100)
     # Far more than an emulated device takes between two reports.
-    monkeypatch.setattr(libusb, "DRAIN_LIMIT_MS", 5)
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", 4 * (0.3,))
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
-    monkeypatch.setattr(temperx232, "LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
-    monkeypatch.setattr(workers, "DEADLINE", 1.5)
+    monkeypatch.setattr(libusb, "DRAIN_TIMEOUT_MS", 5)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", 4 * (0.3,))
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
+    monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 1.5)
     monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
 
 
@@ -452,4 +457,6 @@ async def home_fixture(
         await hass.config_entries.async_unload(entry.entry_id)
     await until(lambda: home.busy() == 0)
     await until(lambda: open_files() <= before)
-    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE
+    assert (
+        home.workers.failing.threads + home.workers.healthy.threads <= workers.THREADS
+    )

@@ -22,9 +22,9 @@ SIZE = 333
 @pytest.fixture(autouse=True)
 def long_timeouts(short_timeouts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow many devices more time than real ones get, as the machine is slower."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 3.0)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (3.0, 3.0))
-    monkeypatch.setattr(workers, "DEADLINE", 60)
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (3.0, 3.0))
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 60)
 
 
 def worker_threads() -> int:
@@ -70,7 +70,7 @@ async def test_a_third_fails(
         await home.poll()
         home.assert_others_went_on(*failing)
         assert {home.trouble(stick) for stick in failing} <= {trouble, Fault.HANGING}
-        assert worker_threads() <= workers.SIZE + each * len(failing)
+        assert worker_threads() <= workers.THREADS + each * len(failing)
     for stick in failing:
         home.machine.stick(stick).clear()
     home.change()

@@ -129,7 +129,7 @@ async def test_reload_storm(home: Home) -> None:
         home.change()
         await asyncio.gather(*(reload(entry.entry_id) for entry in entries))
         await home.hass.async_block_till_done(wait_background_tasks=True)
-    assert active_count() <= before + workers.SIZE
+    assert active_count() <= before + workers.THREADS
     home.change()
     await home.poll()
     home.assert_others_went_on()

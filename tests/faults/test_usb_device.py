@@ -120,7 +120,7 @@ def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """Let only the watch find that a device is back."""
     # A missing hidraw node is waited for; any other one is there at once.
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
-    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+    monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
 
 
 # In other ports

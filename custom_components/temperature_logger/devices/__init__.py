@@ -1,4 +1,4 @@
-"""The device of a config entry: its driver, its calibration and its faults."""
+"""The device of a config entry: its driver, calibration and faults."""
 
 from typing import Final
 

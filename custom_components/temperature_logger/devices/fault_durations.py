@@ -1,8 +1,8 @@
-"""How long each device has had its fault, counted over restarts.
+"""The duration of each device's fault, across restarts.
 
-While Home Assistant runs, a monotonic clock counts. The begin of a lasting fault is
-stored as Unix time: it is stored again after the wall clock jumped, and counts as new
-where it lies in the future after a restart.
+A monotonic clock measures it while Home Assistant runs. For restarts, the begin of a
+missing device is stored as Unix time, and stored again after the wall clock jumped. A
+begin in the future after a restart counts as now.
 """
 
 from time import monotonic, time
@@ -14,59 +14,61 @@ from homeassistant.helpers.storage import Store
 from ..const import DOMAIN
 
 DEVICE_MISSING: Final = "device_missing"
-"""The fault whose duration is counted over restarts."""
-STORE_KEY: Final = f"{DOMAIN}.since"
-STORE_VERSION: Final = 1
-# Seconds until a change is written, together with all others of that time.
+"""The only fault whose duration continues across restarts."""
+FAULTS_STORE_KEY: Final = f"{DOMAIN}.since"
+FAULTS_STORE_VERSION: Final = 1
+# All changes within this time are written together.
 SAVE_DELAY_S: Final = 60
-# Seconds by which the wall clock has jumped, and was not only adjusted.
+# A larger difference is a jump of the wall clock, a smaller one an adjustment.
 CLOCK_JUMP_S: Final = 60
 
 
 class FaultDurations:
-    """How long each device has had the fault that it has now."""
+    """The durations of the present faults, by entry id."""
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin without faults."""
-        self._began: dict[str, tuple[str, float]] = {}
-        """The fault of each entry, and its begin by the monotonic clock."""
+        self._began_at: dict[str, tuple[str, float]] = {}
+        """Fault and begin of each entry, by the monotonic clock."""
         self._stored: dict[str, float] = {}
-        """The begin of the lasting fault of each entry, in Unix time."""
-        self._store: Store[dict[str, float]] = Store(hass, STORE_VERSION, STORE_KEY)
+        """The begin of the missing device of each entry, in Unix time."""
+        self._store: Store[dict[str, float]] = Store(
+            hass, FAULTS_STORE_VERSION, FAULTS_STORE_KEY
+        )
 
     async def async_load(self) -> None:
-        """Read the begins that the last run of Home Assistant stored."""
+        """Load the begins that the last run of Home Assistant stored."""
         self._stored = await self._store.async_load() or {}
         now, today = monotonic(), time()
-        self._began = {
+        self._began_at = {
             entry_id: (DEVICE_MISSING, now - max(0.0, today - began))
             for entry_id, began in self._stored.items()
         }
 
     @callback
-    def async_lasted(self, entry_id: str, fault: str) -> float:
-        """Return for how many seconds an entry has had a fault; 0 if it is new."""
+    def async_duration(self, entry_id: str, fault: str) -> float:
+        """Return the duration of an entry's fault in seconds; 0 for a new fault."""
         now = monotonic()
-        before, began = self._began.get(entry_id, ("", now))
+        before, began = self._began_at.get(entry_id, ("", now))
         if before != fault:
             self.async_forget(entry_id)
             began = now
-        self._began[entry_id] = fault, began
-        lasted = now - began
+        self._began_at[entry_id] = fault, began
+        duration = now - began
         if fault == DEVICE_MISSING:
-            self._remember(entry_id, time() - lasted)
-        return lasted
+            self._store_begin(entry_id, time() - duration)
+        return duration
 
     @callback
     def async_forget(self, entry_id: str) -> None:
-        """Forget the fault of an entry, which is over."""
-        self._began.pop(entry_id, None)
+        """Forget the fault of an entry after its end."""
+        self._began_at.pop(entry_id, None)
         if self._stored.pop(entry_id, None) is not None:
             self._save()
 
     @callback
-    def _remember(self, entry_id: str, began: float) -> None:
-        """Store the begin of a fault, unless it is stored already."""
+    def _store_begin(self, entry_id: str, began: float) -> None:
+        """Store the begin of a fault in Unix time, if it is new or the clock jumped."""
         known = self._stored.get(entry_id)
         if known is None or abs(began - known) > CLOCK_JUMP_S:
             self._stored[entry_id] = began
@@ -74,5 +76,5 @@ class FaultDurations:
 
     @callback
     def _save(self) -> None:
-        """Write after a while, at the latest when Home Assistant stops."""
+        """Write the begins a little later, or when Home Assistant stops."""
         self._store.async_delay_save(lambda: self._stored, SAVE_DELAY_S)

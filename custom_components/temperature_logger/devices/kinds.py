@@ -1,4 +1,4 @@
-"""The device of a config entry: its place, its driver and what they share."""
+"""The place and the driver of a config entry's device."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -34,8 +34,8 @@ from ..translation import async_label, async_text
 
 type EntryData = Mapping[str, Any]
 
-# The driver of entries that name none: those made before there were several.
-FIRST_DRIVERS: Final = {KIND_BME280: "bme280", KIND_HOST: "host", KIND_USB: "temper"}
+# For entries without a driver name, from the time when each kind had one driver.
+DEFAULT_DRIVERS: Final = {KIND_BME280: "bme280", KIND_HOST: "host", KIND_USB: "temper"}
 
 
 def place_of(data: EntryData) -> Place:
@@ -50,7 +50,7 @@ def place_of(data: EntryData) -> Place:
 
 
 def place_data(hass: HomeAssistant, place: Place) -> dict[str, Any]:
-    """Return the part of an entry's data that says where its device is."""
+    """Return the part of an entry's data that stores the place of its device."""
     match place:
         case UsbPlace():
             return {
@@ -70,17 +70,17 @@ def place_data(hass: HomeAssistant, place: Place) -> dict[str, Any]:
 
 def driver_name(data: EntryData) -> str:
     """Return the name of a device's driver."""
-    name: str = data.get(CONF_DRIVER, FIRST_DRIVERS[data[CONF_KIND]])
+    name: str = data.get(CONF_DRIVER, DEFAULT_DRIVERS[data[CONF_KIND]])
     return name
 
 
 def model_name(hass: HomeAssistant, model: str) -> str:
-    """Return a model for people; the machine itself has none."""
+    """Return the name of a model for the user; the machine itself has no model."""
     return model or async_text(hass, "this_machine")
 
 
 async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> None:
-    """Import the modules of some drivers outside the event loop."""
+    """Import the modules of drivers outside the event loop."""
     for name in names:
         await async_import_module(hass, module_of(name))
 
@@ -88,7 +88,7 @@ async def async_import_drivers(hass: HomeAssistant, names: Iterable[str]) -> Non
 async def async_make_driver(
     hass: HomeAssistant, data: EntryData, on_gone: Callable[[], None] = lambda: None
 ) -> Driver:
-    """Return a driver; on_gone is called when its device is unplugged."""
+    """Return a driver, which calls on_gone when its device is unplugged."""
     name = driver_name(data)
     await async_import_drivers(hass, [name])
     facts = {**data, CONF_FOLDER: hass.config.config_dir}
@@ -98,17 +98,17 @@ async def async_make_driver(
 
 
 def workers(hass: HomeAssistant) -> Workers:
-    """Return the worker threads, which end with Home Assistant."""
+    """Return the worker threads of all drivers, which end with Home Assistant."""
     return shared_object(hass, _start_workers)
 
 
 def _start_workers(hass: HomeAssistant) -> Workers:
-    """Make the workers, and have Home Assistant end them."""
-    made = Workers()
+    """Make the workers; they end when Home Assistant closes."""
+    shared = Workers()
 
     async def close(_: Event) -> None:
-        made.close()
-        await hass.async_add_executor_job(made.join)
+        shared.close()
+        await hass.async_add_executor_job(shared.join)
 
     hass.bus.async_listen_once(EVENT_HOMEASSISTANT_CLOSE, close)
-    return made
+    return shared

@@ -1,4 +1,4 @@
-"""The devices that are plugged in, and the entries that they belong to."""
+"""The connected devices, and the entries that they belong to."""
 
 from typing import Final
 
@@ -17,4 +17,4 @@ __all__ = [
     "finder",
 ]
 LATE: Final = ("device_flow", "flow")
-"""Modules that others import when a form is opened."""
+"""The modules that other modules import on first use, when a form opens."""

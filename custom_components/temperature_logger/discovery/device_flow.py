@@ -1,4 +1,4 @@
-"""The form steps about one device: read it once, then set it up or move its entry."""
+"""The flow steps for one device: read it once, then set it up or move its entry."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, override
@@ -28,7 +28,7 @@ from ..drivers import (
     Fault,
     Reading,
     UsbPlace,
-    Values,
+    ValueAnswer,
     in_order,
     within_deadline,
     without_probes,
@@ -41,17 +41,17 @@ from .search import candidate_data, candidate_label, finder
 
 
 class DeviceFlow(ConfigFlow):
-    """Sets up a device, or moves an entry to where its device is now."""
+    """Sets up a device, or moves an entry to the new place of its device."""
 
     def __init__(self) -> None:
-        """Begin without a device."""
+        """Begin without a selected device."""
         super().__init__()
         self._candidate: Candidate | None = None
-        self._values = Values([], {})
+        self._values = ValueAnswer([], {})
 
     @property
     def _entry(self) -> TemperatureLoggerConfigEntry | None:
-        """The entry whose device was moved; None where a device is set up."""
+        """The entry whose device was moved; None if a device is set up."""
         if self.source != SOURCE_RECONFIGURE:
             return None
         return self._get_reconfigure_entry()
@@ -60,7 +60,7 @@ class DeviceFlow(ConfigFlow):
     async def async_step_integration_discovery(
         self, discovery_info: DiscoveryInfoType
     ) -> ConfigFlowResult:
-        """Begin with a stick that was plugged in."""
+        """Begin with a stick that discovery has found."""
         await async_load_texts(self.hass)
         self._candidate = Candidate(**discovery_info)
         await self.async_set_unique_id(self._candidate.place.id)
@@ -74,10 +74,10 @@ class DeviceFlow(ConfigFlow):
     async def async_step_discovered(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask whether to set the stick up; set it up."""
+        """Confirm that the stick shall be set up; set it up."""
         problem = None
         if user_input is not None:
-            result = await self._async_take(self._taken)
+            result = await self._async_set_up(self._device)
             if not isinstance(result, Message):
                 return result
             problem = result
@@ -87,17 +87,17 @@ class DeviceFlow(ConfigFlow):
     async def async_step_unknown_firmware(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Have the owner confirm that it is a thermometer; only then ask its values."""
+        """Request the values after the user confirmed that it is a thermometer."""
         errors: dict[str, str] = {}
         problem = None
-        place = self._taken.place
+        place = self._device.place
         if TYPE_CHECKING:
             assert isinstance(place, UsbPlace)
         if user_input is not None and not user_input[CONF_THERMOMETER]:
             errors[CONF_THERMOMETER] = "no_thermometer"
         elif user_input is not None:
             try:
-                self._values = await finder(self.hass).ask_values(place)
+                self._values = await finder(self.hass).request_values(place)
                 return await self.async_step_shape()
             except DriverError as err:
                 problem = self._message(err)
@@ -108,22 +108,22 @@ class DeviceFlow(ConfigFlow):
     async def async_step_shape(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Have the owner pick the meaning of the answer."""
+        """Let the user pick the meaning of the answer."""
         errors: dict[str, str] = {}
         problem = None
         if user_input is not None and CONF_SHAPE not in user_input:
             errors[CONF_SHAPE] = "nothing_picked"
         elif user_input is not None:
             shape = user_input[CONF_SHAPE]
-            result = await self._async_take(
-                self._taken._replace(shape=shape, known=True)
+            result = await self._async_set_up(
+                self._device._replace(shape=shape, known=True)
             )
             if not isinstance(result, Message):
                 return result
             problem = result
         if not self._values.readings:
             return self.async_abort(
-                reason="no_shape", description_placeholders=self._quoted
+                reason="no_shape", description_placeholders=self._placeholders
             )
         options = [
             SelectOptionDict(
@@ -135,27 +135,27 @@ class DeviceFlow(ConfigFlow):
         return self._async_form("shape", fields, problem, errors)
 
     @property
-    def _taken(self) -> Candidate:
-        """The device that the form is about."""
+    def _device(self) -> Candidate:
+        """The selected device."""
         if TYPE_CHECKING:
             assert self._candidate is not None
         return self._candidate
 
     @property
-    def _quoted(self) -> dict[str, str]:
+    def _placeholders(self) -> dict[str, str]:
         """The placeholders of the texts about one device."""
         integration = async_get_loaded_integration(self.hass, DOMAIN)
         reports = (report.hex(" ") for report in self._values.reports)
         return {
-            "device": candidate_label(self.hass, self._taken),
-            "firmware": self._taken.firmware or "",
+            "device": candidate_label(self.hass, self._device),
+            "firmware": self._device.firmware or "",
             "issues": integration.issue_tracker or "",
             "reports": " / ".join(reports),
         }
 
     def _message(self, err: DriverError) -> Message:
-        """Return the text of a fault of the device that the form is about."""
-        label = self._taken.place.label
+        """Return the message for an error of the selected device."""
+        label = self._device.place.label
         return fault_message(self.hass, err.fault, err.details, label)
 
     @callback
@@ -167,16 +167,16 @@ class DeviceFlow(ConfigFlow):
         errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
         """Show a form about one device."""
-        quoted = {} if problem is None else problem.quoted
+        placeholders = {} if problem is None else problem.placeholders
         return self.async_show_form(
             step_id=step_id,
             data_schema=vol.Schema(fields),
             errors=errors if problem is None else {"base": problem.key},
-            description_placeholders={**quoted, **self._quoted},
+            description_placeholders={**placeholders, **self._placeholders},
         )
 
     async def _async_shape_label(self, shape: str, reading: Reading) -> str:
-        """Return a meaning of the answer, with its values."""
+        """Return the values of the answer by a shape, with the name of the shape."""
         values = ", ".join(
             f"{value:.2f} {base_quantity(quantity).unit}"
             for quantity in QUANTITIES
@@ -184,10 +184,11 @@ class DeviceFlow(ConfigFlow):
         )
         return f"{values}: {await async_option(self.hass, CONF_SHAPE, shape)}"
 
-    async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | Message:
-        """Read a device once and set it up; return a message if that failed.
+    async def _async_set_up(self, candidate: Candidate) -> ConfigFlowResult | Message:
+        """Read a device once, then set it up or move the entry to it.
 
-        A stick with an unknown firmware is not read before its owner agreed.
+        Return a message if reading failed. Before a stick with an unknown firmware is
+        read, the user has to agree.
         """
         self._candidate = candidate
         if not candidate.known:
@@ -196,15 +197,15 @@ class DeviceFlow(ConfigFlow):
             async with _async_paused(self.hass, candidate):
                 model, data = await _async_read(self.hass, candidate)
         except DriverError as err:
-            if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not asked before.
+            if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not identified before.
                 firmware = err.details["firmware"]
-                return await self._async_take(
+                return await self._async_set_up(
                     candidate._replace(firmware=firmware, known=False)
                 )
             return self._message(err)
         if self._entry is not None:
             return await self._async_move(self._entry, data)
-        self._abort_if_unique_id_configured()  # Set up meanwhile, in another window.
+        self._abort_if_unique_id_configured()  # Another window was faster.
         titles = {entry.title for entry in self._async_current_entries()}
         title = unused_title(titles, model_name(self.hass, model))
         return self.async_create_entry(title=title, data=data)
@@ -212,10 +213,10 @@ class DeviceFlow(ConfigFlow):
     async def _async_move(
         self, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
     ) -> ConfigFlowResult | Message:
-        """Have the entry follow its device; its probes may have been exchanged."""
+        """Move the entry to its device; the probes may have been exchanged."""
         old, new = entry.data[CONF_QUANTITIES], data[CONF_QUANTITIES]
         if set(without_probes(old)) != set(without_probes(new)):
-            place = async_label(self.hass, self._taken.place.label)
+            place = async_label(self.hass, self._device.place.label)
             return Message(Hint.OTHER_MODEL, {"place": place})
         data[CONF_QUANTITIES] = in_order({*old, *new})
         moved = await async_move(self.hass, entry, data)
@@ -227,7 +228,7 @@ class DeviceFlow(ConfigFlow):
 def _async_paused(
     hass: HomeAssistant, candidate: Candidate
 ) -> AbstractAsyncContextManager[None]:
-    """Keep the entry of a place from reading while its device is read here."""
+    """Pause the entry of a place while the flow reads the device there."""
     entry: TemperatureLoggerConfigEntry | None
     entry = hass.config_entries.async_entry_for_domain_unique_id(
         DOMAIN, candidate.place.id
@@ -240,7 +241,7 @@ def _async_paused(
 async def _async_read(
     hass: HomeAssistant, candidate: Candidate
 ) -> tuple[str, dict[str, Any]]:
-    """Read a device once; return its model, and the data of its entry."""
+    """Read a device once; return its model and the data of its entry."""
     data = candidate_data(hass, candidate)
     driver = await async_make_driver(hass, data)
     try:

@@ -1,4 +1,4 @@
-"""The form steps that list what is wired to this machine."""
+"""The flow steps that list the devices on this machine."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -22,13 +22,13 @@ from ..const import (
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
 from ..drivers import (
-    ADDRESSES,
+    CHIP_ADDRESSES,
     Candidate,
     Fault,
-    Found,
     I2cPlace,
+    SearchResult,
     addresses_label,
-    sort_of,
+    device_type,
 )
 from ..translation import async_explain, async_load_texts, async_option
 from .forms import Hint, Message, fault_message, list_field, reasons
@@ -37,26 +37,26 @@ from .search import async_search, candidate_label
 
 
 class SearchFlow(ConfigFlow):
-    """Lists the devices to set up, or the places where a moved device may be."""
+    """Lists the devices to set up, or the possible places of a moved device."""
 
     OTHER_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """What can be picked besides devices; keys of texts."""
+    """The options besides devices; each one is the key of a text."""
 
     def __init__(self) -> None:
         """Begin without a search."""
         super().__init__()
-        self._chosen: set[str] = set()
-        """The keys of the buses that were picked to be probed."""
-        self._found = Found()
+        self._chosen_buses: set[str] = set()
+        """The keys of the buses that the user has picked for probing."""
+        self._search_result = SearchResult()
 
     @property
     @abstractmethod
     def _entry(self) -> TemperatureLoggerConfigEntry | None:
-        """The entry whose device was moved; None where a device is set up."""
+        """The entry whose device was moved; None if a device is set up."""
 
     @abstractmethod
-    async def _async_take(self, candidate: Candidate) -> ConfigFlowResult | Message:
-        """Go on with the device that was picked; return a message if that failed."""
+    async def _async_set_up(self, candidate: Candidate) -> ConfigFlowResult | Message:
+        """Set up a device or move the entry to it; return a message if that failed."""
 
     async def async_step_user(
         self, user_input: dict[str, Any] | None = None
@@ -67,7 +67,7 @@ class SearchFlow(ConfigFlow):
     async def async_step_reconfigure_device(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Pick the place where the device is now; this machine cannot move."""
+        """Pick the new place of the device; this machine cannot move."""
         if self._get_reconfigure_entry().data[CONF_KIND] == KIND_HOST:
             return self.async_abort(reason="host_stays")
         return await self._async_step_pick("reconfigure", user_input)
@@ -75,51 +75,55 @@ class SearchFlow(ConfigFlow):
     async def async_step_nothing_found(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Look again, or pick this machine, which is always there."""
+        """Search again, or set up this machine, which is always there."""
         step_id = "reconfigure" if self._entry else "user"
         return await self._async_step_pick(step_id, user_input)
 
     async def _async_step_pick(
         self, step_id: str, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Show what is there; go on with what was picked."""
+        """Search and show the devices; go on with the picked one."""
         await async_load_texts(self.hass)
-        picked = ""
+        choice = ""
         problem: Message | None = None
         if user_input is not None:
-            picked = user_input.get(CONF_DEVICE, "")
-            self._chosen |= {picked} & {bus.key for bus in self._found.adapters}
-            if picked not in self._chosen:
-                result = await self._async_picked(picked)
+            choice = user_input.get(CONF_DEVICE, "")
+            self._chosen_buses |= {choice} & {
+                bus.key for bus in self._search_result.adapters
+            }
+            if choice not in self._chosen_buses:
+                result = await self._async_use_choice(choice)
                 if result is not None and not isinstance(result, Message):
                     return result
                 problem = result
-        self._found = await async_search(
-            self.hass, self._kinds, self._owned(), self._chosen
+        self._search_result = await async_search(
+            self.hass, self._kinds, self._owned_places(), self._chosen_buses
         )
-        if picked in self._chosen:
-            problem = self._missing_chip(picked)
-        return await self._async_show_list(step_id, picked, problem)
+        if choice in self._chosen_buses:
+            problem = self._missing_chip(choice)
+        return await self._async_show_list(step_id, choice, problem)
 
     async def _async_show_list(
-        self, step_id: str, picked: str, problem: Message | None
+        self, step_id: str, choice: str, problem: Message | None
     ) -> ConfigFlowResult:
-        """Show the list, with the reasons why a device may be missing in it."""
-        messages = list(reasons(self.hass, self._kinds, self._found))
+        """Show the list, and hints why a device may be missing from it."""
+        messages = list(reasons(self.hass, self._kinds, self._search_result))
         options = await self._async_options()
         if not options or options[0]["value"] in {KIND_HOST, *self.OTHER_OPTIONS}:
             step_id = "nothing_found"
             messages = self._messages_of_a_move(messages)
         hints = [await async_explain(self.hass, *message) for message in messages]
         fields = (
-            list_field(CONF_DEVICE, options, self._suggested(picked)) if options else {}
+            list_field(CONF_DEVICE, options, self._suggested_choice(choice))
+            if options
+            else {}
         )
         return self.async_show_form(
             step_id=step_id,
             data_schema=vol.Schema(fields),
             errors={} if problem is None else {"base": problem.key},
             description_placeholders={
-                **({} if problem is None else problem.quoted),
+                **({} if problem is None else problem.placeholders),
                 "device": self._entry.title if self._entry else "",
                 "hints": "\n".join(f"- {hint}" for hint in hints),
             },
@@ -127,55 +131,57 @@ class SearchFlow(ConfigFlow):
 
     @property
     def _kinds(self) -> set[str]:
-        """The kinds of devices that can be picked."""
+        """The kinds of devices in the list."""
         if self._entry is None:
             return {KIND_BME280, KIND_HOST, KIND_USB}
         return {self._entry.data[CONF_KIND]}
 
-    async def _async_picked(self, picked: str) -> ConfigFlowResult | Message | None:
-        """Go on with a device; return a message if that failed, None if it is gone."""
-        found = (c for c in self._found.candidates if c.place.id == picked)
+    async def _async_use_choice(self, choice: str) -> ConfigFlowResult | Message | None:
+        """Set up a device; return a message if that failed, None if it is gone."""
+        found = (c for c in self._search_result.candidates if c.place.id == choice)
         if (candidate := next(found, None)) is None:
             return None
-        # Its offer under "Discovered" ends with this flow.
+        # When this flow ends, Home Assistant also ends the offer with this unique id.
         await self.async_set_unique_id(candidate.place.id, raise_on_progress=False)
         unmoved = self._entry and self._entry.unique_id
-        if picked != unmoved and picked in self._owned():  # In another window.
+        if (
+            choice != unmoved and choice in self._owned_places()
+        ):  # Another window was faster.
             return self.async_abort(reason="already_configured")
-        return await self._async_take(candidate)
+        return await self._async_set_up(candidate)
 
     def _missing_chip(self, key: str) -> Message | None:
-        """Return the message for a bus that was picked and has no sensor."""
-        places = (candidate.place for candidate in self._found.candidates)
+        """Return the message for a picked bus without a sensor."""
+        places = (candidate.place for candidate in self._search_result.candidates)
         if any(isinstance(p, I2cPlace) and p.adapter == key for p in places):
             return None
-        label = addresses_label(key, *ADDRESSES)
+        label = addresses_label(key, *CHIP_ADDRESSES)
         return fault_message(self.hass, Fault.CHIP_NOT_FOUND, {}, label)
 
     def _messages_of_a_move(self, messages: list[Message]) -> list[Message]:
-        """Return why there is no place to pick, in words about the moved device."""
+        """Return the hints for an empty list; those for a move name the device."""
         if self._entry is None:
             return messages
-        quoted = {"device": self._entry.title}
-        if self._entry.unique_id in self._owned():
-            return [Message(Hint.NOT_MOVED, quoted)]
+        placeholders = {"device": self._entry.title}
+        if self._entry.unique_id in self._owned_places():
+            return [Message(Hint.NOT_MOVED, placeholders)]
         return [
-            Message(Hint.MOVED_NOWHERE, quoted)
+            Message(Hint.MOVED_NOWHERE, placeholders)
             if message.key is Hint.ALL_SET_UP
             else message
             for message in messages
         ]
 
-    def _owned(self) -> set[str]:
-        """Return the ids of the places of other entries, which are left out."""
+    def _owned_places(self) -> set[str]:
+        """Return the ids of the places of other entries, which the list omits."""
         return {
             entry.unique_id or ""
             for entry in self._async_current_entries(include_ignore=False)
-            if not self._gives_way(entry)
+            if not self._is_free(entry)
         }
 
-    def _gives_way(self, entry: TemperatureLoggerConfigEntry) -> bool:
-        """Return whether the moved device may be put at the place of an entry."""
+    def _is_free(self, entry: TemperatureLoggerConfigEntry) -> bool:
+        """Return whether the moved device may get the place of an entry."""
         if self._entry is None:
             return False
         if entry.entry_id != self._entry.entry_id:
@@ -184,16 +190,16 @@ class SearchFlow(ConfigFlow):
         return not loaded or not entry.runtime_data.last_update_success
 
     async def _async_options(self) -> list[SelectOptionDict]:
-        """Return the options: devices, buses, this machine, and to send readings."""
+        """Return the options: devices, buses, this machine, and an endpoint."""
         options = [
             SelectOptionDict(
                 value=candidate.place.id, label=candidate_label(self.hass, candidate)
             )
-            for candidate in self._found.candidates
+            for candidate in self._search_result.candidates
         ]
         options += [
             SelectOptionDict(value=bus.key, label=f"I2C {bus.number}: {bus.name}")
-            for bus in self._found.adapters
+            for bus in self._search_result.adapters
         ]
         options.sort(key=lambda option: option["value"] == KIND_HOST)
         for option in () if self._entry else self.OTHER_OPTIONS:
@@ -201,15 +207,19 @@ class SearchFlow(ConfigFlow):
             options.append(SelectOptionDict(value=option, label=label))
         return options
 
-    def _suggested(self, picked: str) -> str | None:
-        """Return what was picked, or the place where a moved device most likely is."""
-        listed = [candidate.place.id for candidate in self._found.candidates]
-        if picked in listed:
-            return picked
+    def _suggested_choice(self, choice: str) -> str | None:
+        """Return the picked option, or else the likely place of a moved device."""
+        places = [candidate.place.id for candidate in self._search_result.candidates]
+        if choice in places:
+            return choice
         if (entry := self._entry) is None:
             return None
-        sort = sort_of(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
-        alike = [c.place.id for c in self._found.candidates if c.sort == sort]
-        if entry.unique_id in (alike or listed):
+        own_type = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        same_type = [
+            c.place.id
+            for c in self._search_result.candidates
+            if c.device_type == own_type
+        ]
+        if entry.unique_id in (same_type or places):
             return entry.unique_id
-        return alike[0] if len(alike) == 1 else None
+        return same_type[0] if len(same_type) == 1 else None

@@ -1,4 +1,4 @@
-"""What the forms of devices have in common: messages, and lists to pick from."""
+"""The parts of the forms of devices: messages, and lists to pick from."""
 
 from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
@@ -16,14 +16,14 @@ from homeassistant.helpers.selector import (
 import voluptuous as vol
 
 from ..const import KIND_BME280, KIND_USB
-from ..drivers import HOST, Fault, Found, Label, Problem
+from ..drivers import HOST, Fault, Label, Problem, SearchResult
 from ..translation import async_label
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class Hint(StrEnum):
-    """A next step that is not the remedy of a fault: the key of its text."""
+    """A hint for the user that is not a fault; its value is the key of its text."""
 
     ALL_SET_UP = "all_set_up"
     MOVED_NOWHERE = "moved_nowhere"
@@ -35,52 +35,52 @@ class Hint(StrEnum):
 
 
 class Message(NamedTuple):
-    """A text of a form: its key, and what it quotes."""
+    """A text of a form: its key and its placeholders."""
 
     key: Fault | Hint
-    quoted: Mapping[str, str] = MappingProxyType({})
+    placeholders: Mapping[str, str] = MappingProxyType({})
 
 
 def reasons(
-    hass: HomeAssistant, kinds: Collection[str], found: Found
+    hass: HomeAssistant, kinds: Collection[str], result: SearchResult
 ) -> Iterator[Message]:
-    """Yield why devices cannot be picked, so that there is always a next step."""
-    yield from (problem_message(hass, problem) for problem in found.problems)
-    if found.adapters:
+    """Yield the hints why devices are missing, so that there is always a next step."""
+    yield from (problem_message(hass, problem) for problem in result.problems)
+    if result.adapters:
         yield Message(Hint.PICK_BUS)
-    if found.problems or any(c.place != HOST for c in found.candidates):
+    if result.problems or any(c.place != HOST for c in result.candidates):
         return
-    if found.occupied:
+    if result.occupied_places:
         yield Message(Hint.ALL_SET_UP)
         return
-    if KIND_USB in kinds and not found.has_stick:
+    if KIND_USB in kinds and not result.has_stick:
         yield Message(Hint.NO_STICK)
     if KIND_BME280 in kinds:
-        if not found.has_bus:
+        if not result.has_bus:
             yield Message(Hint.NO_BUS)
-        for place in found.empty:
-            quoted = {"place": async_label(hass, place.label)}
-            yield Message(Fault.CHIP_NOT_FOUND, quoted)
+        for place in result.empty_places:
+            placeholders = {"place": async_label(hass, place.label)}
+            yield Message(Fault.CHIP_NOT_FOUND, placeholders)
 
 
 def problem_message(hass: HomeAssistant, problem: Problem) -> Message:
-    """Return the text of what went wrong at a place."""
+    """Return the message for a problem at a place."""
     return fault_message(hass, problem.fault, problem.details, problem.label)
 
 
 def fault_message(
     hass: HomeAssistant, fault: Fault, details: Mapping[str, str], label: Label
 ) -> Message:
-    """Return the text of a fault at a place."""
+    """Return the message for a fault at a place."""
     return Message(fault, {**details, "place": async_label(hass, label)})
 
 
 def list_field(
     name: str, options: list[SelectOptionDict], suggested: str | None
 ) -> Fields:
-    """Return a list that shows all its options.
+    """Return the field of a list that shows all its options.
 
-    It is optional: the frontend would pick the first option of a required one.
+    The field is optional: in a required one the frontend preselects the first option.
     """
     config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
     field = vol.Optional(name, description={"suggested_value": suggested})

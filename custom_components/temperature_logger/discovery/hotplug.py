@@ -1,7 +1,7 @@
-"""Notices devices that are plugged in or unplugged, and wakes their entries.
+"""Detects that devices are plugged in or unplugged, and polls them at once.
 
-inotify tells at once that the kernel made or removed the node of a USB device. The
-hidraw node and its permissions come later, so one look is not enough.
+inotify reports at once that the kernel made or removed the node of a USB device. The
+hidraw node and its permissions follow later, so one scan is not enough.
 """
 
 import asyncio
@@ -26,38 +26,44 @@ from homeassistant.helpers.start import async_at_started
 from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import place_of, workers
-from ..drivers import DriverError, Plugs, plugs, usb_nodes, within_deadline
+from ..drivers import (
+    DriverError,
+    PresentDevices,
+    present_devices,
+    usb_nodes,
+    within_deadline,
+)
 
 type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
-"""Offers what is plugged in and not set up."""
+"""Offers the connected devices that are not set up."""
 
-# Seconds from an event to each look: the node comes after some milliseconds, its
-# permissions later.
-LOOK_DELAYS_S: Final = (0.0, 0.1, 0.5)
-# Seconds to the next look while a device is not ready, or a look was held up.
-NEXT_LOOK_S: Final = 0.5
-# Seconds after which a device is read and offered, with or without its node.
+# From an event to each scan: the node comes after some milliseconds, its permissions
+# later.
+SCAN_DELAYS_S: Final = (0.0, 0.1, 0.5)
+# To the next scan while a device is not ready, or after a scan that a device blocked.
+RESCAN_DELAY_S: Final = 0.5
+# After this time a new device is polled and offered, even without its node.
 READY_TIMEOUT_S: Final = 2.0
-# Seconds without a change before new devices are offered.
+# New devices are offered after this time without a change.
 OFFER_DELAY_S: Final = 0.3
-# Where inotify cannot be used.
-LOOK_INTERVAL: Final = timedelta(seconds=5)
+# Without inotify.
+SCAN_INTERVAL: Final = timedelta(seconds=5)
 
 
 class HotPlug:
-    """Looks at what is plugged in: after each event, and again a little later."""
+    """Scans the connected devices after each event, and again a little later."""
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Watch nothing yet."""
-        self._arrived: dict[str, float] = {}
-        """When a device appeared whose entry does not know yet, by hot-plug key."""
+        self._arrived_at: dict[str, float] = {}
+        """The arrival of each new device that was not polled yet, by hot-plug key."""
         self._hass = hass
         self._lane = workers(hass).lane("hotplug")
-        self._looking = asyncio.Lock()
-        self._next_look: asyncio.TimerHandle | None = None
+        self._scan_lock = asyncio.Lock()
+        self._next_scan: asyncio.TimerHandle | None = None
         self._offer: Offer
         self._offer_timer: asyncio.TimerHandle | None = None
-        self._plugs: Plugs | None = None
+        self._present: PresentDevices | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     @callback
@@ -65,7 +71,7 @@ class HotPlug:
         """Watch until Home Assistant stops; offer new devices once it has started."""
         self._offer = offer
         stop = self._async_follow()
-        self._async_look()  # What is there now is what later looks are compared with.
+        self._async_scan()  # The next scans are compared with this one.
 
         @callback
         def async_stop(_: Event) -> None:
@@ -99,101 +105,102 @@ class HotPlug:
             )
 
     def _async_follow(self) -> CALLBACK_TYPE:
-        """Follow the events of the kernel; return what ends that."""
+        """Scan after kernel events, or else regularly; return the stop function."""
         if usb_nodes().is_dir() and _inotify_works():
             with suppress(InotifyNotAvailableError):
                 watcher = AIOUSBWatcher()
-                watcher.async_register_callback(self._async_plugged)
+                watcher.async_register_callback(self._async_schedule_scans)
                 return watcher.async_start()
 
         @callback
-        def async_look(_: object) -> None:
-            self._async_look()
+        def async_scan(_: object) -> None:
+            self._async_scan()
 
         return async_track_time_interval(
-            self._hass, async_look, LOOK_INTERVAL, cancel_on_shutdown=True
+            self._hass, async_scan, SCAN_INTERVAL, cancel_on_shutdown=True
         )
 
     @callback
-    def _async_plugged(self) -> None:
-        """Look now and a few times more, as something was plugged in or unplugged."""
+    def _async_schedule_scans(self) -> None:
+        """Scan now and a few times later, after a device has come or gone."""
         self._async_cancel()
         self._timers = [
-            self._hass.loop.call_later(delay, self._async_look)
-            for delay in LOOK_DELAYS_S
+            self._hass.loop.call_later(delay, self._async_scan)
+            for delay in SCAN_DELAYS_S
         ]
 
     @callback
     def _async_cancel(self) -> None:
-        """Cancel the looks that are due."""
+        """Cancel the scheduled scans."""
         for timer in self._timers:
             timer.cancel()
-        if self._next_look is not None:
-            self._next_look.cancel()
+        if self._next_scan is not None:
+            self._next_scan.cancel()
 
     @callback
-    def _async_look(self) -> None:
-        """Look, in a task."""
-        self._hass.async_create_background_task(self._look(), f"{DOMAIN} - look")
+    def _async_scan(self) -> None:
+        """Scan in a background task."""
+        self._hass.async_create_background_task(self._scan(), f"{DOMAIN} - scan")
 
-    async def _look(self) -> None:
-        """Compare what is plugged in with the last look; wake the entries."""
-        async with self._looking:
+    async def _scan(self) -> None:
+        """Scan the connected devices, and compare them with those of the last scan."""
+        async with self._scan_lock:
             try:
-                found = await within_deadline(self._lane.run(plugs))
-            except DriverError:  # A device holds it up.
-                self._async_look_soon()
+                present = await within_deadline(self._lane.run(present_devices))
+            except DriverError:  # A device blocks the scan.
+                self._async_rescan_soon()
                 return
-            before, self._plugs = self._plugs, found
+            before, self._present = self._present, present
             if before is not None:
-                self._async_compare(before, found)
+                self._async_compare(before, present)
 
     @callback
-    def _async_look_soon(self) -> None:
-        """Look once more, a little later."""
-        if self._next_look is not None:
-            self._next_look.cancel()
+    def _async_rescan_soon(self) -> None:
+        """Scan once more, a little later."""
+        if self._next_scan is not None:
+            self._next_scan.cancel()
         if self._hass.is_stopping:
             return
-        self._next_look = self._hass.loop.call_later(NEXT_LOOK_S, self._async_look)
+        self._next_scan = self._hass.loop.call_later(RESCAN_DELAY_S, self._async_scan)
 
     @callback
-    def _async_compare(self, before: Plugs, found: Plugs) -> None:
-        """Wake the entries whose devices came or went."""
-        entries = list(_devices(self._hass))
-        gone = before.keys() - found.keys()
-        come = self._settled(before, found) - {
-            place_of(entry.data).hotplug_key  # It is woken once that has ended.
+    def _async_compare(self, before: PresentDevices, present: PresentDevices) -> None:
+        """Poll the devices that were plugged in or unplugged, and offer new ones."""
+        entries = list(_device_entries(self._hass))
+        gone = before.keys() - present.keys()
+        plugged_in = self._ready_keys(before, present) - {
+            place_of(entry.data).hotplug_key  # These are polled after their set-up.
             for entry in entries
             if entry.state is ConfigEntryState.SETUP_IN_PROGRESS
         }
-        self._arrived = {
-            key: since
-            for key, since in self._arrived.items()
-            if key in found and key not in come
+        self._arrived_at = {
+            key: arrived_at
+            for key, arrived_at in self._arrived_at.items()
+            if key in present and key not in plugged_in
         }
         for entry in entries:
-            if (key := place_of(entry.data).hotplug_key) in gone | come:
-                _async_wake(self._hass, entry, come=key in come)
-        if self._arrived:
-            self._async_look_soon()
-        if gone or come:
+            if (key := place_of(entry.data).hotplug_key) in gone | plugged_in:
+                _async_refresh_entry(self._hass, entry, plugged_in=key in plugged_in)
+        if self._arrived_at:
+            self._async_rescan_soon()
+        if gone or plugged_in:
             self.async_offer_soon()
 
-    def _settled(self, before: Plugs, found: Plugs) -> set[str]:
-        """Return the keys of new devices that are ready, or should be by now."""
+    def _ready_keys(self, before: PresentDevices, present: PresentDevices) -> set[str]:
+        """Return the keys of new devices that are ready, or whose time is over."""
         now = self._hass.loop.time()
-        for key, plug in found.items():
-            if key not in before or before[key].number != plug.number:
-                self._arrived[key] = now
+        for key, device in present.items():
+            if key not in before or before[key].number != device.number:
+                self._arrived_at[key] = now
         return {
             key
-            for key, since in self._arrived.items()
-            if key in found and (found[key].ready or now - since > READY_TIMEOUT_S)
+            for key, arrived_at in self._arrived_at.items()
+            if key in present
+            and (present[key].ready or now - arrived_at > READY_TIMEOUT_S)
         }
 
 
-def _devices(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntry]:
+def _device_entries(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntry]:
     """Yield the entries of devices."""
     for entry in hass.config_entries.async_entries(
         DOMAIN, include_ignore=False, include_disabled=False
@@ -203,22 +210,22 @@ def _devices(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntry]:
 
 
 @callback
-def _async_wake(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, come: bool
+def _async_refresh_entry(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, plugged_in: bool
 ) -> None:
-    """Have an entry read its device, which came or went, in a task of its own."""
+    """Poll a device that was plugged in or unplugged, in its own background task."""
     if entry.state is ConfigEntryState.LOADED:
         entry.async_create_background_task(
             hass,
-            entry.runtime_data.async_look_again(come=come),
-            f"{entry.title} - look again",
+            entry.runtime_data.async_refresh_now(plugged_in=plugged_in),
+            f"{entry.title} - refresh now",
         )
-    elif entry.state is ConfigEntryState.SETUP_RETRY and come:
+    elif entry.state is ConfigEntryState.SETUP_RETRY and plugged_in:
         hass.config_entries.async_schedule_reload(entry.entry_id)
 
 
 def _inotify_works() -> bool:
-    """Return whether inotify can be used; the watcher would fail silently."""
+    """Return whether inotify works; without it the watcher would fail silently."""
     try:
         from asyncinotify import Inotify
 

@@ -1,4 +1,4 @@
-"""Offers of plugged-in sticks: as a new device, or to the entry that lost its own."""
+"""Offers of connected sticks: as a new device, or to an entry without its stick."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
 from ..devices import driver_name, place_data, place_of
-from ..drivers import Candidate, Sort, sort_of
+from ..drivers import Candidate, DeviceType, device_type
 from ..translation import async_label
 from .relocation import PLACE_KEYS
 from .search import async_search, candidate_label
@@ -28,28 +28,28 @@ STICK_MOVED: Final = "stick_moved"
 async def async_offer_sticks(hass: HomeAssistant) -> None:
     """Offer each identified stick to its previous entry or as a new device.
 
-    Offers for sticks that are gone are withdrawn.
+    Withdraw the offers of sticks that are gone.
     """
     entries = hass.config_entries.async_entries(DOMAIN)
-    owned = {entry.unique_id or "" for entry in entries}
-    found = await async_search(hass, {KIND_USB}, owned)
-    if not found.complete:
+    owned_places = {entry.unique_id or "" for entry in entries}
+    result = await async_search(hass, {KIND_USB}, owned_places)
+    if not result.complete:
         return  # A stick that was not listed may still be there.
-    candidates = [candidate for candidate in found.candidates if candidate.identified]
-    moves = _moves(_missing(entries, found.occupied), candidates)
+    candidates = [candidate for candidate in result.candidates if candidate.identified]
+    moves = _moves(_missing(entries, result.occupied_places), candidates)
     async_offer_moves(hass, moves)
-    followed = {
+    moved_places = {
         candidate.place.id
         for entry_id, candidate in moves.items()
         if not async_is_ignored(hass, entry_id)
     }
-    new = [c for c in candidates if c.place.id not in followed]
+    new = [c for c in candidates if c.place.id not in moved_places]
     _async_offer_devices(hass, new)
 
 
 @callback
 def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -> None:
-    """Show devices under "Discovered", and none that were shown and are gone."""
+    """Show devices under "Discovered", and withdraw those that are gone."""
     by_place = {candidate.place.id: candidate for candidate in candidates}
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(
@@ -58,42 +58,42 @@ def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -
         if flow["context"].get("unique_id") not in by_place:
             flows.async_abort(flow["flow_id"])
     for candidate in by_place.values():
-        # The flow keeps its context, so each flow gets a new one.
+        # A flow keeps and changes its context, so each flow gets a new one.
         context = ConfigFlowContext(source=SOURCE_INTEGRATION_DISCOVERY)
         discovery_flow.async_create_flow(hass, DOMAIN, context, candidate._asdict())
 
 
 def _missing(
-    entries: Iterable[ConfigEntry], occupied: Collection[str]
+    entries: Iterable[ConfigEntry], occupied_places: Collection[str]
 ) -> list[ConfigEntry]:
-    """Return the entries whose sticks are not plugged in at their places."""
+    """Return the entries whose sticks are not connected at their places."""
     return [
         entry
         for entry in entries
         if entry.data.get(CONF_KIND) == KIND_USB
         and entry.disabled_by is None
-        and entry.unique_id not in occupied
+        and entry.unique_id not in occupied_places
     ]
 
 
 def _moves(
     missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
 ) -> dict[str, Candidate]:
-    """Return the new sticks that look like a missing one, by the id of its entry.
+    """Return the new sticks of the type of a missing one, by the id of its entry.
 
-    Sticks carry no serial number, so two that are alike cannot be told apart.
+    Sticks have no serial number, so two of the same type are not assigned.
     """
-    lost: dict[Sort, list[str]] = defaultdict(list)
-    come: dict[Sort, list[Candidate]] = defaultdict(list)
+    lost: dict[DeviceType, list[str]] = defaultdict(list)
+    new: dict[DeviceType, list[Candidate]] = defaultdict(list)
     for entry in missing:
-        sort = sort_of(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
-        lost[sort].append(entry.entry_id)
+        key = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        lost[key].append(entry.entry_id)
     for candidate in candidates:
-        come[candidate.sort].append(candidate)
+        new[candidate.device_type].append(candidate)
     return {
-        lost[sort][0]: come[sort][0]
-        for sort in lost.keys() & come.keys()
-        if len(lost[sort]) == len(come[sort]) == 1
+        lost[key][0]: new[key][0]
+        for key in lost.keys() & new.keys()
+        if len(lost[key]) == len(new[key]) == 1
     }
 
 
@@ -107,9 +107,9 @@ def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> No
             continue
         data = _issue_data(hass, entry.entry_id, candidate)
         issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
-        # The data of an issue that was ignored before a restart is not kept.
+        # Home Assistant does not keep the data of an ignored issue over a restart.
         if issue is not None and issue.data not in (None, data):
-            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It was another stick.
+            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It offered another stick.
         ir.async_create_issue(
             hass,
             DOMAIN,
@@ -128,7 +128,7 @@ def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> No
 
 @callback
 def async_is_ignored(hass: HomeAssistant, entry_id: str) -> bool:
-    """Return whether the owner said that a stick is not the entry's moved device."""
+    """Return whether the user ignored the offer, as the stick is another device."""
     issue = ir.async_get(hass).async_get_issue(DOMAIN, _issue_id(entry_id))
     return issue is not None and issue.dismissed_version is not None
 
@@ -140,7 +140,7 @@ def async_withdraw_move(hass: HomeAssistant, entry: ConfigEntry) -> None:
 
 
 def _issue_data(hass: HomeAssistant, entry_id: str, candidate: Candidate) -> IssueData:
-    """Return what an issue keeps: the entry, and the new place of its device."""
+    """Return the data of an issue: the entry, and the new place of its device."""
     place = place_data(hass, candidate.place)
     return {CONF_ENTRY: entry_id} | {
         key: value for key, value in place.items() if key in PLACE_KEYS
@@ -148,5 +148,5 @@ def _issue_data(hass: HomeAssistant, entry_id: str, candidate: Candidate) -> Iss
 
 
 def _issue_id(entry_id: str) -> str:
-    """Return the id of the issue that offers to follow a device."""
+    """Return the id of the issue that offers a new place to an entry."""
     return f"{STICK_MOVED}_{entry_id}"

@@ -1,4 +1,4 @@
-"""Moves of devices: an entry follows its device to another place."""
+"""The move of an entry to the new place of its device."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import place_of
 from ..drivers import Fault
 
-# The part of an entry's data that says where its device is.
+# The part of an entry's data that stores the place of its device.
 PLACE_KEYS: Final = {
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
@@ -29,30 +29,34 @@ PLACE_KEYS: Final = {
     CONF_CONTROLLER,
     CONF_PORTS,
 }
-# Faults of a device that is not where it was set up; another one may be there.
-ELSEWHERE: Final = {Fault.CHIP_CHANGED, Fault.STICK_CHANGED, Fault.STICK_NOT_FOUND}
+# With these faults the device is not at its place, and another one may be there.
+ELSEWHERE_FAULTS: Final = {
+    Fault.CHIP_CHANGED,
+    Fault.STICK_CHANGED,
+    Fault.STICK_NOT_FOUND,
+}
 
 
 @callback
 def async_gives_way(entry: TemperatureLoggerConfigEntry) -> bool:
-    """Return whether a device is elsewhere, so that its place is free for another."""
+    """Return whether the device of an entry is elsewhere, so that its place is free."""
     if entry.state is not ConfigEntryState.LOADED:
-        return entry.error_reason_translation_key in ELSEWHERE
+        return entry.error_reason_translation_key in ELSEWHERE_FAULTS
     err = entry.runtime_data.last_exception
     return (
         not entry.runtime_data.last_update_success
         and isinstance(err, UpdateFailed)
-        and err.translation_key in ELSEWHERE
+        and err.translation_key in ELSEWHERE_FAULTS
     )
 
 
 async def async_move(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, data: dict[str, Any]
 ) -> bool:
-    """Put an entry at the place in its new data; return False if that is taken.
+    """Move an entry to the place in its new data; return False if that is occupied.
 
-    An ignored discovery of that place is removed. An entry that gives way gets the
-    place that becomes free. Entities and history belong to the entries, and stay.
+    An ignored discovery of that place is removed. An entry whose device is elsewhere
+    gets the old place in exchange. Entities and history stay with their entries.
     """
     entries = hass.config_entries
     unique_id = place_of(data).id
@@ -60,18 +64,18 @@ async def async_move(
     if other is not None and other.source == SOURCE_IGNORE:
         await entries.async_remove(other.entry_id)
         other = entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
-    moved = [entry]
+    entries_to_reload = [entry]
     if other is None or other is entry:
         entries.async_update_entry(entry, unique_id=unique_id, data=data)
     elif async_gives_way(other):
-        moved.append(other)
+        entries_to_reload.append(other)
         _async_exchange(hass, entry, other, data)
     else:
         return False
-    for each in moved:  # Each closes the node that the other one is to open.
+    for each in entries_to_reload:  # Each closes the node that the other one opens.
         if each.state is ConfigEntryState.LOADED:
             await entries.async_unload(each.entry_id)
-    for each in moved:
+    for each in entries_to_reload:
         entries.async_schedule_reload(each.entry_id)
     return True
 
@@ -83,11 +87,11 @@ def _async_exchange(
     other: TemperatureLoggerConfigEntry,
     data: dict[str, Any],
 ) -> None:
-    """Give an entry the place of another one, and that one the place of the entry."""
+    """Exchange the places of two entries; data is the new data of the first."""
     update = hass.config_entries.async_update_entry
-    taken, free = other.unique_id, entry.unique_id
+    other_id, entry_id = other.unique_id, entry.unique_id
     rest = {key: value for key, value in other.data.items() if key not in PLACE_KEYS}
     place = {key: value for key, value in entry.data.items() if key in PLACE_KEYS}
-    update(other, unique_id=None, data=rest | place)  # No id is ever there twice.
-    update(entry, unique_id=taken, data=data)
-    update(other, unique_id=free)
+    update(other, unique_id=None, data=rest | place)  # No id may exist twice.
+    update(entry, unique_id=other_id, data=data)
+    update(other, unique_id=entry_id)

@@ -1,12 +1,21 @@
-"""Thermometers wired to this machine, in plain asyncio Python without Home Assistant.
+"""Drivers for thermometers on this machine, in asyncio without Home Assistant.
 
-The module of each driver is imported for the first device that needs it.
+The module of a driver is imported for the first device that needs it.
 """
 
 from .errors import DetailedError, DriverError, Fault
-from .finder import ADDRESSES, Candidate, Finder, Found, Problem, Sort, Values, sort_of
+from .finder import (
+    CHIP_ADDRESSES,
+    Candidate,
+    DeviceType,
+    Finder,
+    Problem,
+    SearchResult,
+    ValueAnswer,
+    device_type,
+)
 from .places import HOST, I2cPlace, Label, Place, UsbPlace, addresses_label
-from .presence import Plugs, plugs, usb_nodes
+from .presence import PresentDevices, present_devices, usb_nodes
 from .readings import (
     QUANTITIES,
     Driver,
@@ -21,35 +30,35 @@ from .registry import driver_class, module_of
 from .workers import Workers, within_deadline
 
 __all__ = [
-    "ADDRESSES",
+    "CHIP_ADDRESSES",
     "HOST",
     "QUANTITIES",
     "Candidate",
     "DetailedError",
+    "DeviceType",
     "Driver",
     "DriverError",
     "Fault",
     "Finder",
-    "Found",
     "I2cPlace",
     "Label",
     "Place",
-    "Plugs",
+    "PresentDevices",
     "Problem",
     "Reading",
-    "Sort",
+    "SearchResult",
     "UsbPlace",
-    "Values",
+    "ValueAnswer",
     "Workers",
     "addresses_label",
+    "device_type",
     "driver_class",
     "in_order",
     "is_quantity",
     "module_of",
-    "plugs",
+    "present_devices",
     "probe_quantity",
     "rom_of",
-    "sort_of",
     "usb_nodes",
     "within_deadline",
     "without_probes",

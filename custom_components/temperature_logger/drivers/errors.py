@@ -1,10 +1,10 @@
-"""The faults that keep a thermometer from giving a reading."""
+"""The errors of the drivers, and the faults that they report."""
 
 from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """One member per remedy; its value is the key of the text that names it."""
+    """A cause of an error, one for each remedy; its value is the key of its text."""
 
     ADDRESS_HELD = "address_held"
     BAD_REGISTERS = "bad_registers"
@@ -40,38 +40,38 @@ class Fault(StrEnum):
 
 
 class DetailedError(Exception):
-    """An error with the key of the text that explains it, and details for that text."""
+    """An error with the key of its text, and the placeholders of that text."""
 
     def __init__(self, key: StrEnum, **details: str) -> None:
-        """Build the message for the log from the key and the details."""
+        """Build the log message from the key and the details."""
         listed = ", ".join(f"{name} {value}" for name, value in details.items())
         super().__init__(f"{key} ({listed})" if listed else str(key))
         self.details = details
 
 
 class DriverError(DetailedError):
-    """A device did not give a reading."""
+    """The base of all errors of the drivers: a device gave no reading."""
 
     def __init__(self, fault: Fault, **details: str) -> None:
-        """Name the fault, with the details that its text quotes."""
+        """Keep the fault, and the placeholders of its text."""
         super().__init__(fault, **details)
         self.fault = fault
 
 
 class DeviceNotFoundError(DriverError):
-    """There is no device at the place where one was set up."""
+    """The device is not at its place."""
 
 
 class DeviceAccessError(DriverError):
-    """The device is there, but the system does not allow access to it."""
+    """The device is connected, but cannot be accessed."""
 
 
 class BadFrameError(DriverError):
-    """The device did not answer, or its answer is not a valid reading."""
+    """The device did not answer, or its answer is invalid."""
 
 
 def out_of_range(value: str, low: float, high: float) -> BadFrameError:
-    """Return the error of a value outside its sensor's range."""
+    """Return the error of a value outside the range of its sensor."""
     return BadFrameError(
         Fault.OUT_OF_RANGE, value=value, low=f"{low:g}", high=f"{high:g}"
     )

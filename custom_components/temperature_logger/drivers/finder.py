@@ -1,4 +1,4 @@
-"""Finds the sticks and chips that are wired to this machine."""
+"""The search for sticks and chips on this machine."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,17 +12,17 @@ from .places import I2cPlace, Label, Place, UsbPlace
 from .readings import Driver, Reading
 from .registry import chip_probe, driver_class
 from .sysfs import I2cAdapter, UsbDevice, i2c_adapters, usb_device
-from .usb.models import INTERFACE, USB_IDS, Model, thermometers
+from .usb.models import DATA_INTERFACE, USB_IDS, Model, thermometers
 from .workers import Workers, within_deadline
 
-type Sort = tuple[str, str | None]
-"""The name of a driver, and the firmware where the device has one."""
+type DeviceType = tuple[str, str | None]
+"""The driver's name and the firmware name, if the device has a firmware text."""
 
-# The addresses of Bosch's chips, the only ones that are probed.
-ADDRESSES: Final = (0x76, 0x77)
-# Faults of a hidraw node where libusb may still read the stick.
+# The addresses of Bosch's chips; the search probes no others.
+CHIP_ADDRESSES: Final = (0x76, 0x77)
+# With these faults of the hidraw node, libusb may still be able to read the stick.
 HIDRAW_FAULTS: Final = {Fault.NO_NODE, Fault.NO_PERMISSION}
-# Faults that every address of a bus shares.
+# Faults of a whole bus, not of one address.
 BUS_FAULTS: Final = {
     Fault.BUS_DISABLED,
     Fault.BUS_NO_NODE,
@@ -33,13 +33,13 @@ BUS_FAULTS: Final = {
 
 
 class Stick(Driver, Protocol):
-    """The driver of a stick that can be asked before its firmware is known."""
+    """The driver of a stick whose firmware is not known yet."""
 
     async def identify(self) -> str:
-        """Return the firmware's text."""
+        """Return the firmware text."""
 
-    async def survey(self) -> list[bytes]:
-        """Return the reports that answer the value command."""
+    async def request_values(self) -> list[bytes]:
+        """Return the reports with which the stick answers the value command."""
 
 
 class Candidate(NamedTuple):
@@ -50,17 +50,17 @@ class Candidate(NamedTuple):
     model: str = ""
     """Empty for this machine."""
     identified: bool = True
-    """Whether the device itself, or its ids and names, told what it is."""
+    """Whether the firmware, or the ids and names of the device, identify it."""
     firmware: str | None = None
     known: bool = True
     """Whether the firmware is in the table of layouts."""
     shape: str | None = None
-    """The layout that the owner picked for a firmware that is not."""
+    """The layout that the user picked for a firmware that is not in the table."""
 
     @property
-    def sort(self) -> Sort:
-        """What tells it from devices that measure otherwise."""
-        return sort_of(self.driver, self.firmware)
+    def device_type(self) -> DeviceType:
+        """Driver and firmware name; two devices of one type are interchangeable."""
+        return device_type(self.driver, self.firmware)
 
 
 class Problem(NamedTuple):
@@ -68,45 +68,45 @@ class Problem(NamedTuple):
 
     fault: Fault
     label: Label
-    """The place, or the bus, that it is about."""
+    """The place or bus with the problem."""
     details: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(cls, err: DriverError, label: Label) -> Problem:
-        """Return what went wrong at a place."""
+        """Return the problem of an error at a place."""
         return cls(fault=err.fault, label=label, details=err.details)
 
 
 @dataclass(kw_only=True)
-class Found:
+class SearchResult:
     """The result of a search."""
 
     adapters: list[I2cAdapter] = field(default_factory=list)
-    """Buses that are probed only once their owner picked them."""
+    """Buses that the search probes only if the user has picked them."""
     candidates: list[Candidate] = field(default_factory=list)
     complete: bool = True
-    """Whether sysfs could be read, so that nothing that is there is missing."""
-    empty: list[I2cPlace] = field(default_factory=list)
-    """The addresses on probed buses where no chip answers."""
+    """Whether sysfs could be read, so that no connected device is missing."""
+    empty_places: list[I2cPlace] = field(default_factory=list)
+    """The places on probed buses where no chip answers."""
     has_bus: bool = False
-    """Whether there is an I2C bus with a node."""
+    """Whether the machine has an I2C bus with a node."""
     has_stick: bool = False
-    """Whether a USB device is there that may be a thermometer."""
-    occupied: set[str] = field(default_factory=set)
-    """The ids of the places left out where a device is plugged in."""
+    """Whether a connected USB device may be a thermometer."""
+    occupied_places: set[str] = field(default_factory=set)
+    """The ids of the owned places where a device is connected."""
     problems: list[Problem] = field(default_factory=list)
 
 
-class Values(NamedTuple):
+class ValueAnswer(NamedTuple):
     """The answer of a stick whose firmware is not in the table."""
 
     reports: list[bytes]
     readings: dict[str, Reading]
-    """What the reports mean, by each layout that they fit."""
+    """The reading of the reports by each shape that they fit."""
 
 
-def sort_of(driver: str, firmware: str | None) -> Sort:
-    """Return what tells a device from devices that measure otherwise."""
+def device_type(driver: str, firmware: str | None) -> DeviceType:
+    """Return the type of a device from its driver and firmware text."""
     if firmware is None:
         return driver, None
     from .usb.layouts import firmware_name
@@ -115,14 +115,14 @@ def sort_of(driver: str, firmware: str | None) -> Sort:
 
 
 class Finder:
-    """Finds devices; one search at a time, as a node can be open only once."""
+    """Finds devices, in one search at a time: a node cannot be opened twice."""
 
     def __init__(self, workers: Workers) -> None:
         """Share the workers with the drivers."""
         self._answers: dict[tuple[str, int], str | DriverError] = {}
-        """Firmware, or why there is none, by sysfs directory and device number.
+        """Firmware text, or the error instead, by sysfs directory and device number.
 
-        A device that did not answer is not asked again until it is plugged in again.
+        A device that did not answer is not queried again until it is plugged in again.
         """
         self._searching = asyncio.Lock()
         self._workers = workers
@@ -132,43 +132,47 @@ class Finder:
         *,
         usb: bool = False,
         i2c: bool = False,
-        owned: Collection[str] = (),
-        chosen: Collection[str] = (),
-    ) -> Found:
-        """Look for devices at all places but those owned, by their ids.
+        owned_places: Collection[str] = (),
+        chosen_buses: Collection[str] = (),
+    ) -> SearchResult:
+        """Search for devices on USB, on I2C buses, or on both.
 
-        Buses whose keys are chosen are probed even if no sensor is expected there. A
-        device that hangs costs the deadline and nothing more.
+        The search does not open devices at owned places, given by their ids. It probes
+        the chosen buses, given by their keys, even if they are not probed by default. A
+        device that hangs delays the result only until its timeout.
         """
-        found = Found()
+        result = SearchResult()
         async with self._searching:
-            devices = await self._list(thermometers, "usb", found) if usb else []
-            adapters = await self._list(i2c_adapters, "i2c", found) if i2c else []
-            found.has_stick = bool(devices)
-            found.has_bus = any(adapter.has_node for adapter in adapters)
+            devices = await self._list(thermometers, "usb", result) if usb else []
+            adapters = await self._list(i2c_adapters, "i2c", result) if i2c else []
+            result.has_stick = bool(devices)
+            result.has_bus = any(adapter.has_node for adapter in adapters)
             await asyncio.gather(
-                *(self._identify(*device, owned, found) for device in devices),
-                *(self._probe(bus, owned, chosen, found) for bus in adapters),
+                *(self._identify(*device, owned_places, result) for device in devices),
+                *(
+                    self._probe(bus, owned_places, chosen_buses, result)
+                    for bus in adapters
+                ),
             )
-        found.candidates.sort(
+        result.candidates.sort(
             key=lambda candidate: (candidate.model, candidate.place.id)
         )
-        return found
+        return result
 
-    async def ask_values(self, place: UsbPlace) -> Values:
-        """Ask a stick with an unknown firmware for its values.
+    async def request_values(self, place: UsbPlace) -> ValueAnswer:
+        """Request the values of a stick with an unknown firmware.
 
-        Its owner must have agreed. Raises DriverError if it does not answer.
+        The user must have agreed. Raises DriverError if the stick does not answer.
         """
         from .usb.layouts import plausible
 
-        reports = await within_deadline(self._stick(place).survey())
-        return Values(reports, plausible(reports))
+        reports = await within_deadline(self._stick(place).request_values())
+        return ValueAnswer(reports, plausible(reports))
 
     async def kernel_facts(self, place: UsbPlace) -> dict[str, Any]:
-        """Return what the kernel knows of a USB device.
+        """Return ids, names and interfaces of a USB device, for diagnostics.
 
-        Raises DriverError if it is not plugged in.
+        Raises DriverError if the device is not connected.
         """
         lane = self._workers.lane(place.id)
         device = await within_deadline(lane.run(usb_device, place, USB_IDS))
@@ -184,41 +188,45 @@ class Finder:
         }
 
     async def _list[T](
-        self, look: Callable[[], Iterable[T]], name: str, found: Found
+        self, look: Callable[[], Iterable[T]], name: str, result: SearchResult
     ) -> list[T]:
-        """Return what sysfs lists; nothing, and a problem, if a device blocks that."""
+        """Return the list of a sysfs reader; add a problem if a device hangs."""
         try:
             return await within_deadline(self._workers.lane(name).run(list, look()))
         except DriverError as err:
-            found.problems.append(Problem.of(err, Label(name)))
-            found.complete = False
+            result.problems.append(Problem.of(err, Label(name)))
+            result.complete = False
             return []
 
     async def _identify(
-        self, model: Model, device: UsbDevice, owned: Collection[str], found: Found
+        self,
+        model: Model,
+        device: UsbDevice,
+        owned_places: Collection[str],
+        result: SearchResult,
     ) -> None:
-        """Add a USB device to what was found."""
-        if device.place.id in owned:
-            found.occupied.add(device.place.id)
+        """Add a USB device to the result."""
+        if device.place.id in owned_places:
+            result.occupied_places.add(device.place.id)
         elif model.name is not None:
             name = model.name if model.is_certain else f"{model.name} ({device.ids})"
-            found.candidates.append(
+            result.candidates.append(
                 Candidate(model.driver, device.place, name, model.is_certain)
             )
         else:
-            await self._identify_stick(model, device, found)
+            await self._identify_stick(model, device, result)
 
     async def _identify_stick(
-        self, model: Model, device: UsbDevice, found: Found
+        self, model: Model, device: UsbDevice, result: SearchResult
     ) -> None:
-        """Add a stick to what was found, as its firmware tells which one it is."""
+        """Add a stick to the result, with the model that its firmware names."""
         from .usb.layouts import firmware_name, layouts_of
 
         answer = await self._firmware(device)
         if isinstance(answer, str):
             layouts = layouts_of(answer, device.product)
             names = " / ".join(row.model for row in layouts) or firmware_name(answer)
-            found.candidates.append(
+            result.candidates.append(
                 Candidate(
                     model.driver,
                     device.place,
@@ -228,16 +236,16 @@ class Finder:
                 )
             )
         elif answer.fault in HIDRAW_FAULTS and await self._may_claim(device):
-            # It has to be taken from the kernel, which only its owner may decide.
+            # libusb would take it from the kernel, which only the user may allow.
             name = f"TEMPer ({device.ids})"
-            found.candidates.append(
+            result.candidates.append(
                 Candidate(model.driver, device.place, name, identified=False)
             )
         else:
-            found.problems.append(Problem.of(answer, device.place.label))
+            result.problems.append(Problem.of(answer, device.place.label))
 
     async def _may_claim(self, device: UsbDevice) -> bool:
-        """Return whether libusb may take a device from the kernel."""
+        """Return whether the system lets libusb take a device from the kernel."""
         lane = self._workers.lane(device.place.id)
         try:
             return await within_deadline(lane.run(os.access, device.usbfs, os.W_OK))
@@ -245,8 +253,8 @@ class Finder:
             return False
 
     async def _firmware(self, device: UsbDevice) -> str | DriverError:
-        """Return the firmware's text, asked for once per plug-in."""
-        interface = device.interface(INTERFACE)
+        """Return the firmware text or an error; query a stick once for each plug-in."""
+        interface = device.interface(DATA_INTERFACE)
         if interface is None or interface.hidraw is None:
             return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
         plug = (str(device.path), device.address)
@@ -258,8 +266,8 @@ class Finder:
                 self._answers[plug] = await within_deadline(stick.identify())
             except DriverError as err:
                 if isinstance(err, DeviceAccessError) and err.fault != Fault.HANGING:
-                    return err  # It was not asked.
-                # A new error: that one keeps the frames that it came through.
+                    return err  # The stick got no command, so it may be queried again.
+                # A new error: the caught one keeps its frames alive.
                 self._answers[plug] = DriverError(err.fault, **err.details)
         return self._answers[plug]
 
@@ -272,52 +280,56 @@ class Finder:
     async def _probe(
         self,
         bus: I2cAdapter,
-        owned: Collection[str],
-        chosen: Collection[str],
-        found: Found,
+        owned_places: Collection[str],
+        chosen_buses: Collection[str],
+        result: SearchResult,
     ) -> None:
-        """Add the chips of a bus to what was found.
+        """Add the chips of a bus to the result.
 
-        The channels of a multiplexer are left alone: it would take the number of a
-        register for a channel mask. So are addresses that a kernel driver holds.
+        The channels of a multiplexer are not probed, as the multiplexer would take the
+        number of a register for a channel mask. A bus that is neither chosen nor probed
+        by default is only listed.
         """
         if bus.multiplexed:
             return
-        if bus.expected or bus.key in chosen:
-            await self._probe_addresses(bus, owned, found)
+        if bus.probed_by_default or bus.key in chosen_buses:
+            await self._probe_addresses(bus, owned_places, result)
         elif bus.has_node:
-            found.adapters.append(bus)
+            result.adapters.append(bus)
 
     async def _probe_addresses(
-        self, bus: I2cAdapter, owned: Collection[str], found: Found
+        self, bus: I2cAdapter, owned_places: Collection[str], result: SearchResult
     ) -> None:
-        """Add the chips at the addresses that a sensor can have."""
+        """Probe the addresses of the supported chips; add chips and problems."""
         lane = self._workers.lane(bus.key)
-        for address in ADDRESSES:
+        for address in CHIP_ADDRESSES:
             place = I2cPlace(bus.key, address, bus.label or "")
-            if place.id in owned:
-                found.occupied.add(place.id)
+            if place.id in owned_places:
+                result.occupied_places.add(place.id)
                 continue
             try:
                 chip = await within_deadline(lane.run(_probe, bus, address))
             except DriverError as err:
                 if err.fault is Fault.CHIP_NOT_FOUND:
-                    found.empty.append(place)
+                    result.empty_places.append(place)
                     continue
                 if err.fault in BUS_FAULTS:
-                    found.problems.append(Problem.of(err, _label(bus)))
+                    result.problems.append(Problem.of(err, _label(bus)))
                     return
-                found.problems.append(Problem.of(err, place.label))
+                result.problems.append(Problem.of(err, place.label))
             else:
                 driver, model = chip
-                found.candidates.append(Candidate(driver, place, model))
+                result.candidates.append(Candidate(driver, place, model))
 
 
 def _probe(bus: I2cAdapter, address: int) -> tuple[str, str]:
-    """Return the driver's name and the model of the chip at an address; blocks."""
+    """Return driver name and model of the chip at an address; blocks.
+
+    Raises DriverError if no supported chip answers, or a kernel driver uses it.
+    """
     return chip_probe()(bus, address)
 
 
 def _label(bus: I2cAdapter) -> Label:
-    """Return an I2C bus for people."""
+    """Return the label of an I2C bus."""
     return bus.label or Label("i2c_bus", {"bus": bus.key})

@@ -1,4 +1,4 @@
-"""Where devices are wired to, by what stays the same across reboots and plugging."""
+"""The places of devices, by names that survive reboots and replugging."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 
 class Label(NamedTuple):
-    """A place or bus for people: the key of its text, and what the text quotes."""
+    """The name of a place or bus for the user: a text by its key, and placeholders."""
 
     key: str
-    quoted: Mapping[str, str | Label] = MappingProxyType({})
+    placeholders: Mapping[str, str | Label] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class UsbPlace:
 
     @property
     def id(self) -> str:
-        """What identifies the place."""
+        """The unique id of the place."""
         return f"usb-{self.controller}-{self.ports}"
 
     @property
     def hotplug_key(self) -> str:
-        """What comes and goes with the device: its port."""
+        """The key of the port, to which the device is connected."""
         return self.id
 
     @property
     def label(self) -> Label:
-        """The place for people."""
+        """The name of the place for the user."""
         controller = self.controller.rpartition("/")[2]
         return Label("usb_port", {"ports": self.ports, "controller": controller})
 
@@ -44,24 +44,24 @@ class I2cPlace:
     """An address on an I2C bus."""
 
     adapter: str
-    """What identifies the bus; see I2cAdapter.key."""
+    """The key of the bus; see I2cAdapter.key."""
     address: int
     bus: str | Label = field(default="", compare=False)
-    """The bus for people; where it is empty, the adapter's key serves."""
+    """The name of the bus for the user; if it is empty, the key of the adapter."""
 
     @property
     def id(self) -> str:
-        """What identifies the place."""
+        """The unique id of the place."""
         return f"{self.hotplug_key}-{self.address:#x}"
 
     @property
     def hotplug_key(self) -> str:
-        """What comes and goes with the device: its bus."""
+        """The key of the bus, to which the device is connected."""
         return bus_key(self.adapter)
 
     @property
     def label(self) -> Label:
-        """The place for people."""
+        """The name of the place for the user."""
         return addresses_label(self.bus or self.adapter, self.address)
 
 
@@ -71,17 +71,17 @@ class HostPlace:
 
     @property
     def id(self) -> str:
-        """What identifies the place."""
+        """The unique id of the place."""
         return "host"
 
     @property
     def hotplug_key(self) -> str:
-        """What comes and goes with the device: nothing does."""
+        """A key that no connected device has: the machine is always there."""
         return self.id
 
     @property
     def label(self) -> Label:
-        """The place for people."""
+        """The name of the place for the user."""
         return Label("cpu_and_disk")
 
 
@@ -96,6 +96,6 @@ def bus_key(adapter: str) -> str:
 
 
 def addresses_label(bus: str | Label, *addresses: int) -> Label:
-    """Return one or more addresses on an I2C bus for people."""
+    """Return the label of one or more addresses on an I2C bus."""
     listed = ", ".join(map(hex, addresses))
     return Label("i2c_address", {"addresses": listed, "bus": bus})

@@ -1,4 +1,4 @@
-"""What is plugged in now, and whether the system has made its nodes yet."""
+"""The devices that are connected now, and whether their nodes are ready."""
 
 import os
 from pathlib import Path
@@ -12,17 +12,17 @@ from .usb.models import Model, thermometers
 HID_DRIVER: Final = "usbhid"
 
 
-class Plug(NamedTuple):
-    """A thermometer on USB, or an I2C bus."""
+class PresentDevice(NamedTuple):
+    """A connected thermometer on USB, or an I2C bus."""
 
     number: int
-    """Another one each time that something is plugged in."""
+    """A number that changes each time the device is plugged in."""
     ready: bool
-    """Whether its node is there and may be used."""
+    """Whether its node exists and may be used."""
 
 
-type Plugs = dict[str, Plug]
-"""What is plugged in, by the name of its port."""
+type PresentDevices = dict[str, PresentDevice]
+"""The connected devices, by hot-plug key."""
 
 
 def usb_nodes() -> Path:
@@ -30,25 +30,29 @@ def usb_nodes() -> Path:
     return sysfs.DEV / "bus/usb"
 
 
-def plugs() -> Plugs:
-    """Return what is plugged in; blocks."""
-    found = {
-        device.place.hotplug_key: Plug(device.address, ready=_is_ready(model, device))
+def present_devices() -> PresentDevices:
+    """Return the connected devices; blocks."""
+    devices = {
+        device.place.hotplug_key: PresentDevice(
+            device.address, ready=_is_ready(model, device)
+        )
         for model, device in thermometers()
     }
     for adapter in i2c_adapters():
-        found[bus_key(adapter.key)] = Plug(
-            number=adapter.number if adapter.plug is None else adapter.plug,
+        devices[bus_key(adapter.key)] = PresentDevice(
+            number=adapter.number
+            if adapter.device_number is None
+            else adapter.device_number,
             ready=_is_usable(adapter.node),
         )
-    return found
+    return devices
 
 
 def _is_ready(model: Model, device: UsbDevice) -> bool:
-    """Return whether the node through which a device is read may be used.
+    """Return whether the node of a device exists and may be used.
 
-    The kernel tells of a device before it has made the node, and the system sets the
-    node's permissions later still.
+    The kernel lists a device before it makes the node, and the system sets the
+    permissions of the node even later.
     """
     if model.interface is None:
         tty = usb_tty(device)
@@ -56,12 +60,12 @@ def _is_ready(model: Model, device: UsbDevice) -> bool:
     interface = device.interface(model.interface)
     if interface is not None and interface.hidraw is not None:
         return _is_usable(sysfs.DEV / interface.hidraw)
-    # The HID driver is about to make a hidraw node. Any other one never does, so that
-    # libusb reads the device.
+    # The HID driver will make a hidraw node. With any other driver there will be none,
+    # and libusb reads the device.
     driver = interface and interface.driver
     return driver not in {None, HID_DRIVER} and _is_usable(device.usbfs)
 
 
 def _is_usable(node: os.PathLike[str]) -> bool:
-    """Return whether a node is there and may be used."""
+    """Return whether a node exists and may be used."""
     return os.access(node, os.R_OK | os.W_OK)

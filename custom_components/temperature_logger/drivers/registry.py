@@ -1,4 +1,4 @@
-"""The drivers, by the names that config entries keep."""
+"""The drivers, by the names that config entries store."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -8,7 +8,7 @@ from .readings import Driver
 
 
 class DriverClass(NamedTuple):
-    """Where a driver is: it is imported for the first device that needs it."""
+    """The module and class of a driver, for an import when a device needs it."""
 
     module: str
     name: str
@@ -34,20 +34,20 @@ def module_of(name: str) -> str:
 
 
 def driver_class(name: str) -> Callable[..., Driver]:
-    """Return the class of a driver: lane, place, facts and on_gone give a driver.
+    """Return the class of a driver; it takes lane, place, facts and on_gone.
 
-    Its module is imported if it is not yet, which reads files.
+    Blocks if the module has to be imported.
     """
     module = import_module(module_of(name))
-    found: Callable[..., Driver] = getattr(module, DRIVERS[name].name)
-    return found
+    driver: Callable[..., Driver] = getattr(module, DRIVERS[name].name)
+    return driver
 
 
 def chip_probe() -> Callable[..., tuple[str, str]]:
-    """Return what reads the id of a chip: from an adapter and an address.
+    """Return the function that identifies the chip at an adapter and address.
 
-    It gives the name of the chip's driver and its model, writes nothing, and blocks.
-    Raises DriverError where no chip with a driver answers.
+    That function returns driver name and model of the chip. It blocks, writes nothing,
+    and raises DriverError if no supported chip answers.
     """
     module = import_module(f"{__package__}.i2c.bosch")
     probe: Callable[..., tuple[str, str]] = module.probe

@@ -123,7 +123,7 @@ def test_environment_is_restored(
         monkeypatch.setenv("BLINKA_FORCEBOARD", before)
     environment = dict(os.environ)
     with suppress(ImportError), blinka._no_board():
-        assert dict(os.environ) == environment | blinka.NO_BOARD
+        assert dict(os.environ) == environment | blinka.NO_BOARD_ENVIRONMENT
         raise ImportError
     assert dict(os.environ) == environment
 

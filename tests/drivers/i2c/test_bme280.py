@@ -40,5 +40,5 @@ async def test_stuck_conversion(chip: Chip, driver: BoschChip) -> None:
 async def test_humidity_switched_off(chip: Chip, driver: BoschChip) -> None:
     """A chip without its setting for humidity is configured again."""
     chip.values |= OTHERS
-    chip.write(bytes((bme280.CTRL_HUM, 0)))
+    chip.write(bytes((bme280.BME280_CTRL_HUM, 0)))
     await assert_reads(driver, OTHERS)

@@ -72,10 +72,10 @@ def image_of(
     image[0x8A : 0x8A + len(first)] = first
     image[0xE1 : 0xE1 + len(second)] = second
     image[0xD0], image[0xF0] = 0x61, variant
-    image[0x1D] = bme680.NEW_DATA
+    image[0x1D] = bme680.BME680_NEW_DATA
     image[0x1F : 0x1F + len(data)] = data
-    image[0x70:0x76] = bme680.CONFIGURED
-    image[0x74] = bosch.SLEEP_X1
+    image[0x70:0x76] = bme680.BME680_SETTINGS_VALUE
+    image[0x74] = bosch.SLEEP_MODE_X1
     return image
 
 
@@ -271,7 +271,7 @@ async def test_conversion_of_another_program(
     chip: EmulatedBme680, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that a running conversion made the chip ignore is repeated."""
-    monkeypatch.setattr(Bme680Sensor, "LONGEST_CONVERSION", 0.12)
+    monkeypatch.setattr(Bme680Sensor, "LONGEST_CONVERSION_S", 0.12)
     before = chip.counters.copy()
     chip.write(bytes((0x72, 0x05, 0x74, 0xB5)))  # Oversampling of 16 for each quantity.
     await assert_reads(unread, VALUES)

@@ -308,7 +308,7 @@ async def test_chip_that_another_program_keeps_busy(
     chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """A write that a running conversion made the chip ignore is repeated."""
-    monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION", 0.001)
+    monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
     writes: Counter[int] = Counter()
     write = chip._set
 
@@ -574,7 +574,7 @@ async def test_cancelled_reading(
     chip: Chip, driver: BoschChip, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled reading leaves nothing behind for the next one."""
-    monkeypatch.setattr(driver._sensor, "conversion", 60.0)  # It has not ended.
+    monkeypatch.setattr(driver._sensor, "conversion_s", 60.0)  # It has not ended.
     before = chip.counters["transfers"]
     reading = asyncio.create_task(driver.read())
     await until(lambda: chip.counters["transfers"] > before)

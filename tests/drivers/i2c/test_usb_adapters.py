@@ -196,7 +196,7 @@ async def test_cancelled_transfer(
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    monkeypatch.setattr(workers, "GRACE", 0)
+    monkeypatch.setattr(workers, "JOB_GRACE_S", 0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await chip.read()
     assert machine.buses._nodes

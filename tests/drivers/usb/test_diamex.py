@@ -13,9 +13,9 @@ from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import stream
 from custom_components.temperature_logger.drivers.usb.diamex import (
-    AGE,
-    AGE_PER_PROBE,
-    ENOUGH,
+    ALL_PROBES_TIMEOUT_S,
+    DIAMEX_MAX_AGE_S,
+    EXTRA_AGE_PER_PROBE_S,
     Diamex,
     DiamexStream,
     crc,
@@ -52,14 +52,14 @@ def received(*reports: bytes) -> Diamex:
     """Return the driver's decoder after it has received these reports."""
     adapter = Diamex()
     for one in reports:
-        adapter.take(one, 0)
+        adapter.feed(one, 0)
     return adapter
 
 
 @pytest.fixture(name="machine")
 def machine_fixture(build: Build, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Plug in an adapter with two probes."""
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
     return build(ADAPTER)
 
 
@@ -176,7 +176,7 @@ def test_out_of_range(tenths: int) -> None:
 def test_85_degrees() -> None:
     """The power-on value of 85 °C counts only if the probe was nearly as warm."""
     adapter = received(report(1, 1, 848))
-    adapter.take(report(1, 1, 850), 1)
+    adapter.feed(report(1, 1, 850), 1)
     assert adapter.reading(1) == Reading(probes={ONE: 85.0})
     for before in ((report(1, 1, 200),), (), (report(1, 1, 848, TWO),)):
         with pytest.raises(BadFrameError) as raised:
@@ -185,7 +185,7 @@ def test_85_degrees() -> None:
         assert raised.value.details == {"probe": ONE}
     adapter = received(report(1, 1, 848))
     with pytest.raises(BadFrameError):
-        adapter.take(report(1, 1, 850), 60)
+        adapter.feed(report(1, 1, 850), 60)
 
 
 def test_set_is_whole() -> None:
@@ -196,7 +196,7 @@ def test_set_is_whole() -> None:
     whole = received(report(2, 1, 200), report(2, 2, 210, TWO))
     assert whole.reading(0) == Reading(probes={ONE: 20.0, TWO: 21.0})
     # The probes were renumbered because another one was put before them.
-    whole.take(report(3, 2, 201), 0)
+    whole.feed(report(3, 2, 201), 0)
     assert whole.reading(0) is None
     # Another probe has the same number.
     other = received(report(1, 1, 200), report(1, 1, 210, TWO))
@@ -205,9 +205,9 @@ def test_set_is_whole() -> None:
 
 def test_age() -> None:
     """A value that is too old is left out; more probes allow it a greater age."""
-    limit = AGE + 2 * AGE_PER_PROBE
+    limit = DIAMEX_MAX_AGE_S + 2 * EXTRA_AGE_PER_PROBE_S
     adapter = received(report(2, 1, 200), report(2, 2, 210, TWO))
-    adapter.take(report(2, 1, 200), 1)
+    adapter.feed(report(2, 1, 200), 1)
     assert adapter.reading(limit) == Reading(probes={ONE: 20.0, TWO: 21.0})
     assert adapter.reading(limit + 1) == Reading(probes={ONE: 20.0})
     assert adapter.reading(limit + 2) is None
@@ -217,17 +217,17 @@ def test_bad_probe_does_not_affect_the_others() -> None:
     """An implausible probe is left out until it is right; the others are read."""
     adapter = received(report(2, 1, 200))
     with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
-        adapter.take(report(2, 2, 850, TWO), 0)
+        adapter.feed(report(2, 2, 850, TWO), 0)
     assert adapter.reading(0) == Reading(probes={ONE: 20.0})
-    adapter.take(report(2, 2, 210, TWO), 1)
+    adapter.feed(report(2, 2, 210, TWO), 1)
     assert adapter.reading(1) == Reading(probes={ONE: 20.0, TWO: 21.0})
 
 
 def test_many_probes() -> None:
     """A poll that has run for its full time returns the probes that have reported."""
     adapter = received(report(20, 1, 200))
-    assert adapter.reading(ENOUGH - 0.1) is None
-    assert adapter.reading(ENOUGH) == Reading(probes={ONE: 20.0})
+    assert adapter.reading(ALL_PROBES_TIMEOUT_S - 0.1) is None
+    assert adapter.reading(ALL_PROBES_TIMEOUT_S) == Reading(probes={ONE: 20.0})
 
 
 def test_crc() -> None:
@@ -259,7 +259,7 @@ def test_any_bytes(reports: list[bytes]) -> None:
     adapter = Diamex()
     for now, one in enumerate(reports):
         try:
-            adapter.take(one, now)
+            adapter.feed(one, now)
         except BadFrameError:
             continue
         if (found := adapter.reading(now)) is not None:

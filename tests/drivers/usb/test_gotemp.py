@@ -24,7 +24,7 @@ PROBE = {"name": "probe", "model": "Go!Temp", "temperature": 20.5}
 @pytest.fixture(name="machine")
 def machine_fixture(build: Build, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Plug in a Go!Temp."""
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (0.3,) * 4)
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", (0.3,) * 4)
     return build(PROBE)
 
 
@@ -51,7 +51,7 @@ def reading(*reports: bytes) -> Reading | None:
     """Return the reading in these reports."""
     probe = GoTemp()
     for one in reports:
-        probe.take(one, 0)
+        probe.feed(one, 0)
     return probe.reading(0)
 
 
@@ -76,14 +76,14 @@ async def test_read_through_hidraw(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a kernel without ldusb the device has a hidraw node, which is read."""
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
     machine = build(PROBE | {"model": "Go!Temp (usbhid)"})
     probe = driver(lane)
     assert await probe.read() == Reading(temperature=20.5)
     assert list(machine.device("probe").bound) == [0]
     assert not machine.device("probe").calls
     machine.stick("probe").fail("silent")
-    monkeypatch.setattr(gotemp, "AGE", 0)
+    monkeypatch.setattr(gotemp, "GOTEMP_MAX_AGE_S", 0)
     assert await fault_of(probe) is Fault.NO_ANSWER
     await probe.close()
 
@@ -138,7 +138,7 @@ async def test_unplugged_while_waiting(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A poll that waits for a report fails when the device is unplugged."""
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (10.0,))
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", (10.0,))
     machine = build(PROBE | {"fault": "silent"})
     calls = machine.device("probe").calls
     poll = asyncio.create_task(fault_of(driver(lane)))
@@ -189,7 +189,7 @@ def test_age() -> None:
     """A report is valid for some seconds."""
     probe = GoTemp()
     for now, counter in ((0, 1), (1, 2)):
-        probe.take(report(counter, 256), now)
+        probe.feed(report(counter, 256), now)
     assert probe.reading(6) == Reading(temperature=2.0)
     assert probe.reading(6.5) is None
 
@@ -228,7 +228,7 @@ def test_any_bytes(reports: list[bytes]) -> None:
     probe = GoTemp()
     for one in reports:
         try:
-            probe.take(one, 0)
+            probe.feed(one, 0)
         except BadFrameError:
             continue
         if (found := probe.reading(0)) is not None:

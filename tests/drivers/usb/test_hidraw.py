@@ -19,7 +19,7 @@ from custom_components.temperature_logger.drivers.errors import (
 )
 from custom_components.temperature_logger.drivers.usb.descriptors import report_sizes
 from custom_components.temperature_logger.drivers.usb.hidraw import (
-    DRAIN_LIMIT,
+    MAX_DRAINED_REPORTS,
     HidrawTransport,
     Node,
 )
@@ -147,7 +147,7 @@ async def test_stale_in_the_kernel(
     transport: HidrawTransport, machine: Machine
 ) -> None:
     """Reports queued before a command are not returned as its answer."""
-    machine.send("two", *[STALE] * (DRAIN_LIMIT - 1))
+    machine.send("two", *[STALE] * (MAX_DRAINED_REPORTS - 1))
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
@@ -172,7 +172,7 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
 
 async def test_flooded(transport: HidrawTransport, machine: Machine) -> None:
     """A node that reports without end gets no command."""
-    machine.send("two", *[STALE] * DRAIN_LIMIT)
+    machine.send("two", *[STALE] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         await transport.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands

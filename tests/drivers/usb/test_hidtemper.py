@@ -45,7 +45,7 @@ type Gone = Callable[[], None]
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time that a real stick needs."""
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
 @pytest.fixture(name="machine")

@@ -11,7 +11,7 @@ from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import stream
 from custom_components.temperature_logger.drivers.usb.lascar import (
-    AGE,
+    LASCAR_MAX_AGE_S,
     Lascar,
     LascarStream,
 )
@@ -34,8 +34,8 @@ WARM, HUMID = bytes.fromhex("03a508"), bytes.fromhex("0263")
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated device needs."""
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", (0.3,) * 4)
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", (0.3,) * 4)
 
 
 def driver(lane: Lane) -> stream.Stream:
@@ -104,7 +104,7 @@ def received(*reports: bytes) -> Lascar:
     """Return the driver's decoder after it has received these reports."""
     sensor = Lascar()
     for one in reports:
-        sensor.take(one, 0)
+        sensor.feed(one, 0)
     return sensor
 
 
@@ -120,9 +120,9 @@ def test_both_values_are_needed() -> None:
 def test_age() -> None:
     """Each value has an age of its own."""
     sensor = received(WARM, HUMID)
-    sensor.take(WARM, 1)
-    assert sensor.reading(AGE) is not None
-    assert sensor.reading(AGE + 1) is None
+    sensor.feed(WARM, 1)
+    assert sensor.reading(LASCAR_MAX_AGE_S) is not None
+    assert sensor.reading(LASCAR_MAX_AGE_S + 1) is None
 
 
 @pytest.mark.parametrize("wrong", ["", "03", "03a5", "02", "01a508", "ffffff"])
@@ -154,7 +154,7 @@ def test_any_bytes(reports: list[bytes]) -> None:
     sensor = Lascar()
     for now, one in enumerate(reports):
         try:
-            sensor.take(one, now)
+            sensor.feed(one, now)
         except BadFrameError:
             continue
         if (found := sensor.reading(now)) is not None:

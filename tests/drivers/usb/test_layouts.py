@@ -261,5 +261,5 @@ def test_layouts_of(firmware: str, product: str, models: list[str]) -> None:
 def test_second_query_by_product() -> None:
     """TEMPerV1.4, known by its product, gets a second query, as it may hang."""
     text = "TEMPerF1.4MPerF1"
-    assert layout_of(text, "TEMPerV1.4").asks == 2
-    assert layout_of(text).asks == 1
+    assert layout_of(text, "TEMPerV1.4").requests == 2
+    assert layout_of(text).requests == 1

@@ -18,8 +18,11 @@ from custom_components.temperature_logger.drivers.errors import (
 )
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb import libusb
-from custom_components.temperature_logger.drivers.usb.hidraw import DRAIN_LIMIT
-from custom_components.temperature_logger.drivers.usb.libusb import Handle, give_back
+from custom_components.temperature_logger.drivers.usb.hidraw import MAX_DRAINED_REPORTS
+from custom_components.temperature_logger.drivers.usb.libusb import (
+    Handle,
+    reattach_driver,
+)
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.machine import Machine
 from tests.drivers.conftest import (
@@ -79,9 +82,9 @@ def test_no_driver_to_give_back(build: Build) -> None:
     handle.open()
     handle.close()
     assert bound(machine) == [0]
-    give_back(device)
+    reattach_driver(device)
     assert bound(machine) == [0, 1]
-    give_back(device)  # Another program claimed it first.
+    reattach_driver(device)  # Another program was quicker.
     assert bound(machine) == [0, 1]
 
 
@@ -128,7 +131,9 @@ def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> N
 def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
     """Reports left after a drain are dropped before the next command."""
     handle._unsettled = 0
-    machine.device("two")._reports = deque([bytes.fromhex(STALE)] * (DRAIN_LIMIT + 1))
+    machine.device("two")._reports = deque(
+        [bytes.fromhex(STALE)] * (MAX_DRAINED_REPORTS + 1)
+    )
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.drain()
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
@@ -137,7 +142,7 @@ def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
 def test_flooded(handle: Handle, machine: Machine) -> None:
     """A stick that reports without end gets no command."""
     device = machine.device("two")
-    device._reports = deque([bytes.fromhex(STALE)] * DRAIN_LIMIT)
+    device._reports = deque([bytes.fromhex(STALE)] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands
@@ -200,7 +205,7 @@ def test_command_without_answer(
     handle: Handle, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dead control pipe is an error after its time limit."""
-    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 50)
+    monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 50)
     machine.stick("two").fail("control-timeout")
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         handle.exchange(READ_VALUES, LIMITS)

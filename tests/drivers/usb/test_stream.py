@@ -45,7 +45,7 @@ type Made = Callable[[], None]
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated device needs."""
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
 
 
 @pytest.fixture(name="machine")
@@ -74,9 +74,9 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     assert reading.co2 == 812
     await until(lambda: monitor._decoder.reading(0) is not None)
     machine.stick("monitor").values["co2"] = 900
-    node = monitor._opened
+    node = monitor._connection
     await first(monitor.read, lambda reading: reading.co2 == 900)
-    assert monitor._opened is node
+    assert monitor._connection is node
     assert machine.stick("monitor").commands == {"feature": 1}
     assert monitor.identity == Identity(
         manufacturer="ZyAura",
@@ -118,9 +118,9 @@ async def test_too_old(
     await monitor.read()
     machine.stick("monitor").fail("silent")
     await monitor.read()
-    monkeypatch.setattr(zytemp, "AGE", -1)  # Whatever has come is too old.
+    monkeypatch.setattr(zytemp, "ZYTEMP_MAX_AGE_S", -1)  # Whatever has come is too old.
     assert (await failure(monitor.read())).fault is Fault.NO_ANSWER
-    monkeypatch.setattr(zytemp, "AGE", 15)
+    monkeypatch.setattr(zytemp, "ZYTEMP_MAX_AGE_S", 15)
     machine.stick("monitor").clear()
     assert (await monitor.read()).co2 == 812
     await monitor.close()
@@ -271,7 +271,7 @@ async def test_node_that_fails(
     """A node that cannot be read is closed, and the next poll opens it again."""
     monitor = driver(lane)
     await monitor.read()
-    assert monitor._opened is not None
+    assert monitor._connection is not None
 
     def fail() -> bytes:
         raise BadFrameError(Fault.REFUSED, error="Protocol error")
@@ -280,7 +280,7 @@ async def test_node_that_fails(
     monitor._decoder = monitor.DECODER()
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    monkeypatch.setattr(monitor._opened, "read", fail)
+    monkeypatch.setattr(monitor._connection, "read", fail)
     machine.stick("monitor").clear()
     assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
     assert (await monitor.read()).co2 == 812
@@ -293,8 +293,8 @@ async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
     machine.stick("monitor").fail("silent")
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    assert isinstance(monitor._opened, Node)
-    monitor._receive(monitor._opened)
+    assert isinstance(monitor._connection, Node)
+    monitor._receive(monitor._connection)
     assert not poll.done()
     machine.stick("monitor").clear()
     assert (await poll).co2 == 812

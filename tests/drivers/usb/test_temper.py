@@ -27,7 +27,7 @@ from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import layouts, libusb, temper
 from custom_components.temperature_logger.drivers.usb.models import TEMPER, thermometers
-from custom_components.temperature_logger.drivers.usb.temper import JUMP, Temper
+from custom_components.temperature_logger.drivers.usb.temper import JUMP_LIMITS, Temper
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
@@ -40,7 +40,7 @@ CONTROLLER = "pci0000:00/0000:00:14.0"
 ALL = json.loads(
     (Path(__file__).parents[3] / "emulation/machines/all.json").read_text()
 )
-SETTLE = temper.SETTLE
+SETTLE_TIMES_S = temper.SETTLE_TIMES_S
 STICKS = [
     entry
     for entry in ALL["usb"]
@@ -65,9 +65,9 @@ type Gone = Callable[[], None]
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times that real sticks may need."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
-    monkeypatch.setattr(temper, "SETTLE", {})
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
+    monkeypatch.setattr(temper, "SETTLE_TIMES_S", {})
     monkeypatch.setattr(emulation.hidraw, "KERNEL_TIMEOUT", 0.05)
 
 
@@ -114,9 +114,9 @@ async def test_every_model(
         if row.model == stick.identity.model
     )
     chosen = 2 if model.firmware == "TEMPerX_V3.3" else 0
-    assert commands(machine) == (1, layout.asks + chosen)
+    assert commands(machine) == (1, layout.requests + chosen)
     await stick.read()
-    assert commands(machine) == (1, 2 * layout.asks + chosen)
+    assert commands(machine) == (1, 2 * layout.requests + chosen)
     await stick.close()
 
 
@@ -149,7 +149,7 @@ async def test_settle(
     async def sleep(delay: float) -> None:
         waited.append(delay)
 
-    monkeypatch.setattr(temper, "SETTLE", SETTLE)
+    monkeypatch.setattr(temper, "SETTLE_TIMES_S", SETTLE_TIMES_S)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     plug(build, "TEMPerGold_V3.5", temperature=20.0)
     stick = driver(lane)
@@ -408,7 +408,7 @@ async def test_hang_ends_at_the_deadline(
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", hang)
-    monkeypatch.setattr(workers, "DEADLINE", 0.5)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.5)
     stick = driver(lane)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await within_deadline(stick.identify())
@@ -507,7 +507,7 @@ async def test_late_answer(
     build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late answer is never taken for the next one."""
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
     stick = driver(lane)
     await stick.read()
@@ -552,8 +552,8 @@ async def test_old_report_close_to_the_answer(
     build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An old report with a plausible value is found by the answer that follows it."""
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
-    near = round(STALE + JUMP["temperature"] / 2, 2)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
+    near = round(STALE + JUMP_LIMITS["temperature"] / 2, 2)
     machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
     stick = driver(lane)
     await stick.read()

@@ -21,9 +21,9 @@ from custom_components.temperature_logger.drivers.errors import (
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import temperx232
 from custom_components.temperature_logger.drivers.usb.temperx232 import (
-    FIRMWARE,
-    KEPT,
-    RANGES,
+    KNOWN_FIRMWARE,
+    MAX_TEXT_BYTES,
+    TEMPERX232_RANGES,
     TemperX232,
     decode,
 )
@@ -54,8 +54,8 @@ type Gone = Callable[[], None]
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits to what an emulated stick needs."""
-    monkeypatch.setattr(temperx232, "LIMIT", 0.3)
-    monkeypatch.setattr(temperx232, "LATE", 0.05)
+    monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(temperx232, "PROBE_LINE_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture(name="machine")
@@ -87,7 +87,7 @@ def node_of(machine: Machine) -> Path:
 def test_captures(capture: dict[str, Any]) -> None:
     """Answers captured from real sticks give the values that their owners saw."""
     assert decode(capture["answer"]).values == capture["reading"]
-    assert FIRMWARE.fullmatch(capture["firmware"])
+    assert KNOWN_FIRMWARE.fullmatch(capture["firmware"])
 
 
 def test_line_without_a_mark() -> None:
@@ -136,7 +136,7 @@ async def test_probe_after_the_stick(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines may come in the other order."""
-    monkeypatch.setattr(temperx232, "LATE", 0.3)
+    monkeypatch.setattr(temperx232, "PROBE_LINE_TIMEOUT_S", 0.3)
     machine.stick("stick").fail("late-outer")
     stick = driver(lane)
     assert await stick.read() == READING
@@ -255,7 +255,7 @@ async def test_unplugged_while_reading(
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
-    port = stick._opened
+    port = stick._connection
     assert port is not None
     port._receive()
     assert await stick.read() == READING
@@ -312,13 +312,13 @@ async def test_unsolicited_text(machine: Machine, lane: Lane) -> None:
     """Text received before a command is not its answer, and is not kept in memory."""
     stick = driver(lane)
     await stick.read()
-    port = stick._opened
+    port = stick._connection
     assert port is not None
     machine.send("stick", b"Temp-Inner:99.00 [C]<\r\n".hex())
     await until(lambda: b"99" in port.text)
     assert await stick.read() == READING
-    machine.send("stick", bytes(KEPT).hex())
-    await until(lambda: port.text == bytes(KEPT))
+    machine.send("stick", bytes(MAX_TEXT_BYTES).hex())
+    await until(lambda: port.text == bytes(MAX_TEXT_BYTES))
     assert await stick.read() == READING
     await stick.close()
 
@@ -385,5 +385,5 @@ def test_any_text(answer: str) -> None:
         return
     assert "internal_temperature" in reading.values
     for quantity, value in reading.values.items():
-        low, high = RANGES[quantity]
+        low, high = TEMPERX232_RANGES[quantity]
         assert low <= value <= high

@@ -114,7 +114,7 @@ async def test_drained_after_an_answer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch, *, unplugged: bool
 ) -> None:
     """Surplus reports are dropped; an error while dropping them shows later."""
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.05)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.05)
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
     drained, drain = Event(), Handle.drain

@@ -1,7 +1,8 @@
-"""Which USB devices are thermometers, by what the kernel tells of them.
+"""The USB devices that are thermometers, and how to recognise them.
 
-A vendor and product id is shared with foot pedals, bare serial chips and what people
-build themselves: a device belongs to a model if it is built like one, too.
+Foot pedals, bare serial chips and self-built devices have the same vendor and product
+ids. So a device also has to have the interfaces and names of its model, as the kernel
+lists them.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,39 +13,39 @@ from .. import sysfs
 from ..errors import DeviceAccessError, DeviceNotFoundError, Fault
 from ..places import UsbPlace
 from ..sysfs import Ids, UsbDevice, usb_device, usb_devices
-from .descriptors import REPORT_SIZE, report_sizes
+from .descriptors import TEMPER_REPORT_BYTES, report_sizes
 
-# The data interface and its endpoint, of sticks with two HID interfaces.
-INTERFACE: Final = 1
-REPORTS_IN: Final = 0x82
+# Interface and endpoint of the reports, on sticks with two HID interfaces.
+DATA_INTERFACE: Final = 1
+DATA_ENDPOINT: Final = 0x82
 HID_CLASS: Final = 0x03
 VENDOR_CLASS: Final = 0xFF
 
 
 class Model(NamedTuple):
-    """One kind of device, read by one driver."""
+    """One model of device, read by one driver."""
 
     driver: str
-    """The name of its module."""
+    """The name of its driver."""
     ids: Ids
     fits: Callable[[UsbDevice], bool]
-    """Whether a device with one of the ids is built like these."""
+    """Whether a device with one of the ids has the structure of this model."""
     interface: int | None = None
-    """The interface whose hidraw node is read, if one is."""
+    """The interface whose hidraw node the driver reads; None if it reads no node."""
     name: str | None = None
-    """Its name for people; None where only the firmware tells."""
+    """The name for the user; None if only the firmware tells the model."""
     manufacturer: str = ""
     is_certain: bool = True
-    """Whether the ids and names tell that it is one, and not only its owner."""
+    """Whether ids and names identify the model; if not, the user has to confirm it."""
 
     def has(self, device: UsbDevice) -> bool:
-        """Return whether a device is one of these, as far as the kernel knows."""
+        """Return whether a device has the ids and the structure of this model."""
         return (device.vendor_id, device.product_id) in self.ids and self.fits(device)
 
     def find(self, place: UsbPlace) -> UsbDevice:
-        """Return what is plugged in at a place; blocks.
+        """Return the device of this model at a place; blocks.
 
-        Raises DeviceNotFoundError if that is nothing of this model.
+        Raises DeviceNotFoundError if the place is empty or has another device.
         """
         device = usb_device(place, self.ids)
         if not self.has(device):
@@ -52,7 +53,7 @@ class Model(NamedTuple):
         return device
 
     def node(self, device: UsbDevice) -> Path:
-        """Return the hidraw node that is read; raise DeviceAccessError without one."""
+        """Return the path of the hidraw node; raise DeviceAccessError without one."""
         interface = None if self.interface is None else device.interface(self.interface)
         if interface is None or interface.hidraw is None:
             raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
@@ -60,24 +61,26 @@ class Model(NamedTuple):
 
 
 def _is_temper(device: UsbDevice) -> bool:
-    """Return whether a device has two HID interfaces and talks through the second.
+    """Return whether a device has two HID interfaces, the second one for data.
 
-    The second has reports of 8 bytes both ways, or no driver that would tell.
+    The data interface has input and output reports of 8 bytes. Without the HID driver
+    the kernel does not know the reports; the device then passes as well.
     """
-    data = device.interface(INTERFACE)
+    data = device.interface(DATA_INTERFACE)
     return (
         data is not None
         and _has_two_hid(device)
         and (
             not data.report_descriptor
-            or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
+            or report_sizes(data.report_descriptor)
+            == (TEMPER_REPORT_BYTES, TEMPER_REPORT_BYTES)
         )
     )
 
 
 def _has_two_hid(device: UsbDevice) -> bool:
     """Return whether a device has two HID interfaces and nothing else."""
-    return [one.usb_class for one in device.interfaces] == 2 * [HID_CLASS]
+    return [i.usb_class for i in device.interfaces] == 2 * [HID_CLASS]
 
 
 def _is_hid(device: UsbDevice) -> bool:
@@ -86,7 +89,7 @@ def _is_hid(device: UsbDevice) -> bool:
 
 
 def _class_of(device: UsbDevice) -> int | None:
-    """Return the class of a device's first interface, if it is configured."""
+    """Return the class of a device's first interface; None if it is not configured."""
     interface = device.interface(0)
     return interface and interface.usb_class
 
@@ -103,9 +106,9 @@ TEMPER: Final = Model(
         }
     ),
     fits=_is_temper,
-    interface=INTERFACE,
+    interface=DATA_INTERFACE,
 )
-# The id is that of a chip in many things.
+# Many products with the same controller chip have this id.
 ZYTEMP: Final = Model(
     driver="zytemp",
     ids=frozenset({(0x04D9, 0xA052)}),
@@ -114,7 +117,7 @@ ZYTEMP: Final = Model(
     name="CO2 monitor",
     manufacturer="ZyAura",
 )
-# The id is that of everything built with a Teensy.
+# Every device that is built with a Teensy board has this id.
 DIAMEX: Final = Model(
     driver="diamex",
     ids=frozenset({(0x16C0, 0x0480)}),
@@ -143,7 +146,7 @@ LASCAR: Final = Model(
     name="EL-USB-RT",
     manufacturer="Lascar",
 )
-# The id is that of a serial port.
+# Every serial adapter with a CH341 chip has this id.
 TEMPERX232: Final = Model(
     driver="temperx232",
     ids=frozenset({(0x1A86, 0x5523)}),
@@ -151,26 +154,26 @@ TEMPERX232: Final = Model(
     name="TEMPerX232 on a serial adapter",
     is_certain=False,
 )
-# They cannot be asked for a firmware, and what else they are asked is no question to
-# another device.
+# These sticks have no command for the firmware, and their other commands may be more
+# than queries to a different device.
 HIDTEMPER: Final = Model(
     driver="hidtemper",
     ids=frozenset({(0x1130, 0x660C)}),
     fits=_has_two_hid,
-    interface=INTERFACE,
+    interface=DATA_INTERFACE,
     name="HidTEMPer",
     is_certain=False,
 )
-MODELS: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
-USB_IDS: Final = frozenset().union(*(model.ids for model in MODELS))
+USB_MODELS: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
+USB_IDS: Final = frozenset().union(*(model.ids for model in USB_MODELS))
 
 
 def thermometers() -> Iterator[tuple[Model, UsbDevice]]:
-    """Yield the plugged-in devices that are built like one; blocks.
+    """Yield the connected devices that match a model; blocks.
 
-    Anything else that shares an id is not even opened.
+    Other devices with the same id are never opened.
     """
     for device in usb_devices(USB_IDS):
-        model = next((model for model in MODELS if model.has(device)), None)
+        model = next((model for model in USB_MODELS if model.has(device)), None)
         if model is not None:
             yield model, device
