@@ -6,9 +6,7 @@ from typing import Any
 from homeassistant.core import HomeAssistant
 from homeassistant.util.hass_dict import HassKey
 
-from .const import DOMAIN
-
-DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
+DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(__name__)
 
 
 def shared_object[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
