@@ -16,7 +16,8 @@ from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
 from custom_components.temperature_logger.const import KIND_BME280, KIND_HOST
-from custom_components.temperature_logger.drivers import QUANTITIES, UsbPlace
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import QUANTITIES
 from custom_components.temperature_logger.sensor import describe
 from emulation.machine import place_of
 from emulation.values import Value

@@ -25,11 +25,8 @@ from custom_components.temperature_logger.discovery.search import (
     candidate_data,
     candidate_label,
 )
-from custom_components.temperature_logger.drivers import (
-    Candidate,
-    DriverError,
-    within_deadline,
-)
+from custom_components.temperature_logger.drivers import DriverError, within_deadline
+from custom_components.temperature_logger.drivers.finder import Candidate
 from custom_components.temperature_logger.translation import (
     async_label,
     async_load_texts,

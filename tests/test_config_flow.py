@@ -25,7 +25,8 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import HotPlug, device_flow
 from custom_components.temperature_logger.discovery.search import async_search
-from custom_components.temperature_logger.drivers import Candidate, workers
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.finder import Candidate
 from custom_components.temperature_logger.drivers.presence import present_devices
 from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine

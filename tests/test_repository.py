@@ -29,7 +29,11 @@ from custom_components.temperature_logger.devices.options_flow import (
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
 from custom_components.temperature_logger.disk_guard.decision import Outcome
-from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.readings import (
+    QUANTITIES,
+    is_quantity,
+)
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import (

@@ -3,7 +3,10 @@
 from homeassistant.components.sensor import SensorDeviceClass
 import pytest
 
-from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
+from custom_components.temperature_logger.drivers.readings import (
+    QUANTITIES,
+    probe_quantity,
+)
 from custom_components.temperature_logger.units import (
     BASE_QUANTITIES,
     BaseQuantity,

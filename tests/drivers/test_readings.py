@@ -2,9 +2,9 @@
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import Reading
+from custom_components.temperature_logger.drivers.readings import (
     QUANTITIES,
-    Reading,
     in_order,
     is_quantity,
     rom_of,
