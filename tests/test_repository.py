@@ -343,3 +343,23 @@ def test_wheel_of_the_drivers_agrees_with_the_manifest() -> None:
     required = {re.split("[=>]", line)[0] for line in manifest["requirements"]}
     assert set(project["project"]["dependencies"]) == required | {"serialx"}
     assert project["project"]["version"] == manifest["version"]
+
+
+def test_pages_name_what_is_there() -> None:
+    """The pages for developers name files, tables and constants that exist."""
+    pages = (ROOT / "CONTRIBUTING.md", ROOT / "docs/architecture.md")
+    text = "\n".join(page.read_text() for page in pages)
+    files = set(re.findall(r"`([\w./-]+\.(?:json|md|py|toml|yaml))`", text))
+    folders = (ROOT, COMPONENT)
+    assert not [
+        name
+        for name in sorted(files - {"config/machine.json"})
+        if "NAME" not in name and not any((f / name).is_file() for f in folders)
+    ]
+    code = "\n".join(
+        path.read_text()
+        for folder in ("custom_components", "development", "emulation", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    constants = set(re.findall(r"`([A-Z][A-Z_]{3,})`", text)) - {"NAME"}
+    assert not [name for name in sorted(constants) if name not in code]
