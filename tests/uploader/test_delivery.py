@@ -188,7 +188,7 @@ async def test_pages(
 ) -> None:
     """However little is read at a time, the readings are the same."""
     monkeypatch.setattr(outbox, "PAGE", 7)
-    monkeypatch.setattr(rows, "NUMBERS", 5)
+    monkeypatch.setattr(rows, "NUMBERS_AT_ONCE", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
