@@ -16,16 +16,12 @@ from unittest.mock import patch
 
 import usb.core
 
-from custom_components.temperature_logger.drivers import (
-    Driver,
-    Lane,
-    Reading,
-    Workers,
-    sysfs,
-)
+from custom_components.temperature_logger.drivers import Driver, Reading, Workers, sysfs
 from custom_components.temperature_logger.drivers.i2c import bosch
 from custom_components.temperature_logger.drivers.i2c.bme280 import Bme280
+from custom_components.temperature_logger.drivers.places import I2cPlace, UsbPlace
 from custom_components.temperature_logger.drivers.usb.temper import Temper
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.tree import uevent, write
 
 type Read = Callable[[], tuple[float | None, ...]]
@@ -40,12 +36,14 @@ def bme280(bus: int, address: int) -> Read:
     write(adapter, name="modelled bus")
     _link(root / f"sys/bus/i2c/devices/i2c-{bus}", adapter)
     write(root / "dev", **{f"i2c-{bus}": ""})
-    driver = Bme280(Lane(Workers()), f"{CONTROLLER}/modelled bus", address)
+    driver = Bme280(
+        Lane(Workers()), I2cPlace(f"{CONTROLLER}/modelled bus", address), {}
+    )
     return _reader(driver, ("temperature", "pressure", "humidity"))
 
 
 def temper() -> Read:
-    """Return a callable that does one reading: °C, and what else the stick measures."""
+    """Return a callable that does one reading: °C, and the stick's other quantities."""
     root = _root()
     device = usb.core.find()
     if not isinstance(device, usb.core.Device):
@@ -64,14 +62,14 @@ def temper() -> Read:
         _link(interface / "driver", root / "sys/bus/usb/drivers/modelled")
     _link(root / "sys/bus/usb/devices/1-1", path)
     write(root / f"dev/bus/usb/{device.bus:03}", **{f"{device.address:03}": ""})
-    driver = Temper(Lane(Workers()), CONTROLLER, "1")
-    _read(driver)  # Once opened, it knows what it measures.
+    driver = Temper(Lane(Workers()), UsbPlace(CONTROLLER, "1"), {})
+    _read(driver)  # An open stick has its quantities.
     temperature_first = sorted(driver.quantities, key=lambda q: "humidity" in q)
     return _reader(driver, tuple(temperature_first))
 
 
 def _root() -> Path:
-    """Return an empty machine, where the drivers look from now on."""
+    """Return an empty machine, which the drivers use from now on."""
     root = Path(tempfile.mkdtemp(prefix="modelled-"))
     (root / "sys/bus/usb/drivers/modelled").mkdir(parents=True)
     vars(sysfs).update(SYS=root / "sys", DEV=root / "dev")

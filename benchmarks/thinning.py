@@ -106,7 +106,7 @@ def fill(path: Path, days: int, sensors: int, interval: int) -> None:
 
 
 def say(*facts: object) -> None:
-    """Write a line at once."""
+    """Print a line at once."""
     sys.stdout.write(" ".join(map(str, facts)) + "\n")
     sys.stdout.flush()
 

@@ -1,7 +1,7 @@
 """Write the requirements files: exact versions, with the hashes of their files.
 
-Home Assistant's version stands in pyproject.toml; its own constraints bind the rest, so
-that the environment is the one its releases are tested with.
+Home Assistant's versions are in pyproject.toml. Its own constraints give the other
+versions, so that an environment is the one its releases are tested with.
 """
 
 from collections.abc import Iterable
@@ -17,25 +17,29 @@ MANIFEST = ROOT / "custom_components/temperature_logger/manifest.json"
 HEADER = "# Written by scripts/update-requirements.\n"
 PYTHON = "3.14.2"
 
-# A Raspberry Pi is where the sensors are, a PC where most of the work is done.
+# The sensors are on a Raspberry Pi, most of the work is done on a PC.
 MACHINES = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 
 # Home Assistant pins releases of these from before Python 3.14, which would need a
-# compiler. Nothing here listens to voices; later ones have wheels and start as well.
+# compiler. This project does not use voice; later releases have wheels and start as
+# well.
 UNPINNED = {"pymicro-vad": "pymicro-vad>=2", "pyspeex-noise": "pyspeex-noise>=2"}
 # Plain Python without a wheel; all others must have one, as a compiler may be missing.
 SOURCE_ONLY = ("mock-open", "pyric", "pyturbojpeg")
 
 
 def uv(*arguments: str | Path, lines: Iterable[str] = ()) -> str:
-    """Run uv with lines as its standard input; return what it prints."""
-    return subprocess.run(
+    """Run uv with lines as its standard input; return its output."""
+    result = subprocess.run(
         [Path(sys.executable).with_name("uv"), *arguments],
+        check=False,
         input="\n".join(lines),
-        capture_output=True,
-        check=True,
+        stdout=subprocess.PIPE,
         text=True,
-    ).stdout
+    )
+    if result.returncode:
+        sys.exit("scripts/update-requirements: uv failed (its reason is above)")
+    return result.stdout
 
 
 def name(requirement: str) -> str:
@@ -60,7 +64,7 @@ def resolve(requirements: Iterable[str], machine: str, *options: str | Path) -> 
 def compile_file(
     path: Path, requirements: Iterable[str], *options: str | Path
 ) -> list[str]:
-    """Resolve requirements into a file that serves every machine; return its lines."""
+    """Resolve requirements into a file for every machine; return its lines."""
     wanted = list(requirements)
     texts = {resolve(wanted, machine, *options) for machine in MACHINES}
     if len(texts) > 1:
@@ -71,40 +75,62 @@ def compile_file(
 
 
 def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[str]]:
-    """Install Home Assistant into a folder; return what it starts with and binds."""
+    """Install Home Assistant into a folder; return its packages and pins."""
     uv("venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--quiet", "--python", python, homeassistant)
     listed = subprocess.run(
         [python, Path(__file__).with_name("packages.py"), MANIFEST],
-        capture_output=True,
         check=True,
+        stdout=subprocess.PIPE,
         text=True,
     ).stdout.splitlines()
     (constraints,) = folder.glob("lib/*/*/homeassistant/package_constraints.txt")
     return listed, constraints.read_text(encoding="utf-8").splitlines()
 
 
-def main() -> None:
-    """Write requirements.txt and the files of what installs it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    groups = project["dependency-groups"]
-    (homeassistant,) = groups["home-assistant"]
+def compile_environment(
+    path: Path, homeassistant: str, tools: Iterable[str], *, is_newest: bool
+) -> list[str]:
+    """Resolve Home Assistant and the tools into a file; return its lines.
+
+    The pytest plugin requires one exact Home Assistant and its pins. The plugin is
+    released later than Home Assistant, so the pins of the newest Home Assistant take
+    precedence.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        listed, bound = started_packages(homeassistant, folder / "venv")
+        listed, constraints = started_packages(homeassistant, folder / "venv")
         wanted = [UNPINNED.get(name(line), line) for line in listed]
-        constraints = folder / "constraints.txt"
-        constraints.write_text(
-            "\n".join(line for line in bound if name(line) not in UNPINNED),
-            encoding="utf-8",
+        bound = [line for line in constraints if name(line) not in UNPINNED]
+        pins = [line for line in (homeassistant, *wanted, *bound) if "==" in line]
+        (folder / "constraints").write_text("\n".join(bound), encoding="utf-8")
+        (folder / "overrides").write_text(
+            "\n".join(pins if is_newest else ()), encoding="utf-8"
         )
-        lines = compile_file(
-            ROOT / "requirements.txt",
-            [homeassistant, *groups["checks"], *wanted],
-            "--constraints",
-            constraints,
+        return compile_file(
+            path,
+            [homeassistant, *tools, *wanted],
+            *("--constraints", folder / "constraints"),
+            *("--overrides", folder / "overrides"),
         )
+
+
+def main() -> None:
+    """Write the files of both environments and of their installer."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    (newest,) = groups["home-assistant-newest"]
+    (minimum,) = groups["home-assistant-minimum"]
+    lines = compile_environment(
+        ROOT / "requirements.txt",
+        newest,
+        [*groups["lint"], *groups["tests"]],
+        is_newest=True,
+    )
+    compile_environment(
+        ROOT / "requirements-minimum.txt", minimum, groups["tests"], is_newest=False
+    )
     (pinned,) = (line for line in lines if name(line) == "uv")
     compile_file(ROOT / "requirements-uv.txt", [pinned.removesuffix(" \\")])
     compile_file(ROOT / "requirements-build.txt", ["setuptools"])

@@ -1,11 +1,14 @@
 """Home Assistant on emulated hardware."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
+import json
 import logging
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, override
 
-from homeassistant.components.usb import USBDiscovery
+from aiousbwatcher import AIOUSBWatcher
+from homeassistant.components import usb
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
@@ -18,13 +21,25 @@ from pytest_homeassistant_custom_component.common import (
 )
 from pytest_homeassistant_custom_component.syrupy import HomeAssistantSnapshotExtension
 from syrupy.assertion import SnapshotAssertion
+from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
 
-from .drivers.conftest import Build, as_nobody_fixture, build_fixture, disk_fixture
+from .drivers.conftest import (
+    Build,
+    as_nobody_fixture,
+    build_fixture,
+    disk_fixture,
+    patient_clock_fixture,
+)
 
-__all__ = ["as_nobody_fixture", "build_fixture", "disk_fixture"]
+__all__ = [
+    "as_nobody_fixture",
+    "build_fixture",
+    "disk_fixture",
+    "patient_clock_fixture",
+]
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 GOLD = {
@@ -105,22 +120,83 @@ BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
 
-# What is drawn is the same everywhere, so that what failed once can be repeated.
+# Random examples are the same everywhere, so that a failure can be repeated.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+# A failure shows the last lines of its log, the first and last calls of its traceback,
+# and the first and last lines of each.
+LOGGED: Final = 10
+CALLS: Final = (2, 3)
+LINES: Final = (12, 4)
 
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
 
 
+TEXTS: dict[str, Any] = json.loads(
+    (
+        Path(__file__).parents[1]
+        / "custom_components/temperature_logger/translations/en.json"
+    ).read_text()
+)
+
+
+def form_error(form: Mapping[str, Any]) -> str:
+    """Return the error of a form as the frontend shows it."""
+    text: str = TEXTS["config"]["error"][form["errors"]["base"]]
+    return text.format(**form["description_placeholders"])
+
+
+def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
+    """Return the first and last of many lines, without those between."""
+    return rows if len(rows) <= head + tail else [*rows[:head], *rows[-tail:]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fit the report of a failing test on one screen; -vv shows all of it."""
+    report = yield
+    if item.config.get_verbosity() > 1:
+        return report
+    report.sections = [
+        (name, "\n".join(text.splitlines()[-LOGGED:])) for name, text in report.sections
+    ]
+    for traceback, crash, _ in getattr(report.longrepr, "chain", ()):
+        if crash is not None:
+            crash.message = crash.message.partition("\n")[0]
+        traceback.reprentries = shortened(traceback.reprentries, *CALLS)
+        for call in traceback.reprentries:
+            call.lines = shortened(call.lines, *LINES)
+    return report
+
+
+class DeafWatcher(AIOUSBWatcher):
+    """A watcher that notices nothing."""
+
+    @override
+    def async_start(self) -> Callable[[], None]:
+        """Start nothing; return a function to end it."""
+        return lambda: None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for the Home Assistant version that scripts/test runs on."""
+    parser.addoption(
+        "--home-assistant", choices=("newest", "minimum"), default="newest"
+    )
+
+
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
-    """Do what is due in so many seconds; the hardware's clock runs on as it is."""
+    """Run everything due within these seconds; the hardware's clock is not moved."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_database() -> None:
-    """Leave each statement to the database, and each event, out of a test's log."""
+    """Leave the log of each statement and each event out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
 
@@ -132,17 +208,17 @@ def custom_integrations(enable_custom_integrations: None) -> None:
 
 @pytest.fixture(autouse=True)
 def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what Home Assistant itself does, seconds after each plug."""
-    monkeypatch.setattr(USBDiscovery, "_async_delayed_add_remove_scan", lambda _: None)
+    """Leave out the search for serial ports that Home Assistant does on each plug."""
+    monkeypatch.setattr(usb, "AIOUSBWatcher", DeafWatcher)
 
 
 @pytest.fixture(autouse=True)
 def no_unannounced_warning(
     caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> Generator[None]:
-    """Fail a test in which the integration warned of what the test did not announce.
+    """Fail a test in which the integration logged an unexpected warning.
 
-    A test announces with @pytest.mark.warns("part of the message").
+    A test expects one with @pytest.mark.warns("part of the message").
     """
     yield
     announced = [mark.args[0] for mark in request.node.iter_markers("warns")]
@@ -161,8 +237,11 @@ def no_unannounced_warning(
 
 @pytest.fixture(name="snapshot")
 def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    """Return snapshots that leave out what Home Assistant makes up, such as ids."""
-    return snapshot.use_extension(HomeAssistantSnapshotExtension)
+    """Return snapshots without the values that Home Assistant generates."""
+    return snapshot.with_defaults(
+        exclude=props("compat_name"),  # Comes with Home Assistant 2026.11.
+        extension_class=HomeAssistantSnapshotExtension,
+    )
 
 
 @pytest.fixture(name="machine")
@@ -173,13 +252,13 @@ def machine_fixture(build: Build) -> Machine:
 
 @pytest.fixture(name="known_id")
 def known_id_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the next entry a known id: the unique ids are built on it."""
+    """Give the next entry a known id, which its unique ids contain."""
     monkeypatch.setattr("homeassistant.config_entries.ulid_util.ulid_now", lambda: "id")
 
 
 @pytest.fixture(name="set_up")
 def set_up_fixture(hass: HomeAssistant) -> SetUp:
-    """Return what sets a device up as an owner does: through the form."""
+    """Return a function that sets a device up with the form, as an owner does."""
 
     async def set_up(place: str) -> MockConfigEntry:
         form = await hass.config_entries.flow.async_init(

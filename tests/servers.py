@@ -1,25 +1,24 @@
 """Servers of the test run's own, on loopback, by an unprivileged user."""
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import os
 from pathlib import Path
 import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from typing import Final
 
 import pytest
 
-# Debian keeps what only an administrator starts outside of a user's path.
+from .drivers.waiting import block_until
+
+# Debian keeps programs for administrators outside of a user's path.
 FOLDERS: Final = (
     *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
     "/usr/sbin",
 )
-# Seconds that a server may take to start.
-PATIENCE: Final = 60
 NOTHING: Final = ("true",)
 
 
@@ -31,12 +30,12 @@ def served(
     prepare: tuple[str, ...] = NOTHING,
     files: Mapping[str, str] | None = None,
 ) -> Generator[int]:
-    """Run a server in a folder of its own; give its port.
+    """Run a server in a folder of its own; yield its port.
 
     The commands and the texts of the files may quote {folder} and {port}.
     """
     port = free_port()
-    # The servers refuse to be run by root.
+    # The servers refuse to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     with (
         tempfile.TemporaryDirectory(prefix=f"{start[0]}-") as folder,
@@ -82,10 +81,7 @@ def wait_for(
     answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path
 ) -> None:
     """Wait until a server answers."""
-    for _ in range(PATIENCE * 10):
-        if process.poll() is not None:
-            break
-        if answers():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"The server did not start:\n{log.read_text()}")
+    with suppress(AssertionError):
+        block_until(lambda: process.poll() is not None or answers())
+    if process.poll() is not None or not answers():
+        pytest.fail(f"The server did not start:\n{log.read_text()}")

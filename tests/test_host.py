@@ -27,14 +27,15 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
-from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, async_lane
-from custom_components.temperature_logger.discovery.offers import async_announce
+from custom_components.temperature_logger.devices import workers as workers_of
+from custom_components.temperature_logger.discovery import async_offer_sticks
 from custom_components.temperature_logger.disk_guard.decision import Outcome
 from emulation.machine import Machine
 
-from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, pass_time
-from .drivers.conftest import Build, until
-from .test_config_flow import MAINBOARD, begin, hints, problem, submit
+from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
+from .drivers.conftest import Build
+from .drivers.waiting import until
+from .test_config_flow import MAINBOARD, begin, hints, submit
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"
@@ -44,7 +45,7 @@ QUANTITIES = ["total_space", "used_space", "free_space", "space_usage"]
 
 
 def listed(form: dict[str, Any]) -> list[str]:
-    """Return the labels of what can be picked, in their order."""
+    """Return the labels of the choices in their order."""
     options = form["data_schema"].schema["device"].config["options"]
     return [option["label"] for option in options]
 
@@ -58,7 +59,7 @@ async def test_sensors(
     device_registry: dr.DeviceRegistry,
     snapshot: SnapshotAssertion,
 ) -> None:
-    """The CPU and the disk are the sensors of one device; the disk is the real one."""
+    """The CPU and the disk are sensors of one device; the disk is the real one."""
     build(hwmon=[CPU_THERMAL])
     entry = await set_up("host")
     assert entry.title == "This machine"
@@ -68,7 +69,7 @@ async def test_sensors(
         "driver": "host",
         "quantities": ["cpu_temperature", *QUANTITIES],
     }
-    real = snapshot.with_defaults(exclude=props("state"))
+    real = snapshot.with_defaults(exclude=props("compat_name", "state"))
     await snapshot_platform(hass, entity_registry, real, entry.entry_id)
     device = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id
@@ -84,7 +85,7 @@ async def test_sensors(
 async def test_machine_without_a_cpu_sensor(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """It has no such entity; one that comes is added, one that goes is unknown."""
+    """A CPU sensor that appears becomes an entity, which is unknown once it is gone."""
     machine = build()
     entry = await set_up("host")
     assert entry.data["quantities"] == QUANTITIES
@@ -102,7 +103,7 @@ async def test_machine_without_a_cpu_sensor(
 
 
 async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """It is below sticks, chips and buses, never picked beforehand, and there once."""
+    """The machine is once at the end of the list, and never preselected."""
     build(GOLD, i2c=[PINS, MAINBOARD])
     form = await begin(hass)
     assert listed(form) == [
@@ -122,7 +123,7 @@ async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> 
 
 
 async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
-    """Where there is no thermometer the form says why, and looks again unless told."""
+    """Without a thermometer the form shows why, and searches again."""
     build()
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
@@ -143,7 +144,7 @@ async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
 
 
 async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
-    """It is set up from that form, too; then there is nothing left to pick."""
+    """The machine can be set up from that form as well; then the list is empty."""
     build()
     result = await submit(hass, await begin(hass), device="host")
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -153,11 +154,11 @@ async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
     assert "No USB device" in hints(form)
 
 
-async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """A machine did not just come, so it is not under "Discovered"."""
+async def test_not_discovered(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """The machine itself is not under "Discovered"."""
     build(GOLD)
     await set_up(GOLD_PLACE)
-    await async_announce(hass)
+    await async_offer_sticks(hass)
     await hass.async_block_till_done()
     assert not hass.config_entries.flow.async_progress()
 
@@ -165,7 +166,7 @@ async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -
 async def test_it_stays_where_it_is(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """There is no other place to choose."""
+    """The machine has no other place."""
     build()
     entry = await set_up("host")
     result = await begin(hass, entry)
@@ -173,21 +174,23 @@ async def test_it_stays_where_it_is(
     assert result["reason"] == "host_stays"
 
 
-async def test_disk_that_cannot_be_asked_is_not_set_up(
+async def test_disk_that_cannot_be_read_is_not_set_up(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """The form says what is wrong with it, and takes it once that is mended."""
+    """The form shows the fault of the disk, and accepts it once that is gone."""
     build()
     form, folder = await begin(hass), hass.config.config_dir
     hass.config.config_dir = f"{folder}/gone"
     form = await submit(hass, form, device="host")
-    assert "does not tell how full it is (No such file or directory)" in problem(form)
+    assert "does not tell how full it is (No such file or directory)" in form_error(
+        form
+    )
     hass.config.config_dir = folder
     result = await submit(hass, form, device="host")
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-@pytest.mark.warns("does not tell how full it is")
+@pytest.mark.warns("did not answer within")
 async def test_disk_that_hangs(
     hass: HomeAssistant,
     machine: Machine,
@@ -195,7 +198,7 @@ async def test_disk_that_hangs(
     disk: Event,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """It costs its own readings and one worker, however often it is set up."""
+    """A disk that hangs costs its own readings and one worker, despite reloads."""
     entry = await set_up("host")
     await set_up(GOLD_PLACE)
     issues = set(issue_registry.issues)
@@ -203,22 +206,22 @@ async def test_disk_that_hangs(
     await pass_time(hass, 305)
     assert hass.states.is_state(USED, STATE_UNAVAILABLE)
     assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
-    workers = hass.data[DATA_WORKERS]
+    workers = workers_of(hass)
     threads = len(workers.healthy._threads) + len(workers.failing._threads)
     for _ in range(3):
         await hass.config_entries.async_reload(entry.entry_id)
         assert entry.state is ConfigEntryState.SETUP_RETRY
-        assert "no answer within" in str(entry.reason)
+        assert "did not answer within" in str(entry.reason)
     assert len(workers.healthy._threads) + len(workers.failing._threads) == threads
     assert set(issue_registry.issues) == issues
     disk.set()
-    await until(lambda: not async_lane(hass, KIND_HOST).busy)
+    await until(lambda: not workers_of(hass).lane(KIND_HOST).busy)
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.state is ConfigEntryState.LOADED
 
 
 async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """The CPU's temperature can be calibrated; what is counted cannot."""
+    """The CPU's temperature can be calibrated; the disk's values cannot."""
     build(hwmon=[CPU_THERMAL])
     entry = await set_up("host")
     before = hass.states.get("sensor.this_machine_disk_size")
@@ -244,7 +247,7 @@ async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None
 async def test_limits_of_the_disk_guard(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A limit that nobody can mean is refused, with its field; others are kept."""
+    """An impossible limit is refused at its field; valid ones are stored."""
     build()
     entry = await set_up("host")
     form: Any = await hass.config_entries.options.async_init(entry.entry_id)
@@ -268,7 +271,7 @@ async def test_full_disk_without_a_recorder(
     set_up: SetUp,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """There is nothing to thin, and a warning all the same."""
+    """A full disk gives a warning, even without a recorder to thin."""
     build()
     entry = await set_up("host")
     options = {"disk_guard": "thin", "disk_limit": 0}
@@ -284,7 +287,7 @@ async def test_full_disk_without_a_recorder(
 
 
 async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """The temperature is in °F there; a GiB is the same everywhere."""
+    """The temperature is in °F; a GiB is the same everywhere."""
     hass.config.units = US_CUSTOMARY_SYSTEM
     build(hwmon=[{"driver": "cpu_thermal", "sensors": [{"temperature": 50.0}]}])
     await set_up("host")
@@ -304,7 +307,7 @@ async def test_diagnostics(
     build: Build,
     set_up: SetUp,
 ) -> None:
-    """What psutil said is there, with the sensors that are not the CPU's."""
+    """The diagnostics have all values of psutil, those of other sensors included."""
     assert await async_setup_component(hass, "diagnostics", {})
     composite = {"label": "Composite", "temperature": 39.85}
     build(hwmon=[CPU_THERMAL, {"driver": "nvme", "sensors": [composite]}])
@@ -320,9 +323,11 @@ async def test_diagnostics(
 
 
 def test_psutil_is_not_imported_before_it_is_needed() -> None:
-    """Who has sticks only does not wait for it."""
-    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health", "watch"
+    """A home with sticks only does not wait for the import of psutil."""
+    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
     imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
-    script = f"import sys, {imports}; sys.exit('psutil' in sys.modules)"
+    script = f"import sys, {imports}; print('psutil' in sys.modules)"
     root = Path(__file__).parent.parent
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True)
+    assert run.stdout == "False\n"

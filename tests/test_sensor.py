@@ -79,12 +79,12 @@ async def test_sensors_of_a_chip(
     assert device == snapshot(name="device")
 
 
-async def test_humidity_comes_with_its_first_value(
+async def test_humidity_appears_with_its_first_value(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A slot for a humidity that no probe measures is no entity, until one does.
+    """An empty slot for humidity has no entity until a probe measures it.
 
-    Once there, it stays: without a value it is unknown.
+    Later, without a value, it is unknown.
     """
     machine = build(ALL_FOUR | {"external_humidity": None, "humidity": None})
     entry = await set_up(PLACE)
@@ -98,3 +98,22 @@ async def test_humidity_comes_with_its_first_value(
     await hass.async_block_till_done()
     assert hass.states.is_state("sensor.temper2_external_humidity", "unknown")
     assert hass.states.get("sensor.temper2_internal_humidity") is None
+
+
+async def test_entity_id_changes(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    entity_registry: er.EntityRegistry,
+) -> None:
+    """A sensor shows its readings under its new entity id, and only there."""
+    machine = build(HUM)
+    await set_up(PLACE)
+    old, new = "sensor.temperhum_temperature", "sensor.attic"
+    entity_registry.async_update_entity(old, new_entity_id=new)
+    await hass.async_block_till_done()
+    assert hass.states.is_state(new, "23.05")
+    machine.stick("hum").values["temperature"] = 24.5
+    await pass_time(hass, 305)
+    assert hass.states.is_state(new, "24.5")
+    assert hass.states.get(old) is None

@@ -1,11 +1,11 @@
 """The actions for the latest reading, links and files."""
 
-import asyncio
 import csv
 from datetime import UTC, datetime, timedelta
 import io
 from pathlib import Path
 import stat
+import time
 from typing import Any
 from unittest.mock import patch
 
@@ -78,12 +78,16 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
 
 
 async def test_latest_after_a_new_name(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A new name, which writes a state again, does not split a reading."""
     await set_up(BME_PLACE)
     before = await ask(hass, {"entity_id": "all"}, action="get_latest")
-    await asyncio.sleep(2.1)
+    time_of_day = time.time
+    monkeypatch.setattr(time, "time", lambda: time_of_day() + 2.1)
     # The reading has the time of another state.
     er.async_get(hass).async_update_entity(BME[2], name="Attic")
     await hass.async_block_till_done()

@@ -1,11 +1,10 @@
-"""A device that is pulled out is unavailable, and back when it is plugged in again."""
+"""An unplugged device is unavailable, and available again once it is replugged."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 import errno
-from pathlib import Path
-import time
+from threading import Event
 from typing import Any
 
 import aiousbwatcher.impl
@@ -14,17 +13,17 @@ from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 import pytest
-from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import hotplug as watch
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    workers,
+from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
+from custom_components.temperature_logger.drivers.presence import (
+    PresentDevices,
+    present_devices,
 )
-from custom_components.temperature_logger.drivers.presence import Plugs, plugs
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -39,7 +38,8 @@ from .conftest import (
     SetUp,
     pass_time,
 )
-from .drivers.conftest import AsNobody, Build
+from .drivers import waiting
+from .drivers.conftest import AsNobody, Build, open_files
 
 GOLD_ENTITY = "sensor.tempergold_temperature"
 TINY = {
@@ -51,37 +51,47 @@ TINY = {
 
 
 async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
-    """Wait for what the hardware's events bring about; a test has its own time-out."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
+    """Wait for the effects of the hardware's events, and for their follow-ups."""
+    await waiting.until(condition)
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
-def descriptors() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+@pytest.fixture(name="looks")
+def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
+    """Return the results of all searches."""
+    looks: list[PresentDevices] = []
+
+    def look() -> PresentDevices:
+        looks.append(present_devices())
+        return looks[-1]
+
+    monkeypatch.setattr(watch, "present_devices", look)
+    return looks
 
 
 @pytest.mark.warns("No thermometer is plugged in")
 @pytest.mark.parametrize(
     "access", [{}, {"hidraw_nodes": False}], ids=["hidraw", "libusb"]
 )
-async def test_out_and_in(
+async def test_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp, access: dict[str, bool]
 ) -> None:
-    """A stick is unavailable while it is out, and back without a restart or a leak."""
+    """A stick is unavailable while unplugged, and back without a restart or a leak."""
     machine = build(GOLD | access)
     entry = await set_up(GOLD_PLACE)
-    opened = 0
-    for _ in range(3):
+
+    async def replug() -> None:
         machine.unplug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
         machine.plug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
         await asyncio.sleep(0)
-        opened = opened or descriptors()
-        assert descriptors() <= opened
+
+    await replug()
+    opened = open_files()
+    for _ in range(2):
+        await replug()
+        await waiting.until(lambda: open_files() <= opened)
     assert entry.state is ConfigEntryState.LOADED
 
 
@@ -89,7 +99,7 @@ async def test_out_and_in(
 async def test_back_while_set_up_is_retried(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """An entry that found nothing when it was set up does not wait for its retry."""
+    """A device that comes back before the retry of its set-up is set up at once."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -110,18 +120,20 @@ async def test_ready_without_a_hidraw_node(
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
+    looks: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
-    """A serial port, or what libusb reads, is used as soon as its own node may be."""
-    monkeypatch.setattr(watch, "PATIENCE", 60)
-    monkeypatch.setattr(coordinator, "RETRY", timedelta(minutes=5))
+    """A device without a hidraw node is used as soon as its own node has permission."""
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
+    monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     machine.unplug(name)
     await until(hass, lambda: not entry.runtime_data.last_update_success)
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
-    with as_nobody():
-        await asyncio.sleep(0.8)  # All looks but those that go on.
+    before = len(looks)
+    with as_nobody():  # All looks, and some of those that go on.
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -129,20 +141,22 @@ async def test_ready_without_a_hidraw_node(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_permission_that_comes_late(
+async def test_late_permission(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
+    looks: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What the system has not given its permissions yet is not asked before it has."""
+    """A node is not opened before the system has set its permissions."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
+    before = len(looks)
     with as_nobody():
-        await asyncio.sleep(0.3)
+        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -152,15 +166,15 @@ async def test_permission_that_comes_late(
 
 @pytest.mark.warns("may not use")
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_permission_that_does_not_come(
+async def test_missing_permission(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After two seconds the owner is told which permission is missing."""
-    monkeypatch.setattr(watch, "PATIENCE", 0.3)
+    """After two seconds the missing permission is reported."""
+    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.3)
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
 
@@ -174,10 +188,10 @@ async def test_permission_that_does_not_come(
 
 
 @pytest.mark.warns("bus")
-async def test_adapter_out_and_in(
+async def test_adapter_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A chip behind a USB adapter goes and comes with it, whatever its number."""
+    """A chip on a USB adapter goes and returns with it, whatever the bus number."""
     machine = build({"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"}, i2c=[TINY])
     await set_up("i2c-pci0000:00/0000:00:14.0-9-0x76")
     machine.unplug("tiny")
@@ -189,14 +203,15 @@ async def test_adapter_out_and_in(
 
 @pytest.mark.warns("No thermometer is plugged in")
 @pytest.mark.parametrize("missing", ["inotify", "folder"])
-async def test_nobody_tells(
+async def test_without_inotify(
     hass: HomeAssistant,
     build: Build,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
+    looks: list[PresentDevices],
     missing: str,
 ) -> None:
-    """Without inotify, or without the folder, somebody looks every five seconds."""
+    """Without inotify, or without the folder, a search runs every five seconds."""
     machine = build(GOLD)
     if missing == "inotify":
         monkeypatch.setattr(aiousbwatcher.impl, "_INOTIFY_EXCEPTION", OSError())
@@ -206,7 +221,7 @@ async def test_nobody_tells(
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await asyncio.sleep(2.2)  # The looks after the start.
+    await until(hass, lambda: bool(looks))  # The search at the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
@@ -216,32 +231,46 @@ async def test_nobody_tells(
     assert entry.state is ConfigEntryState.LOADED
 
 
-async def test_port_that_holds_a_look_up(
+async def test_port_that_blocks_a_search(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A look that is held up hurts nothing; the next one finds what there is."""
+    """A blocked search affects nothing else; the next one finds the devices."""
     await set_up(TWO_PLACE)
     await set_up(BME_PLACE)
-    monkeypatch.setattr(workers, "DEADLINE", 0.05)
-    monkeypatch.setattr(watch, "plugs", lambda: time.sleep(0.2))
+    answers, given_up = Event(), Event()
+
+    def look() -> PresentDevices:
+        answers.wait()
+        return present_devices()
+
+    async def noted[T](work: Awaitable[T]) -> T:
+        try:
+            return await within_deadline(work)
+        except DeviceAccessError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(watch, "present_devices", look)
+    monkeypatch.setattr(watch, "within_deadline", noted)
     machine.replug("gold")
-    await asyncio.sleep(0.3)
-    await hass.async_block_till_done(wait_background_tasks=True)
+    await until(hass, given_up.is_set)
+    answers.set()
     assert not hass.states.is_state(
         "sensor.temper2_internal_temperature", STATE_UNAVAILABLE
     )
 
 
-async def test_look_that_was_held_up_is_made_up_for(
+async def test_search_after_a_blocked_one(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What came while nobody could look is found a while later."""
+    """A device that came during a blocked search is found later."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -249,42 +278,37 @@ async def test_look_that_was_held_up_is_made_up_for(
     assert entry.state is ConfigEntryState.SETUP_RETRY
     held_up = [True] * 4
 
-    def look() -> Plugs:
+    def look() -> PresentDevices:
         if held_up:
             held_up.pop()
             raise DeviceAccessError(Fault.HANGING)
-        return plugs()
+        return present_devices()
 
-    monkeypatch.setattr(watch, "plugs", look)
+    monkeypatch.setattr(watch, "present_devices", look)
     machine.plug("gold")
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
     assert not held_up
 
 
-async def test_plugged_in_while_it_is_set_up(
+async def test_plugged_in_during_set_up(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """An entry that is being set up is told once that has ended."""
+    """An entry that is being set up is notified after that."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
-    machine.stick("gold").fail("timeout", on="firmware", count=2)
+    machine.stick("gold").fail("timeout", on="firmware", count=1)
     setting_up = hass.async_create_task(hass.config_entries.async_setup(entry.entry_id))
-    await until_in_progress(entry)
+    await waiting.until(lambda: machine.stick("gold").fault is None)  # It is queried.
+    assert entry.state is ConfigEntryState.SETUP_IN_PROGRESS
     machine.replug("gold")
     await setting_up
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
 
 
-async def until_in_progress(entry: MockConfigEntry) -> None:
-    """Wait until the set-up of an entry has begun."""
-    while entry.state is not ConfigEntryState.SETUP_IN_PROGRESS:
-        await asyncio.sleep(0)
-
-
-async def test_unloaded_while_it_is_read(
+async def test_unloaded_during_a_reading(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was opened for an entry that is gone is closed, and can be opened again."""
+    """The stick of an unloaded entry is closed, and can be opened again."""
     entry = await set_up(GOLD_PLACE)
     coordinator = entry.runtime_data
     await coordinator.driver.close()
@@ -297,13 +321,13 @@ async def test_unloaded_while_it_is_read(
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
-async def test_inotify_that_is_used_up(
+async def test_inotify_limit_reached(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where inotify cannot be had, somebody looks every five seconds instead."""
+    """Without a free inotify instance, a search runs every five seconds."""
 
     def used_up() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -314,30 +338,30 @@ async def test_inotify_that_is_used_up(
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
     machine.plug("gold")
     await pass_time(hass, 12)
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
 async def test_before_home_assistant_has_started(
     hass: HomeAssistant, machine: Machine
 ) -> None:
-    """Nothing is announced before, and nothing is begun once it stops."""
+    """No device is offered before Home Assistant has started, or while it stops."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = hass.data[watch.DATA_WATCH]
-    the_watch.async_announce_soon()
-    await asyncio.sleep(2 * watch.CALM)
+    the_watch = shared_object(hass, watch.HotPlug)
+    the_watch.async_offer_soon()
+    await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
     hass.set_state(CoreState.stopping)
-    the_watch._async_look_again()
-    assert the_watch._again is None
+    the_watch._async_rescan_soon()
+    assert the_watch._next_scan is None
 
 
-async def test_stopped_before_it_has_started(
-    hass: HomeAssistant, machine: Machine
-) -> None:
-    """A watch that has announced nothing yet ends, too."""
+async def test_stopped_before_the_start(hass: HomeAssistant, machine: Machine) -> None:
+    """A watch ends even if it has announced nothing yet."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    assert hass.data[watch.DATA_WATCH]._announcement is None
+    assert shared_object(hass, watch.HotPlug)._offer_timer is None

@@ -1,4 +1,4 @@
-"""Temperature Logger: thermometers wired to this machine, as sensors."""
+"""Temperature Logger: sensors for thermometers on this machine."""
 
 from homeassistant.config_entries import (
     SIGNAL_CONFIG_ENTRY_CHANGED,
@@ -15,15 +15,16 @@ from homeassistant.helpers.typing import ConfigType
 
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .devices.faults import async_forget, async_load_since
-from .devices.kinds import async_import_drivers, driver_name
-from .discovery.hotplug import DATA_WATCH, Watch
-from .discovery.relocation import async_withdraw
+from .devices import FaultDurations, async_clear_fault
+from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
 from .disk_guard import async_memory, async_watch_disk
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
+from .shared import shared_object
+from .translation import async_load_texts
+from .uploader import async_cursor
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -34,15 +35,15 @@ async def async_setup(
     hass: HomeAssistant,
     config: ConfigType,  # noqa: ARG001 - Home Assistant's own signature.
 ) -> bool:
-    """Offer the history, and look out for devices, while none is loaded, too."""
-    await async_load_since(hass)
-    await _async_hold(hass)
+    """Set up the history and the detection of devices, also without any entry."""
+    await async_load_texts(hass)
+    await shared_object(hass, FaultDurations).async_load()
+    await _async_protect_undelivered(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
     _async_watch_disabled(hass)
-    hass.data[DATA_WATCH] = watch = Watch(hass)
-    watch.async_start()
+    shared_object(hass, HotPlug).async_start(async_offer_sticks)
     return True
 
 
@@ -56,35 +57,34 @@ async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
     else:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
-    # What is set up now is not to be offered any more.
-    hass.data[DATA_WATCH].async_announce_soon()
+    # Withdraw the offer of the device that is set up now.
+    shared_object(hass, HotPlug).async_offer_soon()
     return True
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
-    """Unload one entry; the coordinator of a device gives it back as it shuts down."""
+    """Unload one entry; the coordinator closes its device when it shuts down."""
     return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None:
-    """Take what was told of it away with it."""
+    """Delete the repair issues and stored data of a removed entry."""
     if is_endpoint(entry):
         await async_import_module(hass, f"{__package__}.uploader.setup")
         from .uploader.setup import async_remove_endpoint
 
         await async_remove_endpoint(hass, entry.entry_id)
         return
-    _async_forget(hass, entry)
+    _async_delete_issues(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_memory(hass)).async_forget()
-    hass.data[DATA_WATCH].async_announce_soon()
+    shared_object(hass, HotPlug).async_offer_soon()
 
 
 async def _async_setup_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> None:
-    """Read a device for the first time."""
-    await async_import_drivers(hass, {driver_name(entry.data)})
+    """Make the coordinator of a device and read the device for the first time."""
     coordinator = ReadingCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
@@ -92,37 +92,32 @@ async def _async_setup_device(
         await async_watch_disk(hass, coordinator)
 
 
-async def _async_hold(hass: HomeAssistant) -> None:
-    """Hold back what endpoints have not got yet, whether or not they are set up."""
-    entries = hass.config_entries.async_entries(DOMAIN)
-    endpoints = [entry.entry_id for entry in entries if is_endpoint(entry)]
-    if endpoints:
-        await async_import_module(hass, f"{__package__}.uploader.cursor")
-        from .uploader.cursor import async_cursor
-
-        for entry_id in endpoints:
-            await async_cursor(hass, entry_id)
+async def _async_protect_undelivered(hass: HomeAssistant) -> None:
+    """Protect undelivered readings from thinning, also for unloaded endpoints."""
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        if is_endpoint(entry):
+            await async_cursor(hass, entry.entry_id)
 
 
 @callback
 def _async_watch_disabled(hass: HomeAssistant) -> None:
-    """Delete the issues of a device when its owner disables it."""
+    """Delete the repair issues of a device when the user disables it."""
 
     @callback
     def changed(_: ConfigEntryChange, entry: ConfigEntry) -> None:
         if entry.domain == DOMAIN and entry.disabled_by is not None:
-            _async_forget(hass, entry)
+            _async_delete_issues(hass, entry)
 
     async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed)
 
 
 @callback
-def _async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the issues of a device that was deleted or disabled."""
-    async_forget(hass, entry)
-    async_withdraw(hass, entry)
+def _async_delete_issues(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the repair issues of a device that was deleted or disabled."""
+    async_clear_fault(hass, entry)
+    async_withdraw_move(hass, entry)
 
 
 def _platforms(entry: AnyConfigEntry) -> list[Platform]:
-    """Return what an entry has entities of."""
+    """Return the platforms on which an entry has entities."""
     return ENDPOINT_PLATFORMS if is_endpoint(entry) else PLATFORMS

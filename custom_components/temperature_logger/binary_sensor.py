@@ -1,4 +1,4 @@
-"""Whether the readings arrive."""
+"""The binary sensor of an endpoint: whether the server receives the readings."""
 
 from typing import Final, override
 
@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .uploader.coordinator import EndpointConfigEntry
-from .uploader.entity import EndpointEntity
+from .uploader.entities import EndpointEntity
 
 PARALLEL_UPDATES = 0
 
@@ -25,15 +25,15 @@ async def async_setup_entry(
     entry: EndpointConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the one of an endpoint; devices have none."""
+    """Add the binary sensor of an endpoint; devices have none."""
     async_add_entities([ConnectionSensor(entry.runtime_data, CONNECTION)])
 
 
 class ConnectionSensor(EndpointEntity, BinarySensorEntity):
-    """Whether the last batch arrived."""
+    """Whether the last batch of readings arrived."""
 
     @property
     @override
     def is_on(self) -> bool | None:
-        """Return whether it did; None before the first one."""
+        """Return whether the last batch arrived; None before the first one."""
         return self.coordinator.is_connected

@@ -1,6 +1,5 @@
-"""Names and numbers shared by the rooms."""
+"""Names and numbers that several modules share."""
 
-from datetime import timedelta
 from enum import StrEnum
 import logging
 from typing import Final
@@ -22,6 +21,7 @@ CONF_DRIVER: Final = "driver"
 CONF_ENTRY: Final = "entry_id"
 CONF_FACTOR: Final = "factor"
 CONF_FIRMWARE: Final = "firmware"
+CONF_FOLDER: Final = "folder"
 CONF_GZIP: Final = "gzip"
 CONF_INTERVAL: Final = "interval"
 CONF_KIND: Final = "kind"
@@ -43,32 +43,30 @@ KIND_HOST: Final = "host"
 KIND_USB: Final = "usb"
 
 DAY_SECONDS: Final = 86400
-# Fine enough for a curve of a room, coarse enough for years of history.
+# Seconds: short enough for the curve of a room, long enough for years of history.
 DEFAULT_INTERVAL: Final = 300
-# A logger's own choice, so it is an option: below 10 s a stick warms itself, above an
-# hour it is no curve.
+# The interval is an option, as the purpose of a logger decides it. Below 10 s a stick
+# warms itself; readings more than an hour apart do not make a curve.
 MIN_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 3600
-# Percent of the disk from which on the guard warns, and thins if it may.
+# Usage of the disk in percent, above which the disk guard acts.
 DEFAULT_DISK_LIMIT: Final = 90
 MIN_DISK_LIMIT: Final = 50
 MAX_DISK_LIMIT: Final = 99
-# Readings that are sent together: a day and more of one sensor, some 40 KB.
+# Readings in one request: more than a day of one sensor, about 40 KB.
 DEFAULT_BATCH_SIZE: Final = 360
 MIN_BATCH_SIZE: Final = 1
 MAX_BATCH_SIZE: Final = 5000
-# Finer than any of the sensors. A state is text: each digit more would cost a byte in
-# every row of the history.
+# Decimals of a stored value, finer than any of the sensors. A state is text, so another
+# digit would cost a byte in every row of the history.
 DIGITS: Final = 3
-# Days of history that are promised.
+# The integration promises so many days of history.
 RETENTION: Final = 14
 READINGS_URL: Final = f"/api/{DOMAIN}/readings"
-# The first retry of a device that failed; each further one waits twice as long.
-RETRY: Final = timedelta(seconds=15)
 
 
 class DiskGuard(StrEnum):
-    """What is done about a disk that gets full; the first is the default."""
+    """The reaction to a disk that gets full; the default is off."""
 
     OFF = "off"
     WARN = "warn"
@@ -76,7 +74,7 @@ class DiskGuard(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a question about the history gets no answer: the key of the text."""
+    """The reasons to refuse a query of the history; each value is the key of a text."""
 
     NO_LOGIN = "no_login"
     NO_RECORDER = "no_recorder"

@@ -1,10 +1,10 @@
-"""One coordinator per device: polls it, calibrates, tells what is wrong."""
+"""The coordinator of a device: polls it, calibrates readings and reports faults."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Final, override
+from typing import TYPE_CHECKING, Final, override
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
@@ -17,16 +17,22 @@ from .const import (
     CONF_QUANTITIES,
     DEFAULT_INTERVAL,
     LOGGER,
-    RETRY,
 )
-from .devices.calibration import calibrated
-from .devices.faults import async_update_issue
-from .devices.kinds import async_make_driver, place
-from .drivers import DriverError, Reading, in_order, within_deadline
-from .translation import update_failed
+from .devices import (
+    async_clear_fault,
+    async_make_driver,
+    async_report_fault,
+    calibrated,
+    place_of,
+)
+from .drivers import Driver, DriverError, Reading, within_deadline
+from .drivers.readings import in_order
+from .translation import async_label, update_failed
 
-# Seconds that a reading gets to end before its device is taken from it.
-GRACE: Final = 1.0
+# The next retry after a failed poll; each further one waits twice as long.
+FIRST_RETRY_DELAY: Final = timedelta(seconds=15)
+# A running poll gets this time to end before its device is closed.
+SHUTDOWN_GRACE_S: Final = 1.0
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
 
@@ -39,7 +45,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     def __init__(
         self, hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
     ) -> None:
-        """Make the driver; nothing is opened yet."""
+        """Use the interval of the entry; the first refresh makes the driver."""
         super().__init__(
             hass,
             LOGGER,
@@ -49,59 +55,79 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
                 seconds=entry.options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
             ),
         )
-        self.driver = async_make_driver(hass, entry.data, self._gone)
         self.raw_reading: Reading | None = None
+        """The last reading before calibration."""
+        self._driver: Driver | None = None
         self._failures = 0
+        self._is_shut_down = False
+        self._lock = asyncio.Lock()
+        """Held while the device is in use."""
         entry.async_on_unload(
             hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, self._stop)
         )
 
+    @property
+    def driver(self) -> Driver:
+        """The driver of the device; it exists from the first refresh on."""
+        if TYPE_CHECKING:
+            assert self._driver is not None
+        return self._driver
+
     @override
     async def async_shutdown(self) -> None:
-        """Stop polling and give the device back."""
+        """Stop polling and close the device."""
         await super().async_shutdown()
+        self._is_shut_down = True
         with suppress(TimeoutError):
-            # A reading that still runs may be opening the device just now.
-            async with asyncio.timeout(GRACE), self._debounced_refresh.async_lock():
+            # A poll that still runs may open the device at this moment.
+            async with asyncio.timeout(SHUTDOWN_GRACE_S), self._lock:
                 pass
-        await self.driver.close()
+        if self._driver is not None:
+            await self._driver.close()
+
+    @override
+    async def _async_setup(self) -> None:
+        """Make the driver; open nothing yet."""
+        self._driver = await async_make_driver(
+            self.hass, self.config_entry.data, self._on_gone
+        )
 
     @override
     async def _async_update_data(self) -> Reading:
-        """Read the device once."""
+        """Poll the device and return the calibrated reading."""
         try:
-            self.raw_reading = await within_deadline(self.driver.read())
+            async with self._lock:
+                self.raw_reading = await within_deadline(self.driver.read())
         except DriverError as err:
-            async_update_issue(self.hass, self.config_entry, err)
-            raise self._failed(err) from err
+            raise self._update_failed(err) from err
         finally:
-            if self._shutdown_requested:  # It was opened for nobody any more.
+            if self._is_shut_down:  # The entry was unloaded during the poll.
                 await self.driver.close()
-        async_update_issue(self.hass, self.config_entry, None)
+        async_clear_fault(self.hass, self.config_entry)
         self._failures = 0
-        self._remember(self.driver.quantities)
+        self._add_quantities(self.driver.quantities)
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
 
-    async def async_look_again(self, *, come: bool) -> None:
-        """Read at once, as the device was just plugged in or pulled out."""
+    async def async_refresh_now(self, *, plugged_in: bool) -> None:
+        """Poll at once, after the device was plugged in or unplugged."""
         self._failures = 0
-        if come or self.last_update_success:
+        if plugged_in or self.last_update_success:
             await self.async_refresh()
-        if come and not self.last_update_success:
-            # What was open was the device that is gone; now it is closed.
+        if plugged_in and not self.last_update_success:
+            # The first poll only closed the node of the device that is gone.
             await self.async_refresh()
 
     @asynccontextmanager
     async def async_paused(self) -> AsyncGenerator[None]:
-        """Leave the device to somebody else, who is to read it meanwhile."""
-        async with self._debounced_refresh.async_lock():
+        """Close the device and stop polling, so that another driver can open it."""
+        async with self._lock:
             await self.driver.close()
             yield
 
     @callback
-    def _remember(self, quantities: tuple[str, ...]) -> None:
-        """Add what shows up only now, such as a probe, to what the device has."""
+    def _add_quantities(self, quantities: tuple[str, ...]) -> None:
+        """Add new quantities, such as those of a new probe, to the entry."""
         data = self.config_entry.data
         known = data[CONF_QUANTITIES]
         if not set(quantities) <= set(known):
@@ -110,26 +136,36 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
                 data=data | {CONF_QUANTITIES: in_order({*known, *quantities})},
             )
 
-    def _failed(self, err: DriverError) -> UpdateFailed:
-        """Return the translated error, with the time of the next try."""
-        retry_after = RETRY * 2**self._failures
+    def _update_failed(self, err: DriverError) -> UpdateFailed:
+        """Report a fault; return its translated error with the delay of the retry."""
+        place = async_label(self.hass, place_of(self.config_entry.data).label)
+        placeholders = {**err.details, "place": place}
+        async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
+        return update_failed(
+            err.fault, retry_after=self._retry_after_s(), **placeholders
+        )
+
+    def _retry_after_s(self) -> float | None:
+        """Return the seconds until the next retry, which double with each failure.
+
+        Before the first reading, Home Assistant itself retries the set-up.
+        """
+        if self.raw_reading is None:
+            return None
+        retry_after: timedelta = FIRST_RETRY_DELAY * 2**self._failures
         if self.update_interval is not None and retry_after < self.update_interval:
             self._failures += 1
         else:
-            retry_after = self.update_interval or RETRY
-        return update_failed(
-            err.fault,
-            retry_after=retry_after.total_seconds(),
-            **err.details | {"place": place(self.config_entry.data)},
-        )
+            retry_after = self.update_interval or FIRST_RETRY_DELAY
+        return retry_after.total_seconds()
 
     @callback
-    def _gone(self) -> None:
-        """Find out at once, not at the next poll, that the device was pulled out."""
+    def _on_gone(self) -> None:
+        """Poll at once, after the device was unplugged."""
         self.config_entry.async_create_background_task(
             self.hass, self.async_refresh(), f"{self.name} - device gone"
         )
 
     async def _stop(self, _: Event) -> None:
-        """Give the device back before Home Assistant ends."""
+        """Close the device before Home Assistant stops."""
         await self.async_shutdown()

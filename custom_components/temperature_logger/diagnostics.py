@@ -1,4 +1,4 @@
-"""All that a report of a problem needs."""
+"""The diagnostics of devices and endpoints, for reports of problems."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -13,26 +13,24 @@ from homeassistant.const import (
 from homeassistant.core import HomeAssistant, callback
 
 from .const import (
-    CONF_CONTROLLER,
     CONF_KIND,
     CONF_ORG,
-    CONF_PORTS,
     CONF_QUANTITIES,
     KIND_HOST,
-    KIND_USB,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .devices.kinds import async_lane
+from .devices import place_of
+from .discovery import finder
 from .disk_guard import async_memory
-from .drivers import DriverError, Reading, usb_attachment, within_deadline
-from .drivers.sysfs import usb_device
-from .drivers.usb.models import USB_IDS
+from .drivers import DriverError, Reading
+from .drivers.places import UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
+from .translation import async_label
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
 
-# The organisation is somebody's mail address where InfluxData runs the server.
+# On servers of InfluxData, the organisation is the user's mail address.
 TO_REDACT: Final = {CONF_ORG, CONF_PASSWORD, CONF_TOKEN, CONF_USERNAME}
 
 
@@ -40,12 +38,12 @@ async def async_get_config_entry_diagnostics(
     hass: HomeAssistant,
     entry: AnyConfigEntry,
 ) -> dict[str, Any]:
-    """Return the device, its last reading and what that was made from.
+    """Return the device of an entry, its last reading, and the data of that reading.
 
-    Nothing in it is secret: the entry holds places and what a device says of itself.
+    Nothing in it is secret: the entry stores only places and facts about the device.
     """
     if is_endpoint(entry):
-        return _of_endpoint(entry)
+        return _endpoint_diagnostics(entry)
     coordinator = entry.runtime_data
     raw = coordinator.raw_reading
     return {
@@ -54,7 +52,8 @@ async def async_get_config_entry_diagnostics(
             "options": dict(entry.options),
             "title": entry.title,
         },
-        "identity": coordinator.driver.identity._asdict(),
+        "identity": coordinator.driver.identity._asdict()
+        | {"place": async_label(hass, place_of(entry.data).label)},
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,
@@ -66,22 +65,22 @@ async def async_get_config_entry_diagnostics(
 
 
 @callback
-def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
-    """Return how far an endpoint is, and what it waits for; nothing that is secret."""
+def _endpoint_diagnostics(entry: EndpointConfigEntry) -> dict[str, Any]:
+    """Return settings, progress and status of an endpoint, without secrets."""
     coordinator = entry.runtime_data
     headers = dict.fromkeys(entry.data[CONF_HEADERS], REDACTED)
     secrets = [entry.data.get(name) for name in TO_REDACT]
     secrets += entry.data[CONF_HEADERS].values()
 
-    def hide(text: str) -> str:
-        """Return what a server said, without what it may have quoted."""
+    def redact(text: str) -> str:
+        """Return a text of the server without the secrets that it may quote."""
         for secret in filter(None, secrets):
             text = text.replace(secret, REDACTED)
         return text
 
     progress = asdict(coordinator.cursor.progress)
     for refusal in progress["refusals"]:
-        refusal["reason"] = hide(refusal["reason"])
+        refusal["reason"] = redact(refusal["reason"])
     return {
         "entry": {
             "data": async_redact_data(entry.data, TO_REDACT) | {CONF_HEADERS: headers},
@@ -89,7 +88,7 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
             "title": entry.title,
         },
         "is_connected": coordinator.is_connected,
-        "last_error": hide(str(coordinator.last_exception or "")),
+        "last_error": redact(str(coordinator.last_exception or "")),
         "last_update_succeeded": coordinator.last_update_success,
         "progress": progress,
         "status": asdict(coordinator.data),
@@ -99,7 +98,7 @@ def _of_endpoint(entry: EndpointConfigEntry) -> dict[str, Any]:
 async def _async_last_thinning(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
-    """Return what the guard of this machine's disk did last, if it did anything."""
+    """Return the last thinning by the disk guard; None if there was none."""
     if entry.data[CONF_KIND] != KIND_HOST:
         return None
     last = (await async_memory(hass)).last
@@ -109,29 +108,18 @@ async def _async_last_thinning(
 async def _async_usb_device(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
 ) -> dict[str, Any] | None:
-    """Return what the kernel tells of a USB device, if it is there."""
-    if entry.data[CONF_KIND] != KIND_USB:
+    """Return ids, names and interfaces of a USB device; None if it is not connected."""
+    place = place_of(entry.data)
+    if not isinstance(place, UsbPlace):
         return None
-    place = entry.data[CONF_CONTROLLER], entry.data[CONF_PORTS]
-    lane = async_lane(hass, usb_attachment(*place))
     try:
-        device = await within_deadline(lane.run(usb_device, *place, USB_IDS))
+        return await finder(hass).kernel_facts(place)
     except DriverError:
         return None
-    return {
-        "id": device.ids,
-        "manufacturer": device.manufacturer,
-        "product": device.product,
-        "interfaces": [
-            interface._asdict()
-            | {"report_descriptor": interface.report_descriptor.hex(" ")}
-            for interface in device.interfaces
-        ],
-    }
 
 
 def _values(
     entry: TemperatureLoggerConfigEntry, reading: Reading
 ) -> dict[str, float | None]:
-    """Return the values of a reading that the device can have."""
+    """Return the values of a reading by the quantities of the device."""
     return {q: reading.value(q) for q in entry.data[CONF_QUANTITIES]}

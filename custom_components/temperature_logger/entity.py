@@ -1,4 +1,4 @@
-"""What every entity of a device has."""
+"""The base of the entities of a device."""
 
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.entity import EntityDescription
@@ -6,13 +6,15 @@ from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .const import DOMAIN
 from .coordinator import ReadingCoordinator
+from .devices import model_name, place_of
+from .translation import async_label
 
 
 class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
     """One entity of one device.
 
-    The ids are built on the entry's, which survives a move of the device, so its
-    entities and their history do, too.
+    Its unique id begins with the id of the entry, which stays the same when the device
+    moves. So the entities and their history also stay.
     """
 
     _attr_has_entity_name = True
@@ -23,14 +25,14 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
         """Describe the entity and its device."""
         super().__init__(coordinator)
         self.entity_description = description
-        entry = coordinator.config_entry
+        entry, hass = coordinator.config_entry, coordinator.hass
         identity = coordinator.driver.identity
         self._attr_unique_id = f"{entry.entry_id}_{description.key}"
         self._attr_device_info = DeviceInfo(
-            hw_version=identity.place,
+            hw_version=async_label(hass, place_of(entry.data).label),
             identifiers={(DOMAIN, entry.entry_id)},
             manufacturer=identity.manufacturer or None,
-            model=identity.model,
+            model=model_name(hass, identity.model),
             name=entry.title,
             sw_version=identity.firmware,
         )

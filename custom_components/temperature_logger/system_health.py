@@ -1,5 +1,6 @@
-"""What the page of the system's information says of the history, and of endpoints."""
+"""The facts about the history and the endpoints on the page System information."""
 
+import math
 import time
 from typing import Any, Final
 
@@ -9,16 +10,25 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from homeassistant.util import dt as dt_util
-from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
 from .history import async_reading_entries
+from .shared import shared_object
 
-DATA_COUNTED: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
-# To count all rows takes a moment; a page that is opened again need not wait for it.
-SECONDS_KEPT: Final = 600
-FOR_EVER: Final = "∞"
+# Counting all rows takes a moment, so the page shows the last count for a while.
+COUNT_MAX_AGE_S: Final = 600
+UNLIMITED: Final = "∞"
+
+
+class RowCount:
+    """The facts that take a moment to count, and when they were counted."""
+
+    def __init__(self, _: HomeAssistant) -> None:
+        """Begin without facts."""
+        self.at = -math.inf
+        """Monotonic time in seconds."""
+        self.facts: dict[str, Any] = {}
 
 
 @callback
@@ -26,24 +36,24 @@ def async_register(
     hass: HomeAssistant,  # noqa: ARG001 - Home Assistant's own signature.
     register: SystemHealthRegistration,
 ) -> None:
-    """Offer the facts."""
+    """Register the function that returns the facts."""
     register.async_register_info(_async_info)
 
 
 async def _async_info(hass: HomeAssistant) -> dict[str, Any]:
-    """Return for how many days readings are kept, how many, and since when.
+    """Return the days of history, the number of rows and the oldest reading.
 
-    And, if they are sent on, how many are not yet.
+    With endpoints, also return the number of readings that wait for them.
     """
     if (recorder := hass.data.get(DATA_INSTANCE)) is None:
         return {"days_kept": 0}
-    days = recorder.keep_days if recorder.auto_purge else FOR_EVER
-    return {"days_kept": days, **await _async_counted(hass), **_endpoints(hass)}
+    days = recorder.keep_days if recorder.auto_purge else UNLIMITED
+    return {"days_kept": days, **await _async_row_count(hass), **_endpoints(hass)}
 
 
 @callback
 def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
-    """Return how many endpoints there are, and what waits for those that are loaded."""
+    """Return the number of endpoints, and the readings that wait for loaded ones."""
     entries = hass.config_entries.async_entries(DOMAIN)
     endpoints = [entry for entry in entries if is_endpoint(entry)]
     if not endpoints:
@@ -61,10 +71,10 @@ def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
     }
 
 
-async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
-    """Return the number of rows and the oldest, counted some minutes ago at most."""
-    counted = hass.data.get(DATA_COUNTED)
-    if counted is None or time.monotonic() - counted[0] > SECONDS_KEPT:
+async def _async_row_count(hass: HomeAssistant) -> dict[str, Any]:
+    """Return the number of rows and the oldest reading, not older than some minutes."""
+    count = shared_object(hass, RowCount)
+    if time.monotonic() - count.at > COUNT_MAX_AGE_S:
         await async_import_module(hass, f"{__package__}.history.series")
         from .history.series import count_rows
 
@@ -72,6 +82,6 @@ async def _async_counted(hass: HomeAssistant) -> dict[str, Any]:
         rows, oldest = await get_instance(hass).async_add_executor_job(
             count_rows, hass, entity_ids
         )
-        found = {"rows": rows, "oldest_reading": oldest}
-        counted = hass.data[DATA_COUNTED] = (time.monotonic(), found)
-    return counted[1]
+        count.at = time.monotonic()
+        count.facts = {"rows": rows, "oldest_reading": oldest}
+    return count.facts

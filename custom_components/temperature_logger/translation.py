@@ -1,35 +1,44 @@
-"""Texts of the integration: translated errors, and texts that forms quote."""
+"""Translated errors, and texts in the language of the system.
 
-from collections.abc import Mapping
+The frontend translates forms and messages. The texts in the language of the system are
+for the rest: names that are stored, and texts that are placeholders of other texts.
+"""
+
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from itertools import chain, count
 
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
-from homeassistant.helpers.translation import async_get_translations
+from homeassistant.helpers.translation import (
+    async_get_cached_translations,
+    async_get_translations,
+)
 from homeassistant.helpers.update_coordinator import UpdateFailed
 
 from .const import DOMAIN, Refusal
+from .drivers.places import Label
 
 
 def refused(reason: Refusal, /, **details: str) -> HomeAssistantError:
-    """Return the error for a request that cannot be met now.
+    """Return the error of a request that cannot be met now.
 
-    The details are quoted by the text of the reason.
+    The details are the placeholders of the text for the reason.
     """
     return _error(HomeAssistantError, reason, details)
 
 
 def invalid(reason: Refusal, /, **details: str) -> ServiceValidationError:
-    """Return the error for a request that the caller has to change."""
+    """Return the error of a request that the caller has to change."""
     return _error(ServiceValidationError, reason, details)
 
 
 def update_failed(
     reason: StrEnum, /, *, retry_after: float | None = None, **details: str
 ) -> UpdateFailed:
-    """Return the error for a coordinator whose update failed.
+    """Return the error of a coordinator whose update failed.
 
-    The coordinator tries again after so many seconds, or else at its next interval.
+    The coordinator retries after so many seconds, or else at its next interval.
     """
     error = _error(UpdateFailed, reason, details)
     error.retry_after = retry_after
@@ -39,7 +48,7 @@ def update_failed(
 def _error[Error: HomeAssistantError](
     kind: type[Error], reason: StrEnum, details: dict[str, str]
 ) -> Error:
-    """Return an error with the text of a reason."""
+    """Return a translated error with the text of a reason."""
     return kind(
         translation_domain=DOMAIN,
         translation_key=reason,
@@ -50,7 +59,7 @@ def _error[Error: HomeAssistantError](
 async def async_explain(
     hass: HomeAssistant, key: str, details: Mapping[str, str]
 ) -> str:
-    """Return the text of an error: the problem and its remedy."""
+    """Return the text of an error, the problem and its remedy, by its key."""
     return (await _async_text(hass, "exceptions", f"{key}.message")).format(**details)
 
 
@@ -59,7 +68,37 @@ async def async_option(hass: HomeAssistant, selector: str, option: str) -> str:
     return await _async_text(hass, "selector", f"{selector}.options.{option}")
 
 
+async def async_load_texts(hass: HomeAssistant) -> None:
+    """Load the texts for async_text, which cannot wait for them."""
+    await async_get_translations(hass, hass.config.language, "common", {DOMAIN})
+
+
+@callback
+def async_text(hass: HomeAssistant, key: str, **placeholders: str) -> str:
+    """Return one of the common texts; async_load_texts must have loaded them."""
+    language = hass.config.language
+    texts = async_get_cached_translations(hass, language, "common", DOMAIN)
+    return texts[f"component.{DOMAIN}.common.{key}"].format(**placeholders)
+
+
+@callback
+def async_label(hass: HomeAssistant, label: Label | str) -> str:
+    """Return the name of a place or bus for the user."""
+    if isinstance(label, str):
+        return label
+    placeholders = {
+        name: async_label(hass, part) for name, part in label.placeholders.items()
+    }
+    return async_text(hass, label.key, **placeholders)
+
+
 async def _async_text(hass: HomeAssistant, category: str, key: str) -> str:
-    """Return a text by its key, in the language of the system."""
+    """Return a text by category and key, in the language of the system."""
     texts = await async_get_translations(hass, hass.config.language, category, {DOMAIN})
     return texts[f"component.{DOMAIN}.{category}.{key}"]
+
+
+def unused_title(used_titles: Collection[str], name: str) -> str:
+    """Return a name for a new entry, with a number if the name is already in use."""
+    names = chain([name], (f"{name} {number}" for number in count(2)))
+    return next(title for title in names if title not in used_titles)

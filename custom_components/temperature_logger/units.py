@@ -1,6 +1,11 @@
-"""What each quantity is measured in, and how a unit becomes another one."""
+"""The table of quantities, and conversion between their units.
 
-from collections.abc import Callable
+A new quantity is a field of Reading in drivers/readings.py, a row here and its texts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+import math
 from typing import Final
 
 from homeassistant.const import (
@@ -21,50 +26,115 @@ from homeassistant.util.unit_conversion import (
 
 from .const import DIGITS
 
-CONVERTERS: Final[dict[str, type[BaseUnitConverter]]] = {
-    "co2": UnitlessRatioConverter,
-    "humidity": UnitlessRatioConverter,
-    "pressure": PressureConverter,
-    "space": InformationConverter,
-    "temperature": TemperatureConverter,
-    "usage": UnitlessRatioConverter,
-}
-UNITS: Final[dict[str, str]] = {
-    "co2": UnitOfRatio.PARTS_PER_MILLION,
-    "humidity": UnitOfRatio.PERCENTAGE,
-    "pressure": UnitOfPressure.HPA,
-    "space": UnitOfInformation.GIBIBYTES,
-    "temperature": UnitOfTemperature.CELSIUS,
-    "usage": UnitOfRatio.PERCENTAGE,
+
+@dataclass(frozen=True, kw_only=True)
+class BaseQuantity:
+    """Properties that all quantities of one kind share, such as all temperatures."""
+
+    name: str
+    """The last word of the name of each quantity of this kind."""
+    unit: str
+    """The unit of readings, of calibration offsets and of answers by default."""
+    converter: type[BaseUnitConverter]
+    device_class: str | None = None
+    """The sensors' device class: text, as the enumeration is slow to import."""
+    decimals: int = 1
+    """Decimals that a sensor shows; history keeps DIGITS of them."""
+    max_offset: float | None = None
+    """Largest calibration offset; None for a quantity that cannot be calibrated."""
+    has_factor: bool = False
+    """Whether the calibration has a factor."""
+    limits: tuple[float, float] | None = None
+    """Lowest and highest value after calibration, where physics sets limits."""
+    json_units: Mapping[str, str]
+    """The units in the JSON that is sent to a server, by their keys there."""
+
+
+BASE_QUANTITIES: Final = {
+    row.name: row
+    for row in (
+        BaseQuantity(
+            name="co2",
+            unit=UnitOfRatio.PARTS_PER_MILLION,
+            converter=UnitlessRatioConverter,
+            device_class="carbon_dioxide",
+            decimals=0,
+            max_offset=1000,
+            limits=(0.0, math.inf),
+            json_units={"ppm": UnitOfRatio.PARTS_PER_MILLION},
+        ),
+        BaseQuantity(
+            name="humidity",
+            unit=UnitOfRatio.PERCENTAGE,
+            converter=UnitlessRatioConverter,
+            device_class="humidity",
+            max_offset=50,
+            limits=(0.0, 100.0),
+            json_units={"rh": UnitOfRatio.PERCENTAGE},
+        ),
+        BaseQuantity(
+            name="pressure",
+            unit=UnitOfPressure.HPA,
+            converter=PressureConverter,
+            device_class="atmospheric_pressure",
+            max_offset=200,
+            json_units={"hpa": UnitOfPressure.HPA},
+        ),
+        BaseQuantity(
+            name="space",
+            unit=UnitOfInformation.GIBIBYTES,
+            converter=InformationConverter,
+            device_class="data_size",
+            json_units={"gib": UnitOfInformation.GIBIBYTES},
+        ),
+        BaseQuantity(
+            name="temperature",
+            unit=UnitOfTemperature.CELSIUS,
+            converter=TemperatureConverter,
+            device_class="temperature",
+            max_offset=50,
+            has_factor=True,
+            json_units={
+                "c": UnitOfTemperature.CELSIUS,
+                "f": UnitOfTemperature.FAHRENHEIT,
+            },
+        ),
+        BaseQuantity(
+            name="usage",
+            unit=UnitOfRatio.PERCENTAGE,
+            converter=UnitlessRatioConverter,
+            json_units={"percent": UnitOfRatio.PERCENTAGE},
+        ),
+    )
 }
 
 
-def base(quantity: str) -> str:
-    """Return what a quantity is of: internal_temperature is a temperature."""
-    return quantity.rpartition("_")[2]
+def base_quantity(quantity: str) -> BaseQuantity:
+    """Return the row of a quantity: internal_temperature is a temperature."""
+    return BASE_QUANTITIES[quantity.rpartition("_")[2]]
 
 
 def conversion(
-    quantity: str, shown: str | None, wanted: str
+    quantity: str, unit: str | None, target_unit: str
 ) -> Callable[[float], float] | None:
-    """Return what makes a shown value one in another unit; None if that is unknown."""
-    converter = CONVERTERS[base(quantity)]
-    if shown is None or shown not in converter.VALID_UNITS:
+    """Return the function that converts to a unit; None if the old unit is unknown."""
+    converter = base_quantity(quantity).converter
+    if unit is None or unit not in converter.VALID_UNITS:
         return None
-    return converter.converter_factory(shown, wanted)
+    return converter.converter_factory(unit, target_unit)
 
 
 def unit_of(attributes: str | None) -> str | None:
-    """Return the unit that was shown with attributes, as the recorder keeps them."""
-    known = json_loads_object(attributes) if attributes else {}
-    unit = known.get(ATTR_UNIT_OF_MEASUREMENT)
+    """Return the unit of a state, from its attributes as the recorder keeps them."""
+    values = json_loads_object(attributes) if attributes else {}
+    unit = values.get(ATTR_UNIT_OF_MEASUREMENT)
     return unit if isinstance(unit, str) else None
 
 
 def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:
-    """Return the value of a state; None for a gap and for a unit that is not known.
+    """Return the value of a state; None for a gap and for an unknown unit.
 
-    With float as the formula the value is what was written; any other rounds it.
+    The formula float keeps the value as it was written; any other result is rounded.
     """
     if state is None or formula is None:
         return None

@@ -52,15 +52,15 @@ from custom_components.temperature_logger.disk_guard.decision import (
     Outcome,
     Pass,
 )
-from custom_components.temperature_logger.disk_guard.memory import DATA_GUARD, STORE_KEY
+from custom_components.temperature_logger.disk_guard.memory import STORE_KEY, Memory
 from custom_components.temperature_logger.disk_guard.passes import (
     EVENT_THINNED,
     ThinningPass,
 )
 from custom_components.temperature_logger.disk_guard.thinning import Tally
-from custom_components.temperature_logger.history import recorder
-from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history import holds, recorder
 from custom_components.temperature_logger.history.recorder import WorkTask
+from custom_components.temperature_logger.shared import DATA_SHARED, shared_object
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 from tests.history.conftest import GOLD, ask, readings
@@ -231,7 +231,7 @@ async def test_one_pass(
     assert hass.states.get(SENSOR) is None
     assert er.async_get(hass).async_get(SENSOR) is None
     # A day later there are too few readings left to thin.
-    hass.data[DATA_GUARD].last = Pass(began=time.time() - 1.1 * DAY)
+    shared_object(hass, Memory).last = Pass(began=time.time() - 1.1 * DAY)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.TOO_FEW
     assert len(events) == 1
@@ -270,10 +270,10 @@ async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) 
     """There is no second pass while the space that the last one freed lasts."""
     began = time.time() - 8 * DAY
     last = Pass(began=began, bytes=10**9, ended=True, repacked=True)
-    hass.data[DATA_GUARD].last = last
+    shared_object(hass, Memory).last = last
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.REUSABLE
-    assert hass.data[DATA_GUARD].last == last
+    assert shared_object(hass, Memory).last == last
 
 
 async def run(hass: HomeAssistant, work: Callable[[HomeAssistant], None]) -> None:
@@ -412,10 +412,10 @@ async def test_preview(
 ) -> None:
     """The preview deletes nothing, and leaves out rows that are held back."""
     before = await count(hass, GOLD)
-    hass.data[DATA_GUARD].is_busy = True
+    shared_object(hass, Memory).is_busy = True
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == passes.THINNING
-    hass.data[DATA_GUARD].is_busy = False
+    shared_object(hass, Memory).is_busy = False
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == passes.WOULD_THIN
     assert answer["last_pass"] is None
@@ -426,7 +426,7 @@ async def test_preview(
     assert answer["steps"][-1]["last"] < answer["until"]
     assert await count(hass, GOLD) >= before
     assert STORE_KEY not in hass_storage
-    hass.data[DATA_HOLDS] = {"somebody": lambda: time.time() - 10 * DAY}
+    holds(hass).update({"somebody": lambda: time.time() - 10 * DAY})
     held = await ask(hass, {}, action="preview_thinning")
     assert held["until"] < answer["until"]
     assert held["steps"][-1] == {
@@ -438,7 +438,7 @@ async def test_preview(
     }
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.TOO_FEW
-    hass.data[DATA_HOLDS].clear()
+    holds(hass).clear()
     await let(hass, entry, "thin", 0)
     done = await ask(hass, {}, action="preview_thinning")
     assert done["last_pass"]["rows"] == rows[-1]
@@ -478,7 +478,7 @@ async def test_remembered_before_it_begins(
     assert set(remembered) == {False}
     events = async_capture_events(hass, EVENT_THINNED)
     hass_storage[STORE_KEY]["data"] = {"began": time.time()}
-    del hass.data[DATA_GUARD]
+    hass.data[DATA_SHARED].pop(Memory)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.INTERRUPTED
     assert not events
@@ -554,11 +554,11 @@ async def test_database_fails_around_it(
 async def test_free_space_in_between(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """A disk that had free space in between is thinned again after a day."""
     last = Pass(began=time.time() - 2 * DAY, ended=True)
-    hass.data[DATA_GUARD].last = last
-    hass.data[DATA_GUARD].has_cleared = False  # As after a restart.
+    shared_object(hass, Memory).last = last
+    shared_object(hass, Memory).has_cleared = False  # As after a restart.
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.NOT_REPACKED
-    assert hass.data[DATA_GUARD].last == last
+    assert shared_object(hass, Memory).last == last
     await let(hass, entry, "off", 0)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == thinned_outcome(hass)
@@ -602,7 +602,7 @@ async def test_ended_before_it_began(
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert await count(hass, GOLD) >= before
-    assert hass.data[DATA_GUARD].last is None
+    assert shared_object(hass, Memory).last is None
     assert issue_key(hass) == (Outcome.DISK_FULL if how in {"stop", "warn"} else None)
 
 
@@ -739,7 +739,7 @@ async def test_ended_in_the_middle(
     assert events[0].data["ended"] is False
     assert events[0].data["repacked"] is False
     assert issue_key(hass) == (Outcome.DISK_FULL if how == "stop" else None)
-    last = hass.data[DATA_GUARD].last
+    last = shared_object(hass, Memory).last
     assert last
     assert last.outcome == Outcome.INTERRUPTED
 
@@ -774,4 +774,4 @@ async def test_while_home_assistant_starts(
     assert issue_key(hass) == thinned_outcome(hass)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
-    assert hass.data[DATA_GUARD].is_stopping
+    assert shared_object(hass, Memory).is_stopping

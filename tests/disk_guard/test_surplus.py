@@ -82,7 +82,7 @@ def stays(path: Path, until: float) -> list[Any]:
     return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
 
 
-def ours(path: Path) -> int:
+def our_rows(path: Path) -> int:
     """Return how many rows may be thinned."""
     return int(ask(path, COUNT)[0][0])
 
@@ -98,18 +98,18 @@ def test_killed(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         assert "thinning\n" in process.stdout
-        rows, before = ours(path), stays(path, until)
-        while ours(path) > rows - 2000:
+        rows, before = our_rows(path), stays(path, until)
+        while our_rows(path) > rows - 2000:
             assert process.poll() is None
         process.kill()
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert not ask(path, "PRAGMA foreign_key_check")
     assert ask(path, DANGLING) == [(0,)]
     assert stays(path, until) == before
-    left = ours(path)
+    left = our_rows(path)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "Tally(minutes=60, " in done.stdout
-    assert ours(path) < left
+    assert our_rows(path) < left
     assert stays(path, until) == before
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert ask(path, DANGLING) == [(0,)]

@@ -1,23 +1,30 @@
 """Emulated hardware below the unmodified drivers."""
 
-import asyncio
+from asyncio import base_events
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
 import os
 from pathlib import Path
+from pkgutil import walk_packages
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, override
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Lane, Workers, host, sysfs
+from custom_components.temperature_logger import drivers
+from custom_components.temperature_logger.drivers import Workers, host, sysfs, workers
+from custom_components.temperature_logger.drivers.i2c import blinka
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
-from custom_components.temperature_logger.drivers.usb import hidraw
+from custom_components.temperature_logger.drivers.places import I2cPlace
+from custom_components.temperature_logger.drivers.usb import hidraw, stream
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine, scratch
 
 from .i2c.chips import ADDRESS, PINS, Model
+from .waiting import STEP, PatientClock
 
 NOBODY = 65534
 
@@ -32,24 +39,26 @@ SOON = (0.05, 0.05)
 type AsNobody = Callable[[], AbstractContextManager[None]]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for the emulated hardware, which has a thread of its own."""
-    while not condition():
-        await asyncio.sleep(0.001)
+def import_all() -> None:
+    """Import the modules that the drivers import later, while they can be read.
+
+    In a closed home folder only root can read them.
+    """
+    for module in walk_packages(drivers.__path__, f"{drivers.__name__}."):
+        import_module(module.name)
+    for name in ("Adafruit_PureIO.smbus", "aiousbwatcher.impl", "usb.backend.libusb1"):
+        import_module(name)
+    blinka.import_bus()
+    blinka.import_bme280()
 
 
-async def silence(machine: Machine) -> None:
-    """Wait until the sticks have sent what they had to say."""
-
-    def silent() -> bool:
-        with machine._loop.lock:
-            return not machine._loop._due
-
-    await until(silent)
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 class Build(Protocol):
-    """Build a machine and put it below the drivers, in the place of the last one."""
+    """Build a machine and put it below the drivers, in place of the last one."""
 
     def __call__(
         self,
@@ -60,9 +69,22 @@ class Build(Protocol):
         """Plug in these sticks, buses and sensors, given as in a machine spec."""
 
 
+@pytest.fixture(name="patient_clock", autouse=True, scope="session")
+def patient_clock_fixture() -> Generator[None]:
+    """Count the limits of event loops, workers and streams by the patient clock."""
+    clock = PatientClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
+        # An event loop reads its clock when it wakes, so it wakes often.
+        patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
+        patch.setattr(workers, "monotonic", clock)
+        patch.setattr(stream, "boot_time", clock)
+        yield
+
+
 @pytest.fixture(name="build")
 def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
-    """Return what builds the machine of a test."""
+    """Return the builder of a test's machines."""
     with ExitStack() as undo:
 
         def build(
@@ -72,7 +94,7 @@ def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
         ) -> Machine:
             undo.close()
             root = Path(undo.enter_context(scratch()))
-            root.chmod(0o755)  # Nobody may look into it, too.
+            root.chmod(0o755)  # Other users may not read it either.
             spec = {"usb": usb, "i2c": i2c or [], "hwmon": hwmon or []}
             machine = undo.enter_context(Machine(spec, root))
             monkeypatch.setattr(sysfs, "SYS", machine.sys)
@@ -102,14 +124,29 @@ def workers_fixture() -> Generator[Workers]:
 
 @pytest.fixture(name="lane")
 def lane_fixture(workers: Workers) -> Lane:
-    """Return one device's way to the workers."""
+    """Return the lane of one device to the workers."""
     return Lane(workers)
 
 
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
-    """Return what makes every disk hang while it is cleared."""
-    answers, statvfs = Event(), os.statvfs
+    """Return a disk that can be made to hang."""
+    limit = host.DISK_TIMEOUT_S
+
+    class Disk(Event):
+        """A disk with a short deadline while it hangs, and a long one otherwise."""
+
+        @override
+        def clear(self) -> None:
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", 0.05)
+            super().clear()
+
+        @override
+        def set(self) -> None:
+            monkeypatch.setattr(host, "DISK_TIMEOUT_S", limit)
+            super().set()
+
+    answers, statvfs = Disk(), os.statvfs
     answers.set()
 
     def statvfs_once_it_answers(path: str) -> os.statvfs_result:
@@ -117,9 +154,8 @@ def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
         return statvfs(path)
 
     monkeypatch.setattr(os, "statvfs", statvfs_once_it_answers)
-    monkeypatch.setattr(host, "LIMIT", 0.05)
     yield answers
-    answers.set()  # Or the workers would never end.
+    answers.set()  # Otherwise the workers would never end.
 
 
 @pytest.fixture(name="board")
@@ -143,7 +179,7 @@ def chip_fixture(bus: Bus) -> Chip:
 @pytest.fixture(name="unread")
 async def unread_fixture(lane: Lane, model: Model) -> AsyncGenerator[BoschChip]:
     """Return the driver of the chip, before its first reading."""
-    driver = model.driver(lane, PINS, ADDRESS)
+    driver = model.driver(lane, I2cPlace(PINS, ADDRESS), {})
     yield driver
     await driver.close()
 
@@ -157,11 +193,11 @@ async def driver_fixture(board: Machine, unread: BoschChip) -> BoschChip:
 
 @pytest.fixture(name="as_nobody")
 def as_nobody_fixture() -> AsNobody:
-    """Return what takes root's rights away where the tests have them.
+    """Drop root's rights where the tests have them, and restore them afterwards.
 
-    The kernel then judges permissions as it does for anybody. The right to become root
-    again is kept, and taken back.
+    The kernel then checks permissions as for any user.
     """
+    import_all()
 
     @contextmanager
     def as_nobody() -> Generator[None]:

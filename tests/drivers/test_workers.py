@@ -1,4 +1,4 @@
-"""What blocks has threads of its own, and one device has one of them at a time."""
+"""Blocking jobs run in threads of their own, one at a time for each device."""
 
 import asyncio
 from collections.abc import Generator
@@ -9,34 +9,29 @@ from threading import Event, Semaphore, Thread, current_thread
 import pytest
 
 from custom_components.temperature_logger import drivers
-from custom_components.temperature_logger.drivers import (
-    DeviceAccessError,
-    Fault,
-    Lane,
-    Workers,
-)
-from custom_components.temperature_logger.drivers.workers import SIZE
-
-from .conftest import until
+from custom_components.temperature_logger.drivers import Fault, Workers
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
+from custom_components.temperature_logger.drivers.workers import THREADS, Lane
+from tests.drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let who hangs keep its turn, and nobody wait for it."""
-    monkeypatch.setattr(drivers.workers, "GRACE", 0.05)
-    monkeypatch.setattr(drivers.workers, "TURN", 60)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the turn of a device that hangs, and do not wait for it."""
+    monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 0.05)
+    monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 60)
 
 
 @pytest.fixture(name="kernel")
 def kernel_fixture(workers: Workers) -> Generator[Event]:
-    """Return what a job waits for that hangs in the kernel."""
+    """Return an event that a hanging job waits for."""
     released = Event()
     yield released
-    released.set()  # Or the workers would never end.
+    released.set()  # Otherwise the workers would never end.
 
 
 async def abandoned[T](task: asyncio.Task[T], lane: Lane | None = None) -> None:
-    """Let a task get going, or even the job of a lane, then give it up."""
+    """Start a task, or even the job of a lane, then cancel it."""
     await asyncio.sleep(0)
     if lane is not None:
         await until(lambda: lane._job is not None and lane._job.running())
@@ -50,7 +45,7 @@ def nothing() -> None:
 
 
 async def test_result_and_error(lane: Lane) -> None:
-    """A job's result is returned, and its error raised."""
+    """The result of a job is returned, and its error raised."""
     assert await lane.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await lane.run(divmod, 7, 0)
@@ -58,7 +53,7 @@ async def test_result_and_error(lane: Lane) -> None:
 
 
 async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
-    """While a job hangs, no other is started for its device."""
+    """While a job hangs, its device gets no other."""
     hanging = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
@@ -68,8 +63,8 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
-    """A job that was given up occupies its device until it ends."""
+async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Event) -> None:
+    """A cancelled job occupies its device until it ends."""
     await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     assert lane.busy
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
@@ -80,7 +75,7 @@ async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_failing_devices_leave_threads_to_others(
+async def test_hanging_devices_leave_threads_to_others(
     lane: Lane, workers: Workers, kernel: Event
 ) -> None:
     """However many devices hang, those that answered get their threads."""
@@ -91,20 +86,20 @@ async def test_failing_devices_leave_threads_to_others(
         kernel.wait()
 
     tasks = []
-    for _ in range(2 * SIZE):
+    for _ in range(2 * THREADS):
         failing = Lane(workers)
         failing.failing = True
         tasks.append(asyncio.create_task(failing.run(hang)))
     await asyncio.sleep(0)
-    for _ in range(SIZE // 4):
+    for _ in range(THREADS // 4):
         assert await lane.run(started.acquire)
     assert not started.acquire(blocking=False)
     kernel.set()
     await asyncio.gather(*tasks)
 
 
-async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
-    """What a job got after it was given up is given back."""
+async def test_undo_of_a_cancelled_job(lane: Lane, kernel: Event) -> None:
+    """The result of a job that ends after its cancellation is given back."""
     undone: Future[bool] = Future()
     opening = lane.run(kernel.wait, undo=undone.set_result)
     await abandoned(asyncio.create_task(opening), lane)
@@ -114,7 +109,7 @@ async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
 
 
 async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
-    """A job that was given up and failed has got nothing."""
+    """A cancelled job that failed has nothing to give back."""
     undone: list[object] = []
 
     def fail() -> None:
@@ -129,8 +124,8 @@ async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
 
 
 async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
-    """A job that was given up before a thread was free is never done."""
-    lanes = [Lane(workers) for _ in range(SIZE // 4 + 1)]
+    """A job cancelled before a thread was free never starts."""
+    lanes = [Lane(workers) for _ in range(THREADS // 4 + 1)]
     for lane in lanes:
         lane.failing = True
     hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes[1:]]
@@ -145,7 +140,7 @@ async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
     assert not done
 
 
-async def test_finish_waits_for_what_hangs(lane: Lane, kernel: Event) -> None:
+async def test_finish_waits_for_a_hanging_job(lane: Lane, kernel: Event) -> None:
     """The last job begins when the one before it has ended."""
     order: list[str] = []
 
@@ -166,7 +161,7 @@ async def test_finish_waits_for_what_hangs(lane: Lane, kernel: Event) -> None:
 async def test_finish_occupies_the_device(
     lane: Lane, workers: Workers, kernel: Event, *, busy: bool
 ) -> None:
-    """The device is occupied until its last job has ended, and then free at once."""
+    """The device is occupied until its last job has ended, and free right after it."""
     first, begun = Event(), Event()
     if busy:
         await abandoned(asyncio.create_task(lane.run(first.wait)), lane)
@@ -188,10 +183,10 @@ async def test_finish_occupies_the_device(
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_finish_is_not_given_up(
+async def test_finish_is_not_cancelled(
     lane: Lane, kernel: Event, caplog: pytest.LogCaptureFixture, *, busy: bool
 ) -> None:
-    """A last job is done even if nobody waits for it any longer."""
+    """A last job runs even if its caller is cancelled."""
     if busy:
         await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     ended: list[bool] = []
@@ -205,8 +200,8 @@ async def test_finish_is_not_given_up(
     assert not caplog.records
 
 
-async def test_abandoned_as_the_job_ends(lane: Lane) -> None:
-    """What a job got is given back by a worker, never by the event loop."""
+async def test_cancelled_as_the_job_ends(lane: Lane) -> None:
+    """A worker gives back the result of a job, never the event loop."""
     ends, undone = Event(), Event()
     threads: list[Thread] = []
 
@@ -228,17 +223,17 @@ async def test_abandoned_as_the_job_ends(lane: Lane) -> None:
 
 
 async def test_close(workers: Workers, kernel: Event) -> None:
-    """The workers end with the jobs that they have begun, and drop the others."""
-    lanes = [Lane(workers) for _ in range(SIZE)]
+    """Closing the workers ends the started jobs and drops the others."""
+    lanes = [Lane(workers) for _ in range(THREADS)]
     undone: list[bool] = []
     tasks = [
         asyncio.create_task(lane.run(kernel.wait, undo=undone.append)) for lane in lanes
     ]
-    await until(lambda: sum(bool(lane._job) for lane in lanes) == SIZE)
-    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
-    await until(lambda: workers.healthy._tasks.qsize() == SIZE // 4)
+    await until(lambda: sum(bool(lane._job) for lane in lanes) == THREADS)
+    await until(lambda: workers.healthy.threads == THREADS - THREADS // 4)
+    await until(lambda: workers.healthy._tasks.qsize() == THREADS // 4)
     workers.close()
-    await until(lambda: sum(task.cancelled() for task in tasks) == SIZE // 4)
+    await until(lambda: sum(task.cancelled() for task in tasks) == THREADS // 4)
     with pytest.raises(RuntimeError):
         await Lane(workers).run(nothing)
     last = lanes[0].finish(nothing)
@@ -247,16 +242,16 @@ async def test_close(workers: Workers, kernel: Event) -> None:
     await asyncio.wrap_future(last)
     assert workers.healthy.threads == workers.healthy.busy == 0
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert results.count(True) == SIZE - SIZE // 4
+    assert results.count(True) == THREADS - THREADS // 4
     assert not undone
 
 
-async def test_whoever_hangs_loses_the_turn(
+async def test_hanging_devices_lose_their_turn(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many devices begin to hang at once, the others get their threads."""
-    monkeypatch.setattr(drivers.workers, "TURN", 0.01)
-    lanes = [Lane(workers) for _ in range(3 * SIZE)]
+    monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 0.01)
+    lanes = [Lane(workers) for _ in range(3 * THREADS)]
     hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
     for _ in range(2):
@@ -264,14 +259,14 @@ async def test_whoever_hangs_loses_the_turn(
     assert not any(task.done() for task in hanging)
     kernel.set()
     assert all(await asyncio.gather(*hanging))
-    await until(lambda: workers.healthy.threads == SIZE - SIZE // 4)
+    await until(lambda: workers.healthy.threads == THREADS - THREADS // 4)
 
 
 async def test_timer_ends_with_the_workers(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing looks after workers that have ended."""
-    lanes = [Lane(workers) for _ in range(SIZE)]
+    """The timer ends with the workers."""
+    lanes = [Lane(workers) for _ in range(THREADS)]
     tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
     timer = workers.healthy._timer
@@ -282,11 +277,11 @@ async def test_timer_ends_with_the_workers(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_moment_s_patience(
+async def test_job_about_to_end(
     lane: Lane, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that is about to end is no device that hangs."""
-    monkeypatch.setattr(drivers.workers, "GRACE", 5)
+    """A job that is about to end does not count as a device that hangs."""
+    monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 5)
     first = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)
     second = asyncio.create_task(lane.run(divmod, 7, 2))

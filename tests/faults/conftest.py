@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Seque
 from contextlib import contextmanager
 import gc
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from homeassistant.config_entries import ConfigEntryState
@@ -17,7 +16,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.devices.kinds import DATA_WORKERS, attachment
+from custom_components.temperature_logger.devices import place_of
+from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import hotplug as watch
 from custom_components.temperature_logger.drivers import Workers, workers
 from custom_components.temperature_logger.drivers.i2c import bme680
@@ -33,10 +33,9 @@ from custom_components.temperature_logger.drivers.usb import (
     zytemp,
 )
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
-from custom_components.temperature_logger.drivers.usb.stream import Stream, seconds
+from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.bme680 import chip_of
 from emulation.machine import Machine
-from emulation.values import now
 from tests.conftest import (
     ADAPTER,
     CHIP,
@@ -52,11 +51,14 @@ from tests.conftest import (
     X232,
     pass_time,
 )
-from tests.drivers.conftest import Build
+from tests.drivers.conftest import Build, open_files
+from tests.drivers.waiting import until
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
+# All reports of an answer arrive well before the driver stops listening.
+QUICK_TWO = TWO | {"gap_ms": 1}
 # It is read through libusb.
-BORROWED = TWO | {
+BORROWED = QUICK_TWO | {
     "name": "borrowed",
     "controller": OTHER_CONTROLLER,
     "bus": 2,
@@ -72,7 +74,8 @@ OTHER_PINS = {
 }
 
 
-# The other home has one stick, and what is none. Real devices report less often.
+# The other home has one stick and devices of other makers. Real devices report less
+# often.
 GO = GO_TEMP | {"gap_ms": 30}
 QUICK_LASCAR = LASCAR | {"gap_ms": 20}
 SERIAL = "internal_temperature", "internal_humidity", "external_temperature"
@@ -92,7 +95,7 @@ def usb_entry(
         **known,
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
@@ -110,7 +113,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
     model, driver = "BME280", "bme280"
     if "chip_id" in spec:
         model, driver = "BME680", "bme680"
-        formats = bme680.TRIMMING_FORMAT, bme680.TRIMMING_HUMIDITY_FORMAT
+        formats = bme680.BME680_TRIMMING_FORMAT, bme680.BME680_TRIMMING_HUMIDITY_FORMAT
         blocks = tuple(
             form.pack(*form.unpack(block[: form.size]))
             for form, block in zip(formats, blocks, strict=True)
@@ -125,12 +128,12 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
         "trimming_hash": sha256(b"".join(blocks)).hexdigest()[:16],
     }
     return MockConfigEntry(
-        domain=DOMAIN, title=spec["name"], unique_id=attachment(data), data=data
+        domain=DOMAIN, title=spec["name"], unique_id=place_of(data).id, data=data
     )
 
 
 class Furniture(NamedTuple):
-    """What is in a home."""
+    """The devices in a home."""
 
     usb: Sequence[dict[str, Any]]
     i2c: Sequence[dict[str, Any]]
@@ -140,21 +143,21 @@ class Furniture(NamedTuple):
 STICKS: Final = "sticks"
 MAKERS: Final = "makers"
 OTHERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
-"""The USB devices of other makers, and the sticks that are no HID reports."""
+"""The USB devices of other makers, and the sticks without HID reports."""
 HOMES: Final = {
     # Three sticks, one of them without a hidraw node, and two chips.
     STICKS: Furniture(
-        usb=(GOLD, TWO, BORROWED),
+        usb=(GOLD, QUICK_TWO, BORROWED),
         i2c=(PINS, OTHER_PINS),
         entries=lambda: (
             stick_entry(GOLD, "TEMPerGold"),
-            stick_entry(TWO, "TEMPer2"),
+            stick_entry(QUICK_TWO, "TEMPer2"),
             stick_entry(BORROWED, "TEMPer2"),
             chip_entry(PINS),
             chip_entry(OTHER_PINS),
         ),
     ),
-    # One of everything else.
+    # One of every other kind.
     MAKERS: Furniture(
         usb=(GOLD, X232, HID_2, MONITOR, ADAPTER, GO, QUICK_LASCAR),
         i2c=(PINS_680,),
@@ -172,13 +175,13 @@ HOMES: Final = {
 }
 
 
-# What the emulated hardware calls a quantity.
+# The emulated hardware's name of a quantity.
 SENSED: Final = {
     "internal_temperature": "temperature",
     "internal_humidity": "humidity",
     f"{ROM}_temperature": ROM,
 }
-# What a value changes by from one poll to the next, so that an old one shows.
+# The change of a value from one poll to the next, which makes an old one show.
 STEP: Final = {
     "temperature": 3.0,
     "humidity": 4.0,
@@ -187,11 +190,11 @@ STEP: Final = {
     ROM: 3.0,
 }
 TOLERANCE: Final = 0.05
-# Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
+# Seconds for which a dead control pipe blocks a writer; the deadline is shorter.
 HELD: Final = 1.8
-RELEASED: Final = 1.2
-"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
-# What a fault that the driver overcomes within the poll looks like: the right value.
+RELEASED: Final = 0.3
+"""Seconds that a write stays in the kernel: fewer than a poll has, as in reality."""
+# A fault that the driver overcomes within the poll leaves the right value.
 OVERCOME: Final = None
 
 
@@ -204,7 +207,7 @@ class Sight(NamedTuple):
 
 
 class Home:
-    """Home Assistant with several devices, and all that its owner sees of them."""
+    """Home Assistant with several devices, and all states that its owner sees."""
 
     def __init__(self, hass: HomeAssistant, machine: Machine) -> None:
         """Listen to every state from the start."""
@@ -229,14 +232,14 @@ class Home:
         await self.hass.async_block_till_done()
 
     def felt(self, device: str, quantity: str) -> float:
-        """Return what a sensor of an emulated device feels now."""
+        """Return the present value at a sensor of an emulated device."""
         name = SENSED.get(quantity, quantity)
         value = self._values(device)[name]
         assert isinstance(value, float | int)
         return value
 
     def change(self) -> None:
-        """Let every sensor feel something else."""
+        """Change the value at every sensor."""
         for device in self.entries:
             values = self._values(device)
             for quantity, value in values.items():
@@ -244,18 +247,18 @@ class Home:
                     values[quantity] = value + STEP[quantity.rpartition("_")[2]]
 
     async def settle(self) -> None:
-        """Let all end that the last poll began, such as dropping what came late."""
+        """Wait for the end of the last poll, late reports included."""
         await pass_time(self.hass, 1)
-        await soon(lambda: self.busy() == 0)
+        await until(lambda: self.busy() == 0)
 
     async def poll(self) -> None:
-        """Let the time of the next poll of each device come."""
+        """Move to the time of the next poll of each device."""
         await self._hear()
         self.seen.clear()
         await pass_time(self.hass, 305)
 
     async def retry(self, device: str) -> None:
-        """Let the time of a failed device's next try come."""
+        """Move to the time of a failed device's next retry."""
         entry = self.entries[device]
         await self._hear()
         self.seen.clear()
@@ -294,44 +297,44 @@ class Home:
         return fresh == set(self.states(device)) != set()
 
     def assert_others_went_on(self, *failed: str) -> None:
-        """See that all other devices published what they feel now."""
+        """Check that all other devices published their present values."""
         for device in self.entries.keys() - set(failed):
             assert self.published(device), device
             assert self.trouble(device) is None
 
     async def assert_comes_back(self, device: str) -> None:
-        """See that a device whose fault is over publishes without a reload."""
+        """Check that a device whose fault is over publishes without a reload."""
         self.change()
         await (self.retry(device) if self.trouble(device) else self.poll())
         assert self.trouble(device) is None
         assert self.published(device)
 
     def assert_nothing_wrong(self) -> None:
-        """See that no state ever was neither right nor unavailable."""
+        """Check that every state was right or unavailable."""
         assert not self.wrong
 
     @property
     def workers(self) -> Workers:
         """The threads of all devices."""
-        return self.hass.data[DATA_WORKERS]
+        return workers_of(self.hass)
 
     def busy(self) -> int:
         """Return how many workers have a job."""
         return self.workers.failing.busy + self.workers.healthy.busy
 
     async def _hear(self) -> None:
-        """Let who reports by itself tell what it feels now."""
-        await soon(lambda: all(map(self._is_heard, self.entries)))
+        """Let each device that reports by itself send its present values."""
+        await until(lambda: all(map(self._is_heard, self.entries)))
 
     def _is_heard(self, device: str) -> bool:
-        """Return whether the latest reports, if any come, are what is felt now."""
+        """Return whether the latest reports, if any come, have the present values."""
         entry = self.entries[device]
         if entry.state is not ConfigEntryState.LOADED:
             return True
         driver = entry.runtime_data.driver
-        if not isinstance(driver, Stream) or not isinstance(driver._opened, Node):
+        if not isinstance(driver, Stream) or not isinstance(driver._connection, Node):
             return True
-        reading = driver._decoder.reading(seconds())
+        reading = driver._decoder.reading(stream.boot_time())
         return self.machine.stick(device).fault is not None or (
             reading is not None
             and all(
@@ -341,7 +344,7 @@ class Home:
         )
 
     def _values(self, device: str) -> dict[str, Any]:
-        """Return what an emulated device feels, to be changed."""
+        """Return the values of an emulated device, which can be changed."""
         machine, places = self.machine, self.entries[device].data
         return (
             machine.stick(device) if places["kind"] == "usb" else machine.chip(device)
@@ -361,7 +364,7 @@ class Home:
 
     @callback
     def _look(self, event: Event[EventStateChangedData]) -> None:
-        """See a state."""
+        """Record a state."""
         entity = er.async_get(self.hass).async_get(event.data["entity_id"])
         if entity is None or (state := event.data["new_state"]) is None:
             return
@@ -383,7 +386,7 @@ class Home:
 
 
 def right(sight: Sight, home: Home) -> bool:
-    """Return whether a state is what the sensor feels."""
+    """Return whether a state is the value at the sensor."""
     try:
         value = float(sight.state)
     except ValueError:
@@ -391,44 +394,38 @@ def right(sight: Sight, home: Home) -> bool:
     return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
 
 
-async def soon(condition: Callable[[], bool]) -> None:
-    """Wait for what is sure to come; fail, not hang, where it does not."""
-    end = now() + 20  # Timers of the event loop end early where the time is let pass.
-    while not condition():
-        assert now() < end
-        await asyncio.sleep(0.001)
-
-
-LISTENED_TO: Final = {"monitor": zytemp, "adapter": diamex, "lascar": lascar}
+MAX_AGES: Final = {
+    "adapter": (diamex, "DIAMEX_MAX_AGE_S"),
+    "lascar": (lascar, "LASCAR_MAX_AGE_S"),
+    "monitor": (zytemp, "ZYTEMP_MAX_AGE_S"),
+}
+"""What limits the age of the values that a device reports by itself."""
 
 
 @contextmanager
 def outdated(device: str) -> Generator[None]:
-    """Let what a device reported by itself, if it does so, be too old."""
+    """Make the reports of a device that reports by itself too old."""
     with pytest.MonkeyPatch.context() as limits:
-        if device in LISTENED_TO:
-            limits.setattr(LISTENED_TO[device], "AGE", -10.0)
+        if device in MAX_AGES:
+            limits.setattr(*MAX_AGES[device], -10.0)
         yield
 
 
-def open_files() -> int:
-    """Return how many descriptors this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the devices less time than real ones may need."""
-    monkeypatch.setattr(layouts, "REPORT_LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "CONTROL_LIMIT_MS", 100)
-    monkeypatch.setattr(hidtemper, "WAIT", 0.05)
-    monkeypatch.setattr(stream, "LIBUSB_LIMITS", 4 * (0.3,))
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
-    monkeypatch.setattr(temper, "FIRMWARE_LIMITS", (0.5, 0.5))
-    monkeypatch.setattr(temperx232, "LIMIT", 0.5)
-    monkeypatch.setattr(libusb, "DRAIN_DELAY", 0.1)
-    monkeypatch.setattr(workers, "DEADLINE", 1.5)
-    monkeypatch.setattr(watch, "CALM", 0)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the times that real devices may need."""
+    monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 100)
+    # Far more than an emulated device takes between two reports.
+    monkeypatch.setattr(libusb, "DRAIN_TIMEOUT_MS", 5)
+    monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
+    monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", 4 * (0.3,))
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
+    monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
+    monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
 
 
 @pytest.fixture(name="home")
@@ -437,14 +434,14 @@ async def home_fixture(
 ) -> AsyncGenerator[Home]:
     """Return a home whose devices work: that of the sticks, or another by its name.
 
-    At its end all that was published was right, and nothing is left: no job of a
-    worker, and no open file.
+    At its end all published values were right, and no job of a worker and no open file
+    is left.
     """
     furniture = HOMES[getattr(request, "param", STICKS)]
     home = Home(hass, build(*furniture.usb, i2c=list(furniture.i2c)))
     await async_setup_component(hass, DOMAIN, {})
     await hass.async_block_till_done(wait_background_tasks=True)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     gc.collect()  # An earlier test may have left descriptors to the collector.
     before = open_files()
     for entry in furniture.entries():
@@ -458,6 +455,8 @@ async def home_fixture(
     home.assert_nothing_wrong()
     for entry in home.entries.values():
         await hass.config_entries.async_unload(entry.entry_id)
-    await soon(lambda: home.busy() == 0)
-    await soon(lambda: open_files() <= before)
-    assert home.workers.failing.threads + home.workers.healthy.threads <= workers.SIZE
+    await until(lambda: home.busy() == 0)
+    await until(lambda: open_files() <= before)
+    assert (
+        home.workers.failing.threads + home.workers.healthy.threads <= workers.THREADS
+    )

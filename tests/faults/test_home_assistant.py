@@ -1,4 +1,4 @@
-"""What Home Assistant does meanwhile: unload, reload, stop, and a clock that jumps."""
+"""Actions of Home Assistant during a poll: unload, reload, stop, and a clock change."""
 
 import asyncio
 from datetime import timedelta
@@ -11,9 +11,11 @@ from homeassistant.util import dt as dt_util
 import pytest
 
 from custom_components.temperature_logger.drivers import workers
+from emulation.faults import Faulty
 from tests.conftest import pass_time
+from tests.drivers.waiting import until
 
-from .conftest import HELD, Home, soon
+from .conftest import HELD, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -30,17 +32,22 @@ HANGS = pytest.mark.parametrize(
 )
 
 
+def hardware(home: Home, device: str) -> Faulty:
+    """Return a device's hardware."""
+    machine = home.machine
+    return machine.chip(device) if device == "bme" else machine.stick(device)
+
+
 async def hang(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> asyncio.Task[None]:
-    """Let a poll begin in which one device hangs."""
+    """Begin a poll in which one device hangs."""
     home.change()
-    machine = home.machine
-    hardware = machine.chip(device) if device == "bme" else machine.stick(device)
+    failing = hardware(home, device)
     await home.settle()
-    hardware.fail(fault, seconds, count=1)
+    failing.fail(fault, seconds, count=1)
     poll = asyncio.create_task(home.poll())
-    await soon(lambda: hardware.fault is None)
+    await until(lambda: failing.fault is None)
     return poll
 
 
@@ -48,14 +55,14 @@ async def hang(
 async def test_unload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """The device is given back when the kernel lets go of it, and read again then."""
+    """The device is given back once the kernel releases it, and can be read again."""
     poll = await hang(home, device, fault, seconds)
     entry = home.entries[device]
     assert await home.hass.config_entries.async_unload(entry.entry_id)
     assert entry.state is ConfigEntryState.NOT_LOADED
     await poll
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     assert await home.hass.config_entries.async_setup(entry.entry_id)
     await home.poll()
     home.assert_others_went_on()
@@ -65,12 +72,12 @@ async def test_unload_while_a_poll_hangs(
 async def test_reload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """A device that is wanted again at once waits for itself and for nobody else."""
+    """A device that is reloaded waits for its own hanging poll and for no other."""
     poll = await hang(home, device, fault, seconds)
     await home.hass.config_entries.async_reload(home.entries[device].entry_id)
     await poll
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     if home.trouble(device):
         await home.retry(device)
     assert home.trouble(device) is None
@@ -80,7 +87,7 @@ async def test_reload_while_a_poll_hangs(
 async def test_stop_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """Home Assistant ends, without a thread of ours, and every device is given back."""
+    """Home Assistant stops without a remaining thread, and gives each device back."""
     machine = home.machine
     poll = await hang(home, device, fault, seconds)
     await home.hass.async_stop()
@@ -94,25 +101,27 @@ async def test_stop_while_a_poll_hangs(
 
 
 @pytest.mark.parametrize(
-    ("device", "fault"), [("two", "control-timeout"), ("bme", "timeout")]
+    ("device", "fault", "seconds"),
+    # The first reload of a stick does not end before its command has.
+    [("two", "control-timeout", 3 * HELD), ("bme", "timeout", 60)],
 )
 async def test_reloads_while_a_device_hangs(
-    home: Home, device: str, fault: str
+    home: Home, device: str, fault: str, seconds: float
 ) -> None:
-    """However often it is set up meanwhile, it costs one worker and no other device."""
-    poll = await hang(home, device, fault, 3 * HELD)
+    """However often a device that hangs is set up, it occupies one worker."""
+    poll = await hang(home, device, fault, seconds)
     for _ in range(3):
         await home.hass.config_entries.async_reload(home.entries[device].entry_id)
-    async with asyncio.timeout(HELD):  # What else looks around is soon done.
-        await soon(lambda: home.busy() <= 1)
+    await until(lambda: home.busy() <= 1)  # The other searches end soon.
     await poll
+    hardware(home, device).clear()
     home.assert_others_went_on(device)
-    await soon(lambda: home.busy() == 0)
+    await until(lambda: home.busy() == 0)
     await home.assert_comes_back(device)
 
 
 async def test_reload_storm(home: Home) -> None:
-    """However often and how much at once devices are reloaded, they end up well."""
+    """However often devices are reloaded at the same time, all work in the end."""
     reload = home.hass.config_entries.async_reload
     entries = 5 * list(home.entries.values())
     before = active_count()
@@ -120,7 +129,7 @@ async def test_reload_storm(home: Home) -> None:
         home.change()
         await asyncio.gather(*(reload(entry.entry_id) for entry in entries))
         await home.hass.async_block_till_done(wait_background_tasks=True)
-    assert active_count() <= before + workers.SIZE
+    assert active_count() <= before + workers.THREADS
     home.change()
     await home.poll()
     home.assert_others_went_on()
@@ -130,12 +139,12 @@ async def test_reload_storm(home: Home) -> None:
 async def test_clock_jump(
     home: Home, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    """A clock that is set in the middle of a poll moves neither it nor the next one."""
+    """A clock set during a poll moves neither that poll nor the next one."""
     gold, utcnow, time_of_day = home.machine.stick("gold"), dt_util.utcnow, time.time
     gold.fail("delay", 0.2, count=1)
     home.change()
     poll = asyncio.create_task(home.poll())
-    await soon(lambda: gold.fault is None)
+    await until(lambda: gold.fault is None)
     jump = timedelta(seconds=seconds)
     monkeypatch.setattr(dt_util, "utcnow", lambda: utcnow() + jump)
     monkeypatch.setattr(time, "time", lambda: time_of_day() + seconds)

@@ -1,19 +1,20 @@
-"""Faults of what is no TEMPer: it says nothing, or nonsense, and is well again."""
+"""Faults of thermometers of other makers: silence or nonsense, until the fault ends."""
 
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault
+from tests.drivers.waiting import until
 
-from .conftest import MAKERS, Home, outdated, soon
+from .conftest import MAKERS, Home, outdated
 
 pytestmark = pytest.mark.warns("Error fetching")
 
-# device, fault, and what the owner sees
+# device, fault, and its effect on the entities
 FAULTS = (
     ("x232", "silent", Fault.NO_ANSWER),
     ("x232", "garbage", Fault.BAD_REPORT),
     ("x232", "partial", Fault.BAD_REPORT),
-    # It always answers a feature report, if only by a stall.
+    # It answers every feature report, if only by a stall.
     ("hid", "stall", Fault.REFUSED),
     ("hid", "stale", Fault.BAD_REPORT),
     ("hid", "garbage", Fault.BAD_REPORT),
@@ -24,7 +25,7 @@ FAULTS = (
     ("adapter", "power-on", Fault.PROBE_RESET),
     ("go", "silent", Fault.NO_ANSWER),
     ("go", "zero", Fault.BAD_REPORT),
-    # One report in a hundred of any bytes would be one of its humidity.
+    # One report in a hundred random ones would be a valid humidity.
     ("lascar", "silent", Fault.NO_ANSWER),
     ("lascar", "ff", Fault.BAD_REPORT),
 )
@@ -32,8 +33,10 @@ FAULTS = (
 
 @pytest.mark.parametrize("home", [MAKERS], indirect=True)
 @pytest.mark.parametrize(("device", "name", "expected"), FAULTS)
-async def test_fault(home: Home, device: str, name: str, expected: Fault) -> None:
-    """It costs this device's reading, and nothing once it is over."""
+async def test_fault_costs_this_reading(
+    home: Home, device: str, name: str, expected: Fault
+) -> None:
+    """A fault costs the readings of this device while it lasts."""
     await home.settle()
     home.change()
     home.machine.stick(device).fail(name)
@@ -41,6 +44,6 @@ async def test_fault(home: Home, device: str, name: str, expected: Fault) -> Non
         await home.poll()
         assert home.trouble(device) == expected
         home.assert_others_went_on(device)
-        await soon(lambda: home.busy() == 0)
+        await until(lambda: home.busy() == 0)
     home.machine.stick(device).clear()
     await home.assert_comes_back(device)

@@ -1,17 +1,15 @@
-"""Faults of USB transfers: a wrong value is never seen, and the next poll is well."""
+"""Faults of USB transfers give no wrong value, and the next poll works."""
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.drivers.usb import libusb
 from emulation.machine import Machine
 from emulation.usbfs import QUEUED
-from tests.drivers.conftest import silence
+from tests.drivers.waiting import until
 
-from .conftest import HELD, OVERCOME, RELEASED, Home, soon
+from .conftest import OVERCOME, RELEASED, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -21,22 +19,22 @@ HIDRAW, LIBUSB = "two", "borrowed"
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
-    """Return what makes a stick fail."""
+    """Return a function that makes a stick fail."""
     return lambda machine, stick: machine.stick(stick).fail(name, argument, count=count)
 
 
 def halt(machine: Machine, stick: str) -> None:
-    """Halt the endpoint that the reports come from."""
+    """Halt the endpoint that sends the reports."""
     machine.stick(stick).halted.add(0x82)
 
 
 def queue(machine: Machine, stick: str) -> None:
-    """Let as many reports wait as the kernel keeps, of 0.07 and 0.07 °C."""
+    """Queue as many reports as the kernel keeps, with 0.07 and 0.07 °C."""
     stale = "8080000700000000", "800100074e200000"
     machine.send(stick, *(stale * QUEUED)[:QUEUED])
 
 
-# fault, and what the owner sees over hidraw and over libusb
+# fault, and its effect over hidraw and over libusb
 FAULTS = {
     "stall": (fault("stall"), Fault.REFUSED, Fault.REFUSED),
     "stall of the input": (halt, OVERCOME, OVERCOME),
@@ -47,7 +45,7 @@ FAULTS = {
         Fault.NO_ANSWER,
     ),
     "dead control pipe, for longer than a poll": (
-        fault("control-timeout", HELD),
+        fault("control-timeout", 60),
         Fault.HANGING,
         Fault.NO_ANSWER,
     ),
@@ -65,35 +63,35 @@ FAULTS = {
     "all ff": (fault("ff"), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "garbage": (fault("garbage"), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "slow answer": (fault("delay", 0.2), OVERCOME, OVERCOME),
-    "answer too slow": (fault("delay", 0.7), Fault.NO_ANSWER, Fault.NO_ANSWER),
+    "answer too slow": (fault("delay", 60), Fault.NO_ANSWER, Fault.NO_ANSWER),
 }
 
 
 @pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
 @pytest.mark.parametrize("name", FAULTS)
-async def test_fault(home: Home, name: str, stick: str) -> None:
-    """It costs this stick's reading at most, and nothing once it is over."""
+async def test_fault_costs_one_reading_at_most(
+    home: Home, name: str, stick: str
+) -> None:
+    """A fault costs at most the readings of this stick while it lasts."""
     inject, *expected = FAULTS[name]
-    await home.settle()
-    if stick == LIBUSB:  # What comes before the drain is over is dropped by it.
-        await asyncio.sleep(2 * libusb.DRAIN_DELAY)
+    await home.settle()  # Reports that arrive before the drain ends are dropped by it.
     home.change()
     inject(home.machine, stick)
     await home.poll()
     assert home.trouble(stick) == expected[stick == LIBUSB]
     assert home.published(stick) == (home.trouble(stick) is None)
     home.assert_others_went_on(stick)
-    await soon(lambda: home.busy() <= 1)
+    await until(lambda: home.busy() <= 1)
     home.machine.stick(stick).clear()
-    await soon(lambda: home.busy() == 0)
-    await silence(home.machine)
+    await until(lambda: home.busy() == 0)
+    home.machine.hurry(stick)
     await home.assert_comes_back(stick)
 
 
-async def test_one_worker_and_never_a_second(home: Home) -> None:
-    """While a command stays in the kernel its device is not asked again."""
+async def test_hanging_command_occupies_one_worker(home: Home) -> None:
+    """While a command stays in the kernel, its device gets no other."""
     stick = home.machine.stick(HIDRAW)
-    stick.fail("control-timeout", 3 * HELD, count=1)
+    stick.fail("control-timeout", 60, count=1)
     home.change()
     await home.poll()
     for _ in range(2):
@@ -101,5 +99,6 @@ async def test_one_worker_and_never_a_second(home: Home) -> None:
         assert home.busy() == 1
         await home.retry(HIDRAW)
     assert stick.commands["values"] == 2
-    await soon(lambda: home.busy() == 0)
+    stick.clear()
+    await until(lambda: home.busy() == 0)
     await home.assert_comes_back(HIDRAW)

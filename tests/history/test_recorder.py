@@ -8,6 +8,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 
 from custom_components.temperature_logger.history import recorder
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
 
@@ -24,7 +25,7 @@ async def test_database_that_fails(
     await execute(hass, "ALTER TABLE states RENAME TO gone")
     with pytest.raises(HomeAssistantError, match="did not answer"):
         await readings(hass, entity_id=GOLD)
-    del hass.data[recorder.DATA_KNOWN]
+    shared_object(hass, recorder.known_columns).clear()
     with pytest.raises(HomeAssistantError, match=r"states\.state is missing"):
         await readings(hass, entity_id=GOLD)
     await execute(hass, "ALTER TABLE gone RENAME TO states")

@@ -20,10 +20,8 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 from sqlalchemy import func, select
 
 from custom_components.temperature_logger import services
-from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
 from custom_components.temperature_logger.history import series
 from custom_components.temperature_logger.history.rows import CHUNK_ROWS
-from custom_components.temperature_logger.units import CONVERTERS, UNITS, base
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
@@ -318,10 +316,3 @@ async def test_column_without_a_row(
     (reading,) = await readings(hass, entity_id=list(BME[:2]))
     assert reading["temperature"] == 20
     assert reading["humidity"] is None
-
-
-def test_every_quantity_has_a_unit() -> None:
-    """Each quantity has a unit and a converter."""
-    for quantity in (*QUANTITIES, probe_quantity("285ebf799715039b")):
-        assert set(CONVERTERS) == set(UNITS)
-        assert base(quantity) in UNITS

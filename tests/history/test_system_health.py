@@ -30,7 +30,7 @@ async def test_facts(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> No
     await record(hass, {GOLD: [(NOON - 300, "20", "°C")]})
     get_instance(hass).auto_purge = False
     assert await facts() == {"days_kept": "∞", "rows": 3, "oldest_reading": oldest}
-    with patch.object(system_health, "SECONDS_KEPT", -1):
+    with patch.object(system_health, "COUNT_MAX_AGE_S", -1):
         assert (await facts())["rows"] == 4
 
 

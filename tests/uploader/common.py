@@ -1,4 +1,4 @@
-"""An endpoint, and what the recorder has for it."""
+"""An endpoint for tests, and the readings that the recorder has for it."""
 
 import time
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from custom_components.temperature_logger.const import (
 from custom_components.temperature_logger.history.readings import Span
 from custom_components.temperature_logger.history.series import read_readings
 from custom_components.temperature_logger.history.targets import async_chosen
-from custom_components.temperature_logger.units import UNITS, base
+from custom_components.temperature_logger.units import base_quantity
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
 )
@@ -31,9 +31,9 @@ from .receivers import Victoria
 
 SETUP: Final = f"custom_components.{DOMAIN}.uploader.setup"
 
-# The clocks of a coordinator, half a minute on by the one that can be set.
+# The clocks of a coordinator; the wall clock is half a minute ahead.
 LATER: Final = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
-# Of the history: 100 of a stick and 100 of a chip, and one of each that were read live.
+# The history has 100 of a stick, 100 of a chip, and one of each that was read live.
 READINGS: Final = 202
 
 type Readings = dict[tuple[str, str], list[tuple[int, float]]]
@@ -46,7 +46,7 @@ async def endpoint(
     options: dict[str, Any] | None = None,
     **data: Any,  # noqa: ANN401
 ) -> MockConfigEntry:
-    """Set up an InfluxDB 2, or what else is said; nothing is sent by itself."""
+    """Set up an endpoint, an InfluxDB 2 by default, that sends only when asked to."""
     entry = MockConfigEntry(
         domain=DOMAIN,
         title="The server",
@@ -73,26 +73,30 @@ async def endpoint(
     return entry
 
 
-def told(coordinator: EndpointCoordinator) -> str | None:
-    """Return the key of what went wrong."""
+def failure_key(coordinator: EndpointCoordinator) -> str | None:
+    """Return the translation key of the last update's error."""
     err = coordinator.last_exception
     return err.translation_key if isinstance(err, UpdateFailed) else None
 
 
 async def deliver(entry: MockConfigEntry) -> EndpointCoordinator:
-    """Send what there is, once."""
+    """Update the coordinator once, which sends all waiting readings."""
     coordinator: EndpointCoordinator = entry.runtime_data
     await coordinator.async_refresh()
     return coordinator
 
 
 async def recorded(hass: HomeAssistant) -> Readings:
-    """Return what the recorder has, as every other answer tells it."""
+    """Return the readings in the recorder, as all other exports return them."""
     targets = async_chosen(hass, [], [])
 
     def work() -> Readings:
         span = Span(start=0, end=4e9, newest_first=False, limit=10**9)
-        units = {q: UNITS[base(q)] for target in targets for q in target.entities}
+        units = {
+            quantity: base_quantity(quantity).unit
+            for target in targets
+            for quantity in target.entities
+        }
         devices = [target.entities for target in targets]
         columns = read_readings(hass, devices, units, span)
         return {
@@ -110,14 +114,14 @@ async def recorded(hass: HomeAssistant) -> Readings:
 
 
 def assert_all_there(victoria: Victoria, readings: Readings) -> None:
-    """See that a VictoriaMetrics has these readings, and perhaps more."""
+    """Check that a VictoriaMetrics has at least these readings."""
     there = arrived(victoria)
     for series, points in readings.items():
         assert set(points) <= set(there[series])
 
 
 def arrived(victoria: Victoria) -> Readings:
-    """Return what a VictoriaMetrics has."""
+    """Return the readings in a VictoriaMetrics."""
     return {
         (device_id, name.removeprefix("temperature_logger_")): points
         for (device_id, name), points in victoria.readings(

@@ -1,4 +1,4 @@
-"""Real receivers, and a proxy before one."""
+"""Real receivers, and a proxy in front of one."""
 
 from collections.abc import AsyncGenerator, Generator
 import logging
@@ -28,19 +28,19 @@ def custom_integrations(
     enable_custom_integrations: None,
     hass_storage: dict[str, Any],
 ) -> None:
-    """Record, find the integration, and keep what is stored in memory."""
+    """Run the recorder, find the integration, and keep stored data in memory."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_client() -> None:
-    """Leave each step of asking a receiver out of a test's log."""
+    """Keep the steps of the HTTP client out of a test's log."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
 def victoria_server() -> Generator[Victoria]:
-    """Run a VictoriaMetrics once."""
+    """Run one VictoriaMetrics for all tests."""
     enable_socket()
     with victoria() as server:
         yield server
@@ -48,7 +48,7 @@ def victoria_server() -> Generator[Victoria]:
 
 @pytest.fixture(scope="session")
 def influx_server() -> Generator[Influx]:
-    """Run an InfluxDB 1.x once."""
+    """Run one InfluxDB 1.x for all tests."""
     enable_socket()
     with influx() as server:
         yield server
@@ -56,21 +56,21 @@ def influx_server() -> Generator[Influx]:
 
 @pytest.fixture(name="victoria")
 def victoria_fixture(victoria_server: Victoria, socket_enabled: None) -> Victoria:
-    """Return a VictoriaMetrics with nothing in it."""
+    """Return an empty VictoriaMetrics."""
     victoria_server.clear()
     return victoria_server
 
 
 @pytest.fixture(name="influx")
 def influx_fixture(influx_server: Influx, socket_enabled: None) -> Influx:
-    """Return an InfluxDB 1.x with nothing in its database."""
+    """Return an InfluxDB 1.x with an empty database."""
     influx_server.clear()
     return influx_server
 
 
 @pytest.fixture(name="proxy")
 async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
-    """Run a proxy that makes an InfluxDB 2 of a VictoriaMetrics."""
+    """Run a proxy that makes a VictoriaMetrics look like an InfluxDB 2."""
     async with Proxy(victoria.url, ACCOUNT) as proxy:
         yield proxy
 
@@ -79,7 +79,7 @@ async def proxy_fixture(victoria: Victoria) -> AsyncGenerator[Proxy]:
 async def history(
     recorder_mock: object, hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Record a stick and a chip for some hours of the past."""
+    """Record some hours of a stick and a chip in the past."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     times = [NOON + 300 * n for n in range(100)]
@@ -95,5 +95,5 @@ async def history(
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what was just written be some seconds old: no more belongs to it."""
+    """Set the clock forward, so that no more rows belong to the last reading."""
     monkeypatch.setattr(coordinator, "time", LATER)

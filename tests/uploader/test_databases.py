@@ -1,4 +1,4 @@
-"""The recorder's queue is the same on each kind of database."""
+"""Deliveries are the same with each kind of database."""
 
 from homeassistant.core import HomeAssistant
 import pytest
@@ -36,8 +36,8 @@ async def test_all_arrive(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Page after page, after an outage, and what comes later; gaps are none."""
-    monkeypatch.setattr(outbox, "PAGE", 10)
+    """Pages, an outage and later readings give the same result; gaps are not sent."""
+    monkeypatch.setattr(outbox, "PAGE_ROWS", 10)
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     for n in range(20):
@@ -57,7 +57,7 @@ async def test_all_arrive(
     await record(hass, {GOLD: [(NOON + 9000, "21.5", "°C")]})
     await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
-    # In a new database the numbers begin again.
+    # In a new database the row ids start again.
     await execute(hass, "UPDATE states SET old_state_id = NULL")
     await execute(hass, "DELETE FROM states")
     await deliver(entry)

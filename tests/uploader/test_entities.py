@@ -1,4 +1,4 @@
-"""What an owner sees of an endpoint: entities, diagnostics, system information."""
+"""The progress of an endpoint: entities, diagnostics, system information."""
 
 from typing import Any
 
@@ -43,11 +43,11 @@ ALL = (CONNECTION, WAITING, OLDEST, DELIVERY, DELIVERED)
 def custom_integrations(
     recorder_mock: Recorder, enable_custom_integrations: None
 ) -> None:
-    """Record, and let Home Assistant find the integration."""
+    """Run the recorder, and let Home Assistant find the integration."""
 
 
 def states(hass: HomeAssistant) -> dict[str, str]:
-    """Return what the entities of the endpoint show."""
+    """Return the states of the endpoint's entities."""
     shown = {entity_id: hass.states.get(entity_id) for entity_id in ALL}
     return {entity_id: state.state for entity_id, state in shown.items() if state}
 
@@ -73,7 +73,7 @@ async def test_before_the_first_reading(
     snapshot: SnapshotAssertion,
     platform: Platform,
 ) -> None:
-    """There is a service with five entities, and nothing to tell yet."""
+    """There is a service with five entities before the first reading."""
     monkeypatch.setattr(
         "custom_components.temperature_logger.ENDPOINT_PLATFORMS", [platform]
     )
@@ -88,7 +88,7 @@ async def test_before_the_first_reading(
 async def test_while_nothing_arrives(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """They tell how much waits, and since when; then that it has arrived."""
+    """Entities show an outage with the number of waiting readings, and its end."""
     await set_up(GOLD_PLACE)
     await made_earlier(hass)
     entry = await add(hass, proxy)
@@ -126,7 +126,7 @@ async def test_while_nothing_arrives(
 async def test_no_readings(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """What an endpoint shows is not sent, thinned or returned with the readings."""
+    """Entities of an endpoint are not readings: they are not sent or thinned."""
     await add(hass, proxy)
     assert not async_reading_entries(hass)
     assert len(states(hass)) == len(ALL)
@@ -140,7 +140,7 @@ async def test_diagnostics(
     proxy: Proxy,
     snapshot: SnapshotAssertion,
 ) -> None:
-    """All but secrets is there; of headers the names."""
+    """Diagnostics have everything but secrets, and only the names of headers."""
     entry = await add(hass, proxy, advanced={"headers": "X-Key: secret"}, site="cellar")
     found = await diagnostics(hass, hass_client, entry)
     assert "secret" not in str(found)
@@ -154,7 +154,7 @@ async def test_diagnostics(
 async def waiting_fixture(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> MockConfigEntry:
-    """Return an endpoint for which a reading waits."""
+    """Return an endpoint with a waiting reading."""
     entry = await add(hass, proxy)
     await set_up(GOLD_PLACE)
     await made_earlier(hass)
@@ -168,7 +168,7 @@ async def test_diagnostics_of_a_failing_endpoint(
     proxy: Proxy,
     waiting: MockConfigEntry,
 ) -> None:
-    """The last error is there, and what waits."""
+    """Diagnostics have the last error and the number of waiting readings."""
     await proxy.fail(Failure.BROKEN)
     await pass_time(hass, 65)
     found = await diagnostics(hass, hass_client, waiting)
@@ -178,13 +178,13 @@ async def test_diagnostics_of_a_failing_endpoint(
 
 
 @pytest.mark.warns("Error fetching 127.0.0.1 readings data")
-async def test_diagnostics_hide_what_a_server_quotes(
+async def test_diagnostics_hide_quoted_secrets(
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,
     proxy: Proxy,
     waiting: MockConfigEntry,
 ) -> None:
-    """The name of an organization may be somebody's mail address."""
+    """Secrets are hidden in the server's answers; an organization can be one."""
     proxy.account = ACCOUNT._replace(org="another one")
     await pass_time(hass, 65)
     refusal = {"reason": f"bad org {ACCOUNT.org}", "values": {"temperature": 20.0}}
@@ -198,7 +198,7 @@ async def test_diagnostics_hide_what_a_server_quotes(
 async def test_system_health(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """What waits for all of them is added up; one that is not loaded tells nothing."""
+    """The numbers of all loaded endpoints are added up."""
     await async_setup_component(hass, "system_health", {})
     await set_up(GOLD_PLACE)
     entries = [await add(hass, proxy, site=site) for site in ("", "cellar", "attic")]

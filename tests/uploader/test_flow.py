@@ -1,7 +1,9 @@
-"""The forms of an endpoint, against servers that answer as the real ones do."""
+"""The forms of an endpoint, against servers that answer like real ones."""
 
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
+import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,19 +28,21 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 )
 from sqlalchemy import column, table
 
+from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.history.tables import NEEDED
 from custom_components.temperature_logger.uploader import endpoints
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
-from custom_components.temperature_logger.uploader.endpoints import Protocol
+from custom_components.temperature_logger.uploader.cursor import cursors
+from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 from tests.drivers.conftest import Build
 from tests.history.conftest import execute
 
-from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .proxy import ACCOUNT, Account, Failure, Proxy, threaded
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
+COMPONENT = Path(temperature_logger.__file__).parent
 ADVANCED = {"gzip": True, "verify_ssl": True}
 LOGIN: dict[str, Any] = {
     "org": ACCOUNT.org,
@@ -52,13 +56,13 @@ EARLIER = "UPDATE states SET last_updated_ts = last_updated_ts - 3600"
 
 
 class JsonServer:
-    """A server of one's own, which wants to be asked with a token."""
+    """A JSON server with a token."""
 
     def __init__(self) -> None:
-        """Take any readings, and no empty list."""
+        """Accept all readings, but no empty list."""
         self.bodies: list[Any] = []
         self.nothing = HTTPStatus.UNPROCESSABLE_ENTITY
-        self.told: dict[str, str] = {}
+        self.answer: dict[str, str] = {}
         app = web.Application()
         app.router.add_post("/readings", self._take)
         app.router.add_post("/readings/bulk", self._take)
@@ -66,36 +70,36 @@ class JsonServer:
 
     @property
     def url(self) -> str:
-        """The address."""
+        """The address of the server."""
         return str(self.server.make_url(""))
 
-    async def _take(self, asked: web.Request) -> web.Response:
-        if asked.headers.get("Authorization") != "Bearer secret":
+    async def _take(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != "Bearer secret":
             return web.json_response({"detail": "Who?"}, status=401)
-        self.bodies.append(await asked.json())
+        self.bodies.append(await request.json())
         empty = not self.bodies[-1]["readings"]
-        return web.json_response(self.told, status=self.nothing if empty else 200)
+        return web.json_response(self.answer, status=self.nothing if empty else 200)
 
 
 @pytest.fixture(autouse=True)
 def custom_integrations(
     recorder_mock: Recorder, enable_custom_integrations: None
 ) -> None:
-    """Record, and let Home Assistant find the integration."""
+    """Run the recorder, and let Home Assistant find the integration."""
 
 
 @pytest.fixture(name="json_server")
 async def json_server_fixture(socket_enabled: None) -> AsyncGenerator[JsonServer]:
-    """Run a server of one's own."""
+    """Run a JSON server."""
     server = JsonServer()
     async with server.server:
         yield server
 
 
 async def begin(
-    hass: HomeAssistant, protocol: Protocol = Protocol.INFLUXDB_2
+    hass: HomeAssistant, protocol: EndpointProtocol = EndpointProtocol.INFLUXDB_2
 ) -> dict[str, Any]:
-    """Open the form of a protocol."""
+    """Open the form for a server with a protocol."""
     flows = hass.config_entries.flow
     form: Any = await flows.async_init(DOMAIN, context={"source": SOURCE_USER})
     menu: Any = await flows.async_configure(form["flow_id"], {"device": "endpoint"})
@@ -110,7 +114,7 @@ async def submit(
     hass: HomeAssistant,
     form: dict[str, Any],
     advanced: dict[str, Any] | None = None,
-    **typed: Any,  # noqa: ANN401 - What a form has.
+    **typed: Any,  # noqa: ANN401 - a value of a form
 ) -> dict[str, Any]:
     """Submit the form of a server."""
     return await configure(hass, form, **typed, advanced=ADVANCED | (advanced or {}))
@@ -119,7 +123,7 @@ async def submit(
 async def configure(
     hass: HomeAssistant, form: dict[str, Any], **typed: object
 ) -> dict[str, Any]:
-    """Submit a form; wait for what follows."""
+    """Submit a form; wait for background work."""
     result: Any = await hass.config_entries.flow.async_configure(form["flow_id"], typed)
     await hass.async_block_till_done(wait_background_tasks=True)
     return dict(result)
@@ -134,22 +138,22 @@ async def add(hass: HomeAssistant, proxy: Proxy, **typed: object) -> MockConfigE
 
 
 async def reconfigure(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
-    """Open the form that changes where an endpoint is."""
+    """Open the form that changes an entry."""
     context = ConfigFlowContext(source=SOURCE_RECONFIGURE, entry_id=entry.entry_id)
     form: Any = await hass.config_entries.flow.async_init(DOMAIN, context=context)
     return dict(form)
 
 
 async def made_earlier(hass: HomeAssistant) -> None:
-    """Let what is recorded be an hour old: nothing more belongs to it."""
+    """Make all recorded rows an hour older, so that each reading is complete."""
     await async_wait_recording_done(hass)
     await execute(hass, EARLIER)
 
 
 def suggested(form: dict[str, Any]) -> dict[str, Any]:
-    """Return what a form is filled with."""
+    """Return the values that fill a form."""
 
-    def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - A form.
+    def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - a form
         found: dict[str, Any] = {}
         for key, field in schema.schema.items():
             if key == "advanced":
@@ -162,9 +166,11 @@ def suggested(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(form: dict[str, Any]) -> str:
-    """Return what the form says went wrong."""
-    assert form["errors"] == {"base": "not_delivered"}
-    return str(form["description_placeholders"]["problem"])
+    """Return the error of a form as the frontend shows it in English."""
+    (key,) = form["errors"].values()
+    texts = json.loads((COMPONENT / "translations/en.json").read_text())
+    text: str = texts["config"]["error"][key]
+    return text.format(**form["description_placeholders"])
 
 
 async def test_influxdb_2(
@@ -174,14 +180,14 @@ async def test_influxdb_2(
     proxy: Proxy,
     victoria: Victoria,
 ) -> None:
-    """The newest reading is taken before anything is saved; then come all others."""
+    """The newest reading arrives before the entry is saved, all others after it."""
     await set_up(GOLD_PLACE)
     await made_earlier(hass)
     typed: dict[str, Any] = {"url": f"{proxy.url}/api/v2/write", "site": "cellar"}
     form = await submit(hass, await begin(hass), **typed, **LOGIN | {"token": "wrong"})
     assert "does not let this login write (401: " in problem(form)
-    shown = typed | LOGIN | {"token": "wrong", "past": True, "advanced": ADVANCED}
-    assert suggested(form) == shown
+    filled_in = typed | LOGIN | {"token": "wrong", "past": True, "advanced": ADVANCED}
+    assert suggested(form) == filled_in
     form = await submit(hass, form, **typed, **LOGIN | {"bucket": "wrong"})
     assert 'bucket \\"wrong\\" not found' in problem(form)
     assert not victoria.readings(*LABELS)
@@ -209,7 +215,7 @@ async def test_influxdb_2(
 async def test_influxdb_1(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, influx: Influx
 ) -> None:
-    """User, password and database are those of the server."""
+    """User name, password and database are tested with the server."""
     await set_up(BME_PLACE)
     await made_earlier(hass)
 
@@ -224,7 +230,7 @@ async def test_influxdb_1(
         }
         return await submit(hass, form, url=f"{influx.url}/write", **typed)
 
-    form = await begin(hass, Protocol.INFLUXDB_1)
+    form = await begin(hass, EndpointProtocol.INFLUXDB_1)
     form = await tried(form, (WRITER[0], "wrong"))
     assert "does not let this login write (401: " in problem(form)
     form = await tried(form, READER)
@@ -242,9 +248,9 @@ async def test_influxdb_1(
 async def test_json(
     hass: HomeAssistant, machine: Machine, json_server: JsonServer, nothing: int
 ) -> None:
-    """An empty list finds the server and its login, whatever it says to none."""
+    """An empty list tests address and login, even if the server rejects the list."""
     json_server.nothing = HTTPStatus(nothing)
-    form = await begin(hass, Protocol.JSON)
+    form = await begin(hass, EndpointProtocol.JSON)
     form = await submit(hass, form, url=json_server.url, token="wrong")
     assert "does not let this login write (401: " in problem(form)
     form = await submit(hass, form, url=json_server.url, token="secret")
@@ -253,13 +259,13 @@ async def test_json(
     assert json_server.bodies == [{"readings": []}]
 
 
-async def test_json_with_an_error_inside(
+async def test_json_with_an_error_in_the_body(
     hass: HomeAssistant, machine: Machine, json_server: JsonServer
 ) -> None:
-    """A good status is not enough."""
+    """An error in the body fails the test, even if the status is good."""
     json_server.nothing = HTTPStatus.OK
-    json_server.told = {"error": "read only"}
-    form = await begin(hass, Protocol.JSON)
+    json_server.answer = {"error": "read only"}
+    form = await begin(hass, EndpointProtocol.JSON)
     form = await submit(hass, form, url=json_server.url, token="secret")
     assert "read only" in problem(form)
 
@@ -290,23 +296,23 @@ async def test_failures(
     failure: Failure,
     text: str,
 ) -> None:
-    """What the server does is said in words; once it works, the form does, too."""
+    """The form shows each failure with details; after a repair it can be submitted."""
     form = await begin(hass)
     await proxy.fail(failure)
     with monkeypatch.context() as patch:
-        patch.setattr(endpoints, "LIMIT", aiohttp.ClientTimeout(total=0.5))
+        patch.setattr(endpoints, "POST_TIMEOUT", aiohttp.ClientTimeout(total=0.5))
         form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert text in problem(form)
     assert proxy.url in problem(form)
     await proxy.heal()
     form = await submit(hass, form, url=proxy.url, **LOGIN)
     assert form["type"] is FlowResultType.CREATE_ENTRY
-    # There was no reading yet: what is sent then writes nothing.
+    # Without a reading, a comment is sent, which writes nothing.
     assert proxy.requests[-1].body == "#"
 
 
 async def test_mistakes(hass: HomeAssistant, machine: Machine, proxy: Proxy) -> None:
-    """What cannot be right is said before anything is sent; nothing typed is lost."""
+    """Mistakes are found before anything is sent, and all values stay in the form."""
     typed = {"url": "influx", **LOGIN, "advanced": {"headers": "Host: x"}}
     form = await submit(hass, await begin(hass), **typed)
     assert form["errors"] == {"url": "url_invalid", "base": "header_reserved"}
@@ -324,9 +330,9 @@ async def test_mistakes(hass: HomeAssistant, machine: Machine, proxy: Proxy) -> 
 async def test_unverified(
     hass: HomeAssistant, machine: Machine, victoria: Victoria
 ) -> None:
-    """A server that could be anybody is refused, or taken after a warning."""
+    """A certificate that cannot be verified is accepted only after a warning."""
     typed: dict[str, Any] = {**LOGIN, "advanced": {"verify_ssl": False}}
-    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+    with threaded(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         form = await submit(hass, await begin(hass), url=proxy.url, **LOGIN)
         assert "certificate of https://127.0.0.1" in problem(form)
         form = await submit(hass, form, url=proxy.url, **typed)
@@ -339,7 +345,7 @@ async def test_unverified(
         proxy.account = ACCOUNT
         form = await submit(hass, form, url=proxy.url, **typed)
         assert form["type"] is FlowResultType.CREATE_ENTRY
-        # It was switched off before, so nothing is switched off now.
+        # The check was off before, so there is no second warning.
         form = await reconfigure(hass, form["result"])
         form = await submit(hass, form, url=proxy.url, **typed)
         assert form["reason"] == "reconfigure_successful"
@@ -352,7 +358,7 @@ async def test_without_a_recorder(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An endpoint can be set up first."""
+    """An endpoint can be set up without a recorder."""
     form = await begin(hass)
     with monkeypatch.context() as patch:
         patch.delitem(hass.data, DATA_INSTANCE)
@@ -368,7 +374,7 @@ async def test_with_a_recorder_that_fails(
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then it is not the server that is to blame."""
+    """An error of the database is shown as such, not as one of the server."""
     gone = table("states", column("gone")).columns.gone
     form = await begin(hass)
     with monkeypatch.context() as patch:
@@ -379,10 +385,10 @@ async def test_with_a_recorder_that_fails(
     assert form["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_what_is_sent_already(
+async def test_destination_that_is_taken(
     hass: HomeAssistant, machine: Machine, proxy: Proxy
 ) -> None:
-    """One place gets the readings of one site once."""
+    """A destination can get the readings of a site only once."""
     await add(hass, proxy)
     form = await submit(hass, await begin(hass), url=f"{proxy.url}/", **LOGIN)
     assert form["errors"] == {"base": "sent_already"}
@@ -394,15 +400,15 @@ async def test_what_is_sent_already(
 async def test_reconfigure(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """The form has what was typed, but no secrets; how far it is stays."""
+    """The form has all values but secrets; the progress stays."""
     await set_up(GOLD_PLACE)
     await made_earlier(hass)
     entry = await add(hass, proxy, site="cellar", past=True)
     assert entry.runtime_data.data.delivered == 1
     form = await reconfigure(hass, entry)
-    shown = suggested(form)
-    assert shown["url"] == proxy.url
-    assert "token" not in shown
+    filled_in = suggested(form)
+    assert filled_in["url"] == proxy.url
+    assert "token" not in filled_in
     assert "past" not in form["data_schema"].schema
     proxy.account = Account("new", "home", "other")
     typed = {**LOGIN, "bucket": "other", "token": ""}
@@ -427,7 +433,7 @@ async def test_reconfigure(
 async def test_reconfigure_to_another_one(
     hass: HomeAssistant, machine: Machine, proxy: Proxy
 ) -> None:
-    """Two entries cannot send to one place; one can stay where it is."""
+    """An endpoint cannot get the destination of another one."""
     await add(hass, proxy)
     entry = await add(hass, proxy, site="cellar")
     form = await reconfigure(hass, entry)
@@ -438,7 +444,7 @@ async def test_reconfigure_to_another_one(
 
 
 def reauth(hass: HomeAssistant) -> list[Any]:
-    """Return the forms that ask for another login."""
+    """Return the open forms for another login."""
     return hass.config_entries.flow.async_progress_by_handler(
         DOMAIN, match_context={"source": SOURCE_REAUTH}
     )
@@ -452,7 +458,7 @@ async def test_another_login(
     proxy: Proxy,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """A refused token is asked for; what waited is sent with the new one."""
+    """A form asks for another token; with the new one, waiting readings are sent."""
     await set_up(GOLD_PLACE)
     entry = await add(hass, proxy)
     await made_earlier(hass)
@@ -480,7 +486,7 @@ async def test_another_login(
 async def test_no_other_login_needed(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """If the server lets it write again, nobody is asked any more."""
+    """The form closes if the server accepts readings again."""
     await set_up(GOLD_PLACE)
     entry = await add(hass, proxy)
     await made_earlier(hass)
@@ -497,7 +503,7 @@ async def test_no_other_login_needed(
 async def test_without_the_past(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, proxy: Proxy
 ) -> None:
-    """What was there before stays; what comes is sent, after a restart, too."""
+    """Only new readings are sent, also after a restart."""
     await set_up(GOLD_PLACE)
     await made_earlier(hass)
     entry = await add(hass, proxy, past=False)
@@ -505,7 +511,7 @@ async def test_without_the_past(
     assert entry.runtime_data.data.delivered == 0
     await pass_time(hass, 305)
     await made_earlier(hass)
-    hass.data[DATA_CURSORS].clear()
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert entry.runtime_data.data.delivered == 1
@@ -519,7 +525,7 @@ async def test_only_some_devices(
     victoria: Victoria,
     device_registry: dr.DeviceRegistry,
 ) -> None:
-    """The chosen devices are sent, and what is tried before comes from them, too."""
+    """Only readings of selected devices are sent, also the one that tests a server."""
     places = {place: await set_up(place) for place in (TWO_PLACE, GOLD_PLACE)}
     await made_earlier(hass)
     (two, gold) = (
@@ -543,7 +549,7 @@ async def test_only_some_devices(
 
 
 async def test_nothing_else_to_pick(hass: HomeAssistant, build: Build) -> None:
-    """Without a thermometer it can be picked, too; for a moved device it cannot."""
+    """An endpoint can be chosen on a machine without thermometers."""
     build()
     form: Any = await hass.config_entries.flow.async_init(
         DOMAIN, context={"source": SOURCE_USER}
@@ -556,7 +562,7 @@ async def test_nothing_else_to_pick(hass: HomeAssistant, build: Build) -> None:
 async def test_not_offered_for_a_moved_device(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What moved is a device."""
+    """An endpoint cannot be chosen as the new place of a device."""
     entry = await set_up(GOLD_PLACE)
     form = await reconfigure(hass, entry)
     assert form["type"] is FlowResultType.FORM

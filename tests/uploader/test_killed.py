@@ -1,14 +1,19 @@
 """Days of a network that fails in every way, with a site that is killed meanwhile."""
 
 import asyncio
+from asyncio import StreamReader
+from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
-from contextlib import closing
-from itertools import cycle
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from http import HTTPStatus
+from itertools import batched
 from pathlib import Path
 import sqlite3
 import sys
 
 from benchmarks.thinning import NAME
+from tests.drivers.waiting import until
 
 from .common import Readings, arrived
 from .proxy import Failure, Proxy
@@ -24,7 +29,7 @@ ROWS = """SELECT meta.entity_id, last_updated_ts, state FROM states
 
 
 def recorded(path: Path) -> Readings:
-    """Return what the site has recorded: each reading has the time of its first row."""
+    """Return the recorded readings of a site, each with the time of its first row."""
     found: Readings = defaultdict(list)
     with closing(sqlite3.connect(path)) as database:
         for entity_id, time, state in database.execute(ROWS):
@@ -34,41 +39,89 @@ def recorded(path: Path) -> Readings:
     return found
 
 
+class Site:
+    """A site, as a process."""
+
+    def __init__(self, process: Process) -> None:
+        """Listen to the process."""
+        assert process.stdout
+        assert process.stderr
+        self.process = process
+        self.failed = 0
+        """The number of its deliveries that failed."""
+        self._said = asyncio.gather(self._listen(process.stdout), process.stderr.read())
+
+    async def endure(self, proxy: Proxy, failure: Failure) -> None:
+        """Subject the site to a failure, in all its forms, until it recovers."""
+        failed, asked = self.failed, len(proxy.requests)
+
+        def met() -> bool:
+            if failure is Failure.REFUSED:  # The proxy is not involved.
+                return self.failed > failed
+            return len(proxy.requests) > asked + 3
+
+        await proxy.fail(failure)
+        await until(lambda: met() or self.has_ended)
+        assert not self.has_ended, await self.end()
+        await proxy.heal()
+        asked = len(proxy.requests)
+
+        def is_over() -> bool:
+            requests = proxy.requests[asked:]
+            return any(one.status == HTTPStatus.NO_CONTENT for one in requests)
+
+        await until(lambda: is_over() or self.has_ended)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all readings have arrived, or the site was killed."""
+        return self.process.returncode is not None
+
+    async def end(self) -> str:
+        """Wait until the site has ended; return its error output."""
+        _, errors = await self._said
+        await self.process.wait()
+        return errors.decode()
+
+    async def _listen(self, stream: StreamReader) -> None:
+        """Count the failed deliveries in its output."""
+        while await stream.readline():
+            self.failed += 1
+
+
+@asynccontextmanager
+async def started(folder: Path, url: str) -> AsyncGenerator[Site]:
+    """Start or continue the site in a folder; in the end kill it, like a power cut."""
+    command = "-m", "tests.uploader.site", str(folder), url, str(STEPS)
+    site = Site(
+        await asyncio.create_subprocess_exec(
+            sys.executable, *command, cwd=ROOT, stdout=PIPE, stderr=PIPE
+        )
+    )
+    try:
+        yield site
+    finally:
+        if not site.has_ended:
+            site.process.kill()
+        await site.end()
+
+
 async def test_everything_fails(
     tmp_path: Path, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """In the end the server has exactly what the recorder has, each reading once."""
-    command = sys.executable, "-m", "tests.uploader.site", tmp_path, proxy.url, STEPS
-    failures = cycle(Failure)
-    kills, tried = 0, set[Failure]()
-    while True:
-        site = await asyncio.create_subprocess_exec(
-            *map(str, command), cwd=ROOT, stderr=asyncio.subprocess.PIPE
-        )
-        said = asyncio.create_task(site.communicate())
-        for _ in range(8):
-            if tried == set(Failure):
-                await proxy.heal()
-                break
-            await proxy.fail(failure := next(failures))
-            tried.add(failure)
-            before = len(proxy.requests)
-            for _ in range(40):  # Until it was met, in all its forms.
-                await asyncio.sleep(0.05)
-                if len(proxy.requests) > before + 3 or failure is Failure.REFUSED:
-                    break
-            await proxy.heal()
-            await asyncio.sleep(0.1)
-        else:
-            site.kill()
-            await said
-            kills += 1
-            continue
-        _, errors = await said
-        assert site.returncode == 0, errors.decode()
-        break
-    assert kills >= 2
+    """In the end the server has each reading of the recorder exactly once."""
+    *killed, last = batched(Failure, 8, strict=False)
+    for failures in killed:
+        async with started(tmp_path, proxy.url) as site:
+            for failure in failures:
+                await site.endure(proxy, failure)
+    async with started(tmp_path, proxy.url) as site:
+        for failure in last:
+            await site.endure(proxy, failure)
+        errors = await site.end()
+    assert site.process.returncode == 0, errors
+    assert (kills := len(killed)) >= 2
     there = recorded(tmp_path / NAME)
     assert arrived(victoria) == there
-    # A killed recorder may have lost a part of the reading that it was at.
+    # A killed recorder may lose a part of its current reading.
     assert all(len(points) >= STEPS - kills for points in there.values())

@@ -1,4 +1,4 @@
-"""Rows become readings, and readings batches, without one that is cut in two."""
+"""Rows become readings, and readings become batches; no reading is split."""
 
 import math
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import pytest
 
 from custom_components.temperature_logger.uploader.points import (
-    FUTURE,
+    MAX_AHEAD_SECONDS,
     Point,
     Source,
     Value,
@@ -22,12 +22,12 @@ QUANTITIES = "temperature", "humidity", "pressure"
 
 
 def value(state_id: int, device: str, quantity: str, time: float) -> Value:
-    """Return the value of a row."""
+    """Return the value of one row."""
     return Value(state_id, Source(device, device.title(), quantity), time, 20.0)
 
 
 def rows(*readings: tuple[str, float]) -> list[Value]:
-    """Return the rows of some readings, one after the other."""
+    """Return the rows of readings that were written one after the other."""
     found: list[Value] = []
     for device, time in readings:
         for n, quantity in enumerate(QUANTITIES):
@@ -36,7 +36,7 @@ def rows(*readings: tuple[str, float]) -> list[Value]:
 
 
 def test_a_reading() -> None:
-    """It has the time of its first value, whichever row came first."""
+    """A reading has the time of its earliest value, in whatever order rows come."""
     found = points(
         [
             value(1, "attic", "humidity", NOON + 0.5),
@@ -53,8 +53,8 @@ def test_a_reading() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number(bad: float) -> None:
-    """It is not sent: a server may leave the whole line out, and not say so."""
+def test_values_that_are_not_finite(bad: float) -> None:
+    """Values that are not finite are not sent: servers drop such lines silently."""
     assert points([value(1, "attic", "temperature", NOON)._replace(value=bad)]) == []
 
 
@@ -65,7 +65,7 @@ def test_what_is_no_number(bad: float) -> None:
     size=st.integers(1, 7),
 )
 def test_batches(readings: list[tuple[str, int]], size: int) -> None:
-    """All are sent, each batch is of that size, and the cursor cuts none in two."""
+    """All readings are sent in batches of one size; the cursor never splits one."""
     values = rows(*((device, NOON + at) for device, at in readings))
     found = left = points(values)
     sent: list[Point] = []
@@ -81,8 +81,8 @@ def test_batches(readings: list[tuple[str, int]], size: int) -> None:
     assert sent == found
 
 
-def test_cursor_waits_for_a_reading_that_goes_on() -> None:
-    """Where rows of two readings alternate, it moves behind both of them."""
+def test_cursor_waits_for_an_incomplete_reading() -> None:
+    """If rows of two readings alternate, the cursor moves behind both at once."""
     found = points(
         [
             value(1, "attic", "temperature", NOON),
@@ -101,15 +101,15 @@ def test_cursor_waits_for_a_reading_that_goes_on() -> None:
 
 
 def test_newest_reading_waits() -> None:
-    """What is younger than two seconds may go on; what is of the future does not."""
+    """A reading is complete after two seconds, or if its time is in the future."""
     found = points(rows(("attic", NOON), ("attic", NOON + 300)))
     assert complete(found, NOON + 300, 6) == (found[:1], 3)
     assert complete(found, NOON + 303, 6) == (found, 6)
-    assert complete(found, NOON + 300 - FUTURE - 1, 6) == (found, 6)
+    assert complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
 
 
-def test_reading_before_it_waits_if_it_goes_on() -> None:
-    """One whose last row comes after the first of what waits waits, too."""
+def test_previous_reading_waits_if_incomplete() -> None:
+    """A reading with a row after the first row of a waiting one also waits."""
     found = points(
         [
             value(1, "attic", "temperature", NOON),
@@ -122,7 +122,7 @@ def test_reading_before_it_waits_if_it_goes_on() -> None:
 
 
 def test_page_ends_with_a_reading() -> None:
-    """Nothing is left of a page if all of it may go on."""
+    """A page is empty if more rows may belong to each of its readings."""
     found = points(rows(("attic", NOON), ("cellar", NOON + 1), ("attic", NOON + 300)))
     assert whole(found) == (found[:2], 6)
     assert whole(found[:2]) is None

@@ -1,4 +1,4 @@
-"""The receivers and the proxy do what the tests of the uploader rely on."""
+"""The receivers and the proxy behave as the tests of the uploader require."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,6 +18,8 @@ from aiohttp import (
     encode_basic_auth,
 )
 import pytest
+
+from tests.drivers.waiting import until
 
 from .proxy import ACCOUNT, PASSED_ON, REPLIES, Failure, Proxy
 from .receivers import READER, WRITER, Influx, Points, Victoria, victoria
@@ -46,12 +48,12 @@ TOKEN = {"Authorization": f"Token {ACCOUNT.token}"}
 
 @pytest.fixture(autouse=True)
 def custom_integrations() -> None:
-    """Do without Home Assistant."""
+    """Run without Home Assistant."""
 
 
 @pytest.fixture(name="session")
 async def session_fixture(socket_enabled: None) -> AsyncGenerator[ClientSession]:
-    """Return a client that soon gives up."""
+    """Return a client with a short time-out."""
     async with ClientSession(timeout=ClientTimeout(5)) as session:
         yield session
 
@@ -91,7 +93,7 @@ async def write_1(
         return answer.status, await answer.text()
 
 
-async def test_what_arrives_twice_is_there_once(
+async def test_repeated_writes(
     proxy: Proxy, victoria: Victoria, session: ClientSession
 ) -> None:
     """Repeated writes leave each point once, on the disk already or not."""
@@ -106,7 +108,7 @@ async def test_what_arrives_twice_is_there_once(
     assert victoria.readings(*LABELS) == {}
 
 
-async def test_what_is_there_twice_is_seen(session: ClientSession) -> None:
+async def test_repeated_writes_are_seen(session: ClientSession) -> None:
     """Without the option, repeated writes are kept, and are exported."""
     with victoria("0s") as keeping:
         for _ in range(2):
@@ -133,7 +135,7 @@ async def test_proxy_checks_the_account(
 
 
 async def test_proxy_records(proxy: Proxy, session: ClientSession) -> None:
-    """What came and what was answered is remembered."""
+    """The proxy records requests and answers."""
     data = gzip.compress(LINES.encode())
     await write(session, proxy.url, data, TOKEN | {"Content-Encoding": "gzip"})
     (request,) = proxy.requests
@@ -149,7 +151,7 @@ async def test_proxy_records(proxy: Proxy, session: ClientSession) -> None:
 async def test_proxy_answers_an_error(
     proxy: Proxy, victoria: Victoria, session: ClientSession, failure: Failure
 ) -> None:
-    """It fails as often as it should, and passes on what it should."""
+    """The proxy fails the given number of times, and passes the given requests on."""
     await proxy.fail(failure, times=2)
     for _ in range(2):
         status, body = await write(session, proxy.url)
@@ -178,12 +180,11 @@ async def test_proxy_gives_no_answer(
     failure: Failure,
     error: type[Exception],
 ) -> None:
-    """No answer comes, or a part of one, whether or not the data were taken."""
+    """A request gets no answer or a part of one, with the data stored or not."""
     await proxy.fail(failure)
     arrived = HELD if failure in PASSED_ON else {}
     sent = asyncio.create_task(write(session, proxy.url))
-    while victoria.readings(*LABELS) != arrived or not proxy.requests:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(proxy.requests) and victoria.readings(*LABELS) == arrived)
     if error is TimeoutError:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sent, 0.1)
@@ -200,10 +201,10 @@ async def test_proxy_gives_no_answer(
 
 
 async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -> None:
-    """Nobody is there for a while; open connections are gone too."""
+    """For a while the port is closed, and open connections are cut."""
     await write(session, proxy.url)
     await proxy.fail(Failure.REFUSED)
-    # The first has an open connection, or had.
+    # The first one may still have an open connection.
     with pytest.raises(ClientConnectionError):
         await write(session, proxy.url)
     with pytest.raises(ClientConnectorError, match="Connect call failed"):
@@ -214,10 +215,8 @@ async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -
         await proxy.fail(Failure.REFUSED, times=1)
 
 
-async def test_proxy_says_when_to_come_back(
-    proxy: Proxy, session: ClientSession
-) -> None:
-    """A client is told to wait: in seconds, until a time, or not how long."""
+async def test_proxy_sends_retry_after(proxy: Proxy, session: ClientSession) -> None:
+    """Answers ask a client to wait: in seconds, until a date, or without a time."""
     proxy.retry_after = 90
     given = {}
     for failure in REPLIES:
@@ -233,10 +232,8 @@ async def test_proxy_says_when_to_come_back(
     assert set(given.values()) == {"90", None}
 
 
-async def test_proxy_sends_people_to_a_login(
-    proxy: Proxy, session: ClientSession
-) -> None:
-    """Who follows the redirection gets a good answer from nobody."""
+async def test_proxy_redirects_to_a_login(proxy: Proxy, session: ClientSession) -> None:
+    """A client that follows the redirection gets a good answer that means nothing."""
     await proxy.fail(Failure.REDIRECTED)
     async with session.post(f"{proxy.url}/api/v2/write", data=LINES) as answer:
         assert answer.status == HTTPStatus.OK
@@ -244,10 +241,10 @@ async def test_proxy_sends_people_to_a_login(
     assert [request.status for request in proxy.requests] == [HTTPStatus.FOUND]
 
 
-async def test_proxy_refuses_poison_and_much(
+async def test_proxy_refuses_poison_and_large_bodies(
     proxy: Proxy, victoria: Victoria, session: ClientSession
 ) -> None:
-    """A body is refused for what is in it, and for its size as it was sent."""
+    """A body is refused for a text in it, and for its size as it was sent."""
     proxy.poison = "humidity"
     first, second = LINES.splitlines()
     assert (await write(session, proxy.url))[0] == HTTPStatus.BAD_REQUEST
@@ -261,7 +258,7 @@ async def test_proxy_refuses_poison_and_much(
 
 
 async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) -> None:
-    """Its certificate does not verify; who does not care gets through."""
+    """The certificate does not verify; a client that does not check it gets through."""
     async with Proxy(victoria.url, tls=True) as proxy:
         with pytest.raises(ClientConnectorCertificateError, match="self-signed"):
             await write(session, proxy.url)
@@ -274,7 +271,7 @@ async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) 
 
 
 async def test_influx_checks_the_user(influx: Influx, session: ClientSession) -> None:
-    """Only a user who may write does, into a database that is there."""
+    """Only a user with write access can write, and only into an existing database."""
     assert await write_1(session, influx, ("writer", "wrong")) == (
         HTTPStatus.UNAUTHORIZED,
         '{"error":"authorization failed"}\n',
@@ -292,15 +289,15 @@ async def test_influx_checks_the_user(influx: Influx, session: ClientSession) ->
     assert influx.points("reading") == POINTS
 
 
-async def test_influx_takes_a_part(influx: Influx, session: ClientSession) -> None:
-    """Of a body with a point of the wrong type it takes the rest or nothing: 400."""
+async def test_influx_stores_a_part(influx: Influx, session: ClientSession) -> None:
+    """Of a body with a point of the wrong type it stores the rest or nothing: 400."""
     wrong = LINES + 'reading,device_id=kitchen temperature="warm" 1763640020400\n'
     status, body = await write_1(session, influx, WRITER, wrong)
     assert (status, body) == (
         HTTPStatus.BAD_REQUEST,
         '{"error":"field type conflict"}\n',
     )
-    # The types were not known before this body.
+    # This body sets the types of the fields.
     assert influx.points("reading") == []
     first, *_ = LINES.splitlines()
     await write_1(session, influx, WRITER, first)

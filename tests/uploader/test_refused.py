@@ -1,4 +1,4 @@
-"""What a server refused is sent once more, or left out, as its owner says."""
+"""The user decides whether refused readings are sent again or left out."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history import holds
 from custom_components.temperature_logger.uploader.cursor import (
-    DATA_CURSORS,
     async_cursor,
+    cursors,
 )
 from tests.history.conftest import execute
 from tests.test_repairs import begin_repair, submit_repair
@@ -41,19 +41,19 @@ async def entry_fixture(
 
 
 def issue_id(entry: MockConfigEntry) -> str:
-    """Return the id of what the owner is told."""
+    """Return the id of the repair issue about refused readings."""
     return f"readings_refused_{entry.entry_id}"
 
 
-def is_told(hass: HomeAssistant, entry: MockConfigEntry) -> bool:
-    """Return whether the owner is told."""
+def has_issue(hass: HomeAssistant, entry: MockConfigEntry) -> bool:
+    """Return whether there is the repair issue about refused readings."""
     return ir.async_get(hass).async_get_issue(DOMAIN, issue_id(entry)) is not None
 
 
 async def answer(
     hass: HomeAssistant, entry: MockConfigEntry, choice: str
 ) -> dict[str, Any]:
-    """Choose from the menu."""
+    """Choose from the menu of the repair."""
     menu = await begin_repair(hass, issue_id(entry))
     assert menu["type"] is FlowResultType.MENU
     quoted = menu["description_placeholders"]
@@ -67,60 +67,60 @@ async def answer(
 async def test_sent_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Once the server takes them, they are sent at once, and each is there once."""
+    """If the server now accepts the readings, each of them arrives once."""
     proxy.poison = None
     result = await answer(hass, entry, "again")
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert arrived(victoria) == await recorded(hass)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     progress = entry.runtime_data.cursor.progress
     assert (progress.refused, progress.refused_after) == (0, None)
-    asked = len(proxy.requests)
+    sent = len(proxy.requests)
     await deliver(entry)
-    assert len(proxy.requests) == asked
+    assert len(proxy.requests) == sent
 
 
 async def test_refused_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Before the server is mended that does not help, and does no harm."""
+    """If the server still refuses the readings, the issue is created again."""
     progress = entry.runtime_data.cursor.progress
     refused, there = progress.refused, arrived(victoria)
     await answer(hass, entry, "again")
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
     assert (progress.refused, arrived(victoria)) == (refused, there)
 
 
 async def test_left_out(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """Whatever the server takes later, they are not sent any more."""
+    """Readings that are left out are not sent, even if the server would accept them."""
     proxy.poison = None
-    there, asked = arrived(victoria), len(proxy.requests)
+    there, sent = arrived(victoria), len(proxy.requests)
     await answer(hass, entry, "leave")
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     await deliver(entry)
-    assert (len(proxy.requests), arrived(victoria)) == (asked, there)
+    assert (len(proxy.requests), arrived(victoria)) == (sent, there)
 
 
 async def test_sent_again_later(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """An endpoint that is disabled remembers the answer, over a restart, too."""
+    """A disabled endpoint sends them when it is enabled, also after a restart."""
     proxy.poison = None
     disabled = ConfigEntryDisabler.USER
     await hass.config_entries.async_set_disabled_by(entry.entry_id, disabled)
-    asked = len(proxy.requests)
+    sent = len(proxy.requests)
     await answer(hass, entry, "again")
-    assert len(proxy.requests) == asked
-    del hass.data[DATA_CURSORS]
+    assert len(proxy.requests) == sent
+    cursors(hass).clear()
     await hass.config_entries.async_set_disabled_by(entry.entry_id, None)
     await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
 
 
 async def test_answered_elsewhere(hass: HomeAssistant, entry: MockConfigEntry) -> None:
-    """A question that is not open any more changes nothing."""
+    """A menu that is still open after another answer changes nothing."""
     menu = await begin_repair(hass, issue_id(entry))
     await answer(hass, entry, "leave")
     result = await submit_repair(hass, menu, next_step_id="again")
@@ -128,59 +128,59 @@ async def test_answered_elsewhere(hass: HomeAssistant, entry: MockConfigEntry) -
     assert not entry.runtime_data.cursor.progress.is_again
 
 
-async def test_numbered_anew(
+async def test_new_row_ids(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """In another database their numbers say nothing; all it holds is sent anyway."""
+    """In a new database the row ids mean nothing; all its readings are sent."""
     proxy.poison = None
     await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts - 9")
     await deliver(entry)
     await deliver(entry)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
     assert_all_there(victoria, await recorded(hass))
 
 
 async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
-    """Nobody is asked about what the recorder has deleted."""
+    """The issue is deleted once the recorder has deleted the refused readings."""
     last = entry.runtime_data.cursor.progress.refused_until
     await deliver(entry)
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
     await execute(hass, "UPDATE states SET old_state_id = NULL")
     await execute(hass, f"DELETE FROM states WHERE last_updated_ts = {last!r}")  # noqa: S608
     await deliver(entry)
-    assert not is_told(hass, entry)
+    assert not has_issue(hass, entry)
 
 
 async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) -> None:
-    """It is asked again, as what was refused is remembered and the issue was not."""
+    """A lost issue is created again from the stored progress."""
     ir.async_delete_issue(hass, DOMAIN, issue_id(entry))
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
-    assert is_told(hass, entry)
+    assert has_issue(hass, entry)
 
 
 async def test_answer_was_lost(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy
 ) -> None:
-    """A question that was answered, and came back from the file, sends nothing."""
+    """An issue that was restored after its answer was given sends nothing."""
     entry.runtime_data.cursor.progress.forget_refused()
-    asked = len(proxy.requests)
+    sent = len(proxy.requests)
     await answer(hass, entry, "again")
-    assert len(proxy.requests) == asked
-    assert not is_told(hass, entry)
+    assert len(proxy.requests) == sent
+    assert not has_issue(hass, entry)
     assert not entry.runtime_data.cursor.progress.is_again
 
 
 async def test_cursor_was_lost(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy
 ) -> None:
-    """Where to begin is still found out then, whatever is answered before."""
+    """Without stored progress the first row is searched, whatever the answer."""
     await entry.runtime_data.cursor.async_remove()
     await hass.config_entries.async_set_disabled_by(
         entry.entry_id, ConfigEntryDisabler.USER
     )
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await answer(hass, entry, "again")
     assert (await async_cursor(hass, entry.entry_id)).is_new
 
@@ -190,8 +190,8 @@ async def test_cursor_was_lost(
 async def test_held_back(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy, choice: str
 ) -> None:
-    """The guard of the disk leaves them alone until the owner has left them out."""
-    (held,) = hass.data[DATA_HOLDS].values()
+    """The disk guard does not thin them until the user has left them out."""
+    (held,) = holds(hass).values()
     since = entry.runtime_data.cursor.progress.refused_since
     assert held() == since
     await hass.config_entries.async_set_disabled_by(
@@ -203,7 +203,8 @@ async def test_held_back(
     await proxy.fail(Failure.UNAVAILABLE)
     await deliver(entry)
     assert (held() <= since) == (choice == "again")
-    del hass.data[DATA_CURSORS], hass.data[DATA_HOLDS]
+    cursors(hass).clear()
+    holds(hass).clear()
     await async_cursor(hass, entry.entry_id)
-    (held,) = hass.data[DATA_HOLDS].values()
+    (held,) = holds(hass).values()
     assert (held() <= since) == (choice == "again")

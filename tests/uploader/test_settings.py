@@ -1,19 +1,22 @@
-"""What an owner types is understood, or refused in words."""
+"""The values of a form become data of an entry, or errors."""
 
 from datetime import UTC
 from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.uploader.endpoints import ENDPOINTS, Protocol
+from custom_components.temperature_logger.uploader.endpoints import (
+    ENDPOINTS,
+    EndpointProtocol,
+)
 from custom_components.temperature_logger.uploader.settings import (
-    LOGIN,
-    NAMES,
-    SUFFIXES,
+    DESTINATION_FIELDS,
+    LOGIN_FIELDS,
+    URL_SUFFIXES,
+    form_values,
     identity,
     read_login,
     read_server,
-    shown,
 )
 
 ADVANCED = {"gzip": True, "verify_ssl": True}
@@ -27,43 +30,49 @@ TYPED: dict[str, Any] = {
 TABLES = "https://h/api/v2/write?org=a&token=b#c"
 
 
-def errors(protocol: Protocol = Protocol.JSON, **typed: object) -> dict[str, str]:
-    """Return what is wrong with what is typed."""
+def errors(
+    protocol: EndpointProtocol = EndpointProtocol.JSON, **typed: object
+) -> dict[str, str]:
+    """Return the errors of a form."""
     return read_server(protocol, TYPED | typed, {}).errors
 
 
 def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
-    """Return headers that were typed, and what is wrong with which one."""
+    """Return the headers of a form, its error and the header that has the error."""
     form = TYPED | typed | {"advanced": ADVANCED | {"headers": text}}
-    settings = read_server(Protocol.JSON, form, {})
+    settings = read_server(EndpointProtocol.JSON, form, {})
     return settings.data["headers"], settings.errors.get("base", ""), settings.header
 
 
 @pytest.mark.parametrize(
     ("protocol", "typed", "url"),
     [
-        (Protocol.JSON, " http://Host:80/ ", "http://host"),
-        (Protocol.JSON, "https://h/base//", "https://h/base"),
-        (Protocol.JSON, "https://h/base/readings/bulk/", "https://h/base"),
-        (Protocol.JSON, "https://h/readings", "https://h"),
-        (Protocol.JSON, "https://h/write", "https://h/write"),
-        (Protocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
-        (Protocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
-        (Protocol.INFLUXDB_2, TABLES, "https://h"),
-        (Protocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
-        (Protocol.INFLUXDB_2, "http://bücher.example", "http://xn--bcher-kva.example"),
+        (EndpointProtocol.JSON, " http://Host:80/ ", "http://host"),
+        (EndpointProtocol.JSON, "https://h/base//", "https://h/base"),
+        (EndpointProtocol.JSON, "https://h/base/readings/bulk/", "https://h/base"),
+        (EndpointProtocol.JSON, "https://h/readings", "https://h"),
+        (EndpointProtocol.JSON, "https://h/write", "https://h/write"),
+        (EndpointProtocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
+        (EndpointProtocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
+        (EndpointProtocol.INFLUXDB_2, TABLES, "https://h"),
+        (EndpointProtocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
+        (
+            EndpointProtocol.INFLUXDB_2,
+            "http://bücher.example",
+            "http://xn--bcher-kva.example",
+        ),
     ],
 )
-def test_url(protocol: Protocol, typed: str, url: str) -> None:
-    """What is pasted becomes the address that everything else is added to."""
+def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
+    """A pasted URL becomes the base of the URLs to post to."""
     settings = read_server(protocol, TYPED | {"url": typed}, {})
     assert not settings.errors
     assert settings.data["url"] == url
 
 
-def test_suffixes_are_what_is_posted_to() -> None:
-    """The ends that are cut off are those that are added."""
-    for protocol, suffixes in SUFFIXES.items():
+def test_suffixes_of_urls() -> None:
+    """The suffixes that are removed are those that are appended."""
+    for protocol, suffixes in URL_SUFFIXES.items():
         data = read_server(protocol, TYPED, {}).data
         endpoint = ENDPOINTS[protocol](data, UTC)
         posted = {endpoint.url(count).path for count in (1, 2)}
@@ -87,13 +96,13 @@ def test_suffixes_are_what_is_posted_to() -> None:
     ],
 )
 def test_no_url(url: str) -> None:
-    """What cannot be asked is refused before it is tried."""
+    """An invalid URL is found before anything is sent."""
     assert errors(url=url) == {"url": "url_invalid"}
 
 
 @pytest.mark.parametrize("url", ["http://user:word@h", "http://user@h", "http://:x@h"])
 def test_login_in_the_url(url: str) -> None:
-    """It would be shown, and logged, wherever the URL is."""
+    """A login in a URL is refused: it would be shown and logged with the URL."""
     assert errors(url=url) == {"url": "url_with_login"}
 
 
@@ -101,39 +110,43 @@ def test_login_in_the_url(url: str) -> None:
     ("protocol", "typed", "wrong"),
     [
         (
-            Protocol.JSON,
+            EndpointProtocol.JSON,
             {"token": "a", "username": "b"},
             {"token": "token_and_username"},
         ),
-        (Protocol.JSON, {"username": "a:b"}, {"username": "colon_in_username"}),
-        (Protocol.JSON, {"password": "x"}, {"username": "username_missing"}),
-        (Protocol.INFLUXDB_1, {"password": "x"}, {"username": "username_missing"}),
-        (Protocol.INFLUXDB_1, {"database": " "}, {"database": "missing"}),
-        (Protocol.INFLUXDB_2, {"bucket": ""}, {"bucket": "missing"}),
-        (Protocol.INFLUXDB_2, {"token": "a\nb"}, {"token": "not_printable"}),
-        (Protocol.INFLUXDB_2, {"org": "a\x00b"}, {"org": "not_printable"}),
-        (Protocol.JSON, {"site": "a\tb"}, {"site": "not_printable"}),
-        (Protocol.JSON, {"username": "a", "password": "b"}, {}),
-        (Protocol.JSON, {"token": "a"}, {}),
-        (Protocol.JSON, {}, {}),
+        (EndpointProtocol.JSON, {"username": "a:b"}, {"username": "colon_in_username"}),
+        (EndpointProtocol.JSON, {"password": "x"}, {"username": "username_missing"}),
+        (
+            EndpointProtocol.INFLUXDB_1,
+            {"password": "x"},
+            {"username": "username_missing"},
+        ),
+        (EndpointProtocol.INFLUXDB_1, {"database": " "}, {"database": "missing"}),
+        (EndpointProtocol.INFLUXDB_2, {"bucket": ""}, {"bucket": "missing"}),
+        (EndpointProtocol.INFLUXDB_2, {"token": "a\nb"}, {"token": "not_printable"}),
+        (EndpointProtocol.INFLUXDB_2, {"org": "a\x00b"}, {"org": "not_printable"}),
+        (EndpointProtocol.JSON, {"site": "a\tb"}, {"site": "not_printable"}),
+        (EndpointProtocol.JSON, {"username": "a", "password": "b"}, {}),
+        (EndpointProtocol.JSON, {"token": "a"}, {}),
+        (EndpointProtocol.JSON, {}, {}),
     ],
 )
 def test_fields(
-    protocol: Protocol, typed: dict[str, str], wrong: dict[str, str]
+    protocol: EndpointProtocol, typed: dict[str, str], wrong: dict[str, str]
 ) -> None:
-    """Each mistake is said of its field."""
+    """Each error is shown at its field."""
     assert errors(protocol, **typed) == wrong
 
 
 def test_spaces_of_copying() -> None:
-    """They go, but for a password, of which they may be a part."""
+    """Surrounding spaces are removed, except those of a password."""
     typed = TYPED | {"username": " a ", "password": " b ", "site": " c d "}
-    data = read_server(Protocol.JSON, typed, {}).data
+    data = read_server(EndpointProtocol.JSON, typed, {}).data
     assert (data["username"], data["password"], data["site"]) == ("a", " b ", "c d")
 
 
 def test_headers() -> None:
-    """One a line; names are as they are typed."""
+    """Each line is one header, whose name keeps its case."""
     text = "X-Api-Key: a:b c \r\n\n  x-more :d"
     assert headers(text) == ({"X-Api-Key": "a:b c", "x-more": "d"}, "", "")
     assert headers("authorization: Custom x")[0] == {"authorization": "Custom x"}
@@ -157,7 +170,7 @@ def test_headers() -> None:
 def test_refused_headers(
     text: str, login: dict[str, str], wrong: str, quoted: str
 ) -> None:
-    """A header that cannot be sent is named."""
+    """An error names the header that cannot be sent."""
     assert headers(text, **login) == ({}, wrong, quoted)
 
 
@@ -176,10 +189,10 @@ def test_refused_headers(
 def test_secrets_that_are_kept(
     old: dict[str, str], typed: dict[str, str], new: tuple[str, str, str]
 ) -> None:
-    """Nothing typed keeps a secret, unless what it belongs to has changed."""
-    before = read_server(Protocol.JSON, TYPED | old, {}).data
+    """An empty field keeps its secret, unless the login changes."""
+    before = read_server(EndpointProtocol.JSON, TYPED | old, {}).data
     for settings in (
-        read_server(Protocol.JSON, TYPED | typed, before),
+        read_server(EndpointProtocol.JSON, TYPED | typed, before),
         read_login(typed, before),
     ):
         data = settings.data
@@ -188,30 +201,30 @@ def test_secrets_that_are_kept(
 
 
 def test_a_login_replaces_a_header() -> None:
-    """The form that asks for a login has no field for headers."""
+    """Another login replaces a header Authorization."""
     typed = TYPED | {"advanced": ADVANCED | {"headers": "authorization: x\nA: b"}}
-    before = read_server(Protocol.JSON, typed, {}).data
+    before = read_server(EndpointProtocol.JSON, typed, {}).data
     assert read_login({}, before).data == before
     assert read_login({"token": "n"}, before).data["headers"] == {"A": "b"}
 
 
-@pytest.mark.parametrize("protocol", Protocol)
-def test_what_is_shown_gives_the_same_again(protocol: Protocol) -> None:
-    """A form that is submitted as it was opened changes nothing, and has no secret."""
-    login = {"token": "t"} if "token" in LOGIN[protocol] else {"username": "u"}
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+def test_unchanged_form(protocol: EndpointProtocol) -> None:
+    """A form that is submitted unchanged changes no data, and shows no secret."""
+    login = {"token": "t"} if "token" in LOGIN_FIELDS[protocol] else {"username": "u"}
     typed = TYPED | login | {"site": "s", "past": False}
     typed["advanced"] = {"gzip": False, "verify_ssl": False, "headers": "A: b\nC: d"}
     data = read_server(protocol, typed, {}).data
-    form = shown(data)
+    form = form_values(data)
     assert not {"token", "password"} & form.keys()
     assert read_server(protocol, form, data).data == data
     assert data["past"] is False
 
 
 def test_identity() -> None:
-    """It is the destination and the site; who sends, and how, is not."""
-    data = read_server(Protocol.INFLUXDB_2, TYPED, {}).data
-    for name in (*NAMES[Protocol.INFLUXDB_2], "site", "url"):
+    """The identity is made of destination and site, not of the login."""
+    data = read_server(EndpointProtocol.INFLUXDB_2, TYPED, {}).data
+    for name in (*DESTINATION_FIELDS[EndpointProtocol.INFLUXDB_2], "site", "url"):
         assert identity(data | {name: "http://other"}) != identity(data)
     assert identity(data | {"token": "x", "gzip": False}) == identity(data)
     assert identity(data | {"org": "a&b"}) != identity(data | {"org": "a", "b": ""})

@@ -1,4 +1,4 @@
-"""The guard of the disk, the recorder and endpoints, all at once."""
+"""The disk guard, the recorder and endpoints work together."""
 
 from pathlib import Path
 import time
@@ -17,7 +17,7 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.disk_guard import guard
 from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.history.holds import (
-    DATA_HOLDS,
+    holds,
     thinnable_until,
 )
 from emulation.machine import Machine
@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture
 def recorder_db_url(hass_fixture_setup: list[bool], tmp_path: Path) -> str:
-    """Return the address of a database in a file: it is on a disk that can be full."""
+    """Return the URL of a database in a file, as the guard looks at its disk."""
     assert not hass_fixture_setup
     return f"sqlite:///{tmp_path}/home-assistant_v2.db"
 
@@ -67,7 +67,7 @@ async def history(
 async def test_guard_waits_for_endpoints(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy, set_up: SetUp
 ) -> None:
-    """What has not arrived stays whole; what has is thinned."""
+    """Only readings that have arrived are thinned."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 1000})
     host: Any = await set_up("host")
     before = await count(hass, GOLD)
@@ -87,10 +87,10 @@ async def test_guard_waits_for_endpoints(
     assert set(everything[series]) <= set(arrived(victoria)[series])
 
 
-async def test_half_of_it_has_arrived(
+async def test_half_has_arrived(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy, set_up: SetUp
 ) -> None:
-    """Up to there it is thinned, and not beyond."""
+    """If half of the readings have arrived, only those are thinned."""
     entry = await endpoint(hass, proxy.url, options={"batch_size": 1000})
     host: Any = await set_up("host")
     everything = await recorded(hass)
@@ -112,7 +112,7 @@ async def test_half_of_it_has_arrived(
 async def test_endpoints_that_are_not_set_up_hold_back(
     hass: HomeAssistant, proxy: Proxy
 ) -> None:
-    """A disabled one goes on later where it ended; a deleted one never."""
+    """A disabled endpoint protects its readings from thinning; a deleted one cannot."""
     entry = await endpoint(hass, proxy.url)
     assert thinnable_until(hass) == 0
     await hass.config_entries.async_set_disabled_by(
@@ -121,13 +121,13 @@ async def test_endpoints_that_are_not_set_up_hold_back(
     assert thinnable_until(hass) == 0
     await hass.config_entries.async_remove(entry.entry_id)
     assert thinnable_until(hass) == pytest.approx(time.time() - DAY, abs=60)
-    assert not hass.data[DATA_HOLDS]
+    assert not holds(hass)
 
 
 async def test_before_it_is_deleted(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner is told while there is time, and no more once all has arrived."""
+    """An issue warns of the deletion of unsent readings until they arrive."""
     get_instance(hass).keep_days = 5
     entry = await endpoint(hass, proxy.url)
     issues = ir.async_get(hass)
@@ -151,7 +151,7 @@ async def test_before_it_is_deleted(
 
 
 async def test_deleted_before_it_arrived(hass: HomeAssistant, proxy: Proxy) -> None:
-    """It is told what is missing, with both dates."""
+    """An issue names the period whose readings were deleted unsent."""
     entry = await endpoint(hass, proxy.url)
     await proxy.fail(Failure.BROKEN)
     await deliver(entry)

@@ -1,1 +1,35 @@
-"""The devices: how an entry is read, calibrated and reported."""
+"""The device of a config entry: its driver, calibration and faults."""
+
+from typing import Final
+
+from .calibration import calibrated
+from .fault_durations import FaultDurations
+from .faults import async_clear_fault, async_report_fault
+from .kinds import (
+    EntryData,
+    async_import_drivers,
+    async_make_driver,
+    driver_name,
+    model_name,
+    place_data,
+    place_of,
+    workers,
+)
+
+__all__ = [
+    "EntryData",
+    "FaultDurations",
+    "async_clear_fault",
+    "async_import_drivers",
+    "async_make_driver",
+    "async_report_fault",
+    "calibrated",
+    "driver_name",
+    "model_name",
+    "place_data",
+    "place_of",
+    "workers",
+]
+
+LATE: Final = ("options_flow",)
+"""The module that others import when its form is opened."""

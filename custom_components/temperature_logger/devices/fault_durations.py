@@ -1,8 +1,8 @@
-"""Since when each device has had its fault, over a restart, too.
+"""The duration of each device's fault, across restarts.
 
-While Home Assistant runs, a clock counts that never jumps. What has to last is kept as
-Unix time: anew after that has jumped, and what is in the future after a restart says
-nothing.
+A monotonic clock measures it while Home Assistant runs. For restarts, the begin of a
+missing device is stored as Unix time, and stored again after the wall clock jumped. A
+begin in the future after a restart counts as now.
 """
 
 from time import monotonic, time
@@ -10,71 +10,71 @@ from typing import Final
 
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.storage import Store
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
 
-VERSION: Final = 1
-# Seconds until a change is written, with all others of that time.
-DELAY: Final = 60
-# Seconds by which the time of day has jumped, and not only been adjusted.
-JUMP: Final = 60
+DEVICE_MISSING: Final = "device_missing"
+"""The only fault whose duration continues across restarts."""
+FAULTS_STORE_KEY: Final = f"{DOMAIN}.since"
+FAULTS_STORE_VERSION: Final = 1
+# All changes within this time are written together.
+SAVE_DELAY_S: Final = 60
+# A larger difference is a jump of the wall clock, a smaller one an adjustment.
+CLOCK_JUMP_S: Final = 60
 
 
-class Since:
-    """How long each device has had the fault that it has now."""
+class FaultDurations:
+    """The durations of the present faults, by entry id."""
 
-    def __init__(self, hass: HomeAssistant, lasting: str) -> None:
-        """Know of nothing yet; the fault that is kept over a restart is named."""
-        self._began: dict[str, tuple[str, float]] = {}
-        """The fault of each entry, and since when by the clock that never jumps."""
-        self._kept: dict[str, float] = {}
-        """Since when each entry has had the lasting fault, in Unix time."""
-        self._lasting = lasting
-        self._store: Store[dict[str, float]] = Store(hass, VERSION, f"{DOMAIN}.since")
+    def __init__(self, hass: HomeAssistant) -> None:
+        """Begin without faults."""
+        self._began_at: dict[str, tuple[str, float]] = {}
+        """Fault and begin of each entry, by the monotonic clock."""
+        self._stored: dict[str, float] = {}
+        """The begin of the missing device of each entry, in Unix time."""
+        self._store: Store[dict[str, float]] = Store(
+            hass, FAULTS_STORE_VERSION, FAULTS_STORE_KEY
+        )
 
     async def async_load(self) -> None:
-        """Go on with what was kept."""
-        self._kept = await self._store.async_load() or {}
+        """Load the begins that the last run of Home Assistant stored."""
+        self._stored = await self._store.async_load() or {}
         now, today = monotonic(), time()
-        self._began = {
-            entry_id: (self._lasting, now - max(0.0, today - since))
-            for entry_id, since in self._kept.items()
+        self._began_at = {
+            entry_id: (DEVICE_MISSING, now - max(0.0, today - began))
+            for entry_id, began in self._stored.items()
         }
 
     @callback
-    def async_passed(self, entry_id: str, fault: str) -> float:
-        """Return for how many seconds an entry has had a fault; 0 if it is new."""
+    def async_duration(self, entry_id: str, fault: str) -> float:
+        """Return the duration of an entry's fault in seconds; 0 for a new fault."""
         now = monotonic()
-        before, began = self._began.get(entry_id, ("", now))
+        before, began = self._began_at.get(entry_id, ("", now))
         if before != fault:
             self.async_forget(entry_id)
             began = now
-        self._began[entry_id] = fault, began
-        passed = now - began
-        if fault == self._lasting:
-            self._keep(entry_id, time() - passed)
-        return passed
+        self._began_at[entry_id] = fault, began
+        duration = now - began
+        if fault == DEVICE_MISSING:
+            self._store_begin(entry_id, time() - duration)
+        return duration
 
     @callback
     def async_forget(self, entry_id: str) -> None:
-        """Forget an entry, which has no such fault any more."""
-        self._began.pop(entry_id, None)
-        if self._kept.pop(entry_id, None) is not None:
+        """Forget the fault of an entry after its end."""
+        self._began_at.pop(entry_id, None)
+        if self._stored.pop(entry_id, None) is not None:
             self._save()
 
     @callback
-    def _keep(self, entry_id: str, since: float) -> None:
-        """Keep since when; nothing is written while that is the same."""
-        known = self._kept.get(entry_id)
-        if known is None or abs(since - known) > JUMP:
-            self._kept[entry_id] = since
+    def _store_begin(self, entry_id: str, began: float) -> None:
+        """Store the begin of a fault in Unix time, if it is new or the clock jumped."""
+        known = self._stored.get(entry_id)
+        if known is None or abs(began - known) > CLOCK_JUMP_S:
+            self._stored[entry_id] = began
             self._save()
 
     @callback
     def _save(self) -> None:
-        """Write a while later, at the latest when Home Assistant stops."""
-        self._store.async_delay_save(lambda: self._kept, DELAY)
-
-
-DATA_SINCE: HassKey[Since] = HassKey(f"{DOMAIN}_since")
+        """Write the begins a little later, or when Home Assistant stops."""
+        self._store.async_delay_save(lambda: self._stored, SAVE_DELAY_S)

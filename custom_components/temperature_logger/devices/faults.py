@@ -1,5 +1,6 @@
-"""Problems that an owner can mend, and that nothing else mends."""
+"""The repair issues of devices, and the delay after which a fault creates one."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -8,84 +9,92 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, DOMAIN
-from ..drivers import DriverError, Fault
-from .fault_durations import DATA_SINCE, Since
-from .kinds import place
+from ..drivers import Fault
+from ..shared import shared_object
+from .fault_durations import DEVICE_MISSING, FaultDurations
 
-DEVICE_MISSING: Final = "device_missing"
-
-AT_ONCE: Final = timedelta()
-# Long enough for a system that starts, or a device that was just plugged in.
-SOON: Final = timedelta(minutes=1)
-A_DAY: Final = timedelta(days=1)
+REPAIR_AT_ONCE: Final = timedelta()
+# Long enough for the start of a system, or a device that was just plugged in.
+REPAIR_AFTER_MINUTE: Final = timedelta(minutes=1)
+REPAIR_AFTER_DAY: Final = timedelta(days=1)
 
 
 class Repair(NamedTuple):
-    """What an owner is told of a fault that stays."""
+    """The repair issue of a lasting fault."""
 
     key: str
     after: timedelta
     fixable: bool = False
-    """Whether the form for the device's place mends it."""
+    """Whether the user can resolve it with the form for the place of the device."""
 
 
 REPAIRS: Final = {
-    Fault.ADDRESS_HELD: Repair(key=Fault.ADDRESS_HELD, after=SOON),
-    Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=SOON),
-    Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=SOON),
-    Fault.BUS_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
-    Fault.CHIP_CHANGED: Repair(key=Fault.CHIP_CHANGED, after=AT_ONCE, fixable=True),
-    Fault.CHIP_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
-    Fault.CHIP_UNSUPPORTED: Repair(key=Fault.CHIP_UNSUPPORTED, after=AT_ONCE),
-    Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=SOON),
-    Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=SOON),
-    Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=SOON),
-    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=SOON),
-    Fault.STICK_CHANGED: Repair(key=Fault.STICK_CHANGED, after=AT_ONCE, fixable=True),
-    Fault.STICK_NOT_FOUND: Repair(key=DEVICE_MISSING, after=A_DAY, fixable=True),
+    Fault.ADDRESS_HELD: Repair(key=Fault.ADDRESS_HELD, after=REPAIR_AFTER_MINUTE),
+    Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=REPAIR_AFTER_MINUTE),
+    Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=REPAIR_AFTER_MINUTE),
+    Fault.BUS_NOT_FOUND: Repair(
+        key=DEVICE_MISSING, after=REPAIR_AFTER_DAY, fixable=True
+    ),
+    Fault.CHIP_CHANGED: Repair(
+        key=Fault.CHIP_CHANGED, after=REPAIR_AT_ONCE, fixable=True
+    ),
+    Fault.CHIP_NOT_FOUND: Repair(
+        key=DEVICE_MISSING, after=REPAIR_AFTER_DAY, fixable=True
+    ),
+    Fault.CHIP_UNSUPPORTED: Repair(key=Fault.CHIP_UNSUPPORTED, after=REPAIR_AT_ONCE),
+    Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=REPAIR_AFTER_MINUTE),
+    Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=REPAIR_AFTER_MINUTE),
+    Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=REPAIR_AFTER_MINUTE),
+    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=REPAIR_AFTER_MINUTE),
+    Fault.STICK_CHANGED: Repair(
+        key=Fault.STICK_CHANGED, after=REPAIR_AT_ONCE, fixable=True
+    ),
+    Fault.STICK_NOT_FOUND: Repair(
+        key=DEVICE_MISSING, after=REPAIR_AFTER_DAY, fixable=True
+    ),
     Fault.UNKNOWN_FIRMWARE: Repair(
-        key=Fault.UNKNOWN_FIRMWARE, after=AT_ONCE, fixable=True
+        key=Fault.UNKNOWN_FIRMWARE, after=REPAIR_AT_ONCE, fixable=True
     ),
 }
 
 
 @callback
-def async_update_issue(
-    hass: HomeAssistant, entry: ConfigEntry, err: DriverError | None
+def async_report_fault(
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    fault: Fault,
+    placeholders: Mapping[str, str],
 ) -> None:
-    """Raise the issue of a device once its fault has stayed, or clear it."""
-    repair = None if err is None else REPAIRS.get(err.fault)
-    since = hass.data[DATA_SINCE]
-    issue_id = f"device_{entry.entry_id}"
-    if err is None or repair is None:
-        since.async_forget(entry.entry_id)
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
+    """Create the repair issue of a device once its fault has lasted long enough."""
+    repair = REPAIRS.get(fault)
+    if repair is None:
+        async_clear_fault(hass, entry)
         return
-    passed = since.async_passed(entry.entry_id, repair.key)
-    if not passed:
-        ir.async_delete_issue(hass, DOMAIN, issue_id)  # That of another fault.
-    if passed < repair.after.total_seconds():
+    durations = shared_object(hass, FaultDurations)
+    duration = durations.async_duration(entry.entry_id, repair.key)
+    if not duration:  # A new fault: an issue that exists belongs to another one.
+        ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+    if duration < repair.after.total_seconds():
         return
     ir.async_create_issue(
         hass,
         DOMAIN,
-        issue_id,
+        _issue_id(entry),
         data={CONF_ENTRY: entry.entry_id},
         is_fixable=repair.fixable,
         severity=ir.IssueSeverity.ERROR,
         translation_key=repair.key,
-        translation_placeholders=err.details
-        | {"device": entry.title, "place": place(entry.data)},
+        translation_placeholders={**placeholders, "device": entry.title},
     )
 
 
-async def async_load_since(hass: HomeAssistant) -> None:
-    """Go on counting where the last run of Home Assistant ended."""
-    hass.data[DATA_SINCE] = since = Since(hass, DEVICE_MISSING)
-    await since.async_load()
-
-
 @callback
-def async_forget(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the issue of a device that was deleted or disabled."""
-    async_update_issue(hass, entry, None)
+def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the issue of a device that works again, or was deleted or disabled."""
+    shared_object(hass, FaultDurations).async_forget(entry.entry_id)
+    ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+
+
+def _issue_id(entry: ConfigEntry) -> str:
+    """Return the id of the repair issue of a device."""
+    return f"device_{entry.entry_id}"

@@ -1,4 +1,4 @@
-"""Change how a device is read: its interval and its calibration."""
+"""The options of a device: its interval, its calibration and the disk guard."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -32,51 +32,53 @@ from ..const import (
     MIN_INTERVAL,
     DiskGuard,
 )
-from ..drivers import probe_quantity, rom_of, without_probes
-from ..units import UNITS, base
+from ..drivers.readings import probe_quantity, rom_of, without_probes
+from ..units import base_quantity
 
 type Field = NumberSelector | SelectSelector
 
-# What an owner may correct: beyond it the sensor is broken, not off.
-FACTORS: Final = (0.5, 2.0)
-OFFSETS: Final = {
-    "co2": 1000.0,
-    "humidity": 50.0,
-    "pressure": 200.0,
-    "temperature": 50.0,
-}
+# A sensor that needs more than this is broken.
+MIN_FACTOR: Final = 0.5
+MAX_FACTOR: Final = 2.0
 NEUTRAL: Final = {CONF_FACTOR: 1.0, CONF_OFFSET: 0.0}
-# An adapter has any number of probes, called by codes that no translation knows: one
-# is picked and then calibrated like a device with one temperature.
+# An adapter has any number of probes, and no translation can name them all: the user
+# picks one and then calibrates it like a device with one temperature.
 CONF_PROBE: Final = "probe"
 PROBE_QUANTITIES: Final = ["temperature"]
-GUARD: Final = {CONF_DISK_GUARD: DiskGuard.OFF, CONF_DISK_LIMIT: DEFAULT_DISK_LIMIT}
-LIMITS: Final = {
+GUARD_DEFAULTS: Final = {
+    CONF_DISK_GUARD: DiskGuard.OFF,
+    CONF_DISK_LIMIT: DEFAULT_DISK_LIMIT,
+}
+OPTION_RANGES: Final = {
+    CONF_DISK_LIMIT: (MIN_DISK_LIMIT, MAX_DISK_LIMIT),
+    CONF_INTERVAL: (MIN_INTERVAL, MAX_INTERVAL),
+}
+LIMIT_PLACEHOLDERS: Final = {
     "max_disk_limit": str(MAX_DISK_LIMIT),
-    "max_factor": f"{FACTORS[1]:g}",
+    "max_factor": f"{MAX_FACTOR:g}",
     "max_interval": str(MAX_INTERVAL),
     "min_disk_limit": str(MIN_DISK_LIMIT),
-    "min_factor": f"{FACTORS[0]:g}",
+    "min_factor": f"{MIN_FACTOR:g}",
     "min_interval": str(MIN_INTERVAL),
 }
 
 
 class OptionsFlow(OptionsFlowWithReload):
-    """Changes the interval and the calibration."""
+    """Changes the options of a device."""
 
     def __init__(self) -> None:
-        """Begin with nothing changed."""
+        """Start without changes."""
         self._options: dict[str, Any] = {}
-        """What the first form said, while the one of a probe is shown."""
+        """The options from the first form, while the form of a probe is open."""
         self._probe = ""
 
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Show the options; keep what was typed after an error."""
-        known: list[str] = self.config_entry.data[CONF_QUANTITIES]
-        quantities = without_probes(known)
-        probes = [rom for quantity in known if (rom := rom_of(quantity)) is not None]
+        """Show the options; after an error, with the values that the user entered."""
+        stored: list[str] = self.config_entry.data[CONF_QUANTITIES]
+        quantities = without_probes(stored)
+        probes = [rom for quantity in stored if (rom := rom_of(quantity)) is not None]
         options = self.config_entry.options
         errors: dict[str, str] = {}
         if user_input is not None:
@@ -88,11 +90,11 @@ class OptionsFlow(OptionsFlowWithReload):
                 if self._probe:
                     return await self.async_step_probe()
                 return self.async_create_entry(data=self._options)
-        shown = user_input or _form_values(options, quantities)
+        suggestions = user_input or _form_values(options, quantities)
         schema = _options_schema(quantities, probes)
         if self.config_entry.data[CONF_KIND] == KIND_HOST:
             schema = schema.extend(_guard_fields())
-        return self._show("init", schema, shown, errors)
+        return self._show("init", schema, suggestions, errors)
 
     async def async_step_probe(
         self, user_input: dict[str, Any] | None = None
@@ -105,13 +107,13 @@ class OptionsFlow(OptionsFlowWithReload):
             errors = _option_errors(user_input)
             if not errors:
                 calibration.pop(quantity, None)
-                for found in _calibration(user_input, PROBE_QUANTITIES).values():
-                    calibration[quantity] = found
+                for correction in _calibration(user_input, PROBE_QUANTITIES).values():
+                    calibration[quantity] = correction
                 return self.async_create_entry(data=self._options)
-        own = {PROBE_QUANTITIES[0]: calibration.get(quantity, {})}
-        shown = user_input or _calibration_values(own, PROBE_QUANTITIES)
+        current = {PROBE_QUANTITIES[0]: calibration.get(quantity, {})}
+        suggestions = user_input or _calibration_values(current, PROBE_QUANTITIES)
         schema = vol.Schema(_calibration_fields(PROBE_QUANTITIES))
-        return self._show("probe", schema, shown, errors)
+        return self._show("probe", schema, suggestions, errors)
 
     def _show(
         self,
@@ -120,37 +122,37 @@ class OptionsFlow(OptionsFlowWithReload):
         values: Mapping[str, Any],
         errors: dict[str, str],
     ) -> ConfigFlowResult:
-        """Show a form with values in it."""
+        """Show a form that is filled with values."""
         return self.async_show_form(
             step_id=step_id,
             data_schema=self.add_suggested_values_to_schema(schema, values),
             errors=errors,
-            description_placeholders=LIMITS | {CONF_PROBE: self._probe},
+            description_placeholders=LIMIT_PLACEHOLDERS | {CONF_PROBE: self._probe},
         )
 
 
-def _number(unit: str | None = None, step: float = 0.01) -> NumberSelector:
-    """Return a field for a number; its limits are checked, and named, in the flow."""
+def _number_selector(unit: str | None = None, step: float = 0.01) -> NumberSelector:
+    """Return a field for a number; the flow checks its range, for a better message."""
     config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=step)
     if unit is not None:
         config["unit_of_measurement"] = unit
     return NumberSelector(config)
 
 
-def _fields(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, quantity and part of each field of the calibration."""
+def _calibration_parts(quantities: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, quantity and part (offset or factor) of each calibration field."""
     for quantity in quantities:
-        if base(quantity) not in OFFSETS:
-            continue  # What is counted, and not measured, is not off.
-        yield f"{quantity}_{CONF_OFFSET}", quantity, CONF_OFFSET
-        if base(quantity) == "temperature":
+        base = base_quantity(quantity)
+        if base.max_offset is not None:
+            yield f"{quantity}_{CONF_OFFSET}", quantity, CONF_OFFSET
+        if base.has_factor:
             yield f"{quantity}_{CONF_FACTOR}", quantity, CONF_FACTOR
 
 
 def _options_schema(quantities: list[str], probes: list[str]) -> vol.Schema:
     """Return the form of the options."""
     fields: dict[vol.Marker, Field] = {
-        vol.Required(CONF_INTERVAL): _number(UnitOfTime.SECONDS, 1),
+        vol.Required(CONF_INTERVAL): _number_selector(UnitOfTime.SECONDS, 1),
         **_calibration_fields(quantities),
     }
     if probes:
@@ -160,31 +162,33 @@ def _options_schema(quantities: list[str], probes: list[str]) -> vol.Schema:
 
 
 def _guard_fields() -> dict[vol.Marker, Field]:
-    """Return the fields of the guard of the disk."""
+    """Return the fields of the disk guard."""
     config = SelectSelectorConfig(
         options=list(DiskGuard), translation_key=CONF_DISK_GUARD
     )
     return {
         vol.Required(CONF_DISK_GUARD): SelectSelector(config),
-        vol.Required(CONF_DISK_LIMIT): _number("%", 1),
+        vol.Required(CONF_DISK_LIMIT): _number_selector("%", 1),
     }
 
 
 def _calibration_fields(quantities: list[str]) -> dict[vol.Marker, Field]:
     """Return the fields of the calibration."""
     return {
-        vol.Required(name): _number(
-            UNITS[base(quantity)] if part == CONF_OFFSET else None, 0.001
+        vol.Required(name): _number_selector(
+            base_quantity(quantity).unit if part == CONF_OFFSET else None, 0.001
         )
-        for name, quantity, part in _fields(quantities)
+        for name, quantity, part in _calibration_parts(quantities)
     }
 
 
 def _form_values(options: Mapping[str, Any], quantities: list[str]) -> dict[str, Any]:
-    """Return the options as the form shows them."""
+    """Return the values that fill the first form."""
     return {
         CONF_INTERVAL: options.get(CONF_INTERVAL, DEFAULT_INTERVAL),
-        **{name: options.get(name, default) for name, default in GUARD.items()},
+        **{
+            name: options.get(name, default) for name, default in GUARD_DEFAULTS.items()
+        },
         **_calibration_values(options.get(CONF_CALIBRATION, {}), quantities),
     }
 
@@ -192,17 +196,17 @@ def _form_values(options: Mapping[str, Any], quantities: list[str]) -> dict[str,
 def _calibration_values(
     calibration: Mapping[str, Any], quantities: list[str]
 ) -> dict[str, float]:
-    """Return a calibration as a form shows it."""
+    """Return the values that fill the fields of a calibration."""
     return {
         name: calibration.get(quantity, {}).get(part, NEUTRAL[part])
-        for name, quantity, part in _fields(quantities)
+        for name, quantity, part in _calibration_parts(quantities)
     }
 
 
 def _options(
     values: Mapping[str, Any], quantities: list[str], old: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the first form says; the probes' calibrations stay as they are."""
+    """Return the options from the first form, with the stored ones of probes."""
     return {
         CONF_INTERVAL: int(values[CONF_INTERVAL]),
         CONF_CALIBRATION: {
@@ -211,16 +215,16 @@ def _options(
             if rom_of(quantity) is not None
         }
         | _calibration(values, quantities),
-        **{name: values[name] for name in GUARD if name in values},
+        **{name: values[name] for name in GUARD_DEFAULTS if name in values},
     }
 
 
 def _calibration(
     values: Mapping[str, Any], quantities: list[str]
 ) -> dict[str, dict[str, float]]:
-    """Return what a form says, without the corrections that change nothing."""
+    """Return the calibration from a form, without corrections that change nothing."""
     calibration: dict[str, dict[str, float]] = {}
-    for name, quantity, part in _fields(quantities):
+    for name, quantity, part in _calibration_parts(quantities):
         calibration.setdefault(quantity, {})[part] = values[name]
     return {
         quantity: correction
@@ -230,21 +234,22 @@ def _calibration(
 
 
 def _option_errors(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with the values, by field."""
+    """Return the error key of each value that is out of range, by field."""
     errors: dict[str, str] = {}
-    for name, value in values.items():
-        quantity, _, part = name.rpartition("_")
-        if name == CONF_INTERVAL:
-            if not MIN_INTERVAL <= value <= MAX_INTERVAL:
-                errors[name] = "interval_out_of_range"
-        elif name == CONF_DISK_LIMIT:
-            if not MIN_DISK_LIMIT <= value <= MAX_DISK_LIMIT:
-                errors[name] = "disk_limit_out_of_range"
-        elif name == CONF_DISK_GUARD:
-            continue
-        elif part == CONF_FACTOR:
-            if not FACTORS[0] <= value <= FACTORS[1]:
-                errors[name] = "factor_out_of_range"
-        elif not abs(value) <= OFFSETS[base(quantity)]:  # Not a number is not, too.
-            errors[name] = f"{base(quantity)}_offset_out_of_range"
+    for name in values.keys() - {CONF_DISK_GUARD}:
+        part, lowest, highest = _range(name)
+        if not lowest <= values[name] <= highest:  # NaN is never in a range.
+            errors[name] = f"{part}_out_of_range"
     return errors
+
+
+def _range(name: str) -> tuple[str, float, float]:
+    """Return the part of a field's error key, and its lowest and highest value."""
+    if name in OPTION_RANGES:
+        return name, *OPTION_RANGES[name]
+    quantity, _, part = name.rpartition("_")
+    if part == CONF_FACTOR:
+        return part, MIN_FACTOR, MAX_FACTOR
+    base = base_quantity(quantity)
+    max_offset = base.max_offset or 0.0
+    return f"{base.name}_{part}", -max_offset, max_offset

@@ -1,1 +1,20 @@
-"""What is plugged in, and which entry it belongs to."""
+"""The connected devices, and the entries that they belong to."""
+
+from typing import Final
+
+from .hotplug import HotPlug
+from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
+from .relocation import async_move
+from .search import finder
+
+__all__ = [
+    "STICK_MOVED",
+    "HotPlug",
+    "IssueData",
+    "async_move",
+    "async_offer_sticks",
+    "async_withdraw_move",
+    "finder",
+]
+LATE: Final = ("device_flow", "flow")
+"""The modules that other modules import on first use, when a form opens."""

@@ -1,13 +1,14 @@
-"""Notices what is plugged in and pulled out, and tells whom it concerns.
+"""Detects that devices are plugged in or unplugged, and polls them at once.
 
-The kernel's node of a USB device appears and goes at once, which inotify tells; the
-hidraw node and its permissions come later. So one look is not enough.
+inotify reports at once that the kernel made or removed the node of a USB device. The
+hidraw node and its permissions follow later, so one scan is not enough.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiousbwatcher import AIOUSBWatcher, InotifyNotAvailableError
 from homeassistant.config_entries import ConfigEntryState
@@ -20,207 +21,206 @@ from homeassistant.core import (
     callback,
 )
 from homeassistant.helpers.event import async_track_time_interval
-from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from ..coordinator import TemperatureLoggerConfigEntry
-from ..devices.kinds import async_lane, port
-from ..drivers import DriverError, sysfs, within_deadline
-from ..drivers.presence import Plugs, plugs
+from ..devices import place_of, workers
+from ..drivers import DriverError, within_deadline
+from ..drivers.presence import PresentDevices, present_devices, usb_nodes
 
-# Seconds from an event to each look: the node comes after some milliseconds, its
-# permissions later.
-LOOKS: Final = (0.0, 0.1, 0.5)
-# Seconds to the next look while a device is not ready, or a look was held up.
-AGAIN: Final = 0.5
-# Seconds after which a device is used, and announced, with or without its node.
-PATIENCE: Final = 2.0
-# Seconds without a change before what is new is announced.
-CALM: Final = 0.3
-# Where nobody tells, so often somebody looks.
-LOOK_INTERVAL: Final = timedelta(seconds=5)
+type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
+"""Offers the connected devices that are not set up."""
+
+# From an event to each scan: the node comes after some milliseconds, its permissions
+# later.
+SCAN_DELAYS_S: Final = (0.0, 0.1, 0.5)
+# To the next scan while a device is not ready, or after a scan that a device blocked.
+RESCAN_DELAY_S: Final = 0.5
+# After this time a new device is polled and offered, even without its node.
+READY_TIMEOUT_S: Final = 2.0
+# New devices are offered after this time without a change.
+OFFER_DELAY_S: Final = 0.3
+# Without inotify.
+SCAN_INTERVAL: Final = timedelta(seconds=5)
 
 
-DATA_WATCH: HassKey[Watch] = HassKey(f"{DOMAIN}_watch")
-
-
-class Watch:
-    """Looks at what is plugged in, after each event and a while later."""
+class HotPlug:
+    """Scans the connected devices after each event, and again a little later."""
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Watch nothing yet."""
-        self._again: asyncio.TimerHandle | None = None
-        self._announcement: asyncio.TimerHandle | None = None
+        self._arrived_at: dict[str, float] = {}
+        """The arrival of each new device that was not polled yet, by hot-plug key."""
         self._hass = hass
-        self._lane = async_lane(hass, "watch")
-        self._looking = asyncio.Lock()
-        self._new: dict[str, float] = {}
-        """Since when something is in a port that nobody was told of yet."""
-        self._plugs: Plugs | None = None
+        self._lane = workers(hass).lane("hotplug")
+        self._scan_lock = asyncio.Lock()
+        self._next_scan: asyncio.TimerHandle | None = None
+        self._offer: Offer
+        self._offer_timer: asyncio.TimerHandle | None = None
+        self._present: PresentDevices | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     @callback
-    def async_start(self) -> None:
-        """Watch until Home Assistant stops."""
+    def async_start(self, offer: Offer) -> None:
+        """Watch until Home Assistant stops; offer new devices once it has started."""
+        self._offer = offer
         stop = self._async_follow()
-        self._async_plugged()
+        self._async_scan()  # The next scans are compared with this one.
 
         @callback
         def async_stop(_: Event) -> None:
             stop()
             self._async_cancel()
-            if self._announcement is not None:
-                self._announcement.cancel()
+            if self._offer_timer is not None:
+                self._offer_timer.cancel()
 
         self._hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, async_stop)
-        async_at_started(self._hass, self._async_started)
+
+        @callback
+        def async_started(_: HomeAssistant) -> None:
+            self.async_offer_soon()
+
+        async_at_started(self._hass, async_started)
 
     @callback
-    def async_announce_soon(self) -> None:
-        """Announce what there is; of many calls at once the last one is enough."""
-        if self._announcement is not None:
-            self._announcement.cancel()
-        self._announcement = self._hass.loop.call_later(CALM, self._async_announce)
+    def async_offer_soon(self) -> None:
+        """Offer the new devices shortly; several calls at once make one offer."""
+        if self._offer_timer is not None:
+            self._offer_timer.cancel()
+        loop = self._hass.loop
+        self._offer_timer = loop.call_later(OFFER_DELAY_S, self._async_offer)
 
     @callback
-    def _async_started(self, _: HomeAssistant) -> None:
-        """Announce what was plugged in before Home Assistant started."""
-        self.async_announce_soon()
-
-    @callback
-    def _async_announce(self) -> None:
-        """Announce, in a task, once everything that is set up has been set up."""
+    def _async_offer(self) -> None:
+        """Offer the new devices in a task, unless Home Assistant is still starting."""
         if self._hass.state is CoreState.running:
             self._hass.async_create_background_task(
-                self._announce(), f"{DOMAIN} - announce"
+                self._offer(self._hass), f"{DOMAIN} - offer devices"
             )
 
-    async def _announce(self) -> None:
-        """Announce; what that takes is imported with the first time."""
-        await async_import_module(self._hass, f"{__package__}.offers")
-        from .offers import async_announce
-
-        await async_announce(self._hass)
-
     def _async_follow(self) -> CALLBACK_TYPE:
-        """Be told of events; return what ends that."""
-        if (sysfs.DEV / "bus/usb").is_dir() and _inotify_works():
+        """Scan after kernel events, or else regularly; return the stop function."""
+        if usb_nodes().is_dir() and _inotify_works():
             with suppress(InotifyNotAvailableError):
                 watcher = AIOUSBWatcher()
-                watcher.async_register_callback(self._async_plugged)
+                watcher.async_register_callback(self._async_schedule_scans)
                 return watcher.async_start()
 
         @callback
-        def async_look(_: object) -> None:
-            self._async_look()
+        def async_scan(_: object) -> None:
+            self._async_scan()
 
         return async_track_time_interval(
-            self._hass, async_look, LOOK_INTERVAL, cancel_on_shutdown=True
+            self._hass, async_scan, SCAN_INTERVAL, cancel_on_shutdown=True
         )
 
     @callback
-    def _async_plugged(self) -> None:
-        """Look now and a few times more; something was plugged in or pulled out."""
+    def _async_schedule_scans(self) -> None:
+        """Scan now and a few times later, after a device has come or gone."""
         self._async_cancel()
         self._timers = [
-            self._hass.loop.call_later(delay, self._async_look) for delay in LOOKS
+            self._hass.loop.call_later(delay, self._async_scan)
+            for delay in SCAN_DELAYS_S
         ]
 
     @callback
     def _async_cancel(self) -> None:
-        """Do not look any more."""
+        """Cancel the scheduled scans."""
         for timer in self._timers:
             timer.cancel()
-        if self._again is not None:
-            self._again.cancel()
+        if self._next_scan is not None:
+            self._next_scan.cancel()
 
     @callback
-    def _async_look(self) -> None:
-        """Look, in a task."""
-        self._hass.async_create_background_task(self._look(), f"{DOMAIN} - look")
+    def _async_scan(self) -> None:
+        """Scan in a background task."""
+        self._hass.async_create_background_task(self._scan(), f"{DOMAIN} - scan")
 
-    async def _look(self) -> None:
-        """Find out what has changed, and tell the entries that it concerns."""
-        async with self._looking:
+    async def _scan(self) -> None:
+        """Scan the connected devices, and compare them with those of the last scan."""
+        async with self._scan_lock:
             try:
-                found = await within_deadline(self._lane.run(plugs))
-            except DriverError:  # A device holds it up.
-                self._async_look_again()
+                present = await within_deadline(self._lane.run(present_devices))
+            except DriverError:  # A device blocks the scan.
+                self._async_rescan_soon()
                 return
-            before, self._plugs = self._plugs, found
+            before, self._present = self._present, present
             if before is not None:
-                self._async_compare(before, found)
+                self._async_compare(before, present)
 
     @callback
-    def _async_look_again(self) -> None:
-        """Look a while later, once."""
-        if self._again is not None:
-            self._again.cancel()
+    def _async_rescan_soon(self) -> None:
+        """Scan once more, a little later."""
+        if self._next_scan is not None:
+            self._next_scan.cancel()
         if self._hass.is_stopping:
             return
-        self._again = self._hass.loop.call_later(AGAIN, self._async_look)
+        self._next_scan = self._hass.loop.call_later(RESCAN_DELAY_S, self._async_scan)
 
     @callback
-    def _async_compare(self, before: Plugs, found: Plugs) -> None:
-        """Tell the entries whose devices came or went."""
-        entries = [
-            entry
-            for entry in self._hass.config_entries.async_entries(
-                DOMAIN, include_ignore=False, include_disabled=False
-            )
-            if entry.data[CONF_KIND] != KIND_ENDPOINT
-        ]
-        gone = before.keys() - found.keys()
-        come = self._settled(before, found) - {
-            port(entry.data)  # Told once that has ended.
+    def _async_compare(self, before: PresentDevices, present: PresentDevices) -> None:
+        """Poll the devices that were plugged in or unplugged, and offer new ones."""
+        entries = list(_device_entries(self._hass))
+        gone = before.keys() - present.keys()
+        plugged_in = self._ready_keys(before, present) - {
+            place_of(entry.data).hotplug_key  # These are polled after their set-up.
             for entry in entries
             if entry.state is ConfigEntryState.SETUP_IN_PROGRESS
         }
-        self._new = {
-            name: since
-            for name, since in self._new.items()
-            if name in found and name not in come
+        self._arrived_at = {
+            key: arrived_at
+            for key, arrived_at in self._arrived_at.items()
+            if key in present and key not in plugged_in
         }
         for entry in entries:
-            if (name := port(entry.data)) in gone | come:
-                _async_tell(self._hass, entry, come=name in come)
-        if self._new:
-            self._async_look_again()
-        if gone or come:
-            self.async_announce_soon()
+            if (key := place_of(entry.data).hotplug_key) in gone | plugged_in:
+                _async_refresh_entry(self._hass, entry, plugged_in=key in plugged_in)
+        if self._arrived_at:
+            self._async_rescan_soon()
+        if gone or plugged_in:
+            self.async_offer_soon()
 
-    def _settled(self, before: Plugs, found: Plugs) -> set[str]:
-        """Return the ports whose new device is ready, or should be by now."""
+    def _ready_keys(self, before: PresentDevices, present: PresentDevices) -> set[str]:
+        """Return the keys of new devices that are ready, or whose time is over."""
         now = self._hass.loop.time()
-        for name, plug in found.items():
-            if name not in before or before[name].number != plug.number:
-                self._new[name] = now
+        for key, device in present.items():
+            if key not in before or before[key].number != device.number:
+                self._arrived_at[key] = now
         return {
-            name
-            for name, since in self._new.items()
-            if name in found and (found[name].ready or now - since > PATIENCE)
+            key
+            for key, arrived_at in self._arrived_at.items()
+            if key in present
+            and (present[key].ready or now - arrived_at > READY_TIMEOUT_S)
         }
+
+
+def _device_entries(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntry]:
+    """Yield the entries of devices."""
+    for entry in hass.config_entries.async_entries(
+        DOMAIN, include_ignore=False, include_disabled=False
+    ):
+        if entry.data[CONF_KIND] != KIND_ENDPOINT:
+            yield entry
 
 
 @callback
-def _async_tell(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, come: bool
+def _async_refresh_entry(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, plugged_in: bool
 ) -> None:
-    """Let an entry find out, in a task of its own, that its device came or went."""
+    """Poll a device that was plugged in or unplugged, in its own background task."""
     if entry.state is ConfigEntryState.LOADED:
         entry.async_create_background_task(
             hass,
-            entry.runtime_data.async_look_again(come=come),
-            f"{entry.title} - look again",
+            entry.runtime_data.async_refresh_now(plugged_in=plugged_in),
+            f"{entry.title} - refresh now",
         )
-    elif entry.state is ConfigEntryState.SETUP_RETRY and come:
+    elif entry.state is ConfigEntryState.SETUP_RETRY and plugged_in:
         hass.config_entries.async_schedule_reload(entry.entry_id)
 
 
 def _inotify_works() -> bool:
-    """Return whether inotify can be had; the watcher would fail in silence."""
+    """Return whether inotify works; without it the watcher would fail silently."""
     try:
         from asyncinotify import Inotify
 

@@ -1,71 +1,152 @@
-"""Announces thermometers that were plugged in and are not set up."""
+"""Offers of connected sticks: as a new device, or to an entry without its stick."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from homeassistant.config_entries import (
     SOURCE_INTEGRATION_DISCOVERY,
     ConfigEntry,
     ConfigFlowContext,
 )
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import discovery_flow
+from homeassistant.helpers import issue_registry as ir
 
-from ..const import CONF_KIND, DOMAIN, KIND_USB
-from .relocation import Moves, async_is_another, async_update_moves
-from .search import Candidate, Sort, async_search, sort_of
+from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
+from ..devices import driver_name, place_data, place_of
+from ..drivers.finder import Candidate, DeviceType, device_type
+from ..translation import async_label
+from .relocation import PLACE_KEYS
+from .search import async_search, candidate_label
+
+type IssueData = dict[str, str | int | float | None]
+
+STICK_MOVED: Final = "stick_moved"
 
 
-async def async_announce(hass: HomeAssistant) -> None:
-    """Offer each stick that said what it is: to its own entry, or as a new device.
+async def async_offer_sticks(hass: HomeAssistant) -> None:
+    """Offer each identified stick to its previous entry or as a new device.
 
-    What was offered and is gone is taken back.
+    Withdraw the offers of sticks that are gone.
     """
     entries = hass.config_entries.async_entries(DOMAIN)
-    owned = {entry.unique_id or "" for entry in entries}
-    found = await async_search(hass, {KIND_USB}, owned, set())
-    if not found.listed:
-        return  # Nobody knows what is gone.
-    candidates = [candidate for candidate in found.candidates if candidate.asked]
-    moves = _moves(
-        (
-            entry
-            for entry in entries
-            if entry.data.get(CONF_KIND) == KIND_USB
-            and entry.disabled_by is None
-            and entry.unique_id not in found.owned
-        ),
-        candidates,
-    )
-    async_update_moves(hass, moves)
-    own = [c for entry_id, c in moves.items() if not async_is_another(hass, entry_id)]
-    new = [candidate for candidate in candidates if candidate not in own]
-    places = {candidate.attachment for candidate in new}
+    owned_places = {entry.unique_id or "" for entry in entries}
+    result = await async_search(hass, {KIND_USB}, owned_places)
+    if not result.complete:
+        return  # A stick that was not listed may still be there.
+    candidates = [candidate for candidate in result.candidates if candidate.identified]
+    moves = _moves(_missing(entries, result.occupied_places), candidates)
+    async_offer_moves(hass, moves)
+    moved_places = {
+        candidate.place.id
+        for entry_id, candidate in moves.items()
+        if not async_is_ignored(hass, entry_id)
+    }
+    new = [c for c in candidates if c.place.id not in moved_places]
+    _async_offer_devices(hass, new)
+
+
+@callback
+def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -> None:
+    """Show devices under "Discovered", and withdraw those that are gone."""
+    by_place = {candidate.place.id: candidate for candidate in candidates}
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(
         DOMAIN, match_context={"source": SOURCE_INTEGRATION_DISCOVERY}
     ):
-        if flow["context"].get("unique_id") not in places:
+        if flow["context"].get("unique_id") not in by_place:
             flows.async_abort(flow["flow_id"])
-    for candidate in new:
-        # The flow keeps its context, so each gets one of its own.
+    for candidate in by_place.values():
+        # A flow keeps and changes its context, so each flow gets a new one.
         context = ConfigFlowContext(source=SOURCE_INTEGRATION_DISCOVERY)
         discovery_flow.async_create_flow(hass, DOMAIN, context, candidate._asdict())
 
 
-def _moves(missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]) -> Moves:
-    """Return which new devices look like one that is missing.
+def _missing(
+    entries: Iterable[ConfigEntry], occupied_places: Collection[str]
+) -> list[ConfigEntry]:
+    """Return the entries whose sticks are not connected at their places."""
+    return [
+        entry
+        for entry in entries
+        if entry.data.get(CONF_KIND) == KIND_USB
+        and entry.disabled_by is None
+        and entry.unique_id not in occupied_places
+    ]
 
-    Sticks carry no serial number: of two alike, nobody can tell which one is which.
+
+def _moves(
+    missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
+) -> dict[str, Candidate]:
+    """Return the new sticks of the type of a missing one, by the id of its entry.
+
+    Sticks have no serial number, so two of the same type are not assigned.
     """
-    lost: dict[Sort, list[str]] = defaultdict(list)
-    come: dict[Sort, list[Candidate]] = defaultdict(list)
+    lost: dict[DeviceType, list[str]] = defaultdict(list)
+    new: dict[DeviceType, list[Candidate]] = defaultdict(list)
     for entry in missing:
-        lost[sort_of(entry.data)].append(entry.entry_id)
+        key = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        lost[key].append(entry.entry_id)
     for candidate in candidates:
-        come[candidate.sort].append(candidate)
+        new[candidate.device_type].append(candidate)
     return {
-        lost[sort][0]: come[sort][0]
-        for sort in lost.keys() & come.keys()
-        if len(lost[sort]) == len(come[sort]) == 1
+        lost[key][0]: new[key][0]
+        for key in lost.keys() & new.keys()
+        if len(lost[key]) == len(new[key]) == 1
     }
+
+
+@callback
+def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> None:
+    """Offer each entry, by its id, to follow its device; withdraw earlier offers."""
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        issue_id = _issue_id(entry.entry_id)
+        if (candidate := moves.get(entry.entry_id)) is None:
+            ir.async_delete_issue(hass, DOMAIN, issue_id)
+            continue
+        data = _issue_data(hass, entry.entry_id, candidate)
+        issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+        # Home Assistant does not keep the data of an ignored issue over a restart.
+        if issue is not None and issue.data not in (None, data):
+            ir.async_delete_issue(hass, DOMAIN, issue_id)  # It offered another stick.
+        ir.async_create_issue(
+            hass,
+            DOMAIN,
+            issue_id,
+            data=data,
+            is_fixable=True,
+            severity=ir.IssueSeverity.WARNING,
+            translation_key=STICK_MOVED,
+            translation_placeholders={
+                "device": entry.title,
+                "place": async_label(hass, place_of(entry.data).label),
+                "found": candidate_label(hass, candidate),
+            },
+        )
+
+
+@callback
+def async_is_ignored(hass: HomeAssistant, entry_id: str) -> bool:
+    """Return whether the user ignored the offer, as the stick is another device."""
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, _issue_id(entry_id))
+    return issue is not None and issue.dismissed_version is not None
+
+
+@callback
+def async_withdraw_move(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the offer of a device that was deleted or disabled."""
+    ir.async_delete_issue(hass, DOMAIN, _issue_id(entry.entry_id))
+
+
+def _issue_data(hass: HomeAssistant, entry_id: str, candidate: Candidate) -> IssueData:
+    """Return the data of an issue: the entry, and the new place of its device."""
+    place = place_data(hass, candidate.place)
+    return {CONF_ENTRY: entry_id} | {
+        key: value for key, value in place.items() if key in PLACE_KEYS
+    }
+
+
+def _issue_id(entry_id: str) -> str:
+    """Return the id of the issue that offers a new place to an entry."""
+    return f"{STICK_MOVED}_{entry_id}"

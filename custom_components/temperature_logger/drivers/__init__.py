@@ -1,60 +1,27 @@
-"""Thermometers wired to this machine, in plain asyncio Python.
+"""Thermometers wired to this machine, in plain asyncio Python without Home Assistant.
 
-Each driver has a module of its own, which is imported when one is made or looked for.
+Others import the names below, and those of the modules in OPEN. The module of each
+driver is imported for the first device that needs it.
 """
 
-from .errors import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
-    DriverError,
-    Fault,
-)
-from .readings import (
-    QUANTITIES,
-    Driver,
-    Identity,
-    Reading,
-    in_order,
-    is_quantity,
-    probe_quantity,
-    rom_of,
-    without_probes,
-)
-from .sysfs import (
-    HOST_MODEL,
-    HOST_PLACE,
-    i2c_attachment,
-    i2c_place,
-    i2c_port,
-    usb_attachment,
-    usb_place,
-)
-from .workers import Lane, Workers, within_deadline
+from typing import Final
+
+from .errors import DetailedError, DriverError, Fault
+from .readings import Driver, Reading
+from .registry import driver_class, module_of
+from .workers import Workers, within_deadline
 
 __all__ = [
-    "HOST_MODEL",
-    "HOST_PLACE",
-    "QUANTITIES",
-    "BadFrameError",
-    "DeviceAccessError",
-    "DeviceNotFoundError",
+    "DetailedError",
     "Driver",
     "DriverError",
     "Fault",
-    "Identity",
-    "Lane",
     "Reading",
     "Workers",
-    "i2c_attachment",
-    "i2c_place",
-    "i2c_port",
-    "in_order",
-    "is_quantity",
-    "probe_quantity",
-    "rom_of",
-    "usb_attachment",
-    "usb_place",
+    "driver_class",
+    "module_of",
     "within_deadline",
-    "without_probes",
 ]
+
+OPEN: Final = ("finder", "places", "presence", "readings")
+"""Places, the search for devices at them, hot-plug, and the names of quantities."""

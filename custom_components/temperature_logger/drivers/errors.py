@@ -1,10 +1,10 @@
-"""What can go wrong between a thermometer and its reading."""
+"""The errors of the drivers, and the faults that they report."""
 
 from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """One member per remedy; its value is the key of the text that names it."""
+    """A cause of an error, one for each remedy; its value is the key of its text."""
 
     ADDRESS_HELD = "address_held"
     BAD_REGISTERS = "bad_registers"
@@ -19,6 +19,7 @@ class Fault(StrEnum):
     CHIP_WIRING = "chip_wiring"
     CONVERSION_LOST = "conversion_lost"
     CONVERSION_UNFINISHED = "conversion_unfinished"
+    DISK_HANGING = "disk_hanging"
     DISK_UNREADABLE = "disk_unreadable"
     FLOODED = "flooded"
     HANGING = "hanging"
@@ -38,31 +39,39 @@ class Fault(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
 
 
-class DriverError(Exception):
-    """A reading that could not be had."""
+class DetailedError(Exception):
+    """An error with the key of its text, and the placeholders of that text."""
 
-    def __init__(self, fault: Fault, **details: str) -> None:
-        """Say what is wrong, with the details that its text quotes."""
-        quoted = ", ".join(f"{key} {value}" for key, value in details.items())
-        super().__init__(f"{fault} ({quoted})" if quoted else str(fault))
-        self.fault = fault
+    def __init__(self, key: StrEnum, **details: str) -> None:
+        """Build the log message from the key and the details."""
+        listed = ", ".join(f"{name} {value}" for name, value in details.items())
+        super().__init__(f"{key} ({listed})" if listed else str(key))
         self.details = details
 
 
+class DriverError(DetailedError):
+    """The base of all errors of the drivers: a device gave no reading."""
+
+    def __init__(self, fault: Fault, **details: str) -> None:
+        """Keep the fault, and the placeholders of its text."""
+        super().__init__(fault, **details)
+        self.fault = fault
+
+
 class DeviceNotFoundError(DriverError):
-    """Nothing is where the device was."""
+    """The device is not at its place."""
 
 
 class DeviceAccessError(DriverError):
-    """The device is there and the system does not let us use it."""
+    """The device is connected, but cannot be accessed."""
 
 
 class BadFrameError(DriverError):
-    """The device answered with something that is no reading, or not at all."""
+    """The device did not answer, or its answer is invalid."""
 
 
 def out_of_range(value: str, low: float, high: float) -> BadFrameError:
-    """Return the error of a value outside its sensor's range."""
+    """Return the error of a value outside the range of its sensor."""
     return BadFrameError(
         Fault.OUT_OF_RANGE, value=value, low=f"{low:g}", high=f"{high:g}"
     )

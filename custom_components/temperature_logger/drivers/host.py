@@ -1,33 +1,33 @@
-"""The machine itself: how warm its CPU is, and how full its disk.
+"""The machine itself: the temperature of its CPU and the usage of its disk.
 
-Through psutil: the temperature is what the kernel's hwmon drivers and thermal zones
-tell, the space is that of statvfs(2), counted as df counts it.
+psutil reads the temperature from the kernel's hwmon drivers and thermal zones, and the
+space from statvfs(2), with the same result as df.
 """
 
 import asyncio
+from collections.abc import Callable
 import errno
 import os
-from pathlib import Path
 import re
 from typing import Any, Final
 
 import psutil
 
 from .errors import DeviceAccessError, Fault
-from .readings import Identity, Reading
-from .sysfs import HOST_MODEL, HOST_PLACE
+from .places import HostPlace
+from .readings import Facts, Identity, Reading
 from .workers import Lane
 
 type Temperatures = dict[str, list[tuple[str, float]]]
-"""Label and degrees Celsius of each sensor, by driver."""
+"""Label and temperature in °C of each sensor, by driver."""
 
-DISK: Final = ("total_space", "used_space", "free_space", "space_usage")
-CPU: Final = "cpu_temperature"
-GIB: Final = 2**30
-# The hwmon drivers and thermal zones of a CPU, or of the one chip that a board has; any
-# other may be a disk, a radio or the air. The kernel's thermal_hwmon.c makes the dashes
-# of a zone's name underscores, and may add the zone's number.
-CPU_DRIVER: Final = re.compile(
+DISK_QUANTITIES: Final = ("total_space", "used_space", "free_space", "space_usage")
+CPU_QUANTITY: Final = "cpu_temperature"
+BYTES_PER_GIB: Final = 2**30
+# The hwmon drivers and thermal zones of a CPU, or of a board's only chip. Other sensors
+# may measure a disk, a radio or the air. The kernel's thermal_hwmon.c replaces the
+# dashes in the name of a zone by underscores, and may append the number of the zone.
+CPU_DRIVER_NAME: Final = re.compile(
     r"""
     ( coretemp | x86_pkg_temp | via_cputemp         # Intel; VIA
     | k8temp | k10temp | zenpower                   # AMD
@@ -40,11 +40,11 @@ CPU_DRIVER: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# What a CPU that runs can have; a driver without a sensor may say 0 K, or 255.
-LOW: Final = -40.0
-HIGH: Final = 150.0
-# Seconds that the disk has; less than a poll, so that the error can name the disk.
-LIMIT: Final = 5.0
+# The possible range of a running CPU; a driver without a sensor may report 0 K or 255.
+CPU_MIN_C: Final = -40.0
+CPU_MAX_C: Final = 150.0
+# Shorter than the timeout of a poll, so that the error can name the disk.
+DISK_TIMEOUT_S: Final = 5.0
 
 
 class Host:
@@ -52,57 +52,71 @@ class Host:
 
     facts: Final[dict[str, str]] = {}
 
-    def __init__(self, lane: Lane, folder: Path) -> None:
-        """Name a folder on the disk."""
-        self.quantities: tuple[str, ...] = DISK
+    def __init__(
+        self,
+        lane: Lane,
+        place: HostPlace,  # noqa: ARG002 - As every driver.
+        facts: Facts,
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - It stays.
+    ) -> None:
+        """Prepare to read this machine. Facts: a folder on the disk to measure."""
+        self.quantities: tuple[str, ...] = DISK_QUANTITIES
         self.raw: dict[str, str] = {}
-        """What psutil said last, with the sensors that are not the CPU's."""
-        self._folder = str(folder)
+        """The last data of psutil, including sensors that are not those of the CPU."""
+        self._folder = str(facts["folder"])
         self._lane = lane
 
     @property
     def identity(self) -> Identity:
-        """What it is called."""
-        return Identity(manufacturer="", model=HOST_MODEL, place=HOST_PLACE)
+        """Empty: this machine has no manufacturer and model."""
+        return Identity()
 
     async def read(self) -> Reading:
-        """Return the temperature of the CPU, in °C, and of the disk what df tells.
+        """Return the temperature of the CPU in °C, and the disk's space in GiB and %.
 
-        Sizes are in GiB. The temperature is that of the CPU's warmest sensor; None if
-        it has none, or none that can be believed, which is no reason not to tell of
-        the disk. Raises DeviceAccessError for a disk that cannot be asked.
+        The temperature is that of the warmest sensor of the CPU. It is None without a
+        sensor, or if no value is plausible; the reading then has the disk only. Raises
+        DeviceAccessError if the disk hangs or cannot be read.
         """
         try:
-            async with asyncio.timeout(LIMIT):
-                disk, temperatures = await self._lane.run(_ask, self._folder)
-        except (DeviceAccessError, OSError) as err:  # A time-out is one of the latter.
+            async with asyncio.timeout(DISK_TIMEOUT_S):
+                disk, temperatures = await self._lane.run(_measure, self._folder)
+        except (DeviceAccessError, TimeoutError) as err:
             self._lane.failing = True
-            error = isinstance(err, OSError) and err.strerror
             raise DeviceAccessError(
-                Fault.DISK_UNREADABLE,
-                folder=self._folder,
-                error=error or f"no answer within {LIMIT:g} s",
+                Fault.DISK_HANGING, folder=self._folder, seconds=f"{DISK_TIMEOUT_S:g}"
+            ) from err
+        except OSError as err:
+            self._lane.failing = True
+            error = err.strerror or str(err)
+            raise DeviceAccessError(
+                Fault.DISK_UNREADABLE, folder=self._folder, error=error
             ) from err
         self._lane.failing = False
         temperature = _cpu_temperature(temperatures)
-        self.quantities = DISK if temperature is None else (CPU, *DISK)
+        self.quantities = (
+            DISK_QUANTITIES if temperature is None else (CPU_QUANTITY, *DISK_QUANTITIES)
+        )
         self.raw = {"disk": str(disk), "temperatures": str(temperatures)}
         return Reading(
             cpu_temperature=temperature,
-            total_space=disk.total / GIB,
-            used_space=disk.used / GIB,
-            free_space=disk.free / GIB,
+            total_space=disk.total / BYTES_PER_GIB,
+            used_space=disk.used / BYTES_PER_GIB,
+            free_space=disk.free / BYTES_PER_GIB,
             space_usage=disk.percent,
         )
 
     async def close(self) -> None:
-        """Do nothing: no file is held open."""
+        """Do nothing: no file stays open."""
 
 
-def _ask(folder: str) -> tuple[Any, Temperatures]:
-    """Return the usage of a folder's disk, and all temperatures; blocks."""
+def _measure(folder: str) -> tuple[Any, Temperatures]:
+    """Return the usage of a folder's disk, and all temperatures; blocks.
+
+    Raises OSError if the file system does not know its size.
+    """
     disk = psutil.disk_usage(folder)
-    if not disk.total:  # So say file systems that do not know, such as some of FUSE.
+    if not disk.total:  # Some FUSE file systems report 0 for an unknown size.
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
     return disk, {
         driver: [(sensor.label, sensor.current) for sensor in sensors]
@@ -111,11 +125,11 @@ def _ask(folder: str) -> tuple[Any, Temperatures]:
 
 
 def _cpu_temperature(temperatures: Temperatures) -> float | None:
-    """Return the temperature of the CPU's warmest sensor; None if it has none."""
-    found: list[float] = []
+    """Return the temperature of the CPU's warmest sensor; None if none is plausible."""
+    values: list[float] = []
     for driver, sensors in temperatures.items():
-        if CPU_DRIVER.fullmatch(driver.replace("-", "_")):
-            # Beside a Tdie, Tctl may be higher on purpose: it is for the fan.
+        if CPU_DRIVER_NAME.fullmatch(driver.replace("-", "_")):
+            # Tctl controls the fan, and may be higher than Tdie on purpose.
             skipped = "Tctl" if "Tdie" in dict(sensors) else None
-            found += (value for label, value in sensors if label != skipped)
-    return max((value for value in found if LOW <= value <= HIGH), default=None)
+            values += (value for label, value in sensors if label != skipped)
+    return max((v for v in values if CPU_MIN_C <= v <= CPU_MAX_C), default=None)

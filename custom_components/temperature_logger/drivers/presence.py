@@ -1,60 +1,71 @@
-"""What is plugged in now, and whether the system has made its nodes yet."""
+"""The devices that are connected now, and whether their nodes are ready."""
 
 import os
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from . import sysfs
-from .sysfs import UsbDevice, i2c_adapters, i2c_port, usb_tty
-from .usb.models import Family, thermometers
+from .places import bus_key
+from .sysfs import UsbDevice, i2c_adapters, usb_tty
+from .usb.models import Model, thermometers
 
 HID_DRIVER: Final = "usbhid"
 
 
-class Plug(NamedTuple):
-    """A thermometer on USB, or an I2C bus."""
+class PresentDevice(NamedTuple):
+    """A connected thermometer on USB, or an I2C bus."""
 
     number: int
-    """Another one each time that something is plugged in."""
+    """A number that changes each time the device is plugged in."""
     ready: bool
-    """Whether its node is there and may be used."""
+    """Whether its node exists and may be used."""
 
 
-type Plugs = dict[str, Plug]
-"""What is plugged in, by the name of its port."""
+type PresentDevices = dict[str, PresentDevice]
+"""The connected devices, by hot-plug key."""
 
 
-def plugs() -> Plugs:
-    """Return what is plugged in; blocks."""
-    found = {
-        device.attachment: Plug(number=device.address, ready=_is_ready(family, device))
-        for family, device in thermometers()
+def usb_nodes() -> Path:
+    """Return the folder in which the kernel makes a node for each USB device."""
+    return sysfs.DEV / "bus/usb"
+
+
+def present_devices() -> PresentDevices:
+    """Return the connected devices; blocks."""
+    devices = {
+        device.place.hotplug_key: PresentDevice(
+            device.address, ready=_is_ready(model, device)
+        )
+        for model, device in thermometers()
     }
     for adapter in i2c_adapters():
-        found[i2c_port(adapter.key)] = Plug(
-            number=adapter.number if adapter.plug is None else adapter.plug,
+        devices[bus_key(adapter.key)] = PresentDevice(
+            number=adapter.number
+            if adapter.device_number is None
+            else adapter.device_number,
             ready=_is_usable(adapter.node),
         )
-    return found
+    return devices
 
 
-def _is_ready(family: Family, device: UsbDevice) -> bool:
-    """Return whether the node through which a device is read may be used.
+def _is_ready(model: Model, device: UsbDevice) -> bool:
+    """Return whether the node of a device exists and may be used.
 
-    The kernel tells of a device before it has made the node, and the system sets the
-    node's permissions later still.
+    The kernel lists a device before it makes the node, and the system sets the
+    permissions of the node even later.
     """
-    if family.interface is None:
+    if model.interface is None:
         tty = usb_tty(device)
         return tty is not None and _is_usable(sysfs.DEV / tty)
-    interface = device.interface(family.interface)
+    interface = device.interface(model.interface)
     if interface is not None and interface.hidraw is not None:
         return _is_usable(sysfs.DEV / interface.hidraw)
-    # The HID driver is about to make a hidraw node. Any other one never does, so that
-    # libusb reads the device.
+    # The HID driver will make a hidraw node. With any other driver there will be none,
+    # and libusb reads the device.
     driver = interface and interface.driver
     return driver not in {None, HID_DRIVER} and _is_usable(device.usbfs)
 
 
 def _is_usable(node: os.PathLike[str]) -> bool:
-    """Return whether a node is there and may be used."""
+    """Return whether a node exists and may be used."""
     return os.access(node, os.R_OK | os.W_OK)

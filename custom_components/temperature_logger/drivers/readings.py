@@ -1,4 +1,4 @@
-"""What one poll of one device gives."""
+"""Readings, and the interface of the drivers that return them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One value per quantity; None is a quantity that is not there, never a failure.
+    """The values of one poll; None is a quantity that does not exist, never a failure.
 
-    A stick with two sensors has the internal and the external ones, an adapter its
-    probes, this machine those of the CPU and the disk, any other device the first three
-    or CO2.
+    A stick with two sensors has the internal and external quantities, an adapter those
+    of its probes, and this machine those of the CPU and the disk. All other devices
+    have some of the first three, or CO2.
     """
 
     temperature: float | None = None
@@ -38,28 +38,28 @@ class Reading:
     total_space: float | None = None
     """Size of the disk's file system in GiB."""
     used_space: float | None = None
-    """GiB of it that are used."""
+    """Used space of the file system in GiB."""
     free_space: float | None = None
-    """GiB of it that are free for everybody; some may be set apart for root."""
+    """Free space for all users in GiB, without the space that is reserved for root."""
     space_usage: float | None = None
-    """Percent of what everybody may use that is used."""
+    """Used share of the space for all users in percent."""
     probes: Mapping[str, float] = field(default_factory=dict)
     """Degrees Celsius at each probe of an adapter, by ROM code."""
 
     @classmethod
     def of(cls, values: Mapping[str, float | None]) -> Self:
-        """Return the reading with these values, by quantity."""
-        own: dict[str, Any] = {}
+        """Return the reading with the given values by quantity."""
+        quantities: dict[str, Any] = {}
         probes: dict[str, float] = {}
         for quantity, value in values.items():
             if (rom := rom_of(quantity)) is None:
-                own[quantity] = value
+                quantities[quantity] = value
             elif value is not None:
                 probes[rom] = value
-        return cls(**own, probes=probes)
+        return cls(**quantities, probes=probes)
 
     def value(self, quantity: str) -> float | None:
-        """Return the value of a quantity; None if it is not there."""
+        """Return the value of a quantity; None if it does not exist."""
         if (rom := rom_of(quantity)) is not None:
             return self.probes.get(rom)
         value: float | None = getattr(self, quantity)
@@ -67,7 +67,7 @@ class Reading:
 
     @property
     def values(self) -> dict[str, float]:
-        """The values that are there, by quantity."""
+        """The values that exist, by quantity."""
         quantities = (*QUANTITIES, *map(probe_quantity, self.probes))
         values = {quantity: self.value(quantity) for quantity in quantities}
         return {quantity: v for quantity, v in values.items() if v is not None}
@@ -76,8 +76,9 @@ class Reading:
 QUANTITIES: Final = tuple(
     quantity.name for quantity in fields(Reading) if quantity.name != "probes"
 )
-# The code that is in each DS18B20, family 28, as it goes over the wire.
-_PROBE: Final = re.compile("(28[0-9a-f]{14})_temperature")
+# The ROM code of a DS18B20, in the order in which the bus transfers it: its family, 28,
+# comes first.
+_PROBE_QUANTITY: Final = re.compile("(28[0-9a-f]{14})_temperature")
 
 
 def probe_quantity(rom: str) -> str:
@@ -86,59 +87,65 @@ def probe_quantity(rom: str) -> str:
 
 
 def rom_of(quantity: str) -> str | None:
-    """Return the ROM code in a quantity, if it is that of a probe."""
-    found = _PROBE.fullmatch(quantity)
-    return found and found[1]
+    """Return the ROM code in the quantity of a probe; None for other quantities."""
+    match = _PROBE_QUANTITY.fullmatch(quantity)
+    return match and match[1]
 
 
 def is_quantity(name: str) -> bool:
-    """Return whether something is a quantity of a reading."""
+    """Return whether a name is that of a quantity of a reading."""
     return name in QUANTITIES or rom_of(name) is not None
 
 
 def without_probes(quantities: Iterable[str]) -> list[str]:
-    """Return the quantities that a device has whatever is plugged into it."""
+    """Return the quantities without those of probes, which can be exchanged."""
     return [quantity for quantity in quantities if rom_of(quantity) is None]
 
 
 def in_order(quantities: Iterable[str]) -> list[str]:
-    """Return quantities in the order of a reading's fields, probes by their codes."""
-    found = set(quantities)
-    probes = sorted(found - set(QUANTITIES))
-    return [quantity for quantity in QUANTITIES if quantity in found] + probes
+    """Return quantities in the order of a reading's fields, then probes by ROM code."""
+    unordered = set(quantities)
+    probes = sorted(unordered - set(QUANTITIES))
+    return [quantity for quantity in QUANTITIES if quantity in unordered] + probes
+
+
+type Facts = Mapping[str, Any]
+"""Facts about a device from an earlier driver; see Driver.facts."""
 
 
 class Identity(NamedTuple):
-    """What a device says it is."""
+    """Manufacturer, model and firmware of a device."""
 
-    manufacturer: str
-    model: str
-    place: str
-    """Where it is attached, for people."""
+    manufacturer: str = ""
+    model: str = ""
+    """Empty for the machine itself, and before the first reading of a device."""
     firmware: str | None = None
 
 
 class Driver(Protocol):
-    """One device at one place."""
+    """The driver of one device at one place."""
 
     @property
     def identity(self) -> Identity:
-        """What the device is; complete after the first reading."""
+        """Manufacturer, model and firmware; complete after the first reading."""
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What a reading of the device can have; more where a probe is added."""
+        """The quantities of a reading of the device; a new probe adds more."""
 
     @property
     def facts(self) -> dict[str, str]:
-        """What tells the device from another one at its place; to be remembered."""
+        """Facts that distinguish the device from a different one at its place.
+
+        The config entry keeps them for later drivers of the device.
+        """
 
     @property
     def raw(self) -> dict[str, str]:
-        """What the last reading was made from, in hexadecimal."""
+        """The data of the last reading as received, for diagnostics."""
 
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none."""
 
     async def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""

@@ -1,8 +1,8 @@
-"""Threads for the short jobs that block: opening, one command, one transaction.
+"""Threads for short blocking jobs: to open a node, send a command, run a transaction.
 
-They are our own because a job can stay in the kernel for seconds and cannot be
-cancelled there: a hidraw write to a stick whose control pipe is dead takes 5 s,
-even on a node opened non-blocking.
+The drivers have their own threads, because a job can hang in the kernel for seconds and
+cannot be cancelled there. A hidraw write to a stick with a dead control pipe takes 5 s,
+even on a node that was opened non-blocking.
 """
 
 import asyncio
@@ -16,35 +16,33 @@ from typing import Any, Final
 
 from .errors import DeviceAccessError, Fault
 
-# A poll takes 0.3 s at most and a fresh opening 1.5 s. Six leave a write that hangs in
-# the kernel, for 5 s, the time to end before the next one is tried.
-DEADLINE: Final = 6
-# Threads start when there is work. Nine that are not set apart keep a poll of 333
-# sticks, whose writes take 3 ms of bus time each, near a tenth of a second; more would
-# only fight for the interpreter.
-SIZE: Final = 12
-
-
-# Seconds after which a job hangs; opening a node takes 0.05. It waits in the kernel and
-# fights for nothing, so its thread counts no more, and the next job gets another one.
-# Else a poll in which many devices begin to hang would be lost for all.
-TURN: Final = 0.1
-# Seconds that a job is let end before its device counts as hanging to the next one.
-GRACE: Final = 0.5
+# A poll takes up to 0.3 s, and opening a device up to 1.5 s. A write that hangs ends
+# after 5 s in the kernel, before the next one begins.
+DEVICE_TIMEOUT_S: Final = 6
+# Threads start when there is work. Nine of them are for healthy devices: with these, a
+# poll of 333 sticks, whose writes take 3 ms of bus time each, takes about 0.1 s. More
+# would only compete for the interpreter.
+THREADS: Final = 12
+# A job that takes longer hangs; opening a node takes 0.05 s. It waits in the kernel and
+# needs no interpreter, so its thread no longer counts, and the next job gets an
+# additional one. Otherwise many devices that begin to hang would stop the polls of all.
+HANGING_AFTER_S: Final = 0.1
+# A job gets this time to end before the next job of its device fails.
+JOB_GRACE_S: Final = 0.5
 
 type Task = tuple[Future[Any], Callable[[], Any]]
 
 
 class Pool:
-    """Threads that take jobs in turn, and one more for each job that hangs."""
+    """A thread pool that starts an additional thread for each job that hangs."""
 
     def __init__(self, size: int, name: str) -> None:
         """Make the pool; threads start when there is work."""
-        self._begun: dict[Thread, float] = {}
-        """When each thread that has a job began with it."""
+        self._started_at: dict[Thread, float] = {}
+        """The start time of the job of each busy thread."""
         self._closed = False
         self._idle = 0
-        """Threads that have no job, nor one that waits for them."""
+        """The number of threads that are free for a new job."""
         self._lock = Lock()
         self._name = name
         self._size = size
@@ -52,20 +50,20 @@ class Pool:
         self._threads: set[Thread] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = 0
-        """Jobs that have no thread yet."""
+        """The number of jobs without a thread."""
 
     @property
     def busy(self) -> int:
-        """How many jobs there are that have not ended."""
-        return len(self._begun) + self._tasks.qsize()
+        """The number of jobs that have not ended."""
+        return len(self._started_at) + self._tasks.qsize()
 
     @property
     def threads(self) -> int:
-        """How many threads there are."""
+        """The number of threads."""
         return len(self._threads)
 
     def submit(self, job: Callable[[], Any]) -> Future[Any]:
-        """Have a thread do a job, soon."""
+        """Queue a job for the threads; return its future."""
         future: Future[Any] = Future()
         with self._lock:
             if self._closed:
@@ -73,19 +71,19 @@ class Pool:
             self._tasks.put((future, job))
             if self._idle:
                 self._idle -= 1
-            elif self._may_be(len(self._threads)):
+            elif self._has_room(len(self._threads)):
                 self._start_thread()
             else:
                 self._waiting += 1
         return future
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that no job waits for one that hangs."""
+        """Start more threads a little later, if jobs still wait for those that hang."""
         if self._timer is None and self._waiting:
-            self._timer = loop.call_later(TURN, self._relieve, loop)
+            self._timer = loop.call_later(HANGING_AFTER_S, self._add_threads, loop)
 
     def close(self) -> None:
-        """Begin no job any more; those that did not begin are dropped."""
+        """Refuse new jobs, cancel the waiting ones, and let the threads end."""
         if self._timer is not None:
             self._timer.cancel()
         with self._lock:
@@ -103,58 +101,71 @@ class Pool:
         for thread in threads:
             thread.join()
 
-    def _relieve(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the threads that stand in for those whose jobs hang."""
+    def _add_threads(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a thread in place of each one whose job hangs, for the waiting jobs."""
         self._timer = None
         with self._lock:
-            while self._waiting and self._may_be(len(self._threads)):
+            while self._waiting and self._has_room(len(self._threads)):
                 self._waiting -= 1
                 self._start_thread()
         self.watch(loop)
 
     def _start_thread(self) -> None:
-        """Start a thread for a job; it is not to hold up the end of Home Assistant."""
+        """Start a daemon thread, which does not delay the stop of Home Assistant."""
         thread = Thread(target=self._work, name=self._name, daemon=True)
         self._threads.add(thread)
         thread.start()
 
-    def _may_be(self, others: int) -> bool:
-        """Return whether there may be a thread beside so many others."""
+    def _has_room(self, others: int) -> bool:
+        """Return whether the pool may have one more thread than these others."""
         if others < self._size:
             return True
-        late = monotonic() - TURN
-        return others < self._size + sum(begun < late for begun in self._begun.values())
+        late = monotonic() - HANGING_AFTER_S
+        return others < self._size + sum(
+            started_at < late for started_at in self._started_at.values()
+        )
 
     def _work(self) -> None:
-        """Do jobs, as a thread."""
-        own = current_thread()
+        """Run jobs until there are too many threads; the target of each thread."""
+        thread = current_thread()
         while (task := self._tasks.get()) is not None:
             with self._lock:
-                self._begun[own] = monotonic()
-            _do(*task)
-            del task  # What the job returned may be open.
+                self._started_at[thread] = monotonic()
+            _run_job(*task)
+            del task  # Its result may be an open file.
             with self._lock:
-                del self._begun[own]
+                del self._started_at[thread]
                 if self._waiting:
                     self._waiting -= 1
-                elif self._closed or self._may_be(len(self._threads) - 1):
+                elif self._closed or self._has_room(len(self._threads) - 1):
                     self._idle += 1
                 else:
                     break
         with self._lock:
-            self._threads.discard(own)
+            self._threads.discard(thread)
 
 
 class Workers:
-    """The threads of all devices; those whose last poll failed share a quarter."""
+    """The thread pools; a quarter of the threads is for devices whose poll failed."""
 
     def __init__(self) -> None:
         """Make the pools; no thread starts yet."""
-        self.failing = Pool(SIZE // 4, "temperature_logger_failing")
-        self.healthy = Pool(SIZE - SIZE // 4, "temperature_logger")
+        self.failing = Pool(THREADS // 4, "temperature_logger_failing")
+        self.healthy = Pool(THREADS - THREADS // 4, "temperature_logger")
+        self._lanes: dict[str, Lane] = {}
+
+    def lane(self, name: str) -> Lane:
+        """Return the lane of a device, a bus or a task; each name has one.
+
+        A job that hangs keeps its lane busy, even if its device is set up again. So a
+        device never occupies more than one worker.
+        """
+        if (lane := self._lanes.get(name)) is None:
+            lane = self._lanes[name] = Lane(self)
+        return lane
 
     def close(self) -> None:
-        """Begin no job any more."""
+        """Refuse new jobs and cancel the waiting ones."""
         self.failing.close()
         self.healthy.close()
 
@@ -165,17 +176,17 @@ class Workers:
 
 
 class Lane:
-    """One device's way to the workers: one job at a time."""
+    """Runs the jobs of one device on the workers, one at a time."""
 
     def __init__(self, workers: Workers) -> None:
-        """Share the workers with the other devices."""
+        """Make a lane to the shared workers."""
         self.failing = False
         self._job: Future[Any] | None = None
         self._workers = workers
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs, perhaps one that its caller gave up."""
+        """Whether a job runs, even if its caller has given up."""
         return self._job is not None and not self._job.done()
 
     async def run[T, *Ts](
@@ -186,11 +197,11 @@ class Lane:
     ) -> T:
         """Run a job on a worker and return its result.
 
-        If the caller gives up while the job runs, undo gets the result once there
-        is one. Raises DeviceAccessError while an earlier job still hangs.
+        If the caller is cancelled while the job runs, undo is called with the result.
+        Raises DeviceAccessError while an earlier job hangs.
         """
         if self.busy:
-            await self._let_end()
+            await self._wait_for_job()
         pool = self._workers.failing if self.failing else self._workers.healthy
         self._job = future = pool.submit(partial(job, *args))
         pool.watch(asyncio.get_running_loop())
@@ -201,16 +212,16 @@ class Lane:
                 self.finish(partial(_undo, future, undo))
             raise
         finally:
-            # An error keeps this frame alive: were it to keep the error, too, what the
-            # job had opened would stay open until the garbage collector comes.
+            # An error keeps this frame alive. If the frame kept the error as well,
+            # files of the job would stay open until the garbage collector runs.
             if not self.busy:
                 self._job = None
             del future
 
     def finish(self, job: Callable[[], None]) -> Future[None]:
-        """Run a last job as soon as nothing else of this device runs."""
+        """Run a last job as soon as no other job of this device runs."""
         last: Future[None] = Future()
-        last.set_running_or_notify_cancel()  # Who waits may give up; the job is done.
+        last.set_running_or_notify_cancel()  # So a caller that gives up cannot cancel.
 
         def run_last() -> None:
             try:
@@ -221,48 +232,48 @@ class Lane:
         def submit_last(_: object = None) -> None:
             try:
                 self._workers.healthy.submit(run_last)
-            except RuntimeError:  # They have ended, but for the one that calls this.
+            except RuntimeError:  # The pool is closed; this thread can still run it.
                 run_last()
 
         if self._job is not None and self.busy:
-            # It may be called at once, by the event loop.
+            # If the job ends just now, the callback runs at once in the event loop.
             self._job.add_done_callback(submit_last)
         else:
             submit_last()
         self._job = last
         return last
 
-    async def _let_end(self) -> None:
-        """Give a job that runs a moment to end; raise DeviceAccessError if it hangs."""
-        ends = monotonic() + GRACE
+    async def _wait_for_job(self) -> None:
+        """Wait shortly for the running job; raise DeviceAccessError if it hangs."""
+        ends = monotonic() + JOB_GRACE_S
         while self.busy:
             if monotonic() > ends:
                 raise DeviceAccessError(Fault.HANGING)
-            await asyncio.sleep(GRACE / 50)
+            await asyncio.sleep(JOB_GRACE_S / 50)
 
 
 async def within_deadline[T](work: Awaitable[T]) -> T:
-    """Return what comes of it; raise DeviceAccessError for a device that hangs."""
+    """Await the work of a device; raise DeviceAccessError if the device hangs."""
     try:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEVICE_TIMEOUT_S):
             return await work
     except TimeoutError as err:
         raise DeviceAccessError(Fault.HANGING) from err
 
 
-def _do(future: Future[Any], job: Callable[[], Any]) -> None:
-    """Do a job, unless who waited for it has given up."""
+def _run_job(future: Future[Any], job: Callable[[], Any]) -> None:
+    """Run a job and set its future, unless the future was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:
         result = job()
-    except BaseException as err:  # noqa: BLE001 - It is raised where it is waited for.
+    except BaseException as err:  # noqa: BLE001 - The caller gets it from the future.
         future.set_exception(err)
     else:
         future.set_result(result)
 
 
 def _undo[T](ended: Future[T], undo: Callable[[T], object]) -> None:
-    """Give back what an abandoned job got."""
+    """Undo the result of a job whose caller has given up, if it has one."""
     if not ended.cancelled() and ended.exception() is None:
         undo(ended.result())

@@ -15,7 +15,7 @@ import voluptuous as vol
 
 from ..const import RETENTION, Refusal
 from ..translation import invalid, refused
-from ..units import UNITS, base
+from ..units import base_quantity
 from .readings import Span, StatisticsPeriod
 from .targets import Target, async_targets
 
@@ -105,7 +105,7 @@ def async_query(
 
 def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
     """Return the unit of each quantity in the answer."""
-    units = UNITS | {
+    chosen = {
         quantity: data[field]
         for quantity, field in (
             ("pressure", CONF_PRESSURE_UNIT),
@@ -114,7 +114,10 @@ def _units(data: Mapping[str, Any], targets: list[Target]) -> dict[str, str]:
         if field in data
     }
     quantities = {quantity for target in targets for quantity in target.entities}
-    return {quantity: units[base(quantity)] for quantity in quantities}
+    bases = {quantity: base_quantity(quantity) for quantity in quantities}
+    return {
+        quantity: chosen.get(base.name, base.unit) for quantity, base in bases.items()
+    }
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -28,7 +28,6 @@ from homeassistant.components.recorder.util import periodic_db_cleanups
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import get_instance, session_scope
-from homeassistant.util.hass_dict import HassKey
 import sqlalchemy
 from sqlalchemy import (
     URL,
@@ -43,7 +42,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..const import DOMAIN, Refusal
+from ..const import Refusal
+from ..shared import shared_object
 from ..translation import refused
 from .readings import StatisticsPeriod
 from .tables import (
@@ -60,9 +60,6 @@ type Connection = sqlalchemy.Connection
 """A connection to the recorder's database."""
 type OnEnd = Callable[[HomeAssistantError | None], object]
 """Takes the error of a task, or None; called once, in the recorder's thread."""
-
-DATA_KNOWN: HassKey[set[str]] = HassKey(f"{DOMAIN}_recorder_known")
-"""The columns that the database is known to have."""
 
 # Seconds that the recorder may take to write what it was given.
 COMMIT_SECONDS: Final = 60
@@ -119,12 +116,17 @@ def _failed(error: str) -> HomeAssistantError:
     return refused(Refusal.RECORDER_FAILED, error=error.partition("\n")[0])
 
 
+def known_columns(_: HomeAssistant) -> set[str]:
+    """Return the columns that the database is known to have: none at first."""
+    return set()
+
+
 def check_schema(hass: HomeAssistant, purpose: Purpose) -> None:
     """Raise HomeAssistantError if a table or column that is needed is missing.
 
     The tables do not change while Home Assistant runs, so each is inspected once.
     """
-    present = hass.data.setdefault(DATA_KNOWN, set())
+    present = shared_object(hass, known_columns)
     names = [str(column) for column in NEEDED[purpose]]
     if present.issuperset(names):
         return

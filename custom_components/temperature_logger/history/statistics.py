@@ -10,7 +10,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 
 from ..const import DIGITS
-from ..units import CONVERTERS, base
+from ..units import base_quantity
 from .readings import Columns, Span, StatisticsPeriod
 from .recorder import STATISTICS, read_statistics
 
@@ -35,7 +35,8 @@ def read_periods(
     for unit in {units[quantity] for quantity in entities}:
         quantities = [quantity for quantity in entities if units[quantity] == unit]
         ids = {entities[quantity] for quantity in quantities}
-        classes = {str(CONVERTERS[base(q)].UNIT_CLASS): unit for q in quantities}
+        converters = {base_quantity(q).converter for q in quantities}
+        classes = {str(converter.UNIT_CLASS): unit for converter in converters}
         rows_by_entity |= read_statistics(hass, ids, period, times, classes)
     rows = _by_time(rows_by_entity, entities, span)
     begins = sorted(rows, reverse=span.newest_first)

@@ -1,5 +1,16 @@
-"""Sends readings on to a server; the recorder is the queue.
+"""Sends readings to a server; the recorder's database is the queue.
 
-What the recorder has is numbered in the order in which it was written. The cursor is
-the number up to which a server has everything, so an outage is just a longer query.
+The rows of the database have ascending ids. A cursor is the id of the row up to which a
+server has all readings, so an outage only makes the next query longer.
 """
+
+from typing import Final
+
+from .cursor import async_cursor
+from .expiry import READINGS_REFUSED
+
+LATE: Final = ("coordinator", "entities", "flow", "setup")
+"""Modules for others to import with their first use: they need aiohttp or the recorder,
+or are for platforms."""
+
+__all__ = ["LATE", "READINGS_REFUSED", "async_cursor"]

@@ -1,11 +1,11 @@
-"""One coordinator per endpoint: sends what is new, and tells how far that is."""
+"""One coordinator per endpoint: sends new readings and keeps the status up to date."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-import random
+from functools import partial
 import time
-from typing import Any, Final, override
+from typing import Final, Self, override
 
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_VERIFY_SSL
@@ -18,47 +18,151 @@ from homeassistant.util import dt as dt_util
 
 from ..const import (
     CONF_BATCH_SIZE,
-    CONF_DEVICES,
-    CONF_LABELS,
     CONF_PAST,
     CONF_PROTOCOL,
     DEFAULT_BATCH_SIZE,
+    DOMAIN,
     LOGGER,
     Refusal,
 )
-from ..history import async_chosen
 from ..history.recorder import async_recorded
 from ..translation import update_failed
-from .cursor import Cursor
+from .backoff import Backoff
+from .cursor import Cursor, Progress
 from .delivery import Delivery
 from .endpoints import ENDPOINTS
 from .errors import DeliveryError, Failure
-from .expiry import async_tell_of_expiry, async_tell_of_loss, async_tell_of_refusal
+from .expiry import (
+    async_report_loss,
+    async_update_expiry_issue,
+    async_update_refusal_issue,
+)
 from .outbox import Outbox, Waiting
-from .points import FUTURE, Source
+from .points import MAX_AHEAD_SECONDS
+from .sources import async_sources
 
-# Readings come every 5 minutes; a minute later they are elsewhere, too.
-EVERY: Final = timedelta(minutes=1)
-# Seconds between two looks at how much is waiting, while a lot of it is sent.
-LOOK_EVERY: Final = 30
-# The first pause after a failure, in seconds, and the longest.
-FIRST_PAUSE: Final = 5
-LONGEST_PAUSE: Final = 300
+# Devices are read every 5 minutes by default; a minute later the server has it.
+DELIVERY_INTERVAL: Final = timedelta(minutes=1)
+# The status is updated this often during a long delivery.
+STATUS_INTERVAL_SECONDS: Final = 30
 
 type EndpointConfigEntry = ConfigEntry[EndpointCoordinator]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What an owner sees of an endpoint."""
+    """The progress of an endpoint, as its entities show it."""
 
     waiting: int | None = None
-    """Readings; None before it is known."""
+    """The number of waiting readings; None before the first count."""
     oldest: float | None = None
-    """Unix time of the first of them."""
+    """The Unix time of the first of them."""
     delivered: int = 0
     delivered_at: float | None = None
-    """Unix time."""
+    """The Unix time of the last delivery."""
+
+    @classmethod
+    def of(cls, progress: Progress, waiting: Waiting | None = None) -> Self:
+        """Return the status for the progress and for the waiting readings, if known."""
+        return cls(
+            waiting=None if waiting is None else waiting.readings,
+            oldest=None if waiting is None else waiting.oldest,
+            delivered=progress.delivered,
+            delivered_at=progress.delivered_at,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """The readings that wait for one endpoint at one time."""
+
+    hass: HomeAssistant
+    entry: EndpointConfigEntry
+    cursor: Cursor
+    outbox: Outbox
+    until: float
+    """The Unix time until which the recorder has written all rows."""
+
+    @property
+    def has_cursor_moved(self) -> bool:
+        """Whether the cursor has moved since the readings were counted."""
+        progress = self.cursor.progress
+        return progress.state_id != progress.oldest_after
+
+    async def async_restart(self) -> None:
+        """Move the cursor to the first reading that the user wants to have sent."""
+        state_id = 0
+        if not self.entry.data.get(CONF_PAST, True):
+            added = self.entry.created_at.timestamp()
+            latest = time.time() + MAX_AHEAD_SECONDS
+            state_id = await _async_job(self.hass, self.outbox.before, added, latest)
+        await self.cursor.async_restart(state_id)
+
+    async def async_apply_answer(self) -> None:
+        """Apply the user's answer about refused readings, or ask again.
+
+        The registry saves issues late, so the progress decides whether to ask. There is
+        nothing left to ask once the recorder has deleted the last refused reading.
+        """
+        progress = self.cursor.progress
+        last = progress.refused_until
+        if progress.is_again:
+            await self.cursor.async_rewind()
+        elif last is not None and not await _async_job(
+            self.hass, self.outbox.has, last
+        ):
+            await self.cursor.async_answer(is_again=False)
+        async_update_refusal_issue(self.hass, self.entry, progress)
+
+    async def async_count(self) -> Waiting:
+        """Count the readings after the cursor; report those that were deleted unsent.
+
+        The cursor starts again if the rows have new ids, as in a new database.
+        """
+        progress, outbox = self.cursor.progress, self.outbox
+        if await _async_job(
+            self.hass, outbox.is_numbered_anew, progress.newest, progress.newest_at
+        ):
+            await self.async_restart()
+        waiting = await _async_job(self.hass, outbox.waiting, progress.state_id)
+        previous = progress.oldest
+        if (
+            previous is not None
+            and previous != waiting.oldest
+            and not self.has_cursor_moved
+            and not await _async_job(self.hass, outbox.has, previous)
+        ):
+            remaining = self.until if waiting.oldest is None else waiting.oldest
+            async_report_loss(self.hass, self.entry, previous, remaining)
+        await self.cursor.async_note_waiting(
+            waiting.oldest, outbox.newest, outbox.newest_at, self.until
+        )
+        return waiting
+
+
+async def async_open_backlog(
+    hass: HomeAssistant, entry: EndpointConfigEntry, cursor: Cursor
+) -> Backlog:
+    """Return the backlog of an endpoint, with the newest readings.
+
+    Entities that were added or renamed meanwhile are looked up again.
+    """
+    while True:
+        sources = async_sources(hass, entry.options)
+        until = await _async_recorded(hass)
+        outbox = Outbox(hass, sources)
+        await _async_job(hass, outbox.open)
+        if sources == async_sources(hass, entry.options):
+            return Backlog(
+                hass=hass, entry=entry, cursor=cursor, outbox=outbox, until=until
+            )
+
+
+async def _async_recorded(hass: HomeAssistant) -> float:
+    """Return the Unix time until which all rows are in the database."""
+    until = time.time()
+    await async_recorded(hass)
+    return until
 
 
 class EndpointCoordinator(DataUpdateCoordinator[Status]):
@@ -69,45 +173,46 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
     def __init__(
         self, hass: HomeAssistant, entry: EndpointConfigEntry, cursor: Cursor
     ) -> None:
-        """Take the settings; nothing is sent yet."""
+        """Prepare deliveries without sending anything."""
         super().__init__(
-            hass, LOGGER, config_entry=entry, name=entry.title, update_interval=EVERY
+            hass,
+            LOGGER,
+            config_entry=entry,
+            name=entry.title,
+            update_interval=DELIVERY_INTERVAL,
         )
         zone = dt_util.get_default_time_zone()
+        self.backoff = Backoff()
         self.cursor = cursor
         self.is_connected: bool | None = None
         """Whether the last batch arrived; None before the first one."""
-        self.data = self._status(None)
+        self.data = Status.of(cursor.progress)
         self._delivery = Delivery(
             ENDPOINTS[entry.data[CONF_PROTOCOL]](entry.data, zone),
             async_get_clientsession(hass, entry.data.get(CONF_VERIFY_SSL, True)),
             cursor,
             entry.options.get(CONF_BATCH_SIZE, DEFAULT_BATCH_SIZE),
-            self._async_job,
+            partial(_async_job, hass),
         )
-        self._failures = 0
-        self._looked_at = 0.0
-        self._next_at = 0.0
-        """Until when the server wants to be left in peace, by the monotonic clock."""
-        self._pause_until = 0.0
-        """Until when it is not tried again by itself, by the same clock."""
-        self._refusal: tuple[Failure, dict[str, str]] | None = None
-        """Why the last try failed, with what its text quotes."""
+        self._status_at = 0.0
+        """The monotonic time of the last status update."""
 
     @override
     async def _async_update_data(self) -> Status:
-        """Send what is new; tell how much is left, whether or not that went well."""
+        """Send new readings; update the status whether or not they arrive."""
         if DATA_INSTANCE not in self.hass.data:
             raise update_failed(Refusal.NO_RECORDER)
         try:
-            outbox, until = await self._async_open()
+            backlog = await async_open_backlog(
+                self.hass, self.config_entry, self.cursor
+            )
             if self.cursor.is_new:
-                await self._async_begin(outbox)
-            await self._async_look(outbox, until)
-            await self._async_heed(outbox)
-            if self._has_moved:
-                await self._async_look(outbox, until)
-            await self._async_deliver(outbox, until)
+                await backlog.async_restart()
+            await self._async_update_status(backlog)
+            await backlog.async_apply_answer()
+            if backlog.has_cursor_moved:
+                await self._async_update_status(backlog)
+            await self._async_deliver(backlog)
         except UpdateFailed:
             raise
         except HomeAssistantError as err:
@@ -118,194 +223,85 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             ) from err
         return self.data
 
-    async def _async_open(self) -> tuple[Outbox, float]:
-        """Return what is to be sent, and the Unix time until which all of it is there.
-
-        An entity that comes or is renamed meanwhile is looked up once more.
-        """
-        while True:
-            sources = async_sources(self.hass, self.config_entry.options)
-            until = await self._async_recorded()
-            outbox = Outbox(self.hass, sources)
-            await self._async_job(outbox.open)
-            if sources == async_sources(self.hass, self.config_entry.options):
-                return outbox, until
-
-    async def _async_recorded(self) -> float:
-        """Return the Unix time until which all rows are in the database."""
-        until = time.time()
-        await async_recorded(self.hass)
-        return until
-
-    async def _async_begin(self, outbox: Outbox) -> None:
-        """Begin with the first row that the owner wants, whatever was sent."""
-        begin = 0
-        if not self.config_entry.data.get(CONF_PAST, True):
-            added = self.config_entry.created_at.timestamp()
-            latest = time.time() + FUTURE
-            begin = await self._async_job(outbox.before, added, latest)
-        progress = self.cursor.progress
-        progress.state_id, progress.pending = begin, None
-        progress.forget_refused()
-        await self.cursor.async_save()
-
-    async def _async_heed(self, outbox: Outbox) -> None:
-        """Do what the owner says of what was refused, or ask while it is there.
-
-        The question is not left to the registry of issues, which is saved later.
-        """
-        progress = self.cursor.progress
-        last = progress.refused_until
-        if progress.is_again:
-            await self.cursor.async_go_back()
-        elif last is not None and not await self._async_job(outbox.has, last):
-            await self.cursor.async_answer(is_again=False)
-        async_tell_of_refusal(self.hass, self.config_entry, progress)
-
-    async def _async_look(self, outbox: Outbox, until: float) -> None:
-        """Find out what is waiting, and whether some of it was deleted."""
-        progress = self.cursor.progress
-        if await self._async_job(
-            outbox.is_numbered_anew, progress.newest, progress.newest_at
-        ):
-            await self._async_begin(outbox)
-        waiting = await self._async_job(outbox.waiting, progress.state_id)
-        before = progress.oldest
-        if (
-            before is not None
-            and before != waiting.oldest
-            and progress.oldest_after == progress.state_id
-            and not await self._async_job(outbox.has, before)
-        ):
-            now = until if waiting.oldest is None else waiting.oldest
-            async_tell_of_loss(self.hass, self.config_entry, before, now)
-        held = progress.unsent_since
-        progress.oldest, progress.oldest_after = waiting.oldest, progress.state_id
-        progress.newest, progress.newest_at = outbox.newest, outbox.newest_at
-        progress.known_until = until
-        if progress.unsent_since < held:  # What is remembered never holds too little.
-            await self.cursor.async_save()
-        self._looked_at = time.monotonic()
-        self.data = self._status(waiting)
+    async def _async_update_status(self, backlog: Backlog) -> None:
+        """Show how much is waiting."""
+        waiting = await backlog.async_count()
+        self._status_at = time.monotonic()
+        self.data = Status.of(self.cursor.progress, waiting)
         self.async_update_listeners()
 
-    @property
-    def _has_moved(self) -> bool:
-        """Whether the cursor stands elsewhere than at the last look."""
-        progress = self.cursor.progress
-        return progress.state_id != progress.oldest_after
+    async def _async_deliver(self, backlog: Backlog) -> None:
+        """Send all readings; raise UpdateFailed with the time of the next try.
 
-    async def _async_deliver(self, outbox: Outbox, until: float) -> None:
-        """Send all there is; raise UpdateFailed with the time of the next try.
-
-        A server that wants to be left in peace for long is; what is waiting is looked
-        at meanwhile, for it may have to be told of.
+        While the server wants to be left alone, only status and issues are updated.
         """
-        if time.monotonic() >= self._next_at:
-            await self._async_try(outbox, until)
-        if self._has_moved:
-            await self._async_look(outbox, until)
-        async_tell_of_expiry(
+        if self.backoff.is_allowed:
+            await self._async_send(backlog)
+        if backlog.has_cursor_moved:
+            await self._async_update_status(backlog)
+        error = self.backoff.error
+        async_update_expiry_issue(
             self.hass,
             self.config_entry,
             self.data.oldest,
             self.data.waiting,
-            is_failing=self._refusal is not None,
+            is_failing=error is not None,
         )
-        if self._refusal is None:
-            return
-        failure, details = self._refusal
-        now = time.monotonic()
-        rest = self._next_at - now + 1  # The timer may come a second early.
-        raise update_failed(
-            failure,
-            retry_after=min(max(self._pause_until - now, rest), LONGEST_PAUSE),
-            **details,
-        )
+        if error is not None:
+            raise UpdateFailed(
+                translation_domain=DOMAIN,
+                translation_key=error.failure,
+                translation_placeholders=error.details,
+                retry_after=self.backoff.retry_after,
+            )
 
-    async def _async_try(self, outbox: Outbox, until: float) -> None:
-        """Send all there is; remember why that failed, if it did."""
+    async def _async_send(self, backlog: Backlog) -> None:
+        """Send all readings; note the error if a batch does not arrive."""
         try:
-            await self._delivery.run(outbox, until, self._arrived)
+            await self._delivery.run(backlog.outbox, backlog.until, self._batch_arrived)
         except DeliveryError as err:
             LOGGER.debug("%s: a batch did not arrive", self.name, exc_info=err)
-            self._async_connected(is_connected=False)
+            self._async_set_connected(is_connected=False)
             if err.failure is Failure.ENDPOINT_UNAUTHORISED:
                 self.config_entry.async_start_reauth(self.hass)
-            self._refusal = err.failure, err.details
-            now = time.monotonic()
-            self._pause_until = now + pause_after(self._failures)
-            self._next_at = now + not_before(err.retry_after)
-            self._failures += 1
+            self.backoff.failed(err)
         else:
-            self._failures, self._refusal = 0, None
+            self.backoff.succeeded()
 
     @callback
-    def _arrived(self, readings: int, refused: int) -> None:
-        """Tell of what was refused and, now and then, how far it is."""
+    def _batch_arrived(self, readings: int, refused: int) -> None:
+        """Update the status after a batch, and the listeners from time to time."""
         if refused:
-            async_tell_of_refusal(self.hass, self.config_entry, self.cursor.progress)
+            async_update_refusal_issue(
+                self.hass, self.config_entry, self.cursor.progress
+            )
         waiting = max(0, (self.data.waiting or 0) - readings)
         self.data = replace(
-            self._status(None), waiting=waiting, oldest=self.data.oldest
+            Status.of(self.cursor.progress), waiting=waiting, oldest=self.data.oldest
         )
-        self._failures = 0
-        self._async_connected(is_connected=True)
-        if time.monotonic() - self._looked_at > LOOK_EVERY:
-            self._looked_at = time.monotonic()
+        self.backoff.batch_arrived()
+        self._async_set_connected(is_connected=True)
+        if time.monotonic() - self._status_at > STATUS_INTERVAL_SECONDS:
+            self._status_at = time.monotonic()
             self.async_update_listeners()
 
     @callback
-    def _async_connected(self, *, is_connected: bool) -> None:
-        """Tell at once whether batches arrive, where that has changed."""
+    def _async_set_connected(self, *, is_connected: bool) -> None:
+        """Show at once that the connection was lost, or that batches arrive again."""
         if self.is_connected is is_connected:
             return
         self.is_connected = is_connected
         self.async_update_listeners()
-        if is_connected:  # Whatever was wrong, nobody needs to log in any more.
+        if is_connected:  # The login works, so the forms that ask for it can close.
             flows = self.config_entry.async_get_active_flows(self.hass, {SOURCE_REAUTH})
             for flow in list(flows):
                 self.hass.config_entries.flow.async_abort(flow["flow_id"])
 
-    def _status(self, waiting: Waiting | None) -> Status:
-        """Return what an owner sees."""
-        progress = self.cursor.progress
-        return Status(
-            waiting=None if waiting is None else waiting.readings,
-            oldest=None if waiting is None else waiting.oldest,
-            delivered=progress.delivered,
-            delivered_at=progress.delivered_at,
-        )
 
-    async def _async_job[*Arguments, Result](
-        self, job: Callable[[*Arguments], Result], *arguments: *Arguments
-    ) -> Result:
-        """Do something with the database, in the recorder's threads."""
-        return await get_instance(self.hass).async_add_executor_job(job, *arguments)
-
-
-def pause_after(failures: int) -> float:
-    """Return the seconds to wait after so many failures before this one.
-
-    Chance keeps many machines from asking one server at the same moment.
-    """
-    longest = min(LONGEST_PAUSE, float(FIRST_PAUSE << min(failures, 10)))
-    return longest * random.uniform(0.5, 1)  # noqa: S311 - It keeps no secret.
-
-
-def not_before(seconds: float) -> float:
-    """Return the seconds that a server wants, and some more, not the same for all."""
-    return seconds * random.uniform(1, 1.1)  # noqa: S311 - As above.
-
-
-@callback
-def async_sources(hass: HomeAssistant, options: Mapping[str, Any]) -> dict[str, Source]:
-    """Return what each entity shows whose readings are sent, by an entry's options."""
-    targets = async_chosen(
-        hass, options.get(CONF_DEVICES, []), options.get(CONF_LABELS, [])
-    )
-    return {
-        entity_id: Source(target.device_id, target.name, quantity)
-        for target in targets
-        for quantity, entity_id in target.entities.items()
-    }
+async def _async_job[*Arguments, Result](
+    hass: HomeAssistant,
+    job: Callable[[*Arguments], Result],
+    *arguments: *Arguments,
+) -> Result:
+    """Run a function that uses the database, in a thread of the recorder."""
+    return await get_instance(hass).async_add_executor_job(job, *arguments)

@@ -1,45 +1,53 @@
-"""Brings readings to a server, batch by batch, until the first that does not arrive."""
+"""Sends readings to a server, batch by batch, until one does not arrive."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import aiohttp
 
-from ..history import iso
-from .cursor import REMEMBERED, Cursor, Progress
-from .endpoints import Endpoint, Request
+from .cursor import MAX_REFUSALS, Cursor, Progress
+from .endpoints import Endpoint, Post
 from .errors import ABOUT_THE_BATCH, DeliveryError, Failure
-from .outbox import Outbox
-from .points import Batch, Point, first_batch
+from .points import Batch, Page, Point, first_batch
 
-# Readings of the first batch after one that did not arrive.
-SMALL: Final = 10
-# Seconds between two batches, for whatever else Home Assistant has to do.
-PAUSE: Final = 0.002
-# Readings that are refused one after the other before it is asked whether any is taken.
-DOUBTFUL: Final = 10
+# Readings in the first batch after a failure.
+RETRY_BATCH_SIZE: Final = 10
+# The pause after a batch, in seconds, is for the rest of Home Assistant.
+BATCH_PAUSE_SECONDS: Final = 0.002
+# Refused readings in a row after which the server has to prove that it accepts any.
+REFUSALS_BEFORE_PROOF: Final = 10
 
 type Job = Callable[..., Awaitable[Any]]
-"""Runs a function that blocks."""
-type Newest = Callable[[], Point | None]
+"""Runs a blocking function in a thread."""
+type ReadNewest = Callable[[], Point | None]
 """Reads the newest reading."""
-type Refusal = tuple[Point, DeliveryError]
+type RefusedReading = tuple[Point, DeliveryError]
 
 
-class Ready(NamedTuple):
+class PageSource(Protocol):
+    """Readings that are to be sent, in the order of their rows."""
+
+    def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
+        """Return the next readings after the cursor, up to the row of the limit."""
+
+    def last(self, until: float) -> Point | None:
+        """Return the newest reading, if it is recent."""
+
+
+class ReadyBatch(NamedTuple):
     """A batch that can be posted."""
 
     batch: Batch
-    request: Request
+    post: Post
     is_full: bool
-    """Whether it will be the same after a restart."""
+    """Whether the same batch is built again after a restart."""
 
 
 class Delivery:
-    """One server's way of getting its readings; nothing is sent twice at a time."""
+    """Sends the readings of one endpoint; runs must not overlap."""
 
     def __init__(
         self,
@@ -49,94 +57,97 @@ class Delivery:
         size: int,
         job: Job,
     ) -> None:
-        """Begin with full batches."""
+        """Start with full batches."""
         self._cursor = cursor
         self._end = 0
-        """Where the last page ended."""
+        """The row at which the last page ended."""
         self._endpoint = endpoint
-        self._careful = 0
-        """Readings of the next batch, after one that did not arrive."""
-        self._is_open = False
-        """Whether the last batch may have arrived, though nobody said so."""
+        self._retry_size = 0
+        """Readings in the next batch after a failure; 0 for a full batch."""
+        self._may_have_arrived = False
+        """Whether the server may have stored the last batch without confirming it."""
         self._job = job
         self._session = session
-        self._limit = self._size = size
-        self._taken: Point | None = None
-        """A reading of this batch, or of later, that the server has taken alone."""
+        self._max_size = self._size = size
+        self._accepted: Point | None = None
+        """The last reading that the server accepted since it refused this batch."""
 
     async def run(
-        self, outbox: Outbox, until: float, arrived: Callable[[int, int], None]
+        self, source: PageSource, until: float, arrived: Callable[[int, int], None]
     ) -> None:
-        """Send all readings whose rows are there, which they are until a Unix time.
+        """Send all readings whose rows are complete, as they are up to a Unix time.
 
-        After each batch it is told how many that were, and how many of them the server
-        refused. Raises DeliveryError for a batch that did not arrive, and
-        HomeAssistantError where the recorder fails; then the cursor stands before it.
+        After each batch, arrived is called with the number of its readings and the
+        number of those that the server refused. Raises DeliveryError for a batch that
+        did not arrive, and HomeAssistantError if the recorder fails; the cursor then
+        stands before that batch.
         """
-        ready = self._ready(outbox, until)
+        batches = self._batches(source, until)
         # One after the other: a thread that works would hold up the event loop.
-        while (one := await self._job(next, ready, None)) is not None:
-            refused = await self._deliver(one, partial(outbox.last, until))
-            await self._arrived(one.batch, refused)
-            arrived(len(one.batch.points), len(refused))
-            await asyncio.sleep(PAUSE)
-        # Behind all that others have written, too.
+        while (ready := await self._job(next, batches, None)) is not None:
+            refused = await self._deliver(ready, partial(source.last, until))
+            await self._move_cursor(ready.batch, refused)
+            arrived(len(ready.batch.points), len(refused))
+            await asyncio.sleep(BATCH_PAUSE_SECONDS)
+        # Rows of other entities after the last reading need no second look.
         self._cursor.progress.state_id = max(self._cursor.progress.state_id, self._end)
 
-    def _ready(self, outbox: Outbox, until: float) -> Iterator[Ready]:
-        """Yield batch after batch; what takes long is done here, in a thread."""
+    def _batches(self, source: PageSource, until: float) -> Iterator[ReadyBatch]:
+        """Yield batch after batch; the slow work is done here, in a thread."""
         progress = self._cursor.progress
         cursor, pending = progress.state_id, progress.pending
-        found: list[Point] = []
+        points: list[Point] = []
         is_last = False
         open_until = 0
-        while found or not is_last:
-            size = self._careful or self._limit
-            if not is_last and (pending is not None or len(found) <= size):
-                page = outbox.page(cursor, until, pending)
-                found += page.points
+        while points or not is_last:
+            size = self._retry_size or self._max_size
+            if not is_last and (pending is not None or len(points) <= size):
+                page = source.page(cursor, until, pending)
+                points += page.points
                 cursor, is_last = page.end, page.is_last
                 if pending is None or not is_last:
                     continue
-                # This was on its way, and nothing that came since.
+                # The pending batch is complete: newer readings are not added to it.
                 pending, is_last = None, False
-                size = self._careful or len(found)
-                if not found:
+                size = self._retry_size or len(points)
+                if not points:
                     continue
-            batch, found = first_batch(found, size, open_until, cursor)
+            batch, points = first_batch(points, size, open_until, cursor)
             open_until = max([open_until, *(point.last for point in batch.points)])
-            is_full = bool(found) and size == self._size
-            yield Ready(batch, self._endpoint.prepare(batch.points), is_full)
+            is_full = bool(points) and size == self._size
+            yield ReadyBatch(batch, self._endpoint.prepare(batch.points), is_full)
         self._end = cursor
 
-    async def _deliver(self, ready: Ready, newest: Newest) -> list[Refusal]:
-        """Send a batch, in parts if that helps; return what is refused for good."""
+    async def _deliver(
+        self, ready: ReadyBatch, read_newest: ReadNewest
+    ) -> list[RefusedReading]:
+        """Send a batch, in parts if that helps; return the refused readings."""
         progress = self._cursor.progress
         if not ready.is_full and ready.batch.end not in (None, progress.pending):
-            # After a crash it has to be the same one, with the same key.
+            # After a crash, the same batch with the same key has to be sent again.
             progress.pending = ready.batch.end
             await self._cursor.async_save()
-        refused: list[Refusal] = []
-        self._taken = None
+        refused: list[RefusedReading] = []
+        self._accepted = None
         try:
-            await self._endpoint.send(self._session, ready.request)
+            await self._endpoint.send(self._session, ready.post)
         except DeliveryError as err:
             if err.failure not in ABOUT_THE_BATCH:
-                await self._async_failed(ready.batch, err)
+                await self._prepare_retry(ready.batch, err)
                 raise
-            await self._send_parts(ready.batch.points, err, refused, newest)
-        self._careful, self._is_open = 0, False
-        return await self._confirmed(refused, newest) if refused else []
+            await self._send_parts(ready.batch.points, err, refused, read_newest)
+        self._retry_size, self._may_have_arrived = 0, False
+        return await self._confirm_refusals(refused, read_newest) if refused else []
 
-    async def _async_failed(self, batch: Batch, err: DeliveryError) -> None:
-        """Begin with little the next time, unless all of this may have arrived.
+    async def _prepare_retry(self, batch: Batch, err: DeliveryError) -> None:
+        """Plan a small next batch, or the same if the server may have stored this one.
 
-        Then it is the same batch once more, with the same key.
+        The same batch with the same key is sent once; after that, a small one.
         """
-        is_again, self._is_open = self._is_open, err.is_open
-        self._careful = 0
-        if is_again or not err.is_open:
-            self._careful = min(self._limit, SMALL)
+        is_second, self._may_have_arrived = self._may_have_arrived, err.may_have_arrived
+        self._retry_size = 0
+        if is_second or not err.may_have_arrived:
+            self._retry_size = min(self._max_size, RETRY_BATCH_SIZE)
         elif batch.end is not None:
             self._cursor.progress.pending = batch.end
             await self._cursor.async_save()
@@ -144,62 +155,67 @@ class Delivery:
     async def _send_parts(
         self,
         points: list[Point],
-        refusal: DeliveryError,
-        refused: list[Refusal],
-        newest: Newest,
+        error: DeliveryError,
+        refused: list[RefusedReading],
+        read_newest: ReadNewest,
     ) -> None:
-        """Find the readings that are refused alone, and send all others."""
-        if refusal.failure is Failure.ENDPOINT_TOO_LARGE:
-            self._limit = max(1, len(points) // 2)
+        """Halve a refused batch until each reading is sent or refused alone."""
+        if error.failure is Failure.ENDPOINT_TOO_LARGE:
+            self._max_size = max(1, len(points) // 2)
         if len(points) == 1:
-            refused.append((points[0], refusal))
-            if len(refused) == DOUBTFUL and self._taken is None:
-                await self._prove(refused, newest)
+            refused.append((points[0], error))
+            if len(refused) == REFUSALS_BEFORE_PROOF and self._accepted is None:
+                await self._prove(refused, read_newest)
             return
         half = len(points) // 2
         for part in (points[:half], points[half:]):
-            if (again := await self._refusal(part)) is not None:
-                await self._send_parts(part, again, refused, newest)
+            if (part_error := await self._try(part)) is not None:
+                await self._send_parts(part, part_error, refused, read_newest)
 
-    async def _confirmed(self, refused: list[Refusal], newest: Newest) -> list[Refusal]:
-        """Return what is refused once more, while others are taken before and after.
+    async def _confirm_refusals(
+        self, refused: list[RefusedReading], read_newest: ReadNewest
+    ) -> list[RefusedReading]:
+        """Send refused readings again, between two that the server accepts.
 
-        A server that refused everything for a while does not make readings wrong.
+        Returns those that are refused again. A server that refuses everything for a
+        while does not make readings wrong.
         """
-        await self._prove(refused, newest)
-        again = [(point, await self._refusal([point])) for point, _ in refused]
-        await self._prove(refused, newest)
-        return [(point, err) for point, err in again if err is not None]
+        await self._prove(refused, read_newest)
+        results = [(point, await self._try([point])) for point, _ in refused]
+        await self._prove(refused, read_newest)
+        return [(point, err) for point, err in results if err is not None]
 
-    async def _prove(self, refused: list[Refusal], newest: Newest) -> None:
-        """Send a reading that was taken, or else the newest one of all.
+    async def _prove(
+        self, refused: list[RefusedReading], read_newest: ReadNewest
+    ) -> None:
+        """Check that the server accepts a reading: one that it accepted, or the newest.
 
-        Raises DeliveryError if that is refused, too: then it is not the readings that
-        are wrong, and none is set aside.
+        Raises DeliveryError if it refuses that reading as well: then the readings are
+        not to blame, and none is set aside.
         """
-        point = self._taken or await self._job(newest)
+        point = self._accepted or await self._job(read_newest)
         if point is None or point.first == refused[-1][0].first:
             raise refused[-1][1]
-        if (err := await self._refusal([point])) is not None:
+        if (err := await self._try([point])) is not None:
             raise err
 
-    async def _refusal(self, points: list[Point]) -> DeliveryError | None:
-        """Send some readings; return the error if the server does not want them.
+    async def _try(self, points: list[Point]) -> DeliveryError | None:
+        """Send some readings; return the error if the server refuses them.
 
-        Raises DeliveryError if they did not arrive for another reason.
+        Raises DeliveryError if they do not arrive for another reason.
         """
-        request = await self._job(self._endpoint.prepare, points)
+        post = await self._job(self._endpoint.prepare, points)
         try:
-            await self._endpoint.send(self._session, request)
+            await self._endpoint.send(self._session, post)
         except DeliveryError as err:
             if err.failure not in ABOUT_THE_BATCH:
                 raise
             return err
-        self._taken = points[-1]
+        self._accepted = points[-1]
         return None
 
-    async def _arrived(self, batch: Batch, refused: list[Refusal]) -> None:
-        """Move the cursor behind a batch."""
+    async def _move_cursor(self, batch: Batch, refused: list[RefusedReading]) -> None:
+        """Move the cursor behind a batch, and save it."""
         progress = self._cursor.progress
         if refused:
             _set_aside(progress, refused)
@@ -210,22 +226,22 @@ class Delivery:
         await self._cursor.async_save()
 
 
-def _set_aside(progress: Progress, refused: list[Refusal]) -> None:
-    """Remember what was refused of the batch behind the cursor."""
+def _set_aside(progress: Progress, refused: list[RefusedReading]) -> None:
+    """Remember the refused readings of the batch after the cursor."""
     times = [point.started for point, _ in refused]
     if progress.refused_after is None:
         progress.refused_after = progress.state_id
     times += filter(None, (progress.refused_since, progress.refused_until))
     progress.refused_since, progress.refused_until = min(times), max(times)
     progress.refused += len(refused)
-    told = [_told(point, err) for point, err in refused]
-    progress.refusals = [*progress.refusals, *told][-REMEMBERED:]
+    summaries = [_summary(point, err) for point, err in refused]
+    progress.refusals = [*progress.refusals, *summaries][-MAX_REFUSALS:]
 
 
-def _told(point: Point, err: DeliveryError) -> dict[str, Any]:
-    """Return what is remembered of a reading that was refused."""
+def _summary(point: Point, err: DeliveryError) -> dict[str, Any]:
+    """Return a refused reading and the reason, as diagnostics show them."""
     return {
-        "collected_at": iso(point.collected_at),
+        "collected_at": point.collected_at_utc,
         "device": point.source.device,
         "device_id": point.source.device_id,
         "values": point.values,

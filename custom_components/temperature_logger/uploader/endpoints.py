@@ -1,12 +1,12 @@
-"""The servers that take readings, and what each wants to be told how.
+"""The protocols of servers that receive readings.
 
-InfluxDB's line protocol, as of its documentation "Line protocol" (v2) and "Write data
-with the InfluxDB API" (v2, v1.8), which VictoriaMetrics, QuestDB, Telegraf and others
-take, too; and JSON for a server of one's own.
+InfluxDB's line protocol follows its documentation "Line protocol" (v2) and "Write data
+with the InfluxDB API" (v2, v1.8). VictoriaMetrics, QuestDB, Telegraf and others also
+accept it. JSON is for servers that users write themselves.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -30,35 +30,39 @@ from homeassistant.helpers.json import json_bytes
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 from yarl import URL
 
-from ..const import CONF_BUCKET, CONF_DATABASE, CONF_GZIP, CONF_ORG, CONF_SITE, DIGITS
-from ..history import iso
-from ..units import base
+from ..const import (
+    CONF_BUCKET,
+    CONF_DATABASE,
+    CONF_GZIP,
+    CONF_ORG,
+    CONF_SITE,
+    DAY_SECONDS,
+    DIGITS,
+)
+from ..units import base_quantity
 from .errors import DeliveryError, Failure
 from .points import Point
 
 MEASUREMENT: Final = "temperature_logger"
-SPECIAL: Final = re.compile(r"[,= ]")
-# Seconds that a server has for a batch.
-LIMIT: Final = aiohttp.ClientTimeout(total=30, connect=10)
-# Bytes of an answer that are looked at, and characters of it that are quoted.
-LOOKED_AT: Final = 65_536
-QUOTED: Final = 200
-# Little work for the machine; more saves hardly any bytes.
+SPECIAL_CHARACTERS: Final = re.compile(r"[,= ]")
+POST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
+# The part of an answer that is read for errors, and the part that messages quote.
+MAX_ANSWER_BYTES: Final = 65_536
+MAX_QUOTE_CHARACTERS: Final = 200
+# The fastest level; the others save only a few bytes more.
 GZIP_LEVEL: Final = 1
-ENOUGH_LATER: Final = 86_400
-"""The longest pause, in seconds, that a server may ask for."""
 
 
-class Protocol(StrEnum):
-    """What a server understands."""
+class EndpointProtocol(StrEnum):
+    """The protocols to choose from."""
 
     INFLUXDB_2 = "influxdb_2"
     INFLUXDB_1 = "influxdb_1"
     JSON = "json"
 
 
-class Request(NamedTuple):
-    """A batch that is ready to be posted, as often as it takes."""
+class Post(NamedTuple):
+    """A batch as an HTTP request, which can be sent again unchanged."""
 
     url: URL
     headers: dict[str, str]
@@ -66,19 +70,19 @@ class Request(NamedTuple):
 
 
 class Endpoint(ABC):
-    """A server, as an entry describes it."""
+    """A server with its protocol, as configured in an entry."""
 
     content_type: str
 
     def __init__(self, data: Mapping[str, Any], zone: tzinfo) -> None:
-        """Take the data of an entry, and the zone of local times."""
+        """Use the data of an entry, and a time zone for local times."""
         self._data = data
         self._site: str = data.get(CONF_SITE, "")
         self._url = URL(data[CONF_URL])
         self._zone = zone
 
-    def prepare(self, points: Sequence[Point]) -> Request:
-        """Return what is posted for some readings; the same for the same ones."""
+    def prepare(self, points: Sequence[Point]) -> Post:
+        """Return the request for readings; equal readings give equal requests."""
         body = self.encode(points)
         headers = {
             **self._data.get(CONF_HEADERS, {}),
@@ -89,44 +93,44 @@ class Endpoint(ABC):
         if self._data.get(CONF_GZIP, True):
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-        return Request(self.url(len(points)), headers, body)
+        return Post(self.url(len(points)), headers, body)
 
-    async def send(self, session: aiohttp.ClientSession, request: Request) -> None:
+    async def send(self, session: aiohttp.ClientSession, post: Post) -> None:
         """Post a batch; raise DeliveryError unless the server confirms all of it."""
-        place = str(request.url.origin())
+        origin = str(post.url.origin())
         try:
             async with session.post(
-                request.url,
-                data=request.body,
-                headers=request.headers,
+                post.url,
+                data=post.body,
+                headers=post.headers,
                 allow_redirects=False,
-                timeout=LIMIT,
+                timeout=POST_TIMEOUT,
             ) as response:
-                # All of it: an answer that is cut off confirms nothing.
-                answer = await _read(response)
+                # The whole answer: one that is cut off confirms nothing.
+                answer = await _read_answer(response)
         except TimeoutError as err:
             raise DeliveryError(
-                Failure.ENDPOINT_SILENT, is_open=True, url=place
+                Failure.ENDPOINT_SILENT, may_have_arrived=True, url=origin
             ) from err
         except aiohttp.ClientConnectorCertificateError as err:
             raise DeliveryError(
-                Failure.ENDPOINT_CERTIFICATE, url=place, error=str(err)
+                Failure.ENDPOINT_CERTIFICATE, url=origin, error=str(err)
             ) from err
         except aiohttp.ClientError as err:
             raise DeliveryError(
                 Failure.ENDPOINT_UNREACHABLE,
-                is_open=not isinstance(err, aiohttp.ClientConnectorError),
-                url=place,
+                may_have_arrived=not isinstance(err, aiohttp.ClientConnectorError),
+                url=origin,
                 error=str(err) or repr(err),
             ) from err
-        self._judge(response, answer)
+        self._check(response, answer)
 
-    def _judge(self, response: aiohttp.ClientResponse, answer: bytes) -> None:
-        """Raise DeliveryError unless an answer confirms a batch."""
+    def _check(self, response: aiohttp.ClientResponse, answer: bytes) -> None:
+        """Raise DeliveryError unless the answer confirms the batch."""
         status = response.status
         if self.confirms(status, answer):
             return
-        text = " ".join(answer.decode(errors="replace").split())[:QUOTED]
+        text = " ".join(answer.decode(errors="replace").split())[:MAX_QUOTE_CHARACTERS]
         details = {
             "url": str(response.url.origin()),
             "status": str(status),
@@ -137,13 +141,15 @@ class Endpoint(ABC):
         failure = _failure(status)
         raise DeliveryError(
             failure,
-            is_open=failure in OPEN,
-            retry_after=later(response.headers.get("Retry-After"), time.time()),
+            may_have_arrived=failure in MAY_BE_STORED,
+            retry_after=retry_after_seconds(
+                response.headers.get("Retry-After"), time.time()
+            ),
             **details,
         )
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that says who sends."""
+        """Return the header with the login, if the server needs one."""
         if token := self._data.get(CONF_TOKEN):
             return {"Authorization": f"Bearer {token}"}
         if username := self._data.get(CONF_USERNAME):
@@ -153,25 +159,25 @@ class Endpoint(ABC):
 
     @abstractmethod
     def url(self, count: int) -> URL:
-        """Return where so many readings are posted."""
+        """Return the URL to which this number of readings is posted."""
 
     @abstractmethod
     def encode(self, points: Sequence[Point]) -> bytes:
-        """Return readings as the server reads them."""
+        """Return readings in the format of the server."""
 
     @abstractmethod
     def confirms(self, status: int, answer: bytes) -> bool:
-        """Return whether an answer says that all has arrived."""
+        """Return whether an answer confirms that the server stored all readings."""
 
 
 class LineProtocol(Endpoint):
-    """A server that takes InfluxDB's line protocol."""
+    """A server that accepts InfluxDB's line protocol."""
 
     content_type = "text/plain; charset=utf-8"
 
     @override
     def encode(self, points: Sequence[Point]) -> bytes:
-        """Return a line for each reading: tags site, device and device_id; seconds."""
+        """Return a line per reading, with tags and a Unix time in whole seconds."""
         heads: dict[str, str] = {}
         lines = []
         for point in points:
@@ -180,11 +186,11 @@ class LineProtocol(Endpoint):
                 head = heads[source.device_id] = self._head(point)
             fields = ",".join(f"{q}={value!r}" for q, value in point.values.items())
             lines.append(f"{head} {fields} {point.collected_at}")
-        # A comment where there is nothing to say: that writes nothing, if it may.
+        # Without readings, a comment: the server checks the login and writes nothing.
         return ("\n".join(lines) or "#").encode()
 
     def _head(self, point: Point) -> str:
-        """Return the series of a device; the tags in the order that is fastest."""
+        """Return measurement and tags; InfluxDB recommends to sort tags by name."""
         tags = {
             "device": point.source.device,
             "device_id": point.source.device_id,
@@ -195,94 +201,106 @@ class LineProtocol(Endpoint):
 
     @override
     def confirms(self, status: int, answer: bytes) -> bool:
-        """Return whether all was written; 200 comes with an error, or from a stranger.
+        """Return whether the status is 204; a 200 confirms nothing.
 
         InfluxDB 1.8: "200: InfluxDB understood the request but couldn't complete it".
+        Other programs at the address, such as a login page, also answer with 200.
         """
         return status == HTTPStatus.NO_CONTENT
 
 
 class InfluxDb2(LineProtocol):
-    """The interface of InfluxDB 2 and later."""
+    """A server with the API of InfluxDB 2 and later."""
 
     @override
     def authorization(self) -> dict[str, str]:
-        """Return the header with InfluxDB's own scheme."""
+        """Return the header with InfluxDB's authentication scheme, Token."""
         if token := self._data.get(CONF_TOKEN):
             return {"Authorization": f"Token {token}"}
         return super().authorization()
 
     @override
     def url(self, count: int) -> URL:
-        """Return where to write."""
+        """Return the URL to write to."""
         return (self._url / "api/v2/write").with_query(
             org=self._data[CONF_ORG], bucket=self._data[CONF_BUCKET], precision="s"
         )
 
 
 class InfluxDb1(LineProtocol):
-    """The interface of InfluxDB 1."""
+    """A server with the API of InfluxDB 1."""
 
     @override
     def url(self, count: int) -> URL:
-        """Return where to write."""
+        """Return the URL to write to."""
         query = {"db": self._data[CONF_DATABASE], "precision": "s"}
         return (self._url / "write").with_query(query)
 
 
 class Json(Endpoint):
-    """A server of one's own."""
+    """A server that accepts readings as JSON."""
 
     content_type = "application/json"
 
     @override
     def url(self, count: int) -> URL:
-        """Return where one reading is posted, or many."""
+        """Return the URL for one reading, or the one for several."""
         return self._url / ("readings" if count == 1 else "readings/bulk")
 
     @override
     def encode(self, points: Sequence[Point]) -> bytes:
-        """Return the readings, each with its values in all units that are usual."""
+        """Return the readings, each value in all units that the table names."""
         return json_bytes({"readings": [self._reading(point) for point in points]})
 
     def _reading(self, point: Point) -> dict[str, Any]:
-        """Return one reading."""
-        collected_at = point.collected_at
-        local = datetime.fromtimestamp(collected_at, self._zone)
+        """Return one reading as JSON data."""
+        local = datetime.fromtimestamp(point.collected_at, self._zone)
         reading: dict[str, Any] = {
             "device_id": point.source.device_id,
             "device": point.source.device,
-            "ts_utc": iso(collected_at),
+            "ts_utc": point.collected_at_utc,
             "ts_local": local.isoformat(),
-            "payload": {q: UNITS[base(q)](value) for q, value in point.values.items()},
+            "payload": {q: _in_units(q, value) for q, value in point.values.items()},
         }
         return reading | ({"site": self._site} if self._site else {})
 
     @override
     def confirms(self, status: int, answer: bytes) -> bool:
-        """Return whether all was taken: any 2xx without an error in its body."""
+        """Return whether the status is any 2xx and the body names no error."""
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return False
         try:
-            told = json_loads(answer)
+            body = json_loads(answer)
         except JSON_DECODE_EXCEPTIONS:
             return True
-        if not isinstance(told, dict):
+        if not isinstance(body, dict):
             return True
-        failed = told.get("error") or told.get("errors")
-        return not failed and told.get("status") != "error"
+        errors = body.get("error") or body.get("errors")
+        return not errors and body.get("status") != "error"
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return what an answer begins with, once all of it has come."""
-    begin = b""
+def _in_units(quantity: str, value: float) -> dict[str, float]:
+    """Return a value in each unit that a receiver may want, by the unit's key."""
+    base = base_quantity(quantity)
+    convert = base.converter.converter_factory
+    return {
+        key: value
+        if unit == base.unit
+        else round(convert(base.unit, unit)(value), DIGITS)
+        for key, unit in base.json_units.items()
+    }
+
+
+async def _read_answer(response: aiohttp.ClientResponse) -> bytes:
+    """Read the whole answer; return its first bytes."""
+    beginning = b""
     async for chunk in response.content.iter_any():
-        begin += chunk[: LOOKED_AT - len(begin)]
-    return begin
+        beginning += chunk[: MAX_ANSWER_BYTES - len(beginning)]
+    return beginning
 
 
 def _failure(status: int) -> Failure:
-    """Return what an answer that confirms nothing means."""
+    """Return the failure behind a status that confirms nothing."""
     if status in FAILURES:
         return FAILURES[status]
     if status < HTTPStatus.MULTIPLE_CHOICES:
@@ -294,10 +312,10 @@ def _failure(status: int) -> Failure:
     return Failure.ENDPOINT_FAILED
 
 
-def later(header: str | None, now: float) -> float:
-    """Return after how many seconds a server wants to be asked again (RFC 9110).
+def retry_after_seconds(header: str | None, now: float) -> float:
+    """Return the seconds in a Retry-After header, which may hold a date (RFC 9110).
 
-    It says so in seconds or as a date; what cannot be read is none.
+    The result is at most a day, and 0 for a header that is missing or not readable.
     """
     if header is None:
         return 0.0
@@ -310,17 +328,17 @@ def later(header: str | None, now: float) -> float:
             return 0.0
         # A date without a zone is in UTC.
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(0.0, seconds), ENOUGH_LATER) if math.isfinite(seconds) else 0.0
+    return min(max(0.0, seconds), DAY_SECONDS) if math.isfinite(seconds) else 0.0
 
 
 def _tag(text: str) -> str:
-    """Return a tag's value, escaped as the protocol has it.
+    """Return the value of a tag, escaped for the line protocol.
 
-    Not all servers read a backslash before a special character alike, and one leaves
-    the line out without a word: it becomes another stroke.
+    Backslashes become slashes: servers differ in how they read a backslash before a
+    special character, and one drops such lines without an error.
     """
     line = " ".join(text.replace("\\", "/").split())
-    return SPECIAL.sub(r"\\\g<0>", line)
+    return SPECIAL_CHARACTERS.sub(r"\\\g<0>", line)
 
 
 FAILURES: Final[dict[int, Failure]] = {
@@ -334,19 +352,10 @@ FAILURES: Final[dict[int, Failure]] = {
     HTTPStatus.TOO_MANY_REQUESTS: Failure.ENDPOINT_BUSY,
     HTTPStatus.SERVICE_UNAVAILABLE: Failure.ENDPOINT_BUSY,
 }
-# What a server answers to readings that it may have stored.
-OPEN: Final = {Failure.ENDPOINT_FAILED, Failure.ENDPOINT_NOT_CONFIRMED}
-# A value of each quantity, in the units that the receiver may want.
-UNITS: Final[dict[str, Callable[[float], dict[str, float]]]] = {
-    "co2": lambda value: {"ppm": value},
-    "humidity": lambda value: {"rh": value},
-    "pressure": lambda value: {"hpa": value},
-    "space": lambda value: {"gib": value},
-    "temperature": lambda value: {"c": value, "f": round(value * 1.8 + 32, DIGITS)},
-    "usage": lambda value: {"percent": value},
-}
+# Failures after which the server may have stored the readings.
+MAY_BE_STORED: Final = {Failure.ENDPOINT_FAILED, Failure.ENDPOINT_NOT_CONFIRMED}
 ENDPOINTS: Final[dict[str, type[Endpoint]]] = {
-    Protocol.INFLUXDB_1: InfluxDb1,
-    Protocol.INFLUXDB_2: InfluxDb2,
-    Protocol.JSON: Json,
+    EndpointProtocol.INFLUXDB_1: InfluxDb1,
+    EndpointProtocol.INFLUXDB_2: InfluxDb2,
+    EndpointProtocol.JSON: Json,
 }

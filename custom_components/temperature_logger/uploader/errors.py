@@ -1,6 +1,9 @@
-"""What can go wrong between a reading and its server."""
+"""The failures that keep a reading from arriving at its server."""
 
 from enum import StrEnum
+from typing import Final
+
+from ..drivers import DetailedError
 
 
 class Failure(StrEnum):
@@ -19,29 +22,29 @@ class Failure(StrEnum):
     ENDPOINT_UNREACHABLE = "endpoint_unreachable"
 
 
-# What splitting a batch may help against, as it is about what was sent.
-ABOUT_THE_BATCH = frozenset({Failure.ENDPOINT_REFUSED, Failure.ENDPOINT_TOO_LARGE})
+# The server rejects the content or the size of a batch: a part of it may be accepted.
+ABOUT_THE_BATCH: Final = frozenset(
+    {Failure.ENDPOINT_REFUSED, Failure.ENDPOINT_TOO_LARGE}
+)
 
 
-class DeliveryError(Exception):
-    """Readings that the server did not confirm."""
+class DeliveryError(DetailedError):
+    """The server did not confirm a batch of readings."""
 
     def __init__(
         self,
         failure: Failure,
         *,
-        is_open: bool = False,
+        may_have_arrived: bool = False,
         retry_after: float = 0.0,
         **details: str,
     ) -> None:
-        """Say what is wrong, with the details that its text quotes.
+        """Name the failure, with the details that its text quotes.
 
-        It may be open whether the readings have arrived all the same. The server may
-        say after how many seconds it wants to be asked again.
+        may_have_arrived: the server may have stored the readings all the same.
+        retry_after: the seconds that the server wants to be left alone.
         """
-        quoted = ", ".join(f"{key} {value}" for key, value in details.items())
-        super().__init__(f"{failure} ({quoted})")
+        super().__init__(failure, **details)
         self.failure = failure
-        self.details = details
-        self.is_open = is_open
+        self.may_have_arrived = may_have_arrived
         self.retry_after = retry_after

@@ -1,4 +1,4 @@
-"""What an owner is told of readings that may not arrive any more."""
+"""The repair issues about readings that may never arrive at their server."""
 
 from datetime import datetime
 import time
@@ -17,12 +17,12 @@ READINGS_EXPIRE: Final = "readings_expire"
 READINGS_EXPIRED: Final = "readings_expired"
 READINGS_REFUSED: Final = "readings_refused"
 ISSUES: Final = (READINGS_EXPIRE, READINGS_EXPIRED, READINGS_REFUSED)
-# Days before the recorder deletes the first reading that its owner is told.
-NOTICE: Final = 3
+# The days between the warning and the day on which the recorder deletes a reading.
+NOTICE_DAYS: Final = 3
 
 
 @callback
-def async_tell_of_expiry(
+def async_update_expiry_issue(
     hass: HomeAssistant,
     entry: ConfigEntry,
     oldest: float | None,
@@ -30,11 +30,11 @@ def async_tell_of_expiry(
     *,
     is_failing: bool,
 ) -> None:
-    """Raise the issue that readings are deleted soon, or clear it."""
+    """Create the issue that readings will soon be deleted unsent, or delete it."""
     recorder = get_instance(hass)
     issue_id = f"{READINGS_EXPIRE}_{entry.entry_id}"
     deleted = (oldest or 0.0) + recorder.keep_days * DAY_SECONDS
-    is_soon = deleted - time.time() < NOTICE * DAY_SECONDS
+    is_soon = deleted - time.time() < NOTICE_DAYS * DAY_SECONDS
     if not is_failing or oldest is None or not recorder.auto_purge or not is_soon:
         ir.async_delete_issue(hass, DOMAIN, issue_id)
         return
@@ -47,18 +47,18 @@ def async_tell_of_expiry(
         translation_key=READINGS_EXPIRE,
         translation_placeholders={
             "endpoint": entry.title,
-            "oldest": _shown(oldest),
-            "deleted": _shown(deleted),
+            "oldest": _local(oldest),
+            "deleted": _local(deleted),
             "waiting": str(waiting),
         },
     )
 
 
 @callback
-def async_tell_of_loss(
+def async_report_loss(
     hass: HomeAssistant, entry: ConfigEntry, since: float, until: float
 ) -> None:
-    """Say that readings were deleted before they had arrived."""
+    """Create the issue that readings were deleted before they arrived."""
     ir.async_create_issue(
         hass,
         DOMAIN,
@@ -69,17 +69,17 @@ def async_tell_of_loss(
         translation_key=READINGS_EXPIRED,
         translation_placeholders={
             "endpoint": entry.title,
-            "since": _shown(since),
-            "until": _shown(until),
+            "since": _local(since),
+            "until": _local(until),
         },
     )
 
 
 @callback
-def async_tell_of_refusal(
+def async_update_refusal_issue(
     hass: HomeAssistant, entry: ConfigEntry, progress: Progress
 ) -> None:
-    """Ask what becomes of readings that the server refused, or do not ask any more."""
+    """Create the issue that asks about refused readings, or delete it."""
     issue_id = f"{READINGS_REFUSED}_{entry.entry_id}"
     if progress.refused_after is None or progress.is_again:
         ir.async_delete_issue(hass, DOMAIN, issue_id)
@@ -104,13 +104,13 @@ def async_tell_of_refusal(
 
 
 @callback
-def async_forget_issues(hass: HomeAssistant, entry_id: str) -> None:
-    """Take the issues of an endpoint that was deleted away with it."""
+def async_delete_issues(hass: HomeAssistant, entry_id: str) -> None:
+    """Delete the issues of an endpoint that was deleted."""
     for issue in ISSUES:
         ir.async_delete_issue(hass, DOMAIN, f"{issue}_{entry_id}")
 
 
-def _shown(at: float) -> str:
-    """Return a Unix time for people, in the zone of Home Assistant."""
-    local = datetime.fromtimestamp(at, dt_util.get_default_time_zone())
+def _local(timestamp: float) -> str:
+    """Return a Unix time for messages, in the time zone of Home Assistant."""
+    local = datetime.fromtimestamp(timestamp, dt_util.get_default_time_zone())
     return local.strftime("%Y-%m-%d %H:%M")

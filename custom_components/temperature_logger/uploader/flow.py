@@ -1,4 +1,4 @@
-"""The forms of an endpoint: where readings are sent, and which."""
+"""The forms of an endpoint: its server, and the readings to send."""
 
 from collections.abc import Mapping
 from itertools import chain, count
@@ -19,6 +19,7 @@ from homeassistant.const import (
     CONF_URL,
     CONF_VERIFY_SSL,
 )
+from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import section
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
@@ -55,42 +56,41 @@ from ..const import (
     MAX_BATCH_SIZE,
     MIN_BATCH_SIZE,
 )
-from ..translation import async_explain
-from .endpoints import ENDPOINTS, Protocol
+from ..units import BASE_QUANTITIES
+from .endpoints import ENDPOINTS, EndpointProtocol
 from .errors import DeliveryError
 from .settings import (
     ADVANCED,
-    LOGIN,
-    NAMES,
+    DESTINATION_FIELDS,
+    LOGIN_FIELDS,
     Settings,
     default_title,
+    form_values,
     identity,
     read_login,
     read_server,
-    shown,
 )
+from .sources import async_sources
 
 if TYPE_CHECKING:
     from .points import Point
 
 type Fields = dict[vol.Marker, Selector[Any] | section]
 
-# What the devices of readings have, and those of endpoints have not.
-DEVICE_CLASSES: Final = [
-    "atmospheric_pressure",
-    "carbon_dioxide",
-    "data_size",
-    "humidity",
-    "temperature",
-]
-EXAMPLES: Final = {
-    Protocol.INFLUXDB_1: "http://192.168.1.5:8086",
-    Protocol.INFLUXDB_2: "http://192.168.1.5:8086",
-    Protocol.JSON: "https://example.com/api",
+# Devices with readings have entities of these classes; devices of endpoints do not.
+DEVICE_CLASSES: Final = sorted(
+    base.device_class for base in BASE_QUANTITIES.values() if base.device_class
+)
+EXAMPLE_URLS: Final = {
+    EndpointProtocol.INFLUXDB_1: "http://192.168.1.5:8086",
+    EndpointProtocol.INFLUXDB_2: "http://192.168.1.5:8086",
+    EndpointProtocol.JSON: "https://example.com/api",
 }
-# What a server may say to no reading at all: it was understood, and is of no use.
-NOTHING_TO_DO: Final = {"400", "422"}
-SECRET: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
+# With these statuses, a JSON server may reject the empty list that tests it.
+EMPTY_LIST_STATUSES: Final = {"400", "422"}
+SECRET_SELECTOR: Final = TextSelector(
+    TextSelectorConfig(type=TextSelectorType.PASSWORD)
+)
 SELECTORS: Final[dict[str, Selector[Any]]] = {
     CONF_DEVICES: DeviceSelector(
         DeviceSelectorConfig(
@@ -102,29 +102,35 @@ SELECTORS: Final[dict[str, Selector[Any]]] = {
     ),
     CONF_HEADERS: TextSelector(TextSelectorConfig(multiline=True)),
     CONF_LABELS: LabelSelector(LabelSelectorConfig(multiple=True)),
-    CONF_PASSWORD: SECRET,
-    CONF_TOKEN: SECRET,
+    CONF_PASSWORD: SECRET_SELECTOR,
+    CONF_TOKEN: SECRET_SELECTOR,
     CONF_URL: TextSelector(TextSelectorConfig(type=TextSelectorType.URL)),
 }
-LIMITS: Final = {
+BATCH_SIZE_PLACEHOLDERS: Final = {
     "max_batch_size": str(MAX_BATCH_SIZE),
     "min_batch_size": str(MIN_BATCH_SIZE),
 }
 
 
 class EndpointFlow(ConfigFlow):
-    """Sets up an endpoint, changes where it is, or asks anew who sends."""
+    """Sets up an endpoint, changes its server, or asks for another login.
+
+    The whole config flow has further steps, which share no attribute with these.
+    """
 
     def __init__(self) -> None:
-        """Begin with empty forms."""
-        self._is_warned = False
-        self._protocol = Protocol.INFLUXDB_2
+        """Start with empty forms."""
+        super().__init__()
+        self._is_risk_accepted = False
+        """Whether the user agreed to send without verifying the certificate."""
+        self._protocol = EndpointProtocol.INFLUXDB_2
         self._settings = Settings({}, {})
-        self._typed: dict[str, Any] = {}
+        self._server_input: dict[str, Any] = {}
+        """The values that the user entered in the form of a server."""
 
     @property
-    def _old_entry(self) -> ConfigEntry | None:
-        """The entry that is changed, unless an endpoint is set up."""
+    def _endpoint_entry(self) -> ConfigEntry | None:
+        """The entry to change; None while a new endpoint is set up."""
         if self.source != SOURCE_RECONFIGURE:
             return None
         return self._get_reconfigure_entry()
@@ -133,195 +139,167 @@ class EndpointFlow(ConfigFlow):
         self,
         user_input: dict[str, Any] | None = None,  # noqa: ARG002 - It is a menu.
     ) -> ConfigFlowResult:
-        """Pick what the server understands."""
-        return self.async_show_menu(step_id="endpoint", menu_options=list(Protocol))
+        """Choose the protocol of the server."""
+        return self.async_show_menu(
+            step_id="endpoint", menu_options=list(EndpointProtocol)
+        )
 
     async def async_step_influxdb_2(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask for a server with the interface of InfluxDB 2."""
-        return await self._async_step_server(Protocol.INFLUXDB_2, user_input)
+        """Ask for a server with the API of InfluxDB 2."""
+        return await self._async_step_server(EndpointProtocol.INFLUXDB_2, user_input)
 
     async def async_step_influxdb_1(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask for a server with the interface of InfluxDB 1."""
-        return await self._async_step_server(Protocol.INFLUXDB_1, user_input)
+        """Ask for a server with the API of InfluxDB 1."""
+        return await self._async_step_server(EndpointProtocol.INFLUXDB_1, user_input)
 
     async def async_step_json(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask for a server of one's own."""
-        return await self._async_step_server(Protocol.JSON, user_input)
+        """Ask for a server that accepts JSON."""
+        return await self._async_step_server(EndpointProtocol.JSON, user_input)
 
     async def async_step_reconfigure_endpoint(self) -> ConfigFlowResult:
-        """Ask where an endpoint is now; how far it is stays."""
+        """Change the server of an endpoint; its progress stays."""
         data = self._get_reconfigure_entry().data
-        self._typed = shown(data)
-        return await self._async_step_server(Protocol(data[CONF_PROTOCOL]), None)
+        self._server_input = form_values(data)
+        return await self._async_step_server(
+            EndpointProtocol(data[CONF_PROTOCOL]), None
+        )
 
     async def _async_step_server(
-        self, protocol: Protocol, typed: dict[str, Any] | None
+        self, protocol: EndpointProtocol, user_input: dict[str, Any] | None
     ) -> ConfigFlowResult:
-        """Ask for a server; go on with what was typed."""
+        """Ask for a server; warn before its certificate is no longer verified."""
         self._protocol = protocol
-        if typed is None:
-            return self._async_ask({})
-        old = self._old_entry.data if self._old_entry else {}
-        self._typed = typed
-        self._settings = settings = read_server(protocol, typed, old)
+        if user_input is None:
+            return self._async_show_server({})
+        current = self._endpoint_entry.data if self._endpoint_entry else {}
+        self._server_input = user_input
+        self._settings = settings = read_server(protocol, user_input, current)
         if settings.errors:
-            return self._async_ask(settings.errors, header=settings.header)
-        if settings.data[CONF_VERIFY_SSL] or not old.get(CONF_VERIFY_SSL, True):
+            return self._async_show_server(settings.errors, header=settings.header)
+        if settings.data[CONF_VERIFY_SSL] or not current.get(CONF_VERIFY_SSL, True):
             return await self._async_finish()
-        return await self.async_step_insecure({} if self._is_warned else None)
+        return await self.async_step_insecure({} if self._is_risk_accepted else None)
 
     async def async_step_insecure(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Warn of a server that could be anybody; go on if that is really wanted."""
+        """Ask whether to send without verifying the certificate of the server."""
         if user_input is None:
             url = self._settings.data[CONF_URL]
             return self.async_show_form(
                 step_id="insecure", description_placeholders={"url": url}
             )
-        self._is_warned = True
+        self._is_risk_accepted = True
         return await self._async_finish()
 
     async def async_step_reauth(
         self,
         entry_data: Mapping[str, Any],  # noqa: ARG002 - Home Assistant's own signature.
     ) -> ConfigFlowResult:
-        """Begin after the server refused who sends."""
+        """Start after the server refused the login."""
         return await self.async_step_reauth_confirm()
 
     async def async_step_reauth_confirm(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask who sends, and nothing else."""
+        """Ask for another login."""
         entry = self._get_reauth_entry()
         errors: dict[str, str] = {}
-        problem = ""
+        details: dict[str, str] = {}
         if user_input is not None:
             data, errors, _ = read_login(user_input, entry.data)
             if not errors:
-                problem = await self._async_problem(data, entry.options)
-                if not problem:
-                    return self.async_update_reload_and_abort(entry, data=data)
-                errors = {"base": "not_delivered"}
-        fields = _fields(*LOGIN[entry.data[CONF_PROTOCOL]])
+                errors, details = await _async_test_server(
+                    self.hass, data, entry.options
+                )
+            if not errors:
+                return self.async_update_reload_and_abort(entry, data=data)
+        fields = _optional_fields(*LOGIN_FIELDS[entry.data[CONF_PROTOCOL]])
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(
-                vol.Schema(fields), user_input or shown(entry.data)
+                vol.Schema(fields), user_input or form_values(entry.data)
             ),
             errors=errors,
-            description_placeholders={"endpoint": entry.title, "problem": problem},
+            description_placeholders=details | {"endpoint": entry.title},
         )
 
-    def _async_ask(self, errors: dict[str, str], **quoted: str) -> ConfigFlowResult:
-        """Show the form of a server, with what was typed before."""
-        schema = _server_schema(self._protocol, is_new=self._old_entry is None)
+    def _async_show_server(
+        self, errors: dict[str, str], **details: str
+    ) -> ConfigFlowResult:
+        """Show the form of a server, filled with the values that the user entered."""
+        schema = _server_schema(self._protocol, is_new=self._endpoint_entry is None)
         return self.async_show_form(
             step_id=self._protocol,
-            data_schema=self.add_suggested_values_to_schema(schema, self._typed),
+            data_schema=self.add_suggested_values_to_schema(schema, self._server_input),
             errors=errors,
-            description_placeholders=quoted | {"example": EXAMPLES[self._protocol]},
+            description_placeholders=details
+            | {"example": EXAMPLE_URLS[self._protocol]},
         )
 
     async def _async_finish(self) -> ConfigFlowResult:
-        """Try the server; only then set the endpoint up, or change it."""
-        data, entry = self._settings.data, self._old_entry
-        options = _chosen(self._typed) if entry is None else entry.options
-        if problem := await self._async_problem(data, options):
-            return self._async_ask({"base": "not_delivered"}, problem=problem)
+        """Set the endpoint up, or change it, if the server accepts a reading."""
+        data, entry = self._settings.data, self._endpoint_entry
+        options = _selection(self._server_input) if entry is None else entry.options
+        errors, details = await _async_test_server(self.hass, data, options)
+        if errors:
+            return self._async_show_server(errors, **details)
         unique_id = identity(data)
         other = self.hass.config_entries.async_entry_for_domain_unique_id(
             DOMAIN, unique_id
         )
         if other is not None and other is not entry:
-            return self._async_ask({"base": "sent_already"}, endpoint=other.title)
+            return self._async_show_server(
+                {"base": "sent_already"}, endpoint=other.title
+            )
         if entry is None:
             await self.async_set_unique_id(unique_id, raise_on_progress=False)
             title = self._title(default_title(data))
             return self.async_create_entry(title=title, data=data, options=options)
         title = entry.title
-        if title == default_title(entry.data):  # Nobody has called it otherwise.
+        if title == default_title(entry.data):  # The user did not rename it.
             title = default_title(data)
         return self.async_update_reload_and_abort(
             entry, unique_id=unique_id, title=title, data=data
         )
 
-    async def _async_problem(
-        self, data: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> str:
-        """Post a reading that there is, or none; return what went wrong, if so."""
-        protocol = data[CONF_PROTOCOL]
-        zone = dt_util.get_default_time_zone()
-        endpoint = ENDPOINTS[protocol](data, zone)
-        session = async_get_clientsession(self.hass, data[CONF_VERIFY_SSL])
-        try:
-            # A server of one's own may keep what it gets twice.
-            points = (
-                [] if protocol == Protocol.JSON else await self._async_newest(options)
-            )
-            await endpoint.send(session, endpoint.prepare(points))
-        except DeliveryError as err:
-            if protocol == Protocol.JSON and err.details.get("status") in NOTHING_TO_DO:
-                return ""
-            return await async_explain(self.hass, err.failure, err.details)
-        except HomeAssistantError as err:
-            return await async_explain(
-                self.hass, str(err.translation_key), err.translation_placeholders or {}
-            )
-        return ""
-
-    async def _async_newest(self, options: Mapping[str, Any]) -> list[Point]:
-        """Return the newest of the readings that are to be sent, if there is one."""
-        if DATA_INSTANCE not in self.hass.data:
-            return []
-        await async_import_module(self.hass, f"{__package__}.coordinator")
-        from .coordinator import async_sources
-        from .outbox import Outbox
-
-        outbox = Outbox(self.hass, async_sources(self.hass, options))
-        job = get_instance(self.hass).async_add_executor_job
-        await job(outbox.open)
-        point = await job(outbox.last, time.time())
-        return [] if point is None else [point]
-
     def _title(self, name: str) -> str:
-        """Return the title of a new entry: its name, numbered from the second on."""
+        """Return a name for a new entry, with a number if an entry has that name."""
         titles = {entry.title for entry in self._async_current_entries()}
         names = chain([name], (f"{name} {number}" for number in count(2)))
         return next(name for name in names if name not in titles)
 
 
 class EndpointOptionsFlow(OptionsFlowWithReload):
-    """Changes which readings are sent, and how many at a time."""
+    """Changes the selection of readings, and the batch size."""
 
     async def async_step_init(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Begin; the texts are those of an endpoint."""
+        """Show the step of an endpoint, whose texts differ from those of a device."""
         return await self.async_step_endpoint(user_input)
 
     async def async_step_endpoint(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Show the options; keep what was typed after an error."""
+        """Show the options; after an error, with the values that the user entered."""
         errors: dict[str, str] = {}
         if user_input is not None:
             size = user_input[CONF_BATCH_SIZE]
             if MIN_BATCH_SIZE <= size <= MAX_BATCH_SIZE:
-                chosen = _chosen(user_input)
                 return self.async_create_entry(
-                    data=chosen | {CONF_BATCH_SIZE: int(size)}
+                    data=_selection(user_input) | {CONF_BATCH_SIZE: int(size)}
                 )
             errors[CONF_BATCH_SIZE] = "batch_size_out_of_range"
         config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=1)
         fields: Fields = {
-            **_fields(CONF_DEVICES, CONF_LABELS),
+            **_optional_fields(CONF_DEVICES, CONF_LABELS),
             vol.Required(CONF_BATCH_SIZE): NumberSelector(config),
         }
         options = {CONF_BATCH_SIZE: DEFAULT_BATCH_SIZE, **self.config_entry.options}
@@ -331,34 +309,81 @@ class EndpointOptionsFlow(OptionsFlowWithReload):
                 vol.Schema(fields), user_input or options
             ),
             errors=errors,
-            description_placeholders=LIMITS,
+            description_placeholders=BATCH_SIZE_PLACEHOLDERS,
         )
 
 
-def _chosen(typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which readings are sent; all where nothing is chosen."""
-    return {name: typed.get(name, []) for name in (CONF_DEVICES, CONF_LABELS)}
+async def _async_test_server(
+    hass: HomeAssistant, data: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Send the newest reading, or none; return errors and details for their texts.
+
+    The keys are those of exceptions, whose sentences are also under config.error:
+    the frontend shows them in the language of the user.
+    """
+    protocol = data[CONF_PROTOCOL]
+    zone = dt_util.get_default_time_zone()
+    endpoint = ENDPOINTS[protocol](data, zone)
+    session = async_get_clientsession(hass, data[CONF_VERIFY_SSL])
+    try:
+        # A JSON server may store a reading twice if it arrives twice.
+        points = (
+            []
+            if protocol == EndpointProtocol.JSON
+            else await _async_newest(hass, options)
+        )
+        await endpoint.send(session, endpoint.prepare(points))
+    except DeliveryError as err:
+        if (
+            protocol == EndpointProtocol.JSON
+            and err.details.get("status") in EMPTY_LIST_STATUSES
+        ):
+            return {}, {}
+        return {"base": str(err.failure)}, err.details
+    except HomeAssistantError as err:
+        key = str(err.translation_key)
+        return {"base": key}, err.translation_placeholders or {}
+    return {}, {}
 
 
-def _fields(*names: str) -> Fields:
-    """Return fields that can be left empty."""
+async def _async_newest(hass: HomeAssistant, options: Mapping[str, Any]) -> list[Point]:
+    """Return the newest reading of the selected entities, if there is one."""
+    if DATA_INSTANCE not in hass.data:
+        return []
+    await async_import_module(hass, f"{__package__}.outbox")
+    from .outbox import Outbox
+
+    outbox = Outbox(hass, async_sources(hass, options))
+    job = get_instance(hass).async_add_executor_job
+    await job(outbox.open)
+    point = await job(outbox.last, time.time())
+    return [] if point is None else [point]
+
+
+def _selection(user_input: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the selected devices and labels; both lists are empty for all readings."""
+    return {name: user_input.get(name, []) for name in (CONF_DEVICES, CONF_LABELS)}
+
+
+def _optional_fields(*names: str) -> Fields:
+    """Return optional fields."""
     text = TextSelector()
     return {vol.Optional(name): SELECTORS.get(name, text) for name in names}
 
 
-def _server_schema(protocol: Protocol, *, is_new: bool) -> vol.Schema:
-    """Return the form of a server; a new one's has which readings it gets, too."""
-    yes, text = BooleanSelector(), TextSelector()
+def _server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
+    """Return the form of a server, with the selection of readings for a new one."""
+    switch, text = BooleanSelector(), TextSelector()
     fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
-    fields |= {vol.Required(name): text for name in NAMES[protocol]}
-    fields |= _fields(*LOGIN[protocol], CONF_SITE)
+    fields |= {vol.Required(name): text for name in DESTINATION_FIELDS[protocol]}
+    fields |= _optional_fields(*LOGIN_FIELDS[protocol], CONF_SITE)
     if is_new:
-        fields |= _fields(CONF_DEVICES, CONF_LABELS)
-        fields |= {vol.Required(CONF_PAST, default=True): yes}
+        fields |= _optional_fields(CONF_DEVICES, CONF_LABELS)
+        fields |= {vol.Required(CONF_PAST, default=True): switch}
     advanced: Fields = {
-        **_fields(CONF_HEADERS),
-        vol.Required(CONF_GZIP, default=True): yes,
-        vol.Required(CONF_VERIFY_SSL, default=True): yes,
+        **_optional_fields(CONF_HEADERS),
+        vol.Required(CONF_GZIP, default=True): switch,
+        vol.Required(CONF_VERIFY_SSL, default=True): switch,
     }
     folded = section(vol.Schema(advanced), {"collapsed": True})
     return vol.Schema(fields | {vol.Required(ADVANCED): folded})

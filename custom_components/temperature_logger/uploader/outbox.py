@@ -1,7 +1,7 @@
-"""The readings in the recorder's database that still have to be sent.
+"""The readings in the recorder's database that are still to be sent.
 
-Everything here blocks. It is called in the recorder's executor. Rows are read in the
-order of their numbers, which no clock changes.
+All functions block and have to run in the recorder's executor. Rows are read in the
+order of their ids, which no clock changes: only the recorder's thread writes rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,31 +23,22 @@ from ..history.rows import (
     time_of,
     units,
 )
-from ..units import UNITS, base, conversion, number
-from .points import Point, Source, Value, complete, points, whole
+from ..units import base_quantity, conversion, number
+from .points import Page, Point, Source, Value, complete, points, whole
 
-# Rows of ours that are read at a time: as many as make the event loop wait for a few
-# milliseconds at most, and do not wake the garbage collector.
-PAGE: Final = 300
-# Rows of ours that may have been written at once, before a reading may be cut in two.
-BURST: Final = 20_000
+# Rows of selected entities that are read at once: few enough that the event loop waits
+# for some milliseconds and the garbage collector does not run.
+PAGE_ROWS: Final = 300
+# A page grows up to this number of rows so that no reading is split.
+MAX_PAGE_ROWS: Final = 20_000
 
 type Sources = Mapping[str, Source]
-"""What each entity shows, by its id."""
+"""The device and the quantity that each entity shows, by entity id."""
 type Formula = Callable[[float], float] | None
 
 
-class Page(NamedTuple):
-    """Some readings after the cursor, none of them cut in two."""
-
-    points: list[Point]
-    end: int
-    """Where the cursor stands once they have arrived."""
-    is_last: bool
-
-
 class Waiting(NamedTuple):
-    """What is after the cursor."""
+    """The readings after the cursor."""
 
     readings: int
     oldest: float | None
@@ -58,20 +49,20 @@ class Outbox:
     """The rows of some entities, from a cursor to the newest one when it was opened."""
 
     newest: int
-    """The number of the newest row of all entities, when it was opened."""
+    """The id of the newest row at that time, of any entity."""
     newest_at: float | None
     """Its Unix time."""
     _own: dict[int, Source]
-    """What our rows show, by the recorder's number of their entity, which stays."""
+    """The sources by the recorder's id of their entity, which survives a rename."""
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
-        """Choose the entities; nothing is asked yet."""
+        """Select the entities; open() has to follow."""
         self._formulas: dict[tuple[str, int | None], Formula] = {}
         self._hass = hass
         self._sources = sources
 
     def open(self) -> None:
-        """Read the newest number before the entities: so all rows have a known one."""
+        """Read the newest row id, then the entities' ids, so that all rows have one."""
         check_schema(self._hass, "send")
         with connected(self._hass) as connection:
             self.newest = newest_number(connection)
@@ -80,17 +71,17 @@ class Outbox:
         self._own = {known[entity]: self._sources[entity] for entity in known}
 
     def last(self, until: float) -> Point | None:
-        """Return the newest reading, if it is not long ago."""
+        """Return the newest reading, if it is among the newest rows."""
         with connected(self._hass) as connection:
-            rows = last_rows(connection, self._own, self.newest, PAGE)
+            rows = last_rows(connection, self._own, self.newest, PAGE_ROWS)
             found = points(self._values(connection, rows))
         kept, _ = complete(found, until, self.newest)
         return max(kept, key=lambda point: point.started, default=None)
 
     def waiting(self, cursor: int) -> Waiting:
-        """Return how many readings there are after the cursor, and since when.
+        """Return the number of readings after the cursor, and the time of the first.
 
-        As many as of a device's sensors the one with the most rows has.
+        The sensor with the most rows counts the readings of its device.
         """
         with connected(self._hass) as connection:
             counts = count_values_after(connection, self._own, cursor)
@@ -106,8 +97,8 @@ class Outbox:
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
         """Return whether the number of the newest row belongs to another row now.
 
-        It does in a new database, and if the newest rows were deleted: the database
-        gives their numbers again. A row that is gone with all before it was just old.
+        A new database starts with the first id again, and the ids of deleted newest
+        rows are used again. A row that is gone with all rows before it was just old.
         """
         with connected(self._hass) as connection:
             if (time := time_of(connection, newest)) is not None or newest == 0:
@@ -116,29 +107,30 @@ class Outbox:
         return first is None or first < newest
 
     def before(self, since: float, until: float) -> int:
-        """Return the number of the row before the first one between two Unix times."""
+        """Return the id of the row before the first one between two Unix times."""
         with connected(self._hass) as connection:
             first = first_number_between(connection, since, until)
         return self.newest if first is None else first - 1
 
     def has(self, time: float) -> bool:
-        """Return whether a row of some Unix time is still there."""
+        """Return whether there is still a row with a Unix time."""
         with connected(self._hass) as connection:
             return has_row_at(connection, time)
 
     def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
-        """Return the next readings: those of which all rows are there.
+        """Return the next complete readings after the cursor.
 
-        All rows until some Unix time are. The limit is the number of a row to end at.
+        The recorder has written all rows up to the Unix time until. The limit is the id
+        of the last row to read.
         """
         rows: list[StateRow] = []
         end, newest = cursor, limit or self.newest
         with connected(self._hass) as connection:
             while True:
-                more, end = next_rows(connection, self._own, end, newest, PAGE)
+                more, end = next_rows(connection, self._own, end, newest, PAGE_ROWS)
                 rows += more
                 found = points(self._values(connection, rows))
-                if (is_last := end >= newest) or len(rows) >= BURST:
+                if (is_last := end >= newest) or len(rows) >= MAX_PAGE_ROWS:
                     break
                 if (ended := whole(found)) is not None:
                     found, end = ended
@@ -149,7 +141,7 @@ class Outbox:
     def _values(
         self, connection: Connection, rows: Sequence[StateRow]
     ) -> Iterator[Value]:
-        """Yield the rows that hold a value, in the unit in which it is sent."""
+        """Yield the values in rows, in the units that are sent."""
         self._learn(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = self._own[metadata_id]
@@ -158,14 +150,14 @@ class Outbox:
                 yield Value(state_id, source, time, value)
 
     def _learn(self, connection: Connection, rows: Sequence[StateRow]) -> None:
-        """Find out what makes of a number with some attributes a value."""
+        """Look up the conversion for each new pair of quantity and attributes."""
         shown = {
             (self._own[row.metadata_id].quantity, row.attributes_id) for row in rows
         }
         pairs = shown - self._formulas.keys()
         known = units(connection, {attributes_id for _, attributes_id in pairs})
         for quantity, attributes_id in pairs:
-            unit, sent = known.get(attributes_id), UNITS[base(quantity)]
+            unit, sent = known.get(attributes_id), base_quantity(quantity).unit
             self._formulas[quantity, attributes_id] = (
                 float if unit == sent else conversion(quantity, unit, sent)
             )

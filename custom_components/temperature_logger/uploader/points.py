@@ -1,20 +1,21 @@
-"""Rows of the history as readings to send. Nothing here waits or blocks."""
+"""Groups rows of the history into readings, and readings into batches."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 import math
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from ..history import READING_SECONDS, reading_starts
 
-# Seconds from which on a row is not new, but from before the clock was put back.
-FUTURE: Final = 60
+# A row further in the future was written before the clock was set back.
+MAX_AHEAD_SECONDS: Final = 60
 
 
 class Source(NamedTuple):
-    """What an entity shows."""
+    """The device and the quantity that an entity shows."""
 
     device_id: str
     device: str
@@ -52,6 +53,20 @@ class Point:
     def collected_at(self) -> int:
         """The time of the reading, the same in every answer: Unix time."""
         return int(self.started)
+
+    @property
+    def collected_at_utc(self) -> str:
+        """The time of the reading in UTC, as ISO 8601."""
+        return f"{datetime.fromtimestamp(self.collected_at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Page(NamedTuple):
+    """Some readings after the cursor, each of them whole."""
+
+    points: list[Point]
+    end: int
+    """The row at which the cursor stands once they have arrived."""
+    is_last: bool
 
 
 class Batch(NamedTuple):
@@ -113,7 +128,7 @@ def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], i
     are there. One of the future was written before the clock was put back.
     """
     for count, point in enumerate(found):
-        if until - READING_SECONDS < point.started < until + FUTURE:
+        if until - READING_SECONDS < point.started < until + MAX_AHEAD_SECONDS:
             return _up_to(found[:count], point.first)
     return found, end
 

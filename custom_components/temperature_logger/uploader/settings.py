@@ -1,4 +1,4 @@
-"""What an owner types of an endpoint, as the data of its entry; nobody is asked."""
+"""Turns the values of an endpoint's forms into the data of its entry."""
 
 from collections.abc import Iterable, Mapping
 import re
@@ -25,34 +25,34 @@ from ..const import (
     CONF_SITE,
     KIND_ENDPOINT,
 )
-from .endpoints import Protocol
+from .endpoints import EndpointProtocol
 
 ADVANCED: Final = "advanced"
-"""The part of the form that hardly anybody needs."""
-NAMES: Final = {
-    Protocol.INFLUXDB_1: (CONF_DATABASE,),
-    Protocol.INFLUXDB_2: (CONF_ORG, CONF_BUCKET),
-    Protocol.JSON: (),
+"""The section of the form that few users need."""
+DESTINATION_FIELDS: Final = {
+    EndpointProtocol.INFLUXDB_1: (CONF_DATABASE,),
+    EndpointProtocol.INFLUXDB_2: (CONF_ORG, CONF_BUCKET),
+    EndpointProtocol.JSON: (),
 }
-"""What the readings are put into; all of it has to be named."""
-LOGIN: Final = {
-    Protocol.INFLUXDB_1: (CONF_USERNAME, CONF_PASSWORD),
-    Protocol.INFLUXDB_2: (CONF_TOKEN,),
-    Protocol.JSON: (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD),
+"""The fields that name the database or bucket; all of them are required."""
+LOGIN_FIELDS: Final = {
+    EndpointProtocol.INFLUXDB_1: (CONF_USERNAME, CONF_PASSWORD),
+    EndpointProtocol.INFLUXDB_2: (CONF_TOKEN,),
+    EndpointProtocol.JSON: (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD),
 }
-"""What says who sends; none of it is needed where anybody may write."""
-SECRETS: Final = {CONF_PASSWORD, CONF_TOKEN}
-# What is posted to, which is often what a documentation gives to copy.
-SUFFIXES: Final = {
-    Protocol.INFLUXDB_1: ("/write",),
-    Protocol.INFLUXDB_2: ("/api/v2/write",),
-    Protocol.JSON: ("/readings/bulk", "/readings"),
+"""The fields for a login; all stay empty for a server without logins."""
+SECRET_FIELDS: Final = {CONF_PASSWORD, CONF_TOKEN}
+# Documentations often give the whole URL to post to: these ends are removed.
+URL_SUFFIXES: Final = {
+    EndpointProtocol.INFLUXDB_1: ("/write",),
+    EndpointProtocol.INFLUXDB_2: ("/api/v2/write",),
+    EndpointProtocol.JSON: ("/readings/bulk", "/readings"),
 }
 # A token of RFC 9110, section 5.6.2.
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-AUTHORIZATION: Final = "authorization"
-# Headers that each batch gets, or that say where it ends.
-RESERVED: Final = {
+AUTHORIZATION_HEADER: Final = "authorization"
+# Headers that each batch has, or that delimit its body.
+RESERVED_HEADERS: Final = {
     "content-encoding",
     "content-length",
     "content-type",
@@ -63,35 +63,37 @@ RESERVED: Final = {
 
 
 class Settings(NamedTuple):
-    """What was typed."""
+    """The result of a form."""
 
     data: dict[str, Any]
-    """Of the entry."""
+    """The data for the entry."""
     errors: dict[str, str]
-    """The key of what is wrong, by field."""
+    """The keys of errors, by field."""
     header: str = ""
-    """What that text quotes."""
+    """The header that the text of an error quotes."""
 
 
 def read_server(
-    protocol: Protocol, typed: Mapping[str, Any], old: Mapping[str, Any]
+    protocol: EndpointProtocol,
+    user_input: Mapping[str, Any],
+    current: Mapping[str, Any],
 ) -> Settings:
-    """Read the form of a server; the old data are those that it is to replace."""
-    advanced = typed[ADVANCED]
-    names = NAMES[protocol]
-    data, errors = _texts((*names, *LOGIN[protocol], CONF_SITE), typed)
+    """Read the form of a server; current is the data that it replaces, if any."""
+    advanced = user_input[ADVANCED]
+    names = DESTINATION_FIELDS[protocol]
+    data, errors = _texts((*names, *LOGIN_FIELDS[protocol], CONF_SITE), user_input)
     errors |= {name: "missing" for name in names if not data[name]}
-    url, wrong = _read_url(typed[CONF_URL], SUFFIXES[protocol])
-    errors |= {CONF_URL: wrong} if wrong else {}
-    _keep_secrets(data, old)
+    url, error = _read_url(user_input[CONF_URL], URL_SUFFIXES[protocol])
+    errors |= {CONF_URL: error} if error else {}
+    _keep_secrets(data, current)
     errors |= _login_errors(data)
-    headers, wrong, header = _read_headers(advanced.get(CONF_HEADERS, ""), data)
-    errors |= {"base": wrong} if wrong else {}
+    headers, error, header = _read_headers(advanced.get(CONF_HEADERS, ""), data)
+    errors |= {"base": error} if error else {}
     data |= {
         CONF_GZIP: advanced[CONF_GZIP],
         CONF_HEADERS: headers,
         CONF_KIND: KIND_ENDPOINT,
-        CONF_PAST: typed.get(CONF_PAST, old.get(CONF_PAST, True)),
+        CONF_PAST: user_input.get(CONF_PAST, current.get(CONF_PAST, True)),
         CONF_PROTOCOL: str(protocol),
         CONF_URL: url,
         CONF_VERIFY_SSL: advanced[CONF_VERIFY_SSL],
@@ -99,58 +101,70 @@ def read_server(
     return Settings(data, errors, header)
 
 
-def read_login(typed: Mapping[str, Any], old: Mapping[str, Any]) -> Settings:
-    """Read the form that asks who sends; all else stays as it is."""
-    data, errors = _texts(LOGIN[old[CONF_PROTOCOL]], typed)
-    _keep_secrets(data, old)
+def read_login(user_input: Mapping[str, Any], current: Mapping[str, Any]) -> Settings:
+    """Read the form for another login; all other data stay as they are."""
+    data, errors = _texts(LOGIN_FIELDS[current[CONF_PROTOCOL]], user_input)
+    _keep_secrets(data, current)
     errors |= _login_errors(data)
-    headers = old[CONF_HEADERS]
+    headers = current[CONF_HEADERS]
     if _has_login(data):
-        headers = {n: v for n, v in headers.items() if n.lower() != AUTHORIZATION}
-    return Settings({**old, **data, CONF_HEADERS: headers}, errors)
+        headers = {
+            name: value
+            for name, value in headers.items()
+            if name.lower() != AUTHORIZATION_HEADER
+        }
+    return Settings({**current, **data, CONF_HEADERS: headers}, errors)
 
 
-def shown(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of an entry as the form shows them: without secrets."""
+def form_values(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that fill the form of a server: the data without secrets."""
     headers = "\n".join(
         f"{name}: {value}" for name, value in data[CONF_HEADERS].items()
     )
     advanced = {name: data[name] for name in (CONF_GZIP, CONF_VERIFY_SSL)}
-    texts = {n: v for n, v in data.items() if isinstance(v, str) and n not in SECRETS}
+    texts = {
+        name: value
+        for name, value in data.items()
+        if isinstance(value, str) and name not in SECRET_FIELDS
+    }
     return texts | {ADVANCED: advanced | {CONF_HEADERS: headers}}
 
 
 def identity(data: Mapping[str, Any]) -> str:
-    """Return what tells a destination from others."""
+    """Return the unique id of an endpoint: its destination and its site."""
     protocol = data[CONF_PROTOCOL]
-    query = {name: data[name] for name in (CONF_PROTOCOL, *NAMES[protocol])}
+    query = {
+        name: data[name] for name in (CONF_PROTOCOL, *DESTINATION_FIELDS[protocol])
+    }
     return str(URL(data[CONF_URL]).with_query(query).with_fragment(data[CONF_SITE]))
 
 
 def default_title(data: Mapping[str, Any]) -> str:
-    """Return the name of an endpoint: its host, and what the readings are put into."""
-    names = NAMES[data[CONF_PROTOCOL]]
+    """Return the name of an endpoint: its host, and its database or bucket."""
+    names = DESTINATION_FIELDS[data[CONF_PROTOCOL]]
     host = URL(data[CONF_URL]).host or ""
     return f"{host} {data[names[-1]]}" if names else host
 
 
 def _texts(
-    names: Iterable[str], typed: Mapping[str, Any]
+    names: Iterable[str], user_input: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return texts without the spaces that come with copying, and what is wrong."""
-    texts = {name: typed.get(name, "") for name in names}
+    """Return texts without surrounding spaces, and errors by field."""
+    texts = {name: user_input.get(name, "") for name in names}
     data = {
-        n: text if n == CONF_PASSWORD else text.strip() for n, text in texts.items()
+        name: text if name == CONF_PASSWORD else text.strip()
+        for name, text in texts.items()
     }
-    wrong = {name for name, text in data.items() if not text.isprintable()}
-    return data, dict.fromkeys(wrong, "not_printable")
+    return data, {
+        name: "not_printable" for name, text in data.items() if not text.isprintable()
+    }
 
 
 def _read_url(text: str, suffixes: Iterable[str]) -> tuple[str, str]:
-    """Return the URL of a server, and the key of what is wrong with it."""
+    """Return the URL of a server, and the key of its error or an empty text."""
     try:
         url = URL(text.strip())
-        (url.host or "").encode("idna")  # Where it fails, a request would.
+        (url.host or "").encode("idna")  # The client would fail with such a host.
     except ValueError:
         return text, "url_invalid"
     if url.scheme not in {"http", "https"} or not url.host:
@@ -163,27 +177,27 @@ def _read_url(text: str, suffixes: Iterable[str]) -> tuple[str, str]:
     return str(url.with_path(path, encoded=True)).rstrip("/"), ""
 
 
-def _keep_secrets(data: dict[str, Any], old: Mapping[str, Any]) -> None:
-    """Keep the secrets that are not shown, where nothing was typed in their place."""
+def _keep_secrets(data: dict[str, Any], current: Mapping[str, Any]) -> None:
+    """Keep stored secrets, which the form does not show, if their field is empty."""
     username = data.get(CONF_USERNAME, "")
     if CONF_TOKEN in data and not data[CONF_TOKEN] and not username:
-        data[CONF_TOKEN] = old.get(CONF_TOKEN, "")
+        data[CONF_TOKEN] = current.get(CONF_TOKEN, "")
     if CONF_PASSWORD in data and not data[CONF_PASSWORD]:
-        is_same = username and username == old.get(CONF_USERNAME)
-        data[CONF_PASSWORD] = old[CONF_PASSWORD] if is_same else ""
+        is_same = username and username == current.get(CONF_USERNAME)
+        data[CONF_PASSWORD] = current[CONF_PASSWORD] if is_same else ""
 
 
 def _has_login(data: Mapping[str, Any]) -> bool:
-    """Return whether it is said who sends."""
+    """Return whether the data have a token or a user name."""
     return bool(data.get(CONF_TOKEN) or data.get(CONF_USERNAME))
 
 
 def _login_errors(data: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with who sends, by field."""
+    """Return the errors of a login, by field."""
     username = data.get(CONF_USERNAME, "")
     if username and data.get(CONF_TOKEN):
         return {CONF_TOKEN: "token_and_username"}
-    if ":" in username:  # It ends where the first colon is (RFC 7617).
+    if ":" in username:  # The first colon ends a user name (RFC 7617).
         return {CONF_USERNAME: "colon_in_username"}
     if data.get(CONF_PASSWORD) and not username:
         return {CONF_USERNAME: "username_missing"}
@@ -193,9 +207,11 @@ def _login_errors(data: Mapping[str, Any]) -> dict[str, str]:
 def _read_headers(
     text: str, data: Mapping[str, Any]
 ) -> tuple[dict[str, str], str, str]:
-    """Return headers, the key of what is wrong with one, and which one it is."""
+    """Return headers, or the key of an error and the name of the header that has it."""
     headers: dict[str, str] = {}
-    reserved = RESERVED | ({AUTHORIZATION} if _has_login(data) else set())
+    reserved = RESERVED_HEADERS | (
+        {AUTHORIZATION_HEADER} if _has_login(data) else set()
+    )
     for line in filter(str.strip, text.split("\n")):
         name, colon, value = (part.strip() for part in line.partition(":"))
         if not colon or not HEADER_NAME.fullmatch(name) or not value.isprintable():

@@ -1,8 +1,9 @@
-"""What a BME280 does in its own way; test_bosch.py has what it shares with others."""
+"""The behaviour of a BME280 alone; test_bosch.py tests what all chips share."""
 
 import pytest
 
-from custom_components.temperature_logger.drivers import BadFrameError, Fault
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme280
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
 from emulation.chips import CALIBRATIONS, Chip
@@ -17,7 +18,7 @@ def model_fixture() -> Model:
 
 
 async def test_raw_registers(chip: Chip, driver: BoschChip) -> None:
-    """The registers of the last reading are kept, of a refused one as well."""
+    """The registers of the last reading are kept, even of a refused one."""
     trimming = b"".join(CALIBRATIONS[0].registers())
     assert bytes.fromhex(driver.raw["trimming"]) == trimming
     assert driver.raw["burst"].startswith("00 24 a0 00 ")
@@ -37,7 +38,7 @@ async def test_stuck_conversion(chip: Chip, driver: BoschChip) -> None:
 
 
 async def test_humidity_switched_off(chip: Chip, driver: BoschChip) -> None:
-    """Without its setting for humidity a chip is configured anew."""
+    """A chip without its setting for humidity is configured again."""
     chip.values |= OTHERS
-    chip.write(bytes((bme280.CTRL_HUM, 0)))
+    chip.write(bytes((bme280.BME280_CTRL_HUM, 0)))
     await assert_reads(driver, OTHERS)

@@ -1,30 +1,33 @@
-"""A device that reports by itself is listened to, and never quoted too late."""
+"""A device that reports by itself is listened to, and old reports are not published."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
 from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
     DriverError,
     Fault,
-    Identity,
-    Lane,
     Reading,
     within_deadline,
 )
+from custom_components.temperature_logger.drivers.errors import (
+    BadFrameError,
+    DeviceAccessError,
+    DeviceNotFoundError,
+)
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import stream, zytemp
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
 from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
-from tests.drivers.conftest import Build, until
+from tests.drivers.conftest import Build, open_files
+from tests.drivers.waiting import first, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 MONITOR: dict[str, Any] = {
@@ -40,9 +43,9 @@ type Made = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait no longer than an emulated device needs."""
-    monkeypatch.setattr(stream, "LIMIT", 0.5)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits to what an emulated device needs."""
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
 
 
 @pytest.fixture(name="machine")
@@ -53,38 +56,31 @@ def machine_fixture(build: Build) -> Machine:
 
 def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
     """Return the driver of the monitor."""
-    return zytemp.make(lane, CONTROLLER, "1", on_gone)
-
-
-def open_files() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+    return zytemp.ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {}, on_gone)
 
 
 async def failure(work: Awaitable[object]) -> DriverError:
-    """Return what goes wrong."""
+    """Return the error of a poll."""
     with pytest.raises(DriverError) as raised:
         await work
     return raised.value
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """The node is opened once; a poll gives the latest values."""
+    """The node is opened once, and each poll returns the latest values."""
     monitor = driver(lane)
     reading = await monitor.read()
     assert reading.temperature == pytest.approx(21.5375, abs=0.05)
     assert reading.co2 == 812
     await until(lambda: monitor._decoder.reading(0) is not None)
     machine.stick("monitor").values["co2"] = 900
-    node = monitor._opened
-    while (await monitor.read()).co2 != 900:
-        await asyncio.sleep(0.005)
-    assert monitor._opened is node
+    node = monitor._connection
+    await first(monitor.read, lambda reading: reading.co2 == 900)
+    assert monitor._connection is node
     assert machine.stick("monitor").commands == {"feature": 1}
     assert monitor.identity == Identity(
         manufacturer="ZyAura",
         model="CO2 monitor",
-        place="USB port 1 (0000:00:14.0)",
     )
     assert monitor.facts == {}
     assert monitor.raw["reports"].count(" / ") > 2
@@ -92,7 +88,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 
 
 async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> None:
-    """A device that is listened to costs no worker."""
+    """Listening occupies no worker between two polls."""
     monitor = driver(lane)
     await monitor.read()
     assert not lane.busy
@@ -101,7 +97,7 @@ async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> No
 
 
 async def test_silence(machine: Machine, lane: Lane) -> None:
-    """What says nothing does not answer; it is opened anew, and told to begin."""
+    """A silent device is an error; it is opened again and started again."""
     machine.stick("monitor").fail("silent")
     monitor = driver(lane)
     error = await failure(monitor.read())
@@ -117,15 +113,14 @@ async def test_silence(machine: Machine, lane: Lane) -> None:
 async def test_too_old(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value counts for a while after its report, and no longer."""
+    """A value is valid for some time after its report, and no longer."""
     monitor = driver(lane)
     await monitor.read()
     machine.stick("monitor").fail("silent")
     await monitor.read()
-    monkeypatch.setattr(zytemp, "AGE", 0.01)
-    await asyncio.sleep(0.02)
+    monkeypatch.setattr(zytemp, "ZYTEMP_MAX_AGE_S", -1)  # Whatever has come is too old.
     assert (await failure(monitor.read())).fault is Fault.NO_ANSWER
-    monkeypatch.setattr(zytemp, "AGE", 15)
+    monkeypatch.setattr(zytemp, "ZYTEMP_MAX_AGE_S", 15)
     machine.stick("monitor").clear()
     assert (await monitor.read()).co2 == 812
     await monitor.close()
@@ -133,7 +128,7 @@ async def test_too_old(
 
 @pytest.mark.parametrize("fault", ["garbage", "zero", "ff", "short", "no-end"])
 async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
-    """What is no report is no value, and the last of it is quoted."""
+    """Invalid reports give no value, and the error quotes the last one."""
     machine.stick("monitor").fail(fault)
     monitor = driver(lane)
     error = await failure(monitor.read())
@@ -144,8 +139,8 @@ async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
     await monitor.close()
 
 
-async def test_slow_device_is_not_begun_anew(machine: Machine, lane: Lane) -> None:
-    """What has come so far counts for the next poll."""
+async def test_slow_device_is_not_restarted(machine: Machine, lane: Lane) -> None:
+    """Reports of a slow device are kept for the next poll."""
     machine.stick("monitor").values["co2"] = 25000
     monitor = driver(lane)
     assert (await failure(monitor.read())).fault is Fault.OUT_OF_RANGE
@@ -156,12 +151,12 @@ async def test_slow_device_is_not_begun_anew(machine: Machine, lane: Lane) -> No
 
 
 async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
-    """It is told at once, and what was measured before is never published."""
+    """An unplug is noticed at once, and earlier values are never published."""
     gone = asyncio.Event()
     monitor = driver(lane, gone.set)
     await monitor.read()
     machine.unplug("monitor")
-    await asyncio.wait_for(gone.wait(), 1)
+    await until(gone.is_set)
     error = await failure(monitor.read())
     assert isinstance(error, DeviceNotFoundError)
     assert error.fault is Fault.STICK_NOT_FOUND
@@ -172,7 +167,7 @@ async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
 
 
 async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
-    """The poll that waits is told."""
+    """The unplug ends a waiting poll with an error."""
     gone = asyncio.Event()
     machine.stick("monitor").fail("silent")
     monitor = driver(lane, gone.set)
@@ -185,7 +180,7 @@ async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
 
 
 async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
-    """A poll that is given up leaves nothing open."""
+    """A cancelled poll leaves nothing open."""
     machine.stick("monitor").fail("silent")
     monitor = driver(lane)
     before = open_files()
@@ -198,17 +193,17 @@ async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
     assert open_files() == before
 
 
-async def test_closed_while_it_is_opened(
+async def test_closed_while_opening(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is opened for a poll that was given up is closed again."""
+    """A node opened for a cancelled poll is closed again."""
     opened, go_on = Event(), Event()
 
-    def wait(_: Node) -> None:
+    def wait(_: Stream, __: Node) -> None:
         opened.set()
         go_on.wait()
 
-    monkeypatch.setattr(zytemp, "_send_key", wait)
+    monkeypatch.setattr(zytemp.ZyTempStream, "_start", wait)
     before = open_files()
     poll = asyncio.create_task(driver(lane).read())
     await until(opened.is_set)
@@ -221,7 +216,7 @@ async def test_closed_while_it_is_opened(
 
 
 async def test_in_use(machine: Machine, lane: Lane, build: Build) -> None:
-    """Another program that listens is named as the reason."""
+    """The error names the other program that listens."""
     first = driver(lane)
     await first.read()
     error = await failure(driver(Lane(lane._workers)).read())
@@ -239,7 +234,7 @@ async def test_no_node(build: Build, lane: Lane) -> None:
 async def test_key_is_refused(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that does not take the key is closed again."""
+    """A device that refuses the key is closed again."""
 
     def refuse(_: bytes) -> None:
         raise BrokenPipeError(32, "Broken pipe")
@@ -260,10 +255,10 @@ async def test_key_is_refused(
         {"model": "ch340", "vid": "04d9", "pid": "a052", "product": "USB-zyTemp"},
     ],
 )
-async def test_what_only_shares_the_id(
+async def test_other_device_with_the_id(
     build: Build, lane: Lane, spec: dict[str, Any]
 ) -> None:
-    """Another thing with the chip is not a thermometer, and is not opened."""
+    """Another device with the same USB id is not opened."""
     machine = build(MONITOR | spec)
     assert not list(thermometers())
     assert (await failure(driver(lane).read())).fault is Fault.STICK_NOT_FOUND
@@ -273,19 +268,19 @@ async def test_what_only_shares_the_id(
 async def test_node_that_fails(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that cannot be read is closed, and opened again by the next poll."""
+    """A node that cannot be read is closed, and the next poll opens it again."""
     monitor = driver(lane)
     await monitor.read()
-    assert monitor._opened is not None
+    assert monitor._connection is not None
 
     def fail() -> bytes:
         raise BadFrameError(Fault.REFUSED, error="Protocol error")
 
     machine.stick("monitor").fail("silent")
-    monitor._decoder = monitor._new_decoder()
+    monitor._decoder = monitor.DECODER()
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    monkeypatch.setattr(monitor._opened, "read", fail)
+    monkeypatch.setattr(monitor._connection, "read", fail)
     machine.stick("monitor").clear()
     assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
     assert (await monitor.read()).co2 == 812
@@ -293,13 +288,13 @@ async def test_node_that_fails(
 
 
 async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
-    """An event without a report changes nothing."""
+    """A wake-up without a report changes nothing."""
     monitor = driver(lane)
     machine.stick("monitor").fail("silent")
     poll = asyncio.create_task(monitor.read())
     await until(lambda: monitor._waiter is not None)
-    assert isinstance(monitor._opened, Node)
-    monitor._receive(monitor._opened)
+    assert isinstance(monitor._connection, Node)
+    monitor._receive(monitor._connection)
     assert not poll.done()
     machine.stick("monitor").clear()
     assert (await poll).co2 == 812

@@ -1,6 +1,5 @@
 """The reports of CO2 monitors, plain and encrypted."""
 
-import asyncio
 from pathlib import Path
 import tomllib
 from typing import Any
@@ -9,24 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import (
-    BadFrameError,
-    Fault,
-    Lane,
-    Reading,
-)
+from custom_components.temperature_logger.drivers import Fault, Reading
+from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb.zytemp import (
-    AGE,
-    ENOUGH,
-    ITEMS,
-    KEY,
-    SURE,
+    ENCRYPTION_KEY,
+    FIRST_ROUND_TIMEOUT_S,
+    FORMAT_REPORTS,
+    ZYTEMP_ITEMS,
+    ZYTEMP_MAX_AGE_S,
     ZyTemp,
-    decrypted,
-    make,
+    ZyTempStream,
+    decrypt,
 )
+from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.streams import encrypted
 from tests.drivers.conftest import Build
+from tests.drivers.waiting import first
 
 CAPTURES: list[dict[str, Any]] = [
     capture
@@ -51,23 +49,23 @@ HUMID = report(0x41, 4550)
 
 
 def reading(*reports: bytes) -> Reading | None:
-    """Return what reports say, once it is sure that they are plain."""
+    """Return the reading of reports, once they are known to be plain."""
     monitor = ZyTemp()
-    for one in [*SURE * [OTHER], *reports]:
-        monitor.take(one, 0)
-    return monitor.reading(ENOUGH)
+    for one in [*FORMAT_REPORTS * [OTHER], *reports]:
+        monitor.feed(one, 0)
+    return monitor.reading(FIRST_ROUND_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("way", ["plain", "encrypted"])
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any], way: str) -> None:
-    """What real monitors sent is read as their owners read it."""
+    """Reports captured from real monitors give the values that their owners saw."""
     reports = [bytes.fromhex(one) for one in capture["reports"]]
     if way == "encrypted":
-        reports = [encrypted(one, KEY) for one in reports]
+        reports = [encrypted(one, ENCRYPTION_KEY) for one in reports]
     monitor = ZyTemp()
     for one in 2 * reports:
-        monitor.take(one, 0)
+        monitor.feed(one, 0)
     found = monitor.reading(0)
     assert found is not None
     assert found.values == pytest.approx(capture["reading"], abs=0.005)
@@ -82,13 +80,13 @@ def test_captures(capture: dict[str, Any], way: str) -> None:
     ],
 )
 def test_decrypted(report: str, content: str) -> None:
-    """Decrypting gives what other programs were seen to make of the same bytes."""
-    assert decrypted(bytes.fromhex(report)).hex() == content
+    """Decrypting gives the same bytes as other programs."""
+    assert decrypt(bytes.fromhex(report)).hex() == content
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
 async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:  # noqa: FBT001 - one of two kinds
-    """Whether a monitor encrypts is found out by its reports."""
+    """The reports show whether a monitor encrypts."""
     build(
         {
             "name": "monitor",
@@ -99,16 +97,15 @@ async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:
             "encrypted": is_encrypted,
         }
     )
-    driver = make(lane, CONTROLLER, "1", lambda: None)
-    while (found := await driver.read()).humidity is None:
-        await asyncio.sleep(0.005)
+    driver = ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
+    found = await first(driver.read, lambda found: found.humidity is not None)
     expected = {"temperature": 19.35, "humidity": 38.25, "co2": 1204}
     assert found.values == pytest.approx(expected, abs=0.04)
     await driver.close()
 
 
-def test_temperature_and_co2_have_to_be_there() -> None:
-    """Humidity need not: many monitors do not measure it."""
+def test_temperature_and_co2_are_required() -> None:
+    """Humidity is optional: many monitors do not measure it."""
     assert reading(WARM) is None
     assert reading(FRESH) is None
     found = reading(WARM, FRESH)
@@ -128,7 +125,7 @@ def test_temperature_and_co2_have_to_be_there() -> None:
     ],
 )
 def test_humidity(reports: list[bytes], humidity: float | None) -> None:
-    """No sensor gives 0 %; another name counts only where the usual one is missing."""
+    """A humidity of 0 % is rejected; the second code counts only without the first."""
     found = reading(WARM, FRESH, *reports)
     assert found is not None
     assert found.humidity == humidity
@@ -146,96 +143,101 @@ def test_humidity(reports: list[bytes], humidity: float | None) -> None:
     ],
 )
 def test_out_of_range(wrong: bytes) -> None:
-    """What it cannot measure is no value, and what was there before stays."""
+    """A value out of range is ignored, and the value before it stays."""
     with pytest.raises(BadFrameError) as raised:
         reading(WARM, FRESH, HUMID, wrong)
     assert raised.value.fault is Fault.OUT_OF_RANGE
     monitor = ZyTemp()
-    for one in (*SURE * [OTHER], WARM, FRESH):
-        monitor.take(one, 0)
+    for one in (*FORMAT_REPORTS * [OTHER], WARM, FRESH):
+        monitor.feed(one, 0)
     with pytest.raises(BadFrameError):
-        monitor.take(wrong, 1)
-    assert monitor.reading(ENOUGH) is not None
+        monitor.feed(wrong, 1)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
 def test_humidity_is_waited_for() -> None:
-    """The first reading after opening has it, too, wherever in the round it began."""
+    """The first reading after opening includes the humidity, sent first or last."""
     monitor = ZyTemp()
-    for now, one in enumerate((*SURE * [OTHER], WARM, FRESH, HUMID)):
-        monitor.take(one, now / 10)
+    for now, one in enumerate((*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID)):
+        monitor.feed(one, now / 10)
         assert monitor.reading(now / 10) is None
-    monitor.take(WARM, 0.6)
+    monitor.feed(WARM, 0.6)
     found = monitor.reading(0.6)
     assert found is not None
     assert found.humidity == 45.5
 
 
 def test_age() -> None:
-    """A value counts for some seconds; humidity may end without the others."""
+    """A value is valid for some seconds; humidity may end without the others."""
     monitor = ZyTemp()
-    for one in (*SURE * [OTHER], WARM, FRESH, HUMID):
-        monitor.take(one, 0)
-    monitor.take(WARM, AGE)
-    monitor.take(FRESH, AGE)
-    whole, rest = monitor.reading(AGE), monitor.reading(AGE + 1)
+    for one in (*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID):
+        monitor.feed(one, 0)
+    monitor.feed(WARM, ZYTEMP_MAX_AGE_S)
+    monitor.feed(FRESH, ZYTEMP_MAX_AGE_S)
+    whole, rest = (
+        monitor.reading(ZYTEMP_MAX_AGE_S),
+        monitor.reading(ZYTEMP_MAX_AGE_S + 1),
+    )
     assert whole is not None
     assert whole.humidity == 45.5
     assert rest is not None
     assert rest.humidity is None
-    assert monitor.reading(2 * AGE) is not None
-    assert monitor.reading(2 * AGE + 1) is None
+    assert monitor.reading(2 * ZYTEMP_MAX_AGE_S) is not None
+    assert monitor.reading(2 * ZYTEMP_MAX_AGE_S + 1) is None
 
 
 def test_kind_is_kept() -> None:
-    """One encrypted report that looks like a plain one is not taken for it."""
+    """One encrypted report that looks like a plain one does not change the kind."""
     monitor = ZyTemp()
-    for _ in range(SURE):
-        monitor.take(encrypted(OTHER, KEY), 0)
+    for _ in range(FORMAT_REPORTS):
+        monitor.feed(encrypted(OTHER, ENCRYPTION_KEY), 0)
     with pytest.raises(BadFrameError) as raised:
-        monitor.take(FRESH, 0)
+        monitor.feed(FRESH, 0)
     assert raised.value.fault is Fault.BAD_REPORT
     for one in (WARM, FRESH):
-        monitor.take(encrypted(one, KEY), 0)
-    assert monitor.reading(ENOUGH) is not None
+        monitor.feed(encrypted(one, ENCRYPTION_KEY), 0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
-def test_it_takes_some_reports_to_be_sure() -> None:
-    """Until then no value counts; then all do that came as the last one."""
+def test_kind_needs_several_reports() -> None:
+    """No value counts until the kind is known; then all earlier ones of it do."""
     monitor = ZyTemp()
-    for one in (WARM, encrypted(OTHER, KEY), FRESH, WARM):
-        monitor.take(one, 0)
-    assert monitor.reading(ENOUGH) is None
-    monitor.take(OTHER, 0)
-    assert monitor.reading(ENOUGH) is not None
+    for one in (WARM, encrypted(OTHER, ENCRYPTION_KEY), FRESH, WARM):
+        monitor.feed(one, 0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
+    monitor.feed(OTHER, 0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
 def test_first_value_after_power_up() -> None:
-    """What cannot be measured is no value before it is sure what it is, either."""
+    """A value out of range is rejected while the kind is still unknown."""
     monitor = ZyTemp()
     for one in (report(0x50, 25000), WARM, OTHER):
-        monitor.take(one, 0)
-    assert monitor.reading(ENOUGH) is None
-    monitor.take(FRESH, 0)
-    assert monitor.reading(ENOUGH) is not None
+        monitor.feed(one, 0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
+    monitor.feed(FRESH, 0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
 def frames() -> st.SearchStrategy[bytes]:
-    """Return reports of which many are whole."""
+    """Return reports, many of them valid."""
     codes = st.integers(0, 0xFFFF)
-    items = st.sampled_from([*ITEMS, 0x6D])
+    items = st.sampled_from([*ZYTEMP_ITEMS, 0x6D])
     whole = st.builds(report, items, codes)
     return st.one_of(
-        whole, whole.map(lambda one: encrypted(one, KEY)), st.binary(max_size=9)
+        whole,
+        whole.map(lambda one: encrypted(one, ENCRYPTION_KEY)),
+        st.binary(max_size=9),
     )
 
 
 @given(st.lists(frames(), max_size=20))
 def test_any_bytes(reports: list[bytes]) -> None:
-    """Whatever comes is a value that the monitor can measure, or an error."""
+    """Any bytes give a value that the monitor can measure, or an error."""
     monitor = ZyTemp()
     for now, one in enumerate(reports):
         try:
-            monitor.take(one, now)
+            monitor.feed(one, now)
         except BadFrameError:
             continue
         if (found := monitor.reading(now)) is not None:

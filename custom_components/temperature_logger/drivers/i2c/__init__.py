@@ -1,1 +1,1 @@
-"""Chips on the I2C buses of this machine."""
+"""The drivers of chips on the I2C buses of this machine."""

@@ -1,9 +1,10 @@
-"""The one place where Adafruit's libraries are imported.
+"""The only imports of Adafruit's libraries.
 
-adafruit_bme280 imports digitalio, which loads the pin module of the board that it
-runs on. That needs gpiod on every Raspberry Pi and fails on other boards even with
-it, for pins that nobody uses here. Told that it runs on no board in particular, it
-loads none. Nothing ever imports board, which may ask on standard input or run pip.
+adafruit_bme280 imports digitalio, which loads the pins of the board it runs on. That
+needs gpiod on every Raspberry Pi, and fails on other boards even with gpiod. This
+integration uses no pins, so environment variables tell Blinka that it runs on no known
+board. Then it loads none. The package board is never imported: it may prompt on
+standard input or run pip.
 """
 
 from collections.abc import Iterator
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
     from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
     from adafruit_bme280.basic import Adafruit_BME280
 
-NO_BOARD: Final = {
+NO_BOARD_ENVIRONMENT: Final = {
     "BLINKA_FORCEBOARD": "OS_AGNOSTIC_BOARD",
     "BLINKA_FORCECHIP": "OS_AGNOSTIC",
 }
-_ONE_AT_A_TIME: Final = Lock()
+_IMPORT_LOCK: Final = Lock()
 
 
 class Bme280Library(NamedTuple):
-    """What is used of adafruit_bme280."""
+    """The parts of adafruit_bme280 that the driver uses."""
 
     bme280: type[Adafruit_BME280]
     normal_mode: int
 
 
 def import_bus() -> type[I2C]:
-    """Import Blinka's bus; in a worker, as the first time reads many files."""
-    with _ONE_AT_A_TIME, _no_board():
+    """Import Blinka's I2C bus; blocks, as the first import reads many files."""
+    with _IMPORT_LOCK, _no_board():
         from adafruit_blinka.microcontroller.generic_linux import i2c
 
     bus: type[I2C] = i2c.I2C
@@ -41,8 +42,8 @@ def import_bus() -> type[I2C]:
 
 
 def import_bme280() -> Bme280Library:
-    """Import the library for a BME280, and only for that; in a worker, too."""
-    with _ONE_AT_A_TIME, _no_board():
+    """Import the library for a BME280; blocks, as the first import reads many files."""
+    with _IMPORT_LOCK, _no_board():
         from adafruit_bme280 import basic
 
     return Bme280Library(bme280=basic.Adafruit_BME280, normal_mode=basic.MODE_NORMAL)
@@ -50,12 +51,12 @@ def import_bme280() -> Bme280Library:
 
 @contextmanager
 def _no_board() -> Iterator[None]:
-    """Tell Blinka for a while that it runs on no board; nothing if it knows already."""
+    """Tell Blinka that it runs on no board, unless it has loaded its pins already."""
     if "digitalio" in sys.modules:
         yield
         return
-    before = {name: os.environ.get(name) for name in NO_BOARD}
-    os.environ.update(NO_BOARD)
+    before = {name: os.environ.get(name) for name in NO_BOARD_ENVIRONMENT}
+    os.environ.update(NO_BOARD_ENVIRONMENT)
     try:
         yield
     finally:
@@ -64,7 +65,7 @@ def _no_board() -> Iterator[None]:
 
 
 def _restore(name: str, value: str | None) -> None:
-    """Put a variable of the environment back."""
+    """Set an environment variable to its previous value, or delete it."""
     if value is None:
         os.environ.pop(name, None)
     else:

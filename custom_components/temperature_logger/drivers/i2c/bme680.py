@@ -1,12 +1,12 @@
-"""Bosch BME680 and BME688, without their gas sensor, whose heater stays off.
+"""Bosch BME680 and BME688, without their gas sensor: its heater stays off.
 
 Source: BME680 data sheet BST-BME680-DS001 (modes and formulas: section 3, registers:
-section 5); the variant and the measurement time are those of Bosch's BME68x Sensor API.
+section 5); variant and measurement time from Bosch's BME68x Sensor API.
 
-The values are computed here. Adafruit's library for this chip computes only what it
-triggered itself, sleeps between its polls, answers from the previous reading when it is
-asked too soon, and takes the low halves of two coefficients of the humidity for each
-other's, which can be 2 % off at 50 %. The tests have it as a witness.
+The driver computes the values itself. Adafruit's library for this chip computes only
+conversions that it triggered itself, sleeps between its polls, and returns the previous
+reading if a read comes too soon. It also confuses the low halves of two humidity
+coefficients, an error of up to 2 % at 50 %. The tests compare with it.
 """
 
 import struct
@@ -15,50 +15,53 @@ from typing import ClassVar, Final, NamedTuple, Self, override
 from ..errors import BadFrameError, Fault
 from ..readings import Reading
 from .bosch import (
-    FORCED_X1,
+    FORCED_MODE_X1,
     HUMIDITY_X1,
-    MODE,
-    PRESSURE_RANGE,
-    SLEEP_X1,
-    TEMPERATURE_RANGE,
+    MODE_BITS,
+    PRESSURE_RANGE_HPA,
+    SLEEP_MODE_X1,
+    TEMPERATURE_RANGE_C,
     BoschChip,
     Sensor,
-    check,
-    codes,
-    unsupported,
+    check_range,
+    unpack_codes,
+    unsupported_chip,
 )
 from .bus import PowerLostError, Registers
 
-VARIANT: Final = 0xF0
-VARIANTS: Final = {0: "BME680", 1: "BME688"}
-# It has the chip id of the others, and other formulas.
-OTHER_VARIANTS: Final = {2: "BME690"}
-CHIP_ID: Final = 0x61
+VARIANT_REGISTER: Final = 0xF0
+BME680_VARIANTS: Final = {0: "BME680", 1: "BME688"}
+# Same chip id, but different formulas.
+UNSUPPORTED_VARIANTS: Final = {2: "BME690"}
+BME680_CHIP_ID: Final = 0x61
 
-# The blocks and what they hold; x is a register that means nothing, or nothing here.
-TRIMMING: Final = (0x8A, 23)
-TRIMMING_FORMAT: Final = struct.Struct("<hbx Hhbx hhbb 2x hhB")
-TRIMMING_HUMIDITY: Final = (0xE1, 14)
-TRIMMING_HUMIDITY_FORMAT: Final = struct.Struct("<BBB bbb Bb H hbb")
+# First register and length of the coefficients, and their format. An x in the format is
+# a register without a meaning for this driver.
+BME680_TRIMMING: Final = (0x8A, 23)
+BME680_TRIMMING_FORMAT: Final = struct.Struct("<hbx Hhbx hhbb 2x hhB")
+BME680_TRIMMING_HUMIDITY: Final = (0xE1, 14)
+BME680_TRIMMING_HUMIDITY_FORMAT: Final = struct.Struct("<BBB bbb Bb H hbb")
 
-STATUS: Final = 0x1D
-CTRL_MEAS: Final = 0x74
-NEW_DATA: Final = 0x80
-MEASURING: Final = 0x20
+BME680_STATUS: Final = 0x1D
+BME680_CTRL_MEAS: Final = 0x74
+BME680_NEW_DATA: Final = 0x80
+BME680_MEASURING: Final = 0x20
 
-# CTRL_GAS_0, CTRL_GAS_1, CTRL_HUM, one register of SPI, CTRL_MEAS, CONFIG.
-SETTINGS: Final = (0x70, 6)
-# The bits of them that outlast a conversion and are not reserved, and what we set them
-# to: heater off, no gas, humidity once, filter off.
-SETTINGS_BITS: Final = bytes((0x08, 0x30, 0x07, 0x00, 0x00, 0x1C))
-CONFIGURED: Final = bytes((0x08, 0x00, HUMIDITY_X1, 0x00, 0x00, 0x00))
+# First register and length: CTRL_GAS_0, CTRL_GAS_1, CTRL_HUM, one register for SPI,
+# CTRL_MEAS, CONFIG.
+BME680_SETTINGS: Final = (0x70, 6)
+# The bits of these registers that a conversion keeps and that are not reserved; and
+# their setting: heater off, no gas measurement, one humidity sample, filter off.
+BME680_SETTINGS_MASK: Final = bytes((0x08, 0x30, 0x07, 0x00, 0x00, 0x1C))
+BME680_SETTINGS_VALUE: Final = bytes((0x08, 0x00, HUMIDITY_X1, 0x00, 0x00, 0x00))
 
-# The burst: STATUS, one register that counts, three codes.
-BURST: Final = (STATUS, 10)
-# Above saturation the formula goes on; so far, and as far below zero, it is the error
-# of the sensor, ±3 % and the hysteresis with a margin. Further off, it is no humidity.
-HUMIDITY_RANGE: Final = (0.0, 100.0)
-HUMIDITY_MARGIN: Final = 10.0
+# First register and length of the burst: STATUS, one register that counts, and the
+# codes of pressure, temperature and humidity.
+BME680_BURST: Final = (BME680_STATUS, 10)
+# The formula also gives values outside 0 to 100 %. Within the margin, that is the error
+# of the sensor: ±3 %, the hysteresis and a reserve. Beyond it, the value is wrong.
+HUMIDITY_RANGE_PERCENT: Final = (0.0, 100.0)
+HUMIDITY_MARGIN_PERCENT: Final = 10.0
 
 
 class Trimming(NamedTuple):
@@ -74,32 +77,32 @@ class Trimming(NamedTuple):
 
     @classmethod
     def of(cls, block: bytes) -> Self:
-        """Take the coefficients out of the registers."""
-        length = TRIMMING[1]
-        t2, t3, p1, p2, p3, p4, p5, p7, p6, p8, p9, p10 = TRIMMING_FORMAT.unpack(
+        """Extract the coefficients from the two blocks of registers."""
+        length = BME680_TRIMMING[1]
+        t2, t3, p1, p2, p3, p4, p5, p7, p6, p8, p9, p10 = BME680_TRIMMING_FORMAT.unpack(
             block[:length]
         )
-        h2, both, h1, h3, h4, h5, h6, h7, t1, *_ = TRIMMING_HUMIDITY_FORMAT.unpack(
-            block[length:]
+        h2, shared, h1, h3, h4, h5, h6, h7, t1, *_ = (
+            BME680_TRIMMING_HUMIDITY_FORMAT.unpack(block[length:])
         )
         return cls(
             t1=t1,
             t2=t2,
             t3=t3,
             p=(p1, p2, p3, p4, p5, p6, p7, p8, p9, p10),
-            h=(h1 << 4 | both & 0x0F, h2 << 4 | both >> 4, h3, h4, h5, h6, h7),
+            h=(h1 << 4 | shared & 0x0F, h2 << 4 | shared >> 4, h3, h4, h5, h6, h7),
         )
 
     def temperature(self, code: int) -> float:
-        """Return degrees Celsius; section 3.3.1."""
+        """Return the temperature in °C; section 3.3.1."""
         linear = (code / 16384 - self.t1 / 1024) * self.t2
         square = (code / 131072 - self.t1 / 8192) ** 2 * self.t3 * 16
         return (linear + square) / 5120
 
     def pressure(self, code: int, temperature: float) -> float:
-        """Return hectopascals; section 3.3.2.
+        """Return the pressure in hPa; section 3.3.2.
 
-        Raises ArithmeticError for coefficients that do not compute.
+        Raises ArithmeticError if the coefficients are impossible.
         """
         p1, p2, p3, p4, p5, p6, p7, p8, p9, p10 = self.p
         fine = temperature * 2560 - 64000
@@ -111,7 +114,7 @@ class Trimming(NamedTuple):
         return (pascal + (square + p8 * pascal / 32768 + cube + p7 * 128) / 16) / 100
 
     def humidity(self, code: int, temperature: float) -> float:
-        """Return percent, above saturation more than 100; section 3.3.3."""
+        """Return the relative humidity in %, not limited to 0 to 100; section 3.3.3."""
         h1, h2, h3, h4, h5, h6, h7 = self.h
         offset = h1 * 16 + h3 / 2 * temperature
         gain = 1 + h4 / 16384 * temperature + h5 / 1048576 * temperature**2
@@ -120,50 +123,56 @@ class Trimming(NamedTuple):
 
 
 class Bme680Sensor(Sensor):
-    """A BME680 or BME688; every call blocks."""
+    """An initialised BME680 or BME688; every call blocks."""
 
-    CTRL_MEAS: ClassVar = CTRL_MEAS
+    CTRL_MEAS: ClassVar = BME680_CTRL_MEAS
     DRIVER: ClassVar = "bme680"
-    # A program that measures gas heats for 0.15 to 0.3 s as a rule.
-    LONGEST_CONVERSION: ClassVar = 0.35
+    # Another program that measures gas usually heats for 0.15 to 0.3 s.
+    LONGEST_CONVERSION_S: ClassVar = 0.35
 
-    # 1 ms to wake up, 1.963 ms for each quantity, nine times 0.477 ms for what is
-    # between them.
-    conversion = 0.0113
+    # 1 ms to wake up, 1.963 ms for each quantity, and nine times 0.477 ms for the steps
+    # between the quantities.
+    conversion_s = 0.0113
     quantities = ("temperature", "humidity", "pressure")
 
     def __init__(self, registers: Registers, trimming_hash: str | None) -> None:
-        """Read what the chip is."""
+        """Identify the chip and read its coefficients."""
         super().__init__(registers, trimming_hash)
-        variant = registers.read(VARIANT, 1)[0]
-        if variant not in VARIANTS:
-            raise unsupported(OTHER_VARIANTS.get(variant, "?"), CHIP_ID)
-        self.model = VARIANTS[variant]
+        variant = registers.read(VARIANT_REGISTER, 1)[0]
+        if variant not in BME680_VARIANTS:
+            raise unsupported_chip(
+                UNSUPPORTED_VARIANTS.get(variant, "?"), BME680_CHIP_ID
+            )
+        self.model = BME680_VARIANTS[variant]
         self._trimming = Trimming.of(self.trimming)
 
     @override
     def collect(self) -> Reading:
-        data = self.registers.read(*BURST)
-        # Read after the codes: they were measured with these settings.
+        data = self.registers.read(*BME680_BURST)
+        # Read after the codes, the settings are those of the conversion.
         settings, control = self._settings()
         self.burst = data
         status = data[0]
         if len(set(data)) == 1:
             raise BadFrameError(Fault.BAD_REGISTERS)
-        if settings != CONFIGURED:
+        if settings != BME680_SETTINGS_VALUE:
             raise PowerLostError
-        if status & MEASURING or control & MODE or not status & NEW_DATA:
+        if (
+            status & BME680_MEASURING
+            or control & MODE_BITS
+            or not status & BME680_NEW_DATA
+        ):
             raise BadFrameError(Fault.CONVERSION_UNFINISHED)
-        if control != SLEEP_X1:  # Another program uses the chip, too.
+        if control != SLEEP_MODE_X1:  # Another program also uses the chip.
             raise BadFrameError(Fault.BAD_REGISTERS)
-        return self._compute(*codes(data[2:]))
+        return self._compute(*unpack_codes(data[2:]))
 
     @override
     def _read_trimming(self) -> bytes:
-        # What means nothing becomes zero: it need not be the same the next time.
+        # Registers without a meaning may change, so they become zero.
         blocks = (
-            (TRIMMING, TRIMMING_FORMAT),
-            (TRIMMING_HUMIDITY, TRIMMING_HUMIDITY_FORMAT),
+            (BME680_TRIMMING, BME680_TRIMMING_FORMAT),
+            (BME680_TRIMMING_HUMIDITY, BME680_TRIMMING_HUMIDITY_FORMAT),
         )
         return b"".join(
             form.pack(*form.unpack(self._block(*place))) for place, form in blocks
@@ -171,41 +180,43 @@ class Bme680Sensor(Sensor):
 
     @override
     def _configure(self) -> bool:
-        # A running conversion ignores what is written: the mode is the first.
-        self.registers.write(CTRL_MEAS, SLEEP_X1)
-        for register, value in enumerate(CONFIGURED, SETTINGS[0]):
-            if SETTINGS_BITS[register - SETTINGS[0]]:
+        # The mode comes first: during a conversion the chip ignores the other settings.
+        self.registers.write(BME680_CTRL_MEAS, SLEEP_MODE_X1)
+        for register, value in enumerate(BME680_SETTINGS_VALUE, BME680_SETTINGS[0]):
+            if BME680_SETTINGS_MASK[register - BME680_SETTINGS[0]]:
                 self.registers.write(register, value)
-        return self._settings() == (CONFIGURED, SLEEP_X1)
+        return self._settings() == (BME680_SETTINGS_VALUE, SLEEP_MODE_X1)
 
     @override
-    def _begun(self) -> tuple[bool, int]:
-        control = self.registers.read(CTRL_MEAS, 1)[0]
-        return control & MODE == FORCED_X1 & MODE, control
+    def _conversion_state(self) -> tuple[bool, int]:
+        control = self.registers.read(BME680_CTRL_MEAS, 1)[0]
+        return control & MODE_BITS == FORCED_MODE_X1 & MODE_BITS, control
 
     def _settings(self) -> tuple[bytes, int]:
-        """Read the settings that outlast a conversion, and CTRL_MEAS."""
-        registers = self.registers.read(*SETTINGS)
-        settings = bytes(map(int.__and__, registers, SETTINGS_BITS, strict=True))
-        return settings, registers[CTRL_MEAS - SETTINGS[0]]
+        """Return the settings that a conversion keeps, and the register CTRL_MEAS."""
+        registers = self.registers.read(*BME680_SETTINGS)
+        settings = bytes(map(int.__and__, registers, BME680_SETTINGS_MASK, strict=True))
+        return settings, registers[BME680_CTRL_MEAS - BME680_SETTINGS[0]]
 
     def _compute(self, pressure: int, temperature: int, humidity: int) -> Reading:
-        """Turn the codes into values."""
+        """Return the values of the codes; raise BadFrameError for impossible ones."""
         celsius = self._trimming.temperature(temperature)
-        check("°C", celsius, TEMPERATURE_RANGE)
+        check_range("°C", celsius, TEMPERATURE_RANGE_C)
         try:
             hectopascal = self._trimming.pressure(pressure, celsius)
         except ArithmeticError as err:
             raise BadFrameError(Fault.BAD_REGISTERS) from err
-        check("hPa", hectopascal, PRESSURE_RANGE)
+        check_range("hPa", hectopascal, PRESSURE_RANGE_HPA)
         percent = self._trimming.humidity(humidity, celsius)
-        limited = min(max(percent, HUMIDITY_RANGE[0]), HUMIDITY_RANGE[1])
-        if abs(percent - limited) > HUMIDITY_MARGIN:
-            check("%", percent, HUMIDITY_RANGE)
+        limited = min(
+            max(percent, HUMIDITY_RANGE_PERCENT[0]), HUMIDITY_RANGE_PERCENT[1]
+        )
+        if abs(percent - limited) > HUMIDITY_MARGIN_PERCENT:
+            check_range("%", percent, HUMIDITY_RANGE_PERCENT)
         return Reading(temperature=celsius, humidity=limited, pressure=hectopascal)
 
 
 class Bme680(BoschChip):
-    """One BME680 or BME688 at one place."""
+    """The driver of one BME680 or BME688."""
 
     SENSOR: ClassVar = Bme680Sensor

@@ -1,46 +1,48 @@
-"""What Bosch's chips for temperature, pressure and humidity have in common.
+"""The base of the drivers for Bosch's temperature, pressure and humidity chips.
 
-A reading is one forced conversion, proven to have begun, and one burst; the codes are
-judged before anything is computed from them. The chips differ in where their registers
-are, in their trimming and in what shows that they lost their power.
+A reading is one forced conversion and one burst. The driver verifies that the
+conversion has begun, and checks the codes before it computes values from them. The
+chips differ in their registers, their trimming (the calibration coefficients from the
+factory), and the way in which they show that they lost their power.
 """
 
 from abc import ABC, abstractmethod
 import asyncio
+from collections.abc import Callable
 from contextlib import closing, suppress
 import hashlib
 import time
 from typing import ClassVar, Final, NamedTuple
 
 from ..errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
-from ..readings import Identity, Reading
-from ..sysfs import I2cAdapter, i2c_adapter, i2c_place
+from ..places import I2cPlace
+from ..readings import Facts, Identity, Reading
+from ..sysfs import I2cAdapter, i2c_adapter
 from ..workers import Lane
 from .bus import PowerLostError, Registers
 
-CHIP_ID: Final = 0xD0
+CHIP_ID_REGISTER: Final = 0xD0
 
-# The register that begins a conversion, wherever it is: temperature and pressure are
-# measured once each.
-MODE: Final = 0x03
-SLEEP: Final = 0x00
-SLEEP_X1: Final = 0x24
-FORCED_X1: Final = SLEEP_X1 | 0x01
+# CTRL_MEAS, the register that begins a conversion, has the same bits in all chips. X1
+# measures temperature and pressure once each, in CTRL_HUM the humidity.
+MODE_BITS: Final = 0x03
+SLEEP_MODE: Final = 0x00
+SLEEP_MODE_X1: Final = 0x24
+FORCED_MODE_X1: Final = SLEEP_MODE_X1 | 0x01
 HUMIDITY_X1: Final = 0x01
 
-SKIPPED: Final = 0x80000
-SKIPPED_HUMIDITY: Final = 0x8000
-NO_CODE: Final = {0x00000, 0xFFFFF}
+SKIPPED_CODE: Final = 0x80000
+SKIPPED_HUMIDITY_CODE: Final = 0x8000
+INVALID_CODES: Final = {0x00000, 0xFFFFF}
 
-TEMPERATURE_RANGE: Final = (-40.0, 85.0)
-PRESSURE_RANGE: Final = (300.0, 1100.0)
+TEMPERATURE_RANGE_C: Final = (-40.0, 85.0)
+PRESSURE_RANGE_HPA: Final = (300.0, 1100.0)
 
 
 class Chip(NamedTuple):
-    """What a chip's id says of it."""
+    """Driver and model of a chip with a known id."""
 
     driver: str
-    """The name of the module that reads it."""
     model: str
 
 
@@ -49,7 +51,7 @@ CHIPS: Final = {
     0x60: Chip(driver="bme280", model="BME280"),
     0x61: Chip(driver="bme680", model="BME680 / BME688"),
 }
-OTHER_CHIPS: Final = {
+UNSUPPORTED_CHIPS: Final = {
     0x50: "BMP388",
     0x55: "BMP180",
     0x56: "BMP280 (sample)",
@@ -58,24 +60,24 @@ OTHER_CHIPS: Final = {
 
 
 class Sensor(ABC):
-    """A chip whose trimming is known; every call blocks."""
+    """An initialised chip with its coefficients; every call blocks."""
 
     CTRL_MEAS: ClassVar[int]
     """The register that begins a conversion."""
     DRIVER: ClassVar[str]
-    LONGEST_CONVERSION: ClassVar[float]
-    """Seconds that a conversion of another program can take."""
+    LONGEST_CONVERSION_S: ClassVar[float]
+    """The longest conversion of another program in seconds."""
 
-    conversion: float
-    """Longest time of our conversion in seconds, rounded up for clocks that round."""
+    conversion_s: float
+    """The longest conversion of this driver, rounded up for coarse clocks."""
     model: str
     quantities: tuple[str, ...]
 
     def __init__(self, registers: Registers, trimming_hash: str | None) -> None:
-        """Read what the chip is; nothing is written.
+        """Identify the chip and read its coefficients; write nothing.
 
-        Raises DriverError if it is none of this kind, or another one than the
-        trimming's hash says.
+        Raises DriverError if the chip needs another driver, or if its coefficients do
+        not match the hash.
         """
         self.registers = registers
         self.chip = identify(registers)
@@ -88,27 +90,31 @@ class Sensor(ABC):
         self.burst = b""
 
     def configure(self) -> None:
-        """Write the settings that outlast a conversion, and read them back."""
+        """Write the settings that a conversion keeps, and verify them.
+
+        Raises BadFrameError if the chip does not accept them.
+        """
         if not self._configure():
-            # A conversion that another program began may have to end first.
-            time.sleep(self.LONGEST_CONVERSION)
+            # A conversion that another program started may have to end first.
+            time.sleep(self.LONGEST_CONVERSION_S)
             if not self._configure():
                 raise BadFrameError(Fault.BAD_REGISTERS)
 
     def trigger(self) -> float:
-        """Start a conversion, prove that it began and return the time it started.
+        """Start a conversion, verify that it has begun, and return the start time.
 
-        A trigger that got lost on the bus would give the previous reading again. On a
-        slow bus the conversion may be over before the chip can be asked; therefore
-        the second try clears the settings first, and finds them set.
+        Without the check, a trigger that got lost on the bus would repeat the previous
+        reading. On a slow bus the conversion may end before the check. So a second try
+        clears the settings first: if they are set afterwards, the trigger arrived.
+        Raises BadFrameError if no conversion has begun.
         """
-        started, began, _ = self._force()
+        started, began, _ = self._start_conversion()
         if began:
             return started
-        self.registers.write(self.CTRL_MEAS, SLEEP)
-        cleared = self.registers.read(self.CTRL_MEAS, 1)[0] == SLEEP
-        started, _, control = self._force()
-        if cleared and control & ~MODE == SLEEP_X1:
+        self.registers.write(self.CTRL_MEAS, SLEEP_MODE)
+        cleared = self.registers.read(self.CTRL_MEAS, 1)[0] == SLEEP_MODE
+        started, _, control = self._start_conversion()
+        if cleared and control & ~MODE_BITS == SLEEP_MODE_X1:
             return started
         raise BadFrameError(Fault.CONVERSION_LOST)
 
@@ -116,30 +122,30 @@ class Sensor(ABC):
     def collect(self) -> Reading:
         """Return the values of the conversion.
 
-        Raises PowerLostError if the chip lost its settings, BadFrameError for
-        registers that are no reading.
+        Raises PowerLostError if the chip lost its settings, and BadFrameError if the
+        registers do not hold a valid reading.
         """
 
     @abstractmethod
     def _read_trimming(self) -> bytes:
-        """Read the coefficients that the factory put into the chip."""
+        """Read the coefficients that the factory stored in the chip."""
 
     @abstractmethod
     def _configure(self) -> bool:
-        """Write the settings once; return whether they arrived."""
+        """Write the settings once; return whether the chip accepted them."""
 
     @abstractmethod
-    def _begun(self) -> tuple[bool, int]:
-        """Return whether a conversion is seen to run, and the control register."""
+    def _conversion_state(self) -> tuple[bool, int]:
+        """Return whether a conversion runs, and the register CTRL_MEAS."""
 
-    def _force(self) -> tuple[float, bool, int]:
-        """Write the trigger; return when, and what the chip shows right after it."""
-        self.registers.write(self.CTRL_MEAS, FORCED_X1)
+    def _start_conversion(self) -> tuple[float, bool, int]:
+        """Write the trigger; return the time, and the conversion state after it."""
+        self.registers.write(self.CTRL_MEAS, FORCED_MODE_X1)
         started = time.monotonic()
-        return started, *self._begun()
+        return started, *self._conversion_state()
 
     def _block(self, start: int, length: int) -> bytes:
-        """Read a block of coefficients; one that holds nothing is an error."""
+        """Read a block of coefficients; raise BadFrameError if all bytes are equal."""
         block = self.registers.read(start, length)
         if len(set(block[:24])) == 1:
             raise BadFrameError(Fault.BAD_REGISTERS)
@@ -147,42 +153,40 @@ class Sensor(ABC):
 
 
 class BoschChip:
-    """One chip at one place; opened by its first reading and held from then on."""
+    """One chip at one place; the first reading opens it, and it stays open."""
 
     SENSOR: ClassVar[type[Sensor]]
 
     def __init__(
         self,
         lane: Lane,
-        adapter: str,
-        address: int,
-        *,
-        adapter_name: str | None = None,
-        trimming_hash: str | None = None,
+        place: I2cPlace,
+        facts: Facts,
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - As every driver.
     ) -> None:
-        """Name the place, and the chip that was found there before if any was."""
+        """Prepare to read the chip at a place. Facts: trimming_hash.
+
+        The driver never calls on_gone: only the next reading shows that a chip is gone.
+        """
         self.raw: dict[str, str] = {}
-        """The trimming block and the last burst, in hexadecimal."""
-        self._adapter = adapter
-        self._address = address
+        """The coefficients and the last burst, in hexadecimal."""
         self._lane = lane
-        self._place = i2c_place(adapter_name or adapter, address)
+        self._place = place
         self._registers: Registers | None = None
         self._sensor: Sensor | None = None
-        self._trimming_hash = trimming_hash
+        self._trimming_hash: str | None = facts.get("trimming_hash")
 
     @property
     def identity(self) -> Identity:
-        """What the chip is; complete after the first reading."""
+        """Manufacturer and model; complete after the first reading."""
         return Identity(
             manufacturer="Bosch Sensortec",
             model=self._sensor.model if self._sensor else "",
-            place=self._place,
         )
 
     @property
     def facts(self) -> dict[str, str]:
-        """The model, and what tells the chip from others of its model."""
+        """The model, and the hash of the coefficients, which identifies the chip."""
         if self._sensor is None:
             return {}
         return {
@@ -192,32 +196,32 @@ class BoschChip:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The fields of a reading that this chip has."""
+        """The quantities of a reading of this chip; empty before the first one."""
         return self._sensor.quantities if self._sensor else ()
 
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none.
 
-        Whatever went wrong, the chip is initialised anew for the next one.
+        After an error the next reading initialises the chip again.
         """
         try:
             reading = await self._read()
         except BaseException as err:
             self._lane.failing = True
             self._sensor = None
-            self._rest(gone=isinstance(err, DeviceNotFoundError))
+            self._release_node(gone=isinstance(err, DeviceNotFoundError))
             raise
-        self._rest()
+        self._release_node()
         self._lane.failing = False
         return reading
 
     async def close(self) -> None:
-        """Let go of the bus; a job that hangs has to end first."""
+        """Close the bus; a job that hangs has to end first."""
         self._sensor = None
-        self._rest(gone=True)
+        self._release_node(gone=True)
 
     async def _read(self) -> Reading:
-        """Convert once; again, once, for a chip that has to be configured again."""
+        """Measure; configure a chip that lost its power, and measure once more."""
         with suppress(PowerLostError):
             return await self._convert()
         self._sensor = None
@@ -227,12 +231,12 @@ class BoschChip:
             raise BadFrameError(Fault.BAD_REGISTERS) from err
 
     async def _convert(self) -> Reading:
-        """Convert once; no thread waits for the chip."""
+        """Measure once; no worker waits while the chip converts."""
         sensor = self._sensor
         if sensor is None:
             sensor = self._sensor = await self._lane.run(self._open)
         started = await self._lane.run(sensor.trigger)
-        wait = started + sensor.conversion - time.monotonic()
+        wait = started + sensor.conversion_s - time.monotonic()
         await asyncio.sleep(wait)
         try:
             return await self._lane.run(sensor.collect)
@@ -244,77 +248,81 @@ class BoschChip:
 
     def _open(self) -> Sensor:
         """Find the bus and initialise the chip."""
-        adapter = i2c_adapter(self._adapter)
+        adapter = i2c_adapter(self._place.adapter)
         if self._registers is not None and self._registers.adapter != adapter:
             self._registers.close()
             self._registers = None
         if self._registers is None:
-            self._registers = Registers(adapter, self._address)
+            self._registers = Registers(adapter, self._place.address)
         sensor = self.SENSOR(self._registers, self._trimming_hash)
         sensor.configure()
         return sensor
 
-    def _rest(self, *, gone: bool = False) -> None:
-        """Close the node if it is of no use any more.
+    def _release_node(self, *, gone: bool = False) -> None:
+        """Close the node if the chip is gone, or until the next poll if it must be.
 
-        That of an adapter that can be pulled out is closed until the next poll.
+        An adapter that can be unplugged must not stay open; see Registers.
         """
         if (registers := self._registers) is None:
             return
         if gone:
             self._registers = None
-        close = registers.close if gone else registers.rest
-        if self._lane.busy:  # With a transaction that was given up.
+        close = registers.close if gone else registers.suspend
+        if self._lane.busy:  # An abandoned transaction still runs.
             self._lane.finish(close)
         else:
             close()
 
 
 def probe(adapter: I2cAdapter, address: int) -> Chip:
-    """Read one register and return what it says; nothing is written.
+    """Read the chip id at an address and return the chip; write nothing; blocks.
 
-    Raises DriverError where no chip that is served answers. Blocks.
+    Raises DriverError if no supported chip answers.
     """
     with closing(Registers(adapter, address)) as registers:
         return identify(registers)
 
 
 def identify(registers: Registers) -> Chip:
-    """Return what the chip says it is."""
-    chip_id = registers.read(CHIP_ID, 1)[0]
+    """Return the chip with the id that is read.
+
+    Raises BadFrameError for an unsupported chip, and for an id of a wiring fault.
+    """
+    chip_id = registers.read(CHIP_ID_REGISTER, 1)[0]
     if chip_id in {0x00, 0xFF}:
         raise BadFrameError(Fault.CHIP_WIRING, chip_id=f"{chip_id:#04x}")
     if chip_id not in CHIPS:
-        raise unsupported(OTHER_CHIPS.get(chip_id, "?"), chip_id)
+        raise unsupported_chip(UNSUPPORTED_CHIPS.get(chip_id, "?"), chip_id)
     return CHIPS[chip_id]
 
 
-def unsupported(chip: str, chip_id: int) -> BadFrameError:
-    """Return the error of a chip that is not served."""
+def unsupported_chip(chip: str, chip_id: int) -> BadFrameError:
+    """Return the error of an unsupported chip."""
     return BadFrameError(Fault.CHIP_UNSUPPORTED, chip=chip, chip_id=f"{chip_id:#04x}")
 
 
-def codes(data: bytes) -> tuple[int, ...]:
+def unpack_codes(data: bytes) -> tuple[int, ...]:
     """Return the codes of pressure, temperature and, if there are 8 bytes, humidity.
 
-    Raises BadFrameError for codes that are no measurement, PowerLostError if the
-    humidity, which was switched on, was not measured.
+    The first two have 20 bits in 3 bytes, the humidity 16 bits; all are big-endian.
+    Raises BadFrameError for codes of a missing measurement, and PowerLostError if only
+    the humidity is missing: the chip has lost the setting that switches it on.
     """
     pressure, temperature = (int.from_bytes(data[n : n + 3]) >> 4 for n in (0, 3))
-    if {pressure, temperature} & (NO_CODE | {SKIPPED}):
+    if {pressure, temperature} & (INVALID_CODES | {SKIPPED_CODE}):
         raise BadFrameError(Fault.BAD_REGISTERS)
     if not (rest := data[6:]):
         return pressure, temperature
     humidity = int.from_bytes(rest)
-    if humidity == SKIPPED_HUMIDITY:
+    if humidity == SKIPPED_HUMIDITY_CODE:
         raise PowerLostError
     if humidity in {0x0000, 0xFFFF}:
         raise BadFrameError(Fault.BAD_REGISTERS)
     return pressure, temperature, humidity
 
 
-def check(unit: str, value: float, limits: tuple[float, float]) -> None:
-    """Refuse a value outside the sensor's range."""
+def check_range(unit: str, value: float, limits: tuple[float, float]) -> None:
+    """Raise BadFrameError for a value outside the range of the sensor."""
     low, high = limits
     if not low <= value <= high:
         raise out_of_range(f"{value:.2f} {unit}", low, high)

@@ -1,4 +1,4 @@
-"""One chip on one I2C bus of the machine, through Blinka's generic Linux bus.
+"""Access to the registers of one chip through Blinka's generic Linux I2C bus.
 
 Source: Documentation/i2c/dev-interface.rst and fault-codes.rst of the kernel.
 """
@@ -20,56 +20,57 @@ from .blinka import import_bus
 if TYPE_CHECKING:
     from adafruit_blinka.microcontroller.generic_linux.i2c import I2C
 
-# What "nobody answers at this address" is depends on the adapter's driver.
-NOT_ACKNOWLEDGED: Final = {errno.EREMOTEIO, errno.ENXIO}
+# The driver of the adapter decides which of them means that no chip answers.
+NO_ACKNOWLEDGE_ERRNOS: Final = {errno.EREMOTEIO, errno.ENXIO}
 
 
 class PowerLostError(Exception):
-    """The chip forgot how it was configured, or its adapter was plugged in anew."""
+    """The chip lost its settings, or its adapter was unplugged and plugged in again."""
 
 
 class Registers:
     """The registers of one chip; every call blocks for one transaction.
 
-    A node is held open, but not that of an adapter that can be pulled out: the kernel
-    would wait until it is closed, and let nothing be plugged in or out meanwhile.
+    A node stays open, except that of an adapter that can be unplugged: the kernel would
+    then wait until the node is closed, and handle no other plug or unplug meanwhile.
     """
 
     def __init__(self, adapter: I2cAdapter, address: int) -> None:
         """Open the bus.
 
-        Raises DeviceAccessError where it may not be used or the address is a kernel
-        driver's.
+        Raises DeviceAccessError without a node or permission, and for an address that
+        a kernel driver uses; DeviceNotFoundError if the bus is gone.
         """
         if not adapter.has_node:
             raise DeviceAccessError(Fault.BUS_NO_NODE, node=str(adapter.node))
-        if address in adapter.held:
+        if address in adapter.kernel_addresses:
             raise DeviceAccessError(Fault.ADDRESS_HELD, address=f"{address:#x}")
         self.adapter = adapter
         self._address = address
-        self._bus: I2C | None = self._opened()
+        self._bus: I2C | None = self._open()
 
-    def rest(self) -> None:
-        """Close the node until the next transaction, if the adapter can be pulled out.
+    def suspend(self) -> None:
+        """Close the node until the next transaction, if the adapter can be unplugged.
 
-        That transaction raises PowerLostError if the adapter was pulled out meanwhile.
+        That transaction raises PowerLostError if the adapter was unplugged meanwhile.
         """
-        if self.adapter.plug is not None:
+        if self.adapter.device_number is not None:
             self.close()
 
     def close(self) -> None:
-        """Close the node; not to be left to the end of the last reference to it.
+        """Close the node.
 
-        An error keeps the frames that it came through, and with them all of this.
+        The garbage collector cannot do that in time: a stored error keeps its frames,
+        and with them this object.
         """
         bus, self._bus = self._bus, None
         if bus is not None:
-            bus._i2c_bus.close()  # noqa: SLF001 - Blinka has no way to do that.
+            bus._i2c_bus.close()  # noqa: SLF001 - Blinka has no method for it.
 
     def read(self, register: int, length: int) -> bytes:
         """Read consecutive registers in one combined transaction."""
         buffer = bytearray(length)
-        self._try(
+        self._transfer(
             lambda bus: bus.writeto_then_readfrom(
                 self._address, bytes((register,)), buffer
             )
@@ -79,48 +80,48 @@ class Registers:
     def write(self, register: int, value: int) -> None:
         """Write one register.
 
-        A write that lost arbitration is not reported by the bus class: what depends
-        on it has to be read back.
+        Blinka does not report a write that lost arbitration, so the caller has to read
+        back important registers.
         """
         message = bytes((register, value))
-        self._try(lambda bus: bus.writeto(self._address, message))
+        self._transfer(lambda bus: bus.writeto(self._address, message))
 
-    def _opened(self) -> I2C:
-        """Open the bus."""
+    def _open(self) -> I2C:
+        """Open the bus; raise DriverError if that fails."""
         try:
             return import_bus()(self.adapter.number)
         except PermissionError as err:
             raise DeviceAccessError(
                 Fault.NO_PERMISSION, node=str(self.adapter.node)
             ) from err
-        except RuntimeError as err:  # Blinka's word for a node that is not there.
+        except RuntimeError as err:  # Blinka raises it if there is no node.
             raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
         except OSError as err:
-            if err.errno == errno.ENXIO:  # The node is a leftover.
+            if err.errno == errno.ENXIO:  # A node without an adapter.
                 raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
-            raise self._translated(err) from err
+            raise self._bus_error(err) from err
 
-    def _try(self, transaction: Callable[[I2C], None]) -> None:
-        """Run a transaction, once more if the arbitration was lost."""
+    def _transfer(self, transaction: Callable[[I2C], None]) -> None:
+        """Run a transaction; repeat it once if it lost arbitration."""
         if self._bus is None:
             if not is_as_before(self.adapter):
                 raise PowerLostError
-            self._bus = self._opened()
+            self._bus = self._open()
         try:
             try:
                 transaction(self._bus)
             except BlockingIOError:
                 transaction(self._bus)
         except OSError as err:
-            # With its traceback it would keep the node open for as long as it is kept.
-            raise self._translated(err) from err.with_traceback(None)
+            # With its traceback, a stored error would keep the node open.
+            raise self._bus_error(err) from err.with_traceback(None)
 
-    def _translated(self, err: OSError) -> DriverError:
-        """Return what an error of the bus means for the owner."""
+    def _bus_error(self, err: OSError) -> DriverError:
+        """Return the DriverError for an error of the bus."""
         address = f"{self._address:#x}"
-        if err.errno in NOT_ACKNOWLEDGED or (
-            # Many a USB adapter calls that a time-out, which it need not wait for.
-            err.errno == errno.ETIMEDOUT and self.adapter.plug is not None
+        if err.errno in NO_ACKNOWLEDGE_ERRNOS or (
+            # Many USB adapters report a missing chip as a time-out, without waiting.
+            err.errno == errno.ETIMEDOUT and self.adapter.device_number is not None
         ):
             return DeviceNotFoundError(Fault.CHIP_NOT_FOUND, address=address)
         if err.errno == errno.EBUSY:

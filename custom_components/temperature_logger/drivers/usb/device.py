@@ -1,44 +1,45 @@
-"""USB devices that are opened once: what all of them do alike."""
+"""The base of the USB drivers: open the device once and keep it open."""
 
 from abc import ABC, abstractmethod
 import asyncio
 from collections.abc import Callable
 
-from ..readings import Reading
-from ..sysfs import usb_place
+from ..places import UsbPlace
+from ..readings import Facts, Reading
 from ..workers import Lane
 
 
-class Held[Opened](ABC):
-    """One device at one place; opened by its first reading and held from then on."""
+class HeldDevice[Connection](ABC):
+    """One device at one place; the first reading opens it, and it stays open."""
 
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        on_gone: Callable[[], None],
+        place: UsbPlace,
+        facts: Facts,  # noqa: ARG002 - Drivers that need facts take them themselves.
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place.
+        """Prepare to read the device at a place; open nothing yet.
 
-        on_gone is called when the device is unplugged between two readings.
+        The facts are those of an earlier driver of the device. The driver calls on_gone
+        when the device is unplugged between two readings.
         """
+        self._raw: dict[str, str] = {}
         self._closing: asyncio.Future[None] | None = None
-        self._controller = controller
         self._lane = lane
         self._on_gone = on_gone
-        self._opened: Opened | None = None
-        self._ports = ports
+        self._connection: Connection | None = None
+        self._place = place
 
     @property
-    def place(self) -> str:
-        """The place for people."""
-        return usb_place(self._controller, self._ports)
+    def raw(self) -> dict[str, str]:
+        """The data of the last reading as received, in hexadecimal."""
+        return self._raw
 
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none."""
         try:
-            reading = await self._read(self._opened or await self._open())
+            reading = await self._read(self._connection or await self._open())
         except BaseException:
             self._lane.failing = True
             self._fail()
@@ -47,37 +48,37 @@ class Held[Opened](ABC):
         return reading
 
     async def close(self) -> None:
-        """Close the device, and give the kernel back what was taken from it."""
+        """Close the device and return it to the kernel."""
         self._close()
-        await self._closed()
+        await self._wait_closed()
 
     @abstractmethod
-    async def _open(self) -> Opened:
-        """Open the device, once it is closed, and settle what it is."""
+    async def _open(self) -> Connection:
+        """Wait until the device is closed, open it, and identify it."""
 
     @abstractmethod
-    async def _read(self, opened: Opened) -> Reading:
-        """Return one reading of the opened device."""
+    async def _read(self, connection: Connection) -> Reading:
+        """Return one reading of the open device."""
 
     @abstractmethod
-    def _release(self, opened: Opened) -> asyncio.Future[None]:
-        """Begin to close; the result tells when that is done."""
+    def _release(self, connection: Connection) -> asyncio.Future[None]:
+        """Begin to close the device; the future completes with that."""
 
     def _fail(self) -> None:
-        """Let go of a device that gave no reading, to open it again for the next one.
+        """Close the device after a failure; the next reading opens it again.
 
-        So a late answer cannot pass for that one's.
+        Otherwise a late answer could be taken for that of the next reading.
         """
         self._close()
 
     def _close(self) -> None:
-        """Begin to close what is open; a job that hangs has to end first."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            self._closing = self._release(opened)
+        """Begin to close the device, if it is open; jobs that still run end first."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._closing = self._release(connection)
 
-    async def _closed(self) -> None:
-        """Wait until what was opened before is closed."""
+    async def _wait_closed(self) -> None:
+        """Wait until the earlier connection is closed."""
         if self._closing is not None:
             await asyncio.shield(self._closing)
             self._closing = None

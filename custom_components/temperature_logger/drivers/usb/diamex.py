@@ -1,6 +1,6 @@
 """The Diamex adapter for DS18B20 probes: one device, any number of probes.
 
-It reports one probe after the other, each in 64 bytes:
+It reports one probe after the other, each in a report of 64 bytes:
 
     N I P xx LL HH xx xx R1 .. R8     probe I of N, little-endian tenths of a degree,
                                       and the probe's ROM code
@@ -10,106 +10,111 @@ data sheet of the DS18B20 (19-7487), ROM code and CRC in sections "64-bit Lasere
 Code" and "CRC Generation".
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading, probe_quantity
-from ..workers import Lane
 from .models import DIAMEX
 from .stream import Stream
 
-SIZE: Final = 64
-ROM: Final = slice(8, 16)
-DS18B20: Final = 0x28
-LOW: Final = -55.0
-HIGH: Final = 125.0
-# What a probe says that has lost its supply and not measured since.
-POWER_ON: Final = 85.0
-# °C. A probe that was there already comes to 85 °C in steps smaller than this.
-STEP: Final = 2.0
-# Seconds. A probe measures for 0.75, perhaps one after the other.
-AGE: Final = 10.0
-AGE_PER_PROBE: Final = 1.0
-# Seconds after which the probes that have reported are a reading, without the others.
-ENOUGH: Final = 3.5
+DIAMEX_REPORT_BYTES: Final = 64
+ROM_BYTES: Final = slice(8, 16)
+DS18B20_FAMILY: Final = 0x28
+DS18B20_MIN_C: Final = -55.0
+DS18B20_MAX_C: Final = 125.0
+# A probe that lost its supply reports this until it has measured.
+POWER_ON_C: Final = 85.0
+# A probe that really warms up to 85 °C gets there in smaller steps.
+MAX_STEP_C: Final = 2.0
+# A probe measures for 0.75 s; the adapter may start them one after the other.
+DIAMEX_MAX_AGE_S: Final = 10.0
+EXTRA_AGE_PER_PROBE_S: Final = 1.0
+# After this time a reading does without the probes that have not reported.
+ALL_PROBES_TIMEOUT_S: Final = 3.5
 
 
 class Value(NamedTuple):
-    """What a probe said."""
+    """The latest value of a probe."""
 
     rom: str
     temperature: float
     time: float
+    """When it was received, in seconds."""
 
 
 class Diamex:
-    """The latest values of the probes of one adapter."""
+    """Decodes the reports of one adapter and keeps the latest values of its probes."""
 
     def __init__(self) -> None:
-        """Know of no probe yet."""
-        self._began = 0.0
+        """Begin without values."""
+        self._began_at = 0.0
         self._count = 0
-        self._refused: dict[int, float] = {}
-        """When a probe last said what cannot be, by its number."""
+        self._refused_at: dict[int, float] = {}
+        """When a probe last sent an invalid report, by the number of the probe."""
         self._values: dict[int, Value] = {}
-        """By the number that the adapter gives a probe, which may change."""
+        """The latest values, by the number of the probe, which may change."""
         self.quantities: tuple[str, ...] = ()
-        """Those of the probes that the last reading had."""
+        """The quantities of the probes in the last reading."""
 
-    def take(self, report: bytes, now: float) -> None:
-        """Keep the temperature in a report of 64 bytes: °C, by the probe's ROM code.
+    def feed(self, report: bytes, now: float) -> None:
+        """Store the temperature in a report of 64 bytes, in °C, by the ROM code.
 
-        Raises BadFrameError for a report that is none, a ROM code that is not that of
-        a DS18B20, and a value that it cannot have measured.
+        Raises BadFrameError for a malformed report, for a ROM code that is not that of
+        a DS18B20, and for a value that the probe cannot have measured.
         """
-        count, number = report[:2] if len(report) == SIZE else (0, 0)
+        count, number = report[:2] if len(report) == DIAMEX_REPORT_BYTES else (0, 0)
         if not 1 <= number <= count:
-            raise BadFrameError(Fault.BAD_REPORT, report=report[: ROM.stop].hex(" "))
+            raise BadFrameError(
+                Fault.BAD_REPORT, report=report[: ROM_BYTES.stop].hex(" ")
+            )
         if count != self._count:
-            # A probe was added or taken away, and the others may be numbered anew.
+            # A probe was added or removed, and the others may have new numbers.
             self._values.clear()
-            self._refused.clear()
-            self._count, self._began = count, now
+            self._refused_at.clear()
+            self._count, self._began_at = count, now
         try:
             value = self._value(report, now)
         except BadFrameError:
-            self._refused[number] = now
+            self._refused_at[number] = now
             raise
-        self._refused.pop(number, None)
+        self._refused_at.pop(number, None)
         self._values = {
-            own: other for own, other in self._values.items() if other.rom != value.rom
+            n: other for n, other in self._values.items() if other.rom != value.rom
         } | {number: value}
 
     def _value(self, report: bytes, now: float) -> Value:
-        """Return what a probe says; raise BadFrameError for what cannot be."""
-        rom = report[ROM]
-        if rom[:1] != bytes((DS18B20,)) or crc(rom):
-            raise BadFrameError(Fault.BAD_REPORT, report=report[: ROM.stop].hex(" "))
+        """Return the value in a report; raise BadFrameError for an invalid one."""
+        rom = report[ROM_BYTES]
+        if rom[:1] != bytes((DS18B20_FAMILY,)) or crc(rom):
+            raise BadFrameError(
+                Fault.BAD_REPORT, report=report[: ROM_BYTES.stop].hex(" ")
+            )
         value = Value(
             rom=rom.hex(),
             temperature=int.from_bytes(report[4:6], "little", signed=True) / 10,
             time=now,
         )
-        if not LOW <= value.temperature <= HIGH:
-            raise out_of_range(f"{value.temperature:.1f}", LOW, HIGH)
-        if value.temperature == POWER_ON and not self._led_to(value):
+        if not DS18B20_MIN_C <= value.temperature <= DS18B20_MAX_C:
+            raise out_of_range(f"{value.temperature:.1f}", DS18B20_MIN_C, DS18B20_MAX_C)
+        if value.temperature == POWER_ON_C and not self._is_continuous(value):
             raise BadFrameError(Fault.PROBE_RESET, probe=value.rom)
         return value
 
     def reading(self, now: float) -> Reading | None:
-        """Return the young values, once all probes have reported or had their time.
+        """Return the current values, once all probes have reported or timed out.
 
-        A probe that says what cannot be, or nothing, costs the others nothing.
+        A silent probe, or one that sends invalid reports, does not affect the others.
         """
-        young = {
+        current = {
             number: value
             for number, value in self._values.items()
-            if now - value.time <= self._age and number not in self._refused
+            if now - value.time <= self._age and number not in self._refused_at
         }
-        values = young.values()
-        heard = len(young.keys() | self._refused.keys())
-        if not values or (heard < self._count and now - self._began < ENOUGH):
+        values = current.values()
+        reported = len(current.keys() | self._refused_at.keys())
+        if not values or (
+            reported < self._count and now - self._began_at < ALL_PROBES_TIMEOUT_S
+        ):
             return None
         probes = {value.rom: value.temperature for value in values}
         self.quantities = tuple(map(probe_quantity, sorted(probes)))
@@ -117,21 +122,21 @@ class Diamex:
 
     @property
     def _age(self) -> float:
-        """Seconds that a value counts."""
-        return AGE + AGE_PER_PROBE * self._count
+        """The time in seconds for which a value is current."""
+        return DIAMEX_MAX_AGE_S + EXTRA_AGE_PER_PROBE_S * self._count
 
-    def _led_to(self, value: Value) -> bool:
-        """Return whether a probe was about as warm just before."""
+    def _is_continuous(self, value: Value) -> bool:
+        """Return whether a probe reported about the same temperature just before."""
         return any(
             other.rom == value.rom
-            and abs(other.temperature - value.temperature) <= STEP
+            and abs(other.temperature - value.temperature) <= MAX_STEP_C
             and value.time - other.time <= self._age
             for other in self._values.values()
         )
 
 
 def crc(code: bytes) -> int:
-    """Return the CRC-8 of the 1-Wire bus; 0 for a code that ends in its own."""
+    """Return the CRC-8 of the 1-Wire bus; 0 for a code that ends with a correct CRC."""
     remainder = 0
     for byte in code:
         remainder ^= byte
@@ -140,8 +145,8 @@ def crc(code: bytes) -> int:
     return remainder
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of an adapter at one place."""
-    return Stream(lane, DIAMEX, Diamex, controller, ports, on_gone=on_gone)
+class DiamexStream(Stream):
+    """The driver of one adapter."""
+
+    DECODER: ClassVar = Diamex
+    MODEL: ClassVar = DIAMEX

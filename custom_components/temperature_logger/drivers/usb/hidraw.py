@@ -1,13 +1,13 @@
 """Reports to and from a stick through its hidraw node.
 
-The node is opened once and held; the event loop watches it for as long, so reports
-that nobody asked for are dropped as they come and an unplug is noticed at once.
+The node stays open, and the event loop watches it: it drops reports that answer no
+command, and notices at once that the stick is unplugged.
 Source: Documentation/hid/hidraw.rst of the kernel.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 import errno
 import fcntl
@@ -25,43 +25,34 @@ from ..errors import (
     Fault,
 )
 from ..workers import Lane
+from .descriptors import TEMPER_REPORT_BYTES
 
-REPORT_SIZE: Final = 8
+# The kernel queues 63 reports for each opener of a node. If there are twice as many,
+# the device, or another program that polls it, causes reports without end.
+MAX_DRAINED_REPORTS: Final = 128
 
-# The kernel queues 63 reports per opener; twice that without an end is a device, or
-# another program, that never stops.
-DRAIN_LIMIT: Final = 128
-
-# Main items of a HID report descriptor (HID 1.11, section 6.2.2): the upper six bits.
-INPUT: Final = 0x80
-OUTPUT: Final = 0x90
-# Global items.
-REPORT_SIZE_ITEM: Final = 0x74
-REPORT_COUNT_ITEM: Final = 0x94
-LONG_ITEM: Final = 0xFE
-
-# _IOC of the kernel's hidraw.h, without the report's length in bits 16 to 29.
+# The ioctl numbers of the kernel's hidraw.h; bits 16 to 29 take the report's length.
 HIDIOCSFEATURE: Final = 0xC0004806
 HIDIOCGFEATURE: Final = 0xC0004807
 
 
 class Node:
-    """One opened hidraw node; only opening it and sending block."""
+    """One open hidraw node; opening it and sending block, reading does not."""
 
-    def __init__(self, path: Path, size: int = REPORT_SIZE) -> None:
-        """Open the node for us alone; 50 ms in the kernel for its first opener.
+    def __init__(self, path: Path, size: int = TEMPER_REPORT_BYTES) -> None:
+        """Open the node exclusively, for reports of up to size bytes.
 
-        A report has up to so many bytes. Raises DeviceAccessError without permission
-        and if another program has it.
+        This takes 50 ms in the kernel if no other program has the node open. Raises
+        DeviceAccessError without permission, and if another program has locked it.
         """
         self._path = path
         self._size = size
         try:
-            # A node is never to become this process's terminal.
+            # O_NOCTTY: a node must not become the terminal of this process.
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
             self._fd = os.open(path, flags)
         except OSError as err:
-            raise translated(err, path) from err
+            raise system_error(err, path) from err
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
@@ -73,8 +64,12 @@ class Node:
         return self._fd
 
     def send(self, command: bytes) -> None:
-        """Drop what is queued, then write the command as report 0."""
-        for _ in range(DRAIN_LIMIT):
+        """Drop the queued reports, then write the command as report 0.
+
+        Raises BadFrameError if the reports do not end, or the stick refuses the
+        command; DeviceNotFoundError if the stick is gone.
+        """
+        for _ in range(MAX_DRAINED_REPORTS):
             try:
                 self.read()
             except BlockingIOError:
@@ -84,16 +79,16 @@ class Node:
         try:
             os.write(self._fd, b"\0" + command)
         except OSError as err:
-            raise translated(err, self._path, self._fd) from err
+            raise system_error(err, self._path, self._fd) from err
 
     def read(self) -> bytes:
-        """Read one report; raise BlockingIOError where there is none."""
+        """Read one report; raise BlockingIOError if there is none."""
         try:
             report = os.read(self._fd, self._size)
         except BlockingIOError:
             raise
         except OSError as err:
-            raise translated(err, self._path, self._fd) from err
+            raise system_error(err, self._path, self._fd) from err
         if not report:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return report
@@ -103,16 +98,16 @@ class Node:
         self._feature(HIDIOCSFEATURE, bytearray(b"\0" + content))
 
     def feature(self, size: int) -> bytes:
-        """Return feature report 0, of up to so many bytes."""
+        """Return feature report 0, of up to size bytes."""
         report = bytearray(1 + size)
         return bytes(report[1 : self._feature(HIDIOCGFEATURE, report)])
 
     def _feature(self, request: int, report: bytearray) -> int:
-        """Pass a feature report, behind its number, to or from the device."""
+        """Send or receive a feature report, whose first byte is its number."""
         try:
             size: int = ioctl(self._fd, request | len(report) << 16, report)
         except OSError as err:
-            raise translated(err, self._path, self._fd) from err
+            raise system_error(err, self._path, self._fd) from err
         return size
 
     def close(self) -> None:
@@ -121,28 +116,28 @@ class Node:
 
 
 class HidrawTransport:
-    """One opened node, watched by the event loop."""
+    """One open node, watched by the event loop."""
 
     def __init__(self, lane: Lane, node: Node, on_gone: Callable[[], None]) -> None:
-        """Watch the node; on_gone is called if it goes while nobody reads."""
-        self.unasked: tuple[bytes, ...] = ()
+        """Watch the node; call on_gone if it vanishes while no exchange runs."""
+        self.unsolicited: tuple[bytes, ...] = ()
         self._lane = lane
         self._node: Node | None = node
-        self._lost: DriverError | None = None
+        self._error: DriverError | None = None
         self._on_gone = on_gone
-        self._reports: deque[bytes] = deque(maxlen=DRAIN_LIMIT)
+        self._reports: deque[bytes] = deque(maxlen=MAX_DRAINED_REPORTS)
         self._sending = False
         self._sent = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._watched = False
         self._watch(node)
 
-    async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send a command and return up to one report per limit, each in seconds.
+    async def exchange(self, command: bytes, timeouts: Sequence[float]) -> list[bytes]:
+        """Send a command and return up to one report for each timeout in seconds.
 
-        The reports end where a limit was not kept; what comes beyond them is dropped,
-        by the loop or before the next command. Raises DeviceNotFoundError if the
-        stick is gone and BadFrameError if it does not take the command.
+        The first timeout that passes ends the list. Further reports are dropped when
+        they arrive, or before the next command. Raises DeviceNotFoundError if the
+        stick is gone, and BadFrameError if it refuses the command.
         """
         loop = asyncio.get_running_loop()
         node = self._node
@@ -156,37 +151,37 @@ class HidrawTransport:
         self._sent = loop.time()
         if self._node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-        self.unasked = tuple(self._reports)
+        self.unsolicited = tuple(self._reports)
         self._reports.clear()
         self._watch(node)
         reports: list[bytes] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as timer:
-                for limit in limits:
-                    timer.reschedule(loop.time() + limit)
+                for timeout in timeouts:
+                    timer.reschedule(loop.time() + timeout)
                     reports.append(await self._next())
-        if len(reports) < len(limits):
-            self._receive()  # The event loop may have come too late to look.
+        if len(reports) < len(timeouts):
+            self._receive()  # A busy event loop may not have read it in time.
             reports.extend(self._reports)
             self._reports.clear()
-        return reports[: len(limits)]
+        return reports[: len(timeouts)]
 
     async def feature(self, size: int) -> bytes:
-        """Return feature report 0, of up to so many bytes."""
+        """Return feature report 0, of up to size bytes."""
         if self._node is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return await self._lane.run(self._node.feature, size)
 
-    async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, so many seconds after the command."""
+    async def listen(self, window_s: float) -> bytes | None:
+        """Return a report beyond the answer within window_s of the command, if any."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._sent + limit):
+            async with asyncio.timeout_at(self._sent + window_s):
                 return await self._next()
-        self._receive()  # The event loop may have come too late to look.
+        self._receive()  # A busy event loop may not have read it in time.
         return self._reports.popleft() if self._reports else None
 
     def close(self) -> asyncio.Future[None]:
-        """Close the node as soon as no job uses it; the result tells when."""
+        """Close the node once no job uses it; the future completes with that."""
         loop = asyncio.get_running_loop()
         node, self._node = self._node, None
         if node is None:
@@ -199,8 +194,8 @@ class HidrawTransport:
     async def _next(self) -> bytes:
         """Wait for the next report."""
         if not self._reports:
-            if self._lost is not None:
-                raise self._lost
+            if self._error is not None:
+                raise self._error
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -209,12 +204,12 @@ class HidrawTransport:
         return self._reports.popleft()
 
     def _receive(self) -> None:
-        """Take one report from the kernel, for whoever waits or for nobody."""
+        """Read one report from the kernel and wake the exchange that waits for it."""
         if self._node is None:
             return
         if self._sending:
-            # What comes between the last stale report and the command stays in the
-            # kernel's queue, in order, until the command is out.
+            # While a worker drains the queue and sends the command, reports stay in
+            # the kernel's queue, in their order.
             self._unwatch(self._node)
             return
         try:
@@ -229,28 +224,31 @@ class HidrawTransport:
             self._waiter.set_result(None)
 
     def _watch(self, node: Node) -> None:
-        """Have the event loop call when there is something to read."""
+        """Have the event loop call _receive when there is something to read."""
         if not self._watched:
             self._watched = True
             asyncio.get_running_loop().add_reader(node, self._receive)
 
     def _unwatch(self, node: Node) -> None:
-        """Have the event loop look away."""
+        """Have the event loop ignore the node."""
         self._watched = False
         asyncio.get_running_loop().remove_reader(node)
 
     def _lose(self, node: Node, err: DriverError) -> None:
-        """Stop watching a node that is gone."""
+        """Stop watching the node of a stick that is gone.
+
+        An exchange that runs raises the error; without one, on_gone is called.
+        """
         self._unwatch(node)
-        self._lost = err
+        self._error = err
         if self._waiter is None or self._waiter.done():
             self._on_gone()
         else:
             self._waiter.set_exception(err)
 
 
-def translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
-    """Return what an error of the system means for the owner."""
+def system_error(err: OSError, path: Path, fd: int | None = None) -> DriverError:
+    """Return the DriverError for an error of the system at a node."""
     if err.errno in {errno.EACCES, errno.EPERM}:
         return DeviceAccessError(Fault.NO_PERMISSION, node=str(path))
     if err.errno == errno.EBUSY:
@@ -265,34 +263,7 @@ def translated(err: OSError, path: Path, fd: int | None = None) -> DriverError:
 
 
 def _hung_up(fd: int) -> bool:
-    """Return whether the device behind a node is gone."""
+    """Return whether the device of a node is gone."""
     poll = select.poll()
     poll.register(fd, 0)
     return any(event & select.POLLHUP for _, event in poll.poll(0))
-
-
-def report_sizes(descriptor: bytes) -> tuple[int, int]:
-    """Return the bytes of an input and an output report without report ids."""
-    bits = {INPUT: 0, OUTPUT: 0}
-    size = count = 0
-    for item, value in _short_items(descriptor):
-        if item == REPORT_SIZE_ITEM:
-            size = value
-        elif item == REPORT_COUNT_ITEM:
-            count = value
-        elif item in bits:
-            bits[item] += size * count
-    return bits[INPUT] // 8, bits[OUTPUT] // 8
-
-
-def _short_items(descriptor: bytes) -> Iterator[tuple[int, int]]:
-    """Yield tag with type, and value, of each item (HID 1.11, section 6.2.2.2)."""
-    position = 0
-    while position < len(descriptor):
-        prefix = descriptor[position]
-        if prefix == LONG_ITEM:
-            return  # No device in the field has one.
-        length = (0, 1, 2, 4)[prefix & 3]
-        value = descriptor[position + 1 : position + 1 + length]
-        yield prefix & 0xFC, int.from_bytes(value, "little")
-        position += 1 + length

@@ -1,75 +1,77 @@
-"""The EL-USB-RT by Lascar, sold by Omega as OM-EL-USB-RT, too.
+"""The EL-USB-RT by Lascar, which Omega sells as OM-EL-USB-RT.
 
-It reports temperature and humidity in turn, one of them every half a second:
+It sends temperature and humidity in turn, a report every half second:
 
-    03 LL HH     little-endian tenths of a degree, from -200 °C on
-    02 HH        half percents
+    03 LL HH     temperature, little-endian tenths of a degree above -200 °C
+    02 HH        humidity in steps of 0.5 %
 
 Source: Á. Sancho, lascar-usb-thermometer, and the driver of CINF/PyExpLabSys.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from ..workers import Lane
 from .models import LASCAR
 from .stream import Stream
 
-REPORTS_IN: Final = 0x81
-HUMIDITY: Final = 2
-TEMPERATURE: Final = 3
-# What the sensor in it, one for both quantities, can measure at most.
-RANGES: Final = {HUMIDITY: (0.0, 100.0), TEMPERATURE: (-40.0, 85.0)}
-# Bytes of a report; more of them are padding.
-SIZES: Final = {HUMIDITY: 2, TEMPERATURE: 3}
-# Seconds; several reports are lost before a value is too old.
-AGE: Final = 10.0
+LASCAR_ENDPOINT: Final = 0x81
+HUMIDITY_REPORT: Final = 2
+TEMPERATURE_REPORT: Final = 3
+# The widest range of the sensor, which measures both quantities: % and °C.
+LASCAR_RANGES: Final = {
+    HUMIDITY_REPORT: (0.0, 100.0),
+    TEMPERATURE_REPORT: (-40.0, 85.0),
+}
+# The bytes after these are padding.
+LASCAR_REPORT_BYTES: Final = {HUMIDITY_REPORT: 2, TEMPERATURE_REPORT: 3}
+# Several reports have to be lost before a value is too old.
+LASCAR_MAX_AGE_S: Final = 10.0
 
 
 class Lascar:
-    """The latest values of one EL-USB-RT."""
+    """Decodes the reports of one EL-USB-RT and keeps the latest values."""
 
     quantities: Final = ("temperature", "humidity")
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Begin without values."""
         self._values: dict[int, tuple[float, float]] = {}
         """Value and time of each kind of report."""
 
-    def take(self, report: bytes, now: float) -> None:
-        """Keep the value in a report, °C or %.
+    def feed(self, report: bytes, now: float) -> None:
+        """Store the value in a report, in °C or %.
 
-        Raises BadFrameError for a report that is none and for a value that the sensor
+        Raises BadFrameError for a malformed report, and for a value that the sensor
         cannot measure.
         """
         kind = report[0] if report else 0
-        if kind not in SIZES or len(report) < SIZES[kind]:
+        if kind not in LASCAR_REPORT_BYTES or len(report) < LASCAR_REPORT_BYTES[kind]:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
-        code = int.from_bytes(report[1 : SIZES[kind]], "little")
-        value = code / 2 if kind == HUMIDITY else (code - 2000) / 10
-        low, high = RANGES[kind]
+        code = int.from_bytes(report[1 : LASCAR_REPORT_BYTES[kind]], "little")
+        value = code / 2 if kind == HUMIDITY_REPORT else (code - 2000) / 10
+        low, high = LASCAR_RANGES[kind]
         if not low <= value <= high:
             raise out_of_range(f"{value:.1f}", low, high)
         self._values[kind] = (value, now)
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values if both are there and young."""
+        """Return the latest values if both have been received and are not too old."""
         values = {
             kind: value
             for kind, (value, time) in self._values.items()
-            if now - time <= AGE
+            if now - time <= LASCAR_MAX_AGE_S
         }
-        if len(values) < len(SIZES):
+        if len(values) < len(LASCAR_REPORT_BYTES):
             return None
-        return Reading(temperature=values[TEMPERATURE], humidity=values[HUMIDITY])
+        return Reading(
+            temperature=values[TEMPERATURE_REPORT], humidity=values[HUMIDITY_REPORT]
+        )
 
 
-def make(
-    lane: Lane, controller: str, ports: str, on_gone: Callable[[], None]
-) -> Stream:
-    """Return the driver of an EL-USB-RT at one place."""
-    return Stream(
-        lane, LASCAR, Lascar, controller, ports, endpoint=REPORTS_IN, on_gone=on_gone
-    )
+class LascarStream(Stream):
+    """The driver of one EL-USB-RT."""
+
+    DECODER: ClassVar = Lascar
+    ENDPOINT: ClassVar = LASCAR_ENDPOINT
+    MODEL: ClassVar = LASCAR

@@ -1,13 +1,15 @@
-"""How each TEMPer firmware packs its values, and nothing else.
+"""The layouts of the reports of each TEMPer firmware.
 
-One row per firmware; a new stick is a new row and a new capture in the tests. The
-sticks answer the value command with one or two reports of 8 bytes:
+The table has a row for each firmware. A new stick needs a new row, and a capture of its
+reports for the tests. The sticks answer the value command with one or two reports of
+8 bytes:
 
     80 TAG HH LL HH LL xx xx    big-endian codes from offset 2 on
 
-TAG tells the sensor the report is of, or on the first generation how many bytes of
-it count; reports are routed by it, not by their order. Captures and formulas are
-public: temper-python, TEMPered, ccwienk/temper, charlieh0tel/temper, ugold(4).
+TAG names the sensor of the report; on sticks of the first generation it is the number
+of code bytes. The tag of a report decides what it is, not its order. Captures and
+formulas are public: temper-python, TEMPered, ccwienk/temper, charlieh0tel/temper,
+ugold(4).
 """
 
 from collections.abc import Callable
@@ -17,23 +19,24 @@ from typing import Final, NamedTuple
 
 from ..errors import BadFrameError, Fault, out_of_range
 from ..readings import Reading
-from .hidraw import REPORT_SIZE
+from .descriptors import TEMPER_REPORT_BYTES
 
 type Formula = Callable[[int, float], float]
-"""From a code, and the temperature beside it in °C, to the value."""
+"""Computes a value from its code and the temperature in the same report, in °C."""
 
 VALUE_REPORT: Final = 0x80
-# Up to the version: TEMPerF1.4MPerF1 is TEMPerF1.4.
-VERSIONED: Final = re.compile(r".*?\d\.\d+")
+# A firmware name ends with its version: TEMPerF1.4MPerF1 is TEMPerF1.4.
+VERSIONED_NAME: Final = re.compile(r".*?\d\.\d+")
 
-# 200.00 in hundredths: what sticks from 2018 on put where no sensor is. On older
-# ones it would be 78.125 °C; there, too, doubt decides against the value.
-NO_SENSOR: Final = 0x4E20
+# 200.00 in hundredths: sticks from 2018 on send it for a sensor that is missing. On
+# older sticks it would be 78.125 °C; they may also mean a missing sensor, so the value
+# is refused there as well.
+NO_SENSOR_CODE: Final = 0x4E20
 
-REPORT_LIMIT: Final = 1.0
-"""Seconds; the manufacturer's own program waits 0.5 for each report."""
-OPTIONAL_LIMIT: Final = 0.15
-"""Seconds; the gap measured between two reports of one reading is 0.02."""
+# The manufacturer's own program waits 0.5 s for each report.
+REPORT_TIMEOUT_S: Final = 1.0
+# The measured gap between two reports of one reading is 0.02 s.
+OPTIONAL_REPORT_TIMEOUT_S: Final = 0.15
 
 
 class Channel(NamedTuple):
@@ -45,9 +48,9 @@ class Channel(NamedTuple):
     formula: Formula
     low: float
     high: float
-    """The sensor's range; a value outside it is an error."""
+    """The range of the sensor; a value outside it is an error."""
     absent: frozenset[int] = frozenset()
-    """Codes that say nothing is plugged in there; the value is then None."""
+    """Codes for a sensor that is not plugged in; the value is then None."""
 
 
 class Report(NamedTuple):
@@ -56,38 +59,38 @@ class Report(NamedTuple):
     tags: frozenset[int]
     channels: tuple[Channel, ...]
     optional: bool = False
-    """Whether the stick leaves the report out where no probe is plugged in."""
+    """Whether the stick omits the report if no probe is plugged in."""
     ending: bytes = b""
-    """Bytes the report always ends in."""
+    """The bytes with which the report always ends."""
 
 
 class Layout(NamedTuple):
-    """What one firmware answers."""
+    """The answer of one firmware to the value command."""
 
     firmware: str
-    """What the firmware's text begins with."""
+    """The begin of the firmware text."""
     model: str
     reports: tuple[Report, ...]
     product: str | None = None
-    """The USB product string, where the firmware's text is shared or unknown."""
-    asks: int = 1
-    """How often the value command is sent; the last answer counts."""
+    """The USB product string, if the firmware text is shared or unknown."""
+    requests: int = 1
+    """The number of value commands for a reading; the last answer counts."""
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The fields of a Reading that the reports give."""
+        """The fields of a Reading that the reports contain."""
         return tuple(c.quantity for report in self.reports for c in report.channels)
 
     @property
-    def limits(self) -> tuple[float, ...]:
-        """Seconds to wait for each report."""
+    def timeouts(self) -> tuple[float, ...]:
+        """The timeout of each report in seconds."""
         return tuple(
-            OPTIONAL_LIMIT if report.optional else REPORT_LIMIT
+            OPTIONAL_REPORT_TIMEOUT_S if report.optional else REPORT_TIMEOUT_S
             for report in self.reports
         )
 
     def fits(self, firmware: str, product: str) -> bool:
-        """Return whether a stick that says this of itself has this layout."""
+        """Return whether a stick with this firmware and product has this layout."""
         if self.product is not None:
             return firmware.startswith(self.firmware) and product == self.product
         rest = firmware.removeprefix(self.firmware)
@@ -96,17 +99,20 @@ class Layout(NamedTuple):
 
 
 def firmware_name(firmware: str) -> str:
-    """Return a firmware's text without what stood in the stick's buffer before."""
-    found = VERSIONED.match(firmware)
-    return found[0] if found else firmware
+    """Return a firmware text up to its version.
+
+    Old content of the stick's buffer may follow the version.
+    """
+    match = VERSIONED_NAME.match(firmware)
+    return match[0] if match else firmware
 
 
 def decode(reports: list[bytes], layout: Layout) -> Reading:
     """Return the values in the reports of one reading.
 
     An optional report may be missing; its quantities are then None. Raises
-    BadFrameError for anything else that is not exactly the layout's reports, and for
-    a value outside its sensor's range.
+    BadFrameError for a surplus, repeated, missing or malformed report, and for a value
+    outside the range of its sensor.
     """
     values: dict[str, float | None] = {}
     for report in reports:
@@ -121,14 +127,14 @@ def decode(reports: list[bytes], layout: Layout) -> Reading:
 
 
 def belongs(report: bytes, layout: Layout) -> bool:
-    """Return whether a report has the head of one that the layout expects."""
+    """Return whether a report is one of those in a layout, by its tag and ending."""
     return any(_belongs(report, expected) for expected in layout.reports)
 
 
 def _belongs(report: bytes, expected: Report) -> bool:
-    """Return whether a report has the head that is expected."""
+    """Return whether a report has the tag and the ending of the expected one."""
     return (
-        len(report) == REPORT_SIZE
+        len(report) == TEMPER_REPORT_BYTES
         and report[0] == VALUE_REPORT
         and report[1] in expected.tags
         and report.endswith(expected.ending)
@@ -136,7 +142,10 @@ def _belongs(report: bytes, expected: Report) -> bool:
 
 
 def _values(report: bytes, expected: Report) -> dict[str, float | None]:
-    """Return the value of each channel of one report."""
+    """Return the value of each channel of one report.
+
+    Raises BadFrameError for a missing sensor and for a value outside its range.
+    """
     values: dict[str, float | None] = {}
     temperature = 0.0
     for channel in expected.channels:
@@ -144,7 +153,7 @@ def _values(report: bytes, expected: Report) -> dict[str, float | None]:
         if code in channel.absent:
             values[channel.quantity] = None
             continue
-        if code == NO_SENSOR:
+        if code == NO_SENSOR_CODE:
             raise BadFrameError(Fault.SENSOR_MISSING, report=report.hex(" "))
         value = channel.formula(code, temperature)
         if not channel.low <= value <= channel.high:
@@ -156,7 +165,7 @@ def _values(report: bytes, expected: Report) -> dict[str, float | None]:
 
 
 def _code(report: bytes, offset: int) -> int:
-    """Return the big-endian code at an offset."""
+    """Return the big-endian code at an offset of a report."""
     return int.from_bytes(report[offset : offset + 2])
 
 
@@ -169,7 +178,7 @@ def _signed(code: int) -> int:
 
 
 def _256th(code: int, _: float) -> float:
-    """FM75 and the sticks that speak like it: 1/256 °C."""
+    """FM75, and sticks that send the same format: 1/256 °C."""
     return _signed(code) / 256
 
 
@@ -222,26 +231,26 @@ def _sht20_humidity(code: int, _: float) -> float:
 
 
 def _percent(value: float) -> float:
-    """Limit a humidity as the sensors' data sheets say to."""
+    """Limit a humidity to 0 to 100 %, as the data sheets of the sensors require."""
     return min(100.0, max(0.0, value))
 
 
 # Building blocks of the table
 
-INTERNAL: Final = frozenset({0x04, 0x20, 0x40, 0x80})
-EXTERNAL: Final = frozenset({0x01})
-UNPLUGGED: Final = frozenset({NO_SENSOR})
-UNPLUGGED_FM75: Final = frozenset({NO_SENSOR, 0xFFFF})
-# Sticks from 2018 on fill a report up with zeros, and an empty slot for a humidity
-# with the code for no sensor.
-FILL: Final = bytes(2)
-EMPTY_SLOT: Final = NO_SENSOR.to_bytes(2) + FILL
+INTERNAL_TAGS: Final = frozenset({0x04, 0x20, 0x40, 0x80})
+EXTERNAL_TAGS: Final = frozenset({0x01})
+UNPLUGGED_CODES: Final = frozenset({NO_SENSOR_CODE})
+UNPLUGGED_FM75_CODES: Final = frozenset({NO_SENSOR_CODE, 0xFFFF})
+# Sticks from 2018 on pad a report with zeros. Where it has no humidity, they send the
+# code for a missing sensor and zeros.
+ZERO_FILL: Final = bytes(2)
+EMPTY_SLOT: Final = NO_SENSOR_CODE.to_bytes(2) + ZERO_FILL
 
 
 def _fm75(
     quantity: str, offset: int = 2, absent: frozenset[int] = frozenset()
 ) -> Channel:
-    """Return a temperature in 1/256 °C."""
+    """Return the channel of a temperature in 1/256 °C."""
     return Channel(
         quantity=quantity,
         offset=offset,
@@ -255,7 +264,7 @@ def _fm75(
 def _decimal(
     quantity: str, absent: frozenset[int] = frozenset(), high: float = 125
 ) -> Channel:
-    """Return a temperature in 1/100 °C."""
+    """Return the channel of a temperature in 1/100 °C."""
     return Channel(
         quantity=quantity,
         offset=2,
@@ -271,20 +280,20 @@ def _humidity(
     formula: Formula = _hundredth,
     absent: frozenset[int] = frozenset(),
 ) -> Channel:
-    """Return a relative humidity."""
+    """Return the channel of a relative humidity in %."""
     return Channel(
         quantity=quantity, offset=4, formula=formula, low=0, high=100, absent=absent
     )
 
 
 def _counted(*channels: Channel, codes: int | None = None) -> tuple[Report, ...]:
-    """Return the one report of the first generation; its tag counts the code bytes."""
+    """Return the only report of a first-generation stick; its tag counts code bytes."""
     tag = 2 * (codes or len(channels))
     return (Report(tags=frozenset({tag}), channels=channels),)
 
 
 def _chip(temperature: Formula, humidity: Formula, high: float) -> tuple[Report, ...]:
-    """Return the report of a first-generation stick that passes its chip's codes on."""
+    """Return the report of a first-generation stick that sends its chip's own codes."""
     return _counted(
         Channel(
             quantity="temperature", offset=2, formula=temperature, low=-40, high=high
@@ -295,54 +304,59 @@ def _chip(temperature: Formula, humidity: Formula, high: float) -> tuple[Report,
 
 def _internal(*channels: Channel, ending: bytes) -> Report:
     """Return the report of the sensors in the stick."""
-    return Report(tags=INTERNAL, channels=channels, ending=ending)
+    return Report(tags=INTERNAL_TAGS, channels=channels, ending=ending)
 
 
 def _external(
     *channels: Channel, ending: bytes = EMPTY_SLOT, optional: bool = False
 ) -> Report:
     """Return the report of the sensors on the cable."""
-    return Report(tags=EXTERNAL, channels=channels, ending=ending, optional=optional)
+    return Report(
+        tags=EXTERNAL_TAGS, channels=channels, ending=ending, optional=optional
+    )
 
 
 _ONE_FM75: Final = _counted(_fm75("temperature"))
 _TWO_FM75: Final = _counted(
-    _fm75("internal_temperature"), _fm75("external_temperature", 4, UNPLUGGED_FM75)
+    _fm75("internal_temperature"),
+    _fm75("external_temperature", 4, UNPLUGGED_FM75_CODES),
 )
 _THREE_FM75: Final = _counted(
     _fm75("internal_temperature"),
-    _fm75("external_temperature", 4, UNPLUGGED_FM75),
-    _fm75("thermistor_temperature", 6, UNPLUGGED_FM75),
+    _fm75("external_temperature", 4, UNPLUGGED_FM75_CODES),
+    _fm75("thermistor_temperature", 6, UNPLUGGED_FM75_CODES),
 )
 _SHT1X: Final = _chip(_sht1x_temperature, _sht1x_humidity, 123.8)
 _SI7005: Final = _chip(_si7005_temperature, _si7005_humidity, 125)
 _SI7021: Final = _chip(_si7021_temperature, _si7021_humidity, 125)
 _SHT20: Final = _chip(_sht20_temperature, _sht20_humidity, 125)
 _GOLD: Final = (_internal(_decimal("temperature"), ending=EMPTY_SLOT),)
-_HUM: Final = (_internal(_decimal("temperature"), _humidity(), ending=FILL),)
+_HUM: Final = (_internal(_decimal("temperature"), _humidity(), ending=ZERO_FILL),)
 _HUM_85: Final = (
-    _internal(_decimal("temperature", high=85), _humidity(), ending=FILL),
+    _internal(_decimal("temperature", high=85), _humidity(), ending=ZERO_FILL),
 )
-_PROBE: Final = (_external(_decimal("temperature", UNPLUGGED)),)
-_OPTIONAL_PROBE: Final = (_external(_decimal("temperature", UNPLUGGED), optional=True),)
+_EXTERNAL_ONLY: Final = (_external(_decimal("temperature", UNPLUGGED_CODES)),)
+_OPTIONAL_EXTERNAL: Final = (
+    _external(_decimal("temperature", UNPLUGGED_CODES), optional=True),
+)
 _TWO: Final = (
     _internal(_decimal("internal_temperature"), ending=EMPTY_SLOT),
-    _external(_decimal("external_temperature", UNPLUGGED)),
+    _external(_decimal("external_temperature", UNPLUGGED_CODES)),
 )
 _TWO_OPTIONAL: Final = (
     _internal(_decimal("internal_temperature"), ending=EMPTY_SLOT),
-    _external(_decimal("external_temperature", UNPLUGGED), optional=True),
+    _external(_decimal("external_temperature", UNPLUGGED_CODES), optional=True),
 )
 _TWO_WITH_HUMIDITY: Final = (
     _internal(
         _decimal("internal_temperature"),
-        _humidity("internal_humidity", absent=UNPLUGGED),
-        ending=FILL,
+        _humidity("internal_humidity", absent=UNPLUGGED_CODES),
+        ending=ZERO_FILL,
     ),
     _external(
-        _decimal("external_temperature", UNPLUGGED),
-        _humidity("external_humidity", absent=UNPLUGGED),
-        ending=FILL,
+        _decimal("external_temperature", UNPLUGGED_CODES),
+        _humidity("external_humidity", absent=UNPLUGGED_CODES),
+        ending=ZERO_FILL,
     ),
 )
 
@@ -353,7 +367,7 @@ def _row(
     reports: tuple[Report, ...],
     *,
     product: str | None = None,
-    asks: int = 1,
+    requests: int = 1,
 ) -> Layout:
     """Return one row of the table."""
     return Layout(
@@ -361,33 +375,33 @@ def _row(
         model=model,
         reports=reports,
         product=product,
-        asks=asks,
+        requests=requests,
     )
 
 
-# A row that names a product goes before those that do not: where the product is one
-# of a kind, it tells more than firmware texts that several sticks share. TEMPerV1.4
-# hangs at the next access when it was asked only once.
+# Rows with a product come first: a unique product says more than a firmware text that
+# several sticks share. TEMPerV1.4 hangs at the next access after a single command, so
+# it gets two.
 LAYOUTS: Final = (
     # 0c45:7401
     _row("TEMPer", "TEMPer2", _TWO_FM75, product="TEMPer2V1.3"),
     _row(
         "TEMPer",
         "TEMPer2",
-        # The second code of this stick was seen to be garbage.
+        # The second code of this stick is garbage in the captures.
         _counted(_fm75("temperature"), codes=2),
         product="TEMPer2V1.4",
     ),
-    _row("TEMPerF1.4", "TEMPer", _ONE_FM75, product="TEMPerV1.4", asks=2),
+    _row("TEMPerF1.4", "TEMPer", _ONE_FM75, product="TEMPerV1.4", requests=2),
     _row("TEMPerV1.2", "TEMPer", _ONE_FM75),
     _row("TEMPerF1.2", "TEMPer", _ONE_FM75),
     _row("TEMPerF1.4", "TEMPer", _ONE_FM75),
     _row("TEMPer1F1.1", "TEMPer1F", _ONE_FM75),
-    _row("TEMPer1F1.4", "TEMPer1F", _ONE_FM75, asks=2),
+    _row("TEMPer1F1.4", "TEMPer1F", _ONE_FM75, requests=2),
     _row(
         "TEMPer1F_V1.3",
         "TEMPer1F",
-        _counted(_fm75("temperature", 4, UNPLUGGED_FM75), codes=2),
+        _counted(_fm75("temperature", 4, UNPLUGGED_FM75_CODES), codes=2),
     ),
     _row("TEMPer2_M12_V1.3", "TEMPer2", _TWO_FM75),
     _row("TEMPerNTC F1.0", "TEMPerNTC", _THREE_FM75),
@@ -403,11 +417,11 @@ LAYOUTS: Final = (
     _row("TEMPerX_V3.1", "TEMPerHUM", _HUM),
     _row("TEMPerX_V3.2", "TEMPer2", _TWO_WITH_HUMIDITY),
     _row("TEMPerX_V3.3", "TEMPer2", _TWO_WITH_HUMIDITY),
-    _row("TEMPerX_V3.3", "TEMPer1F", _PROBE),
+    _row("TEMPerX_V3.3", "TEMPer1F", _EXTERNAL_ONLY),
     # 1a86:e025
     _row("TEMPerGold_V3.3", "TEMPerGold", _GOLD),
     _row("TEMPerGold_V3.4", "TEMPerGold", _GOLD),
-    _row("TEMPer1F_V3.9", "TEMPer1F", _PROBE),
+    _row("TEMPer1F_V3.9", "TEMPer1F", _EXTERNAL_ONLY),
     _row("TEMPer2_V3.7", "TEMPer2", _TWO),
     _row("TEMPer2_V3.9", "TEMPer2", _TWO),
     _row("TEMPerHUM_V3.8", "TEMPerHUM", _HUM),
@@ -415,13 +429,13 @@ LAYOUTS: Final = (
     _row("TEMPerHUM_V4.0", "TEMPerHUM", _HUM),
     # 3553:a001
     _row("TEMPerGold_V3.5", "TEMPerGold", _GOLD),
-    _row("TEMPer1F_V4.1", "TEMPer1F", _OPTIONAL_PROBE),
+    _row("TEMPer1F_V4.1", "TEMPer1F", _OPTIONAL_EXTERNAL),
     _row("TEMPer2_V4.1", "TEMPer2", _TWO_OPTIONAL),
     _row("TEMPerHUM_V4.1", "TEMPerHUM", _HUM_85),
 )
 
 
-# What a stick may answer whose firmware is not in the table; its owner picks one.
+# The layouts from which the user picks one for a firmware that is not in the table.
 SHAPES: Final = {
     "one_256th": _ONE_FM75,
     "two_256th": _TWO_FM75,
@@ -432,24 +446,28 @@ SHAPES: Final = {
     "sht20": _SHT20,
     "one_100th": _GOLD,
     "one_100th_humidity": _HUM,
-    "probe_100th": _PROBE,
+    "probe_100th": _EXTERNAL_ONLY,
     "two_100th": _TWO,
     "two_100th_optional": _TWO_OPTIONAL,
     "two_100th_humidity": _TWO_WITH_HUMIDITY,
 }
-# TEMPerV1.4 hangs at the next access when it was asked only once: who is not known is
-# asked as it is.
-UNKNOWN_ASKS: Final = 2
+# An unknown stick may be like TEMPerV1.4, which hangs after a single command.
+UNKNOWN_FIRMWARE_REQUESTS: Final = 2
 
 
 def layout_of_shape(firmware: str, shape: str) -> Layout:
-    """Return the layout of a stick that is not in the table, as its owner knows it."""
+    """Return the layout that the user picked for an unknown firmware."""
     name = firmware_name(firmware)
-    return Layout(firmware=name, model=name, reports=SHAPES[shape], asks=UNKNOWN_ASKS)
+    return Layout(
+        firmware=name,
+        model=name,
+        reports=SHAPES[shape],
+        requests=UNKNOWN_FIRMWARE_REQUESTS,
+    )
 
 
 def plausible(reports: list[bytes]) -> dict[str, Reading]:
-    """Return what an answer would mean, by each shape that it fits."""
+    """Return the reading of an answer by each shape that it fits."""
     readings: dict[str, Reading] = {}
     for shape in SHAPES:
         with suppress(BadFrameError):
@@ -458,12 +476,12 @@ def plausible(reports: list[bytes]) -> dict[str, Reading]:
 
 
 def layouts_of(firmware: str, product: str) -> tuple[Layout, ...]:
-    """Return the layouts of a stick by what it says of itself.
+    """Return the layouts of the sticks with this firmware and product.
 
-    Several only where one firmware text serves two models, which then differ in the
-    reports that come. None is an unknown firmware.
+    They are several if two models share a firmware text; their reports then differ. An
+    unknown firmware has none.
     """
-    found = [row for row in LAYOUTS if row.fits(firmware, product)]
-    if found and found[0].product is not None:
-        return (found[0],)
-    return tuple(found)
+    rows = [row for row in LAYOUTS if row.fits(firmware, product)]
+    if rows and rows[0].product is not None:
+        return (rows[0],)
+    return tuple(rows)

@@ -1,8 +1,8 @@
 """Reports to and from a stick through libusb, where it has no usable hidraw node.
 
-This module is imported in the worker that first needs it: pyusb and libusb cost
-memory and time that a machine with hidraw never pays.
-Source: HID 1.11, section 7.2.2 (SET_REPORT); libusb's errors as pyusb gives them.
+The worker that first needs this module imports it, as pyusb and libusb take memory and
+time that a machine with hidraw nodes can save.
+Source: HID 1.11, section 7.2.2 (SET_REPORT); the errors of libusb as pyusb raises them.
 """
 
 import asyncio
@@ -28,29 +28,31 @@ from ..errors import (
 )
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .hidraw import DRAIN_LIMIT, REPORT_SIZE
-from .models import INTERFACE, REPORTS_IN
+from .descriptors import TEMPER_REPORT_BYTES
+from .hidraw import MAX_DRAINED_REPORTS
+from .models import DATA_ENDPOINT, DATA_INTERFACE
 
-CONTROL_LIMIT_MS: Final = 500
-DRAIN_DELAY: Final = 0.5
-"""Seconds after an exchange; the latest report was seen after 0.15."""
-# An endpoint of a low-speed device is asked every 10 ms.
-DRAIN_LIMIT_MS: Final = 25
-# An answer to who used the stick before may come until its first values are read.
+CONTROL_TIMEOUT_MS: Final = 500
+# After an exchange; the latest report was seen 0.15 s after the command.
+DRAIN_DELAY_S: Final = 0.5
+# The host polls an endpoint of a low-speed device every 10 ms.
+DRAIN_TIMEOUT_MS: Final = 25
+# An answer to a command of the program that used the stick before may still come until
+# the first values are read.
 UNSETTLED_COMMANDS: Final = 2
-SET_REPORT: Final = (0x21, 0x09, 0x0200, INTERFACE)
+SET_REPORT: Final = (0x21, 0x09, 0x0200, DATA_INTERFACE)
 
 
 class Handle:
-    """One interface of one opened device, of a stick the second; every call blocks."""
+    """One interface of one device, by default the second; every call blocks."""
 
     def __init__(
         self,
         device: UsbDevice,
-        interface: int = INTERFACE,
-        endpoint: int = REPORTS_IN,
+        interface: int = DATA_INTERFACE,
+        endpoint: int = DATA_ENDPOINT,
     ) -> None:
-        """Name the device, its interface, and where its reports come from."""
+        """Find the device; interface and endpoint are those of its reports."""
         self._device = _find(device)
         self._detached = False
         self._endpoint = endpoint
@@ -60,7 +62,7 @@ class Handle:
         self._unsettled = UNSETTLED_COMMANDS
 
     def open(self) -> None:
-        """Take the interface from the kernel and claim it."""
+        """Detach the kernel's driver from the interface and claim it."""
         try:
             if self._device.is_kernel_driver_active(self._interface):
                 self._device.detach_kernel_driver(self._interface)
@@ -68,54 +70,57 @@ class Handle:
             usb.util.claim_interface(self._device, self._interface)
         except usb.core.USBError as err:
             self.close()
-            raise _translated(err, self._node) from err
+            raise _libusb_error(err, self._node) from err
 
-    def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds.
+    def exchange(self, command: bytes, timeouts: Sequence[float]) -> list[bytes]:
+        """Send 8 bytes and return up to one report for each timeout in seconds.
 
-        What waits is dropped before the first commands after opening.
+        Waiting reports are dropped before the first commands after opening.
         """
         reports: list[bytes] = []
         if self._unsettled:
             self.drain()
             self._unsettled -= 1
         try:
-            self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_LIMIT_MS)
+            self._device.ctrl_transfer(*SET_REPORT, command, CONTROL_TIMEOUT_MS)
             self._sent = time.monotonic()
             with suppress(usb.core.USBTimeoutError):
-                for limit in limits:
-                    report = self._read(round(limit * 1000))
+                for timeout in timeouts:
+                    report = self._read(round(timeout * 1000))
                     reports.append(report)
         except usb.core.USBError as err:
-            raise _translated(err, self._node) from err
+            raise _libusb_error(err, self._node) from err
         return reports
 
-    def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, so many seconds after the command."""
-        left = self._sent + limit - time.monotonic()
+    def listen(self, window_s: float) -> bytes | None:
+        """Return a report beyond the answer within window_s of the command, if any."""
+        left = self._sent + window_s - time.monotonic()
         try:
-            return self._read(max(DRAIN_LIMIT_MS, round(left * 1000)))
+            return self._read(max(DRAIN_TIMEOUT_MS, round(left * 1000)))
         except usb.core.USBTimeoutError:
             return None
         except usb.core.USBError as err:
-            raise _translated(err, self._node) from err
+            raise _libusb_error(err, self._node) from err
 
-    def collect(self, enough: Callable[[bytes], bool], limits: Sequence[float]) -> None:
-        """Pass on what comes from now on, until a report is enough.
+    def collect(
+        self, is_last: Callable[[bytes], bool], timeouts: Sequence[float]
+    ) -> None:
+        """Pass each new report to is_last, until that returns true.
 
-        That is up to one report per limit, each in seconds. What waits is dropped.
+        The reports end with the first timeout in seconds that passes, and there are at
+        most as many as timeouts. Reports that wait already are dropped.
         """
         self.drain()
         try:
             with suppress(usb.core.USBTimeoutError):
-                for limit in limits:
-                    if enough(self._read(round(limit * 1000))):
+                for timeout in timeouts:
+                    if is_last(self._read(round(timeout * 1000))):
                         return
         except usb.core.USBError as err:
-            raise _translated(err, self._node) from err
+            raise _libusb_error(err, self._node) from err
 
     def close(self) -> None:
-        """Give the interface back to the kernel."""
+        """Return the interface to the kernel's driver."""
         with suppress(usb.core.USBError):
             usb.util.release_interface(self._device, self._interface)
         if self._detached:
@@ -124,66 +129,69 @@ class Handle:
         usb.util.dispose_resources(self._device)
 
     def drain(self) -> list[bytes]:
-        """Return the reports that wait, until none comes, which costs a time-out."""
-        found: list[bytes] = []
+        """Read the waiting reports until a read times out, and return them."""
+        reports: list[bytes] = []
         try:
-            for _ in range(DRAIN_LIMIT):
-                report = self._read(DRAIN_LIMIT_MS)
-                found.append(report)
+            for _ in range(MAX_DRAINED_REPORTS):
+                report = self._read(DRAIN_TIMEOUT_MS)
+                reports.append(report)
         except usb.core.USBTimeoutError:
-            return found
+            return reports
         except usb.core.USBError as err:
-            raise _translated(err, self._node) from err
+            raise _libusb_error(err, self._node) from err
         self._unsettled = UNSETTLED_COMMANDS
         raise BadFrameError(Fault.FLOODED)
 
-    def _read(self, limit_ms: int) -> bytes:
+    def _read(self, timeout_ms: int) -> bytes:
         """Read one report, clearing a stalled endpoint once."""
         try:
-            return bytes(self._device.read(self._endpoint, REPORT_SIZE, limit_ms))
+            return bytes(
+                self._device.read(self._endpoint, TEMPER_REPORT_BYTES, timeout_ms)
+            )
         except usb.core.USBError as err:
             if err.errno != errno.EPIPE:
                 raise
         self._device.clear_halt(self._endpoint)
-        return bytes(self._device.read(self._endpoint, REPORT_SIZE, limit_ms))
+        return bytes(self._device.read(self._endpoint, TEMPER_REPORT_BYTES, timeout_ms))
 
 
 class LibusbTransport:
-    """One stick claimed through libusb; an exchange holds a worker while it waits.
+    """One stick claimed through libusb; an exchange keeps a worker while it waits.
 
-    To find that no report waits costs a time-out, which a reading has no time for. So
-    what came beyond an answer is dropped after it, once a late report would be there.
-    Nobody else can ask a claimed stick, so nothing is known to come after that.
+    Only a read that times out shows that no report waits, and a reading has no time for
+    that. So reports beyond an answer are dropped between the readings, late enough that
+    the last one has arrived. No other program can send commands to a claimed stick, so
+    no further reports are known to come after that.
     """
 
     def __init__(self, lane: Lane, handle: Handle) -> None:
-        """Take the claimed stick over."""
-        self.unasked: tuple[bytes, ...] = ()
+        """Use the claimed stick."""
+        self.unsolicited: tuple[bytes, ...] = ()
         self._dropped: list[bytes] = []
         self._drain: asyncio.Task[None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._handle: Handle | None = handle
         self._lane = lane
 
-    async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds."""
+    async def exchange(self, command: bytes, timeouts: Sequence[float]) -> list[bytes]:
+        """Send 8 bytes and return up to one report for each timeout in seconds."""
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         if self._drain is not None:
-            await self._drain  # It has the worker; that is not a device that hangs.
-        self.unasked = tuple(self._dropped)
+            await self._drain  # It uses the worker, but the device does not hang.
+        self.unsolicited = tuple(self._dropped)
         self._dropped.clear()
-        reports = await self._lane.run(self._held.exchange, command, limits)
+        reports = await self._lane.run(self._claimed_handle.exchange, command, timeouts)
         loop = asyncio.get_running_loop()
-        self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
+        self._drain_timer = loop.call_later(DRAIN_DELAY_S, self._drain_later)
         return reports
 
-    async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, so many seconds after the command."""
-        return await self._lane.run(self._held.listen, limit)
+    async def listen(self, window_s: float) -> bytes | None:
+        """Return a report beyond the answer within window_s of the command, if any."""
+        return await self._lane.run(self._claimed_handle.listen, window_s)
 
     def close(self) -> asyncio.Future[None]:
-        """Give the interface back to the kernel; the result tells when."""
+        """Return the interface to the kernel; the future completes with that."""
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         handle, self._handle = self._handle, None
@@ -195,49 +203,52 @@ class LibusbTransport:
         return asyncio.wrap_future(done)
 
     @property
-    def _held(self) -> Handle:
-        """The claimed stick; it may be given back while somebody waits."""
+    def _claimed_handle(self) -> Handle:
+        """The claimed stick; raises DeviceNotFoundError once it is closed."""
         if self._handle is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return self._handle
 
     def _drain_later(self) -> None:
-        """Begin to drop what came beyond the answer."""
+        """Begin to drop the reports beyond the answer."""
         self._drain = asyncio.get_running_loop().create_task(self._drain_now())
 
     async def _drain_now(self) -> None:
-        """Drop what came; an error shows at the next exchange, which drains again."""
+        """Drop the waiting reports; the next exchange repeats that after an error."""
         with suppress(DriverError):
             if self._handle is not None:
                 self._dropped += await self._lane.run(self._handle.drain)
 
 
-def give_back(device: UsbDevice) -> None:
-    """Let the kernel bind interface 1 again that a killed program left unbound."""
+def reattach_driver(device: UsbDevice) -> None:
+    """Bind the kernel's driver to interface 1, if a killed program left it unbound."""
     handle = _find(device)
     with suppress(usb.core.USBError):
-        handle.attach_kernel_driver(INTERFACE)
+        handle.attach_kernel_driver(DATA_INTERFACE)
     usb.util.dispose_resources(handle)
 
 
 def _find(device: UsbDevice) -> usb.core.Device:
-    """Return pyusb's device; raise DeviceAccessError where there is no libusb."""
+    """Return the device in pyusb.
+
+    Raises DeviceAccessError without libusb, and DeviceNotFoundError if it is gone.
+    """
     backend = libusb1.get_backend(find_library=_find_library)
     if backend is None:
         raise DeviceAccessError(Fault.NO_LIBUSB)
-    found = usb.core.find(backend=backend, bus=device.bus, address=device.address)
-    if not isinstance(found, usb.core.Device):
+    handle = usb.core.find(backend=backend, bus=device.bus, address=device.address)
+    if not isinstance(handle, usb.core.Device):
         raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
-    return found
+    return handle
 
 
 def _find_library(name: str) -> str | None:
-    """Prefer the system's libusb to the packaged one."""
+    """Return the path of the system's libusb, or else of the packaged one."""
     return ctypes.util.find_library(name) or libusb_package.find_library(name)
 
 
-def _translated(err: usb.core.USBError, node: str) -> DriverError:
-    """Return what an error of libusb means for the owner."""
+def _libusb_error(err: usb.core.USBError, node: str) -> DriverError:
+    """Return the DriverError for an error of libusb at a node."""
     if err.errno in {errno.EACCES, errno.EPERM}:
         return DeviceAccessError(Fault.NO_PERMISSION, node=node)
     if err.errno == errno.EBUSY:

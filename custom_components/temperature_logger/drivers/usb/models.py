@@ -1,7 +1,8 @@
-"""Which USB devices are thermometers, by what the kernel tells of them.
+"""The USB devices that are thermometers, and how to recognise them.
 
-A vendor and product id is shared with foot pedals, bare serial chips and what people
-build themselves: a device belongs to a family if it is built like one, too.
+Foot pedals, bare serial chips and self-built devices have the same vendor and product
+ids. So a device also has to have the interfaces and names of its model, as the kernel
+lists them.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,48 +11,49 @@ from typing import Final, NamedTuple
 
 from .. import sysfs
 from ..errors import DeviceAccessError, DeviceNotFoundError, Fault
+from ..places import UsbPlace
 from ..sysfs import Ids, UsbDevice, usb_device, usb_devices
-from .hidraw import REPORT_SIZE, report_sizes
+from .descriptors import TEMPER_REPORT_BYTES, report_sizes
 
-# The data interface and its endpoint, of sticks with two HID interfaces.
-INTERFACE: Final = 1
-REPORTS_IN: Final = 0x82
+# Interface and endpoint of the reports, on sticks with two HID interfaces.
+DATA_INTERFACE: Final = 1
+DATA_ENDPOINT: Final = 0x82
 HID_CLASS: Final = 0x03
 VENDOR_CLASS: Final = 0xFF
 
 
-class Family(NamedTuple):
-    """Devices that one driver reads."""
+class Model(NamedTuple):
+    """One model of device, read by one driver."""
 
     driver: str
-    """The name of its module."""
+    """The name of its driver."""
     ids: Ids
     fits: Callable[[UsbDevice], bool]
-    """Whether a device with one of the ids is built like these."""
+    """Whether a device with one of the ids has the structure of this model."""
     interface: int | None = None
-    """The interface whose hidraw node is read, if one is."""
-    model: str | None = None
-    """What it is; None where only the device can tell."""
+    """The interface whose hidraw node the driver reads; None if it reads no node."""
+    name: str | None = None
+    """The name for the user; None if only the firmware tells the model."""
     manufacturer: str = ""
-    sure: bool = True
-    """Whether the ids and names tell that it is one, and not only its owner."""
+    is_certain: bool = True
+    """Whether ids and names identify the model; if not, the user has to confirm it."""
 
     def has(self, device: UsbDevice) -> bool:
-        """Return whether a device is one of these, as far as the kernel knows."""
+        """Return whether a device has the ids and the structure of this model."""
         return (device.vendor_id, device.product_id) in self.ids and self.fits(device)
 
-    def find(self, controller: str, ports: str) -> UsbDevice:
-        """Return what is plugged in at a place; blocks.
+    def find(self, place: UsbPlace) -> UsbDevice:
+        """Return the device of this model at a place; blocks.
 
-        Raises DeviceNotFoundError if that is nothing of this family.
+        Raises DeviceNotFoundError if the place is empty or has another device.
         """
-        device = usb_device(controller, ports, self.ids)
+        device = usb_device(place, self.ids)
         if not self.has(device):
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return device
 
     def node(self, device: UsbDevice) -> Path:
-        """Return the hidraw node that is read; raise DeviceAccessError without one."""
+        """Return the path of the hidraw node; raise DeviceAccessError without one."""
         interface = None if self.interface is None else device.interface(self.interface)
         if interface is None or interface.hidraw is None:
             raise DeviceAccessError(Fault.NO_NODE, node=str(sysfs.DEV / "hidraw*"))
@@ -59,24 +61,26 @@ class Family(NamedTuple):
 
 
 def _is_temper(device: UsbDevice) -> bool:
-    """Return whether a device has two HID interfaces and talks through the second.
+    """Return whether a device has two HID interfaces, the second one for data.
 
-    The second has reports of 8 bytes both ways, or no driver that would tell.
+    The data interface has input and output reports of 8 bytes. Without the HID driver
+    the kernel does not know the reports; the device then passes as well.
     """
-    data = device.interface(INTERFACE)
+    data = device.interface(DATA_INTERFACE)
     return (
         data is not None
         and _has_two_hid(device)
         and (
             not data.report_descriptor
-            or report_sizes(data.report_descriptor) == (REPORT_SIZE, REPORT_SIZE)
+            or report_sizes(data.report_descriptor)
+            == (TEMPER_REPORT_BYTES, TEMPER_REPORT_BYTES)
         )
     )
 
 
 def _has_two_hid(device: UsbDevice) -> bool:
     """Return whether a device has two HID interfaces and nothing else."""
-    return [one.usb_class for one in device.interfaces] == 2 * [HID_CLASS]
+    return [i.usb_class for i in device.interfaces] == 2 * [HID_CLASS]
 
 
 def _is_hid(device: UsbDevice) -> bool:
@@ -85,12 +89,12 @@ def _is_hid(device: UsbDevice) -> bool:
 
 
 def _class_of(device: UsbDevice) -> int | None:
-    """Return the class of a device's first interface, if it is configured."""
+    """Return the class of a device's first interface; None if it is not configured."""
     interface = device.interface(0)
     return interface and interface.usb_class
 
 
-TEMPER: Final = Family(
+TEMPER: Final = Model(
     driver="temper",
     ids=frozenset(
         {
@@ -102,19 +106,19 @@ TEMPER: Final = Family(
         }
     ),
     fits=_is_temper,
-    interface=INTERFACE,
+    interface=DATA_INTERFACE,
 )
-# The id is that of a chip in many things.
-ZYTEMP: Final = Family(
+# Many products with the same controller chip have this id.
+ZYTEMP: Final = Model(
     driver="zytemp",
     ids=frozenset({(0x04D9, 0xA052)}),
     fits=lambda device: _is_hid(device) and device.product == "USB-zyTemp",
     interface=0,
-    model="CO2 monitor",
+    name="CO2 monitor",
     manufacturer="ZyAura",
 )
-# The id is that of everything built with a Teensy.
-DIAMEX: Final = Family(
+# Every device that is built with a Teensy board has this id.
+DIAMEX: Final = Model(
     driver="diamex",
     ids=frozenset({(0x16C0, 0x0480)}),
     fits=lambda device: (
@@ -123,53 +127,53 @@ DIAMEX: Final = Family(
         and device.product == "Temp-Sensor-Tester"
     ),
     interface=0,
-    model="DS18B20 adapter",
+    name="DS18B20 adapter",
     manufacturer="Diamex",
 )
-GOTEMP: Final = Family(
+GOTEMP: Final = Model(
     driver="gotemp",
     ids=frozenset({(0x08F7, 0x0002)}),
     fits=_is_hid,
     interface=0,
-    model="Go!Temp",
+    name="Go!Temp",
     manufacturer="Vernier",
 )
-LASCAR: Final = Family(
+LASCAR: Final = Model(
     driver="lascar",
     ids=frozenset({(0x1781, 0x0EC4)}),
     fits=_is_hid,
     interface=0,
-    model="EL-USB-RT",
+    name="EL-USB-RT",
     manufacturer="Lascar",
 )
-# The id is that of a serial port.
-TEMPERX232: Final = Family(
+# Every serial adapter with a CH341 chip has this id.
+TEMPERX232: Final = Model(
     driver="temperx232",
     ids=frozenset({(0x1A86, 0x5523)}),
     fits=lambda device: _class_of(device) == VENDOR_CLASS,
-    model="TEMPerX232 on a serial adapter",
-    sure=False,
+    name="TEMPerX232 on a serial adapter",
+    is_certain=False,
 )
-# They cannot be asked for a firmware, and what else they are asked is no question to
-# another device.
-HIDTEMPER: Final = Family(
+# These sticks have no command for the firmware, and their other commands may be more
+# than queries to a different device.
+HIDTEMPER: Final = Model(
     driver="hidtemper",
     ids=frozenset({(0x1130, 0x660C)}),
     fits=_has_two_hid,
-    interface=INTERFACE,
-    model="HidTEMPer",
-    sure=False,
+    interface=DATA_INTERFACE,
+    name="HidTEMPer",
+    is_certain=False,
 )
-FAMILIES: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
-USB_IDS: Final = frozenset().union(*(family.ids for family in FAMILIES))
+USB_MODELS: Final = (TEMPER, ZYTEMP, DIAMEX, GOTEMP, LASCAR, TEMPERX232, HIDTEMPER)
+USB_IDS: Final = frozenset().union(*(model.ids for model in USB_MODELS))
 
 
-def thermometers() -> Iterator[tuple[Family, UsbDevice]]:
-    """Yield the plugged-in devices that are built like one; blocks.
+def thermometers() -> Iterator[tuple[Model, UsbDevice]]:
+    """Yield the connected devices that match a model; blocks.
 
-    Anything else that shares an id is not even opened.
+    Other devices with the same id are never opened.
     """
     for device in usb_devices(USB_IDS):
-        family = next((family for family in FAMILIES if family.has(device)), None)
-        if family is not None:
-            yield family, device
+        model = next((model for model in USB_MODELS if model.has(device)), None)
+        if model is not None:
+            yield model, device

@@ -1,214 +1,219 @@
-"""Devices that report their values by themselves, which are listened to all the time.
+"""The base of the drivers of devices that send their values without a command.
 
-A poll gives the latest values, or waits for them where there are none yet or where
-they are too old. The node of such a device is opened once and held; the event loop
-watches it, so nothing is held while nothing comes and an unplug is noticed at once.
+A poll returns the latest values, or waits for new ones if these are missing or too old.
+The hidraw node of the device stays open, and the event loop watches it. So no worker
+has to wait for reports, and an unplug is noticed at once.
 
-What has no hidraw node cannot be watched: through libusb a worker waits, in each poll,
-for what the device reports then.
+The event loop cannot watch a device without a hidraw node. Through libusb, a worker
+waits in each poll for the next reports.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 import time
-from typing import TYPE_CHECKING, Final, Protocol, override
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, override
 
 from ..errors import BadFrameError, DeviceAccessError, DriverError, Fault
-from ..readings import Identity, Reading
+from ..places import UsbPlace
+from ..readings import Facts, Identity, Reading
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .hidraw import Node
-from .models import Family
-from .transport import claimed, libusb_may
+from .models import Model
+from .transport import claim, may_use_libusb
 
 if TYPE_CHECKING:
     from .libusb import Handle
 
-type Opened = Node | Handle
+type Connection = Node | Handle
 
-# Seconds that a poll waits for values; opening has to fit into the deadline, too.
-LIMIT: Final = 5.0
-# Seconds for each of the reports of a poll through libusb: the devices that are read so
-# take half a second for one, and their values are made of two.
-LIBUSB_LIMITS: Final = 4 * (1.0,)
+# A poll waits so long for values; opening also has to fit into the deadline of a poll.
+VALUES_TIMEOUT_S: Final = 5.0
+# For each report of a poll through libusb. These devices send one every half second,
+# and a reading needs two.
+LIBUSB_TIMEOUTS_S: Final = 4 * (1.0,)
 # The longest report of a full-speed device.
-REPORT_SIZE: Final = 64
-# Reports that are kept for diagnostics: about one round of each device.
-KEPT: Final = 16
+MAX_REPORT_BYTES: Final = 64
+# For diagnostics: about one round of the reports of any device.
+MAX_RAW_REPORTS: Final = 16
 
 
 class Decoder(Protocol):
-    """What the reports of one opened device mean, and the latest values."""
+    """Decodes the reports of one open device and keeps the latest values."""
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What a reading can have."""
+        """The quantities of a reading."""
 
-    def take(self, report: bytes, now: float) -> None:
-        """Keep what a report says; raise BadFrameError for one that says nothing."""
+    def feed(self, report: bytes, now: float) -> None:
+        """Store the values in a report; raise BadFrameError for an invalid report."""
 
     def reading(self, now: float) -> Reading | None:
         """Return the latest values; None if one is missing or too old."""
 
 
-class Stream(Held[Opened]):
-    """One device at one place; opened by its first reading and held from then on."""
+class Stream(HeldDevice[Connection]):
+    """One device at one place; the first reading opens it, and it stays open."""
+
+    DECODER: ClassVar[type[Decoder]]
+    ENDPOINT: ClassVar[int | None] = None
+    """The endpoint of the first interface, from which libusb reads.
+
+    None for a device that can be read through its hidraw node only.
+    """
+    MODEL: ClassVar[Model]
 
     def __init__(
         self,
         lane: Lane,
-        family: Family,
-        decoder: Callable[[], Decoder],
-        controller: str,
-        ports: str,
-        *,
-        endpoint: int | None = None,
-        start: Callable[[Node], None] = lambda _: None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place.
-
-        The endpoint is that of the first interface from which libusb reads where there
-        is no hidraw node, if it may. start is called with the opened node, in a worker,
-        on_gone when the device is unplugged between two readings.
-        """
-        super().__init__(lane, controller, ports, on_gone)
-        self._decoder = decoder()
-        self._endpoint = endpoint
-        self._family = family
-        self._new_decoder = decoder
-        self._refused: BadFrameError | None = None
-        """What was wrong with the last report, if it was."""
-        self._reports: deque[bytes] = deque(maxlen=KEPT)
-        self._start = start
-        self._taken = False
-        """Whether a report said something since the last poll began."""
+        """Prepare to read the device at a place; open nothing yet."""
+        super().__init__(lane, place, facts, on_gone)
+        self._decoder = self.DECODER()
+        self._last_error: BadFrameError | None = None
+        """The error of the last invalid report since the poll began."""
+        self._reports: deque[bytes] = deque(maxlen=MAX_RAW_REPORTS)
+        self._has_decoded = False
+        """Whether a valid report came since the last poll began."""
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def identity(self) -> Identity:
-        """What the device is."""
+        """Manufacturer and model."""
         return Identity(
-            manufacturer=self._family.manufacturer,
-            model=self._family.model or "",
-            place=self.place,
+            manufacturer=self.MODEL.manufacturer, model=self.MODEL.name or ""
         )
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What a reading of this device can have."""
+        """The quantities of a reading of this device."""
         return self._decoder.quantities
 
     @property
+    @override
     def raw(self) -> dict[str, str]:
-        """The last reports as they came, in hexadecimal."""
+        """The last reports as received, in hexadecimal."""
         return {"reports": " / ".join(report.hex(" ") for report in self._reports)}
 
     @property
     def facts(self) -> dict[str, str]:
-        """Nothing: what it is called is looked at whenever it is opened."""
+        """Empty: the driver checks the names of the device whenever it opens it."""
         return {}
 
     @override
-    async def _open(self) -> Opened:
-        """Open the device; begin to listen if that is possible."""
-        await self._closed()
-        opened = await self._lane.run(self._find_and_open, undo=_close)
-        self._opened = opened
-        if isinstance(opened, Node):
-            asyncio.get_running_loop().add_reader(opened, self._receive, opened)
-        return opened
+    async def _open(self) -> Connection:
+        """Open the device, and watch it if it has a hidraw node."""
+        await self._wait_closed()
+        connection = await self._lane.run(self._find_and_open, undo=_close)
+        self._connection = connection
+        if isinstance(connection, Node):
+            asyncio.get_running_loop().add_reader(connection, self._receive, connection)
+        return connection
 
     @override
-    async def _read(self, opened: Opened) -> Reading:
-        """Return the latest values, or those that come now."""
-        if isinstance(opened, Node):
+    async def _read(self, connection: Connection) -> Reading:
+        """Return the latest values, or wait for new ones."""
+        if isinstance(connection, Node):
             return await self._wait()
-        return await self._ask(opened)
+        return await self._collect(connection)
 
     @override
-    def _release(self, opened: Opened) -> asyncio.Future[None]:
-        """Stop listening and close; the result tells when that is done."""
-        if isinstance(opened, Node):
-            asyncio.get_running_loop().remove_reader(opened)
-        return asyncio.wrap_future(self._lane.finish(opened.close))
+    def _release(self, connection: Connection) -> asyncio.Future[None]:
+        """Stop watching and close; the future completes with that."""
+        if isinstance(connection, Node):
+            asyncio.get_running_loop().remove_reader(connection)
+        return asyncio.wrap_future(self._lane.finish(connection.close))
 
     @override
     def _fail(self) -> None:
-        """Begin anew with a device that says nothing of use, not with a slow one."""
-        if not self._taken:
+        """Close the device after a failure, unless it is only slow.
+
+        A slow device has sent valid reports, but not yet all values.
+        """
+        if not self._has_decoded:
             self._close()
 
     @override
     def _close(self) -> None:
-        """Begin to close; what was measured before does not count any more."""
-        self._decoder = self._new_decoder()
+        """Begin to close, and forget the values."""
+        self._decoder = self.DECODER()
         super()._close()
 
     async def _wait(self) -> Reading:
-        """Wait until all values are there and young enough."""
+        """Return the values, once all of them are there and current."""
         loop = asyncio.get_running_loop()
-        self._refused, self._taken = None, False
+        self._last_error, self._has_decoded = None, False
         try:
-            async with asyncio.timeout(LIMIT):
-                while (reading := self._decoder.reading(seconds())) is None:
+            async with asyncio.timeout(VALUES_TIMEOUT_S):
+                while (reading := self._decoder.reading(boot_time())) is None:
                     self._waiter = loop.create_future()
                     await self._waiter
         except TimeoutError as err:
-            raise self._refused or BadFrameError(Fault.NO_ANSWER) from err
+            raise self._last_error or BadFrameError(Fault.NO_ANSWER) from err
         finally:
             self._waiter = None
         return reading
 
-    async def _ask(self, handle: Handle) -> Reading:
-        """Let a worker wait for values that are reported from now on."""
-        decoder = self._new_decoder()
-        now = seconds()
+    async def _collect(self, handle: Handle) -> Reading:
+        """Return the values that a worker reads through libusb from now on."""
+        decoder = self.DECODER()
+        now = boot_time()
         reports: list[bytes] = []
-        refused = BadFrameError(Fault.NO_ANSWER)
+        error = BadFrameError(Fault.NO_ANSWER)
 
-        def enough(report: bytes) -> bool:
-            nonlocal refused
+        def is_last(report: bytes) -> bool:
+            nonlocal error
             reports.append(report)
             try:
-                decoder.take(report, now)
+                decoder.feed(report, now)
             except BadFrameError as err:
-                refused = err
+                error = err
             return decoder.reading(now) is not None
 
-        await self._lane.run(handle.collect, enough, LIBUSB_LIMITS)
+        await self._lane.run(handle.collect, is_last, LIBUSB_TIMEOUTS_S)
         self._reports.extend(reports)
         self._decoder = decoder
         if (reading := decoder.reading(now)) is None:
-            raise refused
+            raise error
         return reading
 
-    def _find_and_open(self) -> Opened:
-        """Return the opened device; blocks."""
-        device = self._family.find(self._controller, self._ports)
-        try:
-            return self._node(device)
-        except DeviceAccessError as err:
-            if self._endpoint is None:
-                raise
-            if not libusb_may(device, err):
-                raise self._barred(device, err) from err
-            return claimed(device, 0, self._endpoint)
+    def _start(self, node: Node) -> None:
+        """Make the device send reports, if it needs a command for that; blocks."""
 
-    def _barred(self, device: UsbDevice, err: DeviceAccessError) -> DeviceAccessError:
-        """Return what bars the way to a device that has no hidraw node anywhere."""
-        number = self._family.interface
+    def _find_and_open(self) -> Connection:
+        """Find and open the device; blocks."""
+        device = self.MODEL.find(self._place)
+        try:
+            return self._open_node(device)
+        except DeviceAccessError as err:
+            if self.ENDPOINT is None:
+                raise
+            if not may_use_libusb(device, err):
+                raise self._access_error(device, err) from err
+            return claim(device, 0, self.ENDPOINT)
+
+    def _access_error(
+        self, device: UsbDevice, err: DeviceAccessError
+    ) -> DeviceAccessError:
+        """Return the error of a device that neither hidraw nor libusb can open.
+
+        For a device without a hidraw node, that is the missing permission for libusb.
+        """
+        number = self.MODEL.interface
         interface = None if number is None else device.interface(number)
         has_node = interface is None or interface.hidraw is not None
         if has_node or not device.usbfs.exists():
             return err
         return DeviceAccessError(Fault.NO_PERMISSION, node=str(device.usbfs))
 
-    def _node(self, device: UsbDevice) -> Node:
-        """Return the opened hidraw node; blocks."""
-        node = Node(self._family.node(device), REPORT_SIZE)
+    def _open_node(self, device: UsbDevice) -> Node:
+        """Open the hidraw node and make the device send reports; blocks."""
+        node = Node(self.MODEL.node(device), MAX_REPORT_BYTES)
         try:
             self._start(node)
         except DriverError:
@@ -217,7 +222,7 @@ class Stream(Held[Opened]):
         return node
 
     def _receive(self, node: Node) -> None:
-        """Take one report from the kernel."""
+        """Read one report from the kernel, decode it, and wake a waiting poll."""
         try:
             report = node.read()
         except BlockingIOError:
@@ -227,16 +232,19 @@ class Stream(Held[Opened]):
             return
         self._reports.append(report)
         try:
-            self._decoder.take(report, seconds())
-            self._taken = True
+            self._decoder.feed(report, boot_time())
+            self._has_decoded = True
         except BadFrameError as err:
-            self._refused = err
+            self._last_error = err
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _lose(self, err: DriverError) -> None:
-        """Let go of a node whose device is gone."""
-        waiter, self._taken = self._waiter, False
+        """Close the node of a device that is gone.
+
+        A poll that waits raises the error; without one, on_gone is called.
+        """
+        waiter, self._has_decoded = self._waiter, False
         self._close()
         if waiter is None or waiter.done():
             self._on_gone()
@@ -244,11 +252,14 @@ class Stream(Held[Opened]):
             waiter.set_exception(err)
 
 
-def seconds() -> float:
-    """Return the age of the system; what came before it slept is as old as it is."""
+def boot_time() -> float:
+    """Return the seconds since the machine started.
+
+    Time in sleep counts, so that a value from before it is as old as it really is.
+    """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _close(opened: Opened) -> None:
-    """Close what was opened for nobody."""
-    opened.close()
+def _close(connection: Connection) -> None:
+    """Close a device after its caller has given up."""
+    connection.close()

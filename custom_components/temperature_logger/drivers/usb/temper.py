@@ -1,8 +1,9 @@
-"""PCsensor TEMPer sticks: which one it is, and its readings.
+"""The TEMPer sticks by PCsensor.
 
-Commands are 8 bytes to the second of two HID interfaces; the first types readings
-as a keyboard and is never touched. Source: charlieh0tel/temper, docs/protocol.md,
-and ccwienk/temper, both from the traffic of the manufacturer's own program.
+A command is 8 bytes to the second of two HID interfaces. The first interface types
+readings like a keyboard; the driver never uses it. Source: charlieh0tel/temper,
+docs/protocol.md, and ccwienk/temper, both from the traffic of the manufacturer's own
+program.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, override
 
 from ..errors import BadFrameError, DeviceNotFoundError, Fault
-from ..readings import QUANTITIES, Identity, Reading
+from ..places import UsbPlace
+from ..readings import QUANTITIES, Facts, Identity, Reading
 from ..sysfs import UsbDevice
 from ..workers import Lane
-from .device import Held
+from .device import HeldDevice
 from .layouts import (
-    OPTIONAL_LIMIT,
-    REPORT_LIMIT,
-    UNKNOWN_ASKS,
+    OPTIONAL_REPORT_TIMEOUT_S,
+    REPORT_TIMEOUT_S,
+    UNKNOWN_FIRMWARE_REQUESTS,
     Layout,
     belongs,
     decode,
@@ -27,68 +29,65 @@ from .layouts import (
 from .models import TEMPER
 from .transport import Transport, connect
 
-# Seconds after opening before the stick answers.
-SETTLE: Final = {(0x3553, 0xA001): 1.0}
+# After opening, the stick with these ids needs so long before it answers.
+SETTLE_TIMES_S: Final = {(0x3553, 0xA001): 1.0}
 
 READ_VALUES: Final = bytes.fromhex("0180330100000000")
 READ_FIRMWARE: Final = bytes.fromhex("0186ff0100000000")
-# Seconds for each half of the firmware's text.
-FIRMWARE_LIMITS: Final = (1.0, 1.0)
-# Seconds for each report of a stick that is not in the table; more than it can have.
-SURVEY_LIMITS: Final = (REPORT_LIMIT, OPTIONAL_LIMIT, OPTIONAL_LIMIT)
-# How often a stick has to answer alike where its model is told by its answers.
-SURE: Final = 2
-# What is more than this between two readings is looked at twice: °C, %. The sensors
-# of most sticks resolve a sixteenth of a degree.
-JUMP: Final = {"temperature": 0.1, "humidity": 0.5}
-# Seconds after the command; by then an answer of two reports is there, at 12 ms and
-# 20 ms more, each up to 10 ms late because an endpoint is asked that often.
-ANSWERED: Final = 0.06
+# For each half of the firmware text.
+FIRMWARE_TIMEOUTS_S: Final = (1.0, 1.0)
+# For each report of an unknown stick; no stick sends more than two.
+UNKNOWN_FIRMWARE_TIMEOUTS_S: Final = (
+    REPORT_TIMEOUT_S,
+    OPTIONAL_REPORT_TIMEOUT_S,
+    OPTIONAL_REPORT_TIMEOUT_S,
+)
+# Equal answers that settle the model, where two models share a firmware text.
+CONFIRMATIONS: Final = 2
+# °C and %. The driver checks a reading that differs from the last one by more. The
+# sensors of most sticks resolve a sixteenth of a degree.
+JUMP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
+# After the command. An answer of two reports has arrived by then: the first comes after
+# 12 ms, the second 20 ms later, and each up to 10 ms late, as the host polls an
+# endpoint every 10 ms.
+ANSWER_END_S: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
 
 
-class Temper(Held[Transport]):
-    """One stick at one place; opened by its first reading and held from then on."""
+class Temper(HeldDevice[Transport]):
+    """One stick at one place; the first reading opens it, and it stays open."""
 
     def __init__(
         self,
         lane: Lane,
-        controller: str,
-        ports: str,
-        *,
-        firmware: str | None = None,
-        model: str | None = None,
-        shape: str | None = None,
+        place: UsbPlace,
+        facts: Facts,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Name the place, and what was found there before if anything was.
+        """Prepare to read the stick at a place; open nothing yet.
 
-        The shape is that of a firmware that is not in the table, as the owner knows
-        it. on_gone is called when the stick is unplugged between two readings.
+        Facts: firmware, model, and the shape for a firmware that is not in the table.
         """
-        super().__init__(lane, controller, ports, on_gone)
-        self.raw: dict[str, str] = {}
-        """The last reports as they came, in hexadecimal."""
-        self._firmware = firmware
-        self._last: Reading | None = None
+        super().__init__(lane, place, facts, on_gone)
+        self._firmware: str | None = facts.get("firmware")
+        self._last_reading: Reading | None = None
         self._layout: Layout | None = None
-        self._model = model
+        self._model: str | None = facts.get("model")
         self._probe_absent = False
-        self._shape = shape
+        self._shape: str | None = facts.get("shape")
 
     @property
     def identity(self) -> Identity:
-        """What the stick is; complete after the first reading."""
+        """Manufacturer, model and firmware; complete after the first reading."""
         return Identity(
             manufacturer="PCsensor",
             model=self._layout.model if self._layout else self._model or "",
             firmware=self._firmware,
-            place=self.place,
         )
 
     @property
     def facts(self) -> dict[str, str]:
-        """The firmware's text, and the model where it leaves a choice."""
+        """Firmware text, model, and the shape if the user picked one."""
         if self._layout is None or self._firmware is None:
             return {}
         facts = {"firmware": self._firmware, "model": self._layout.model}
@@ -96,84 +95,93 @@ class Temper(Held[Transport]):
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """The fields of a reading that this stick can have."""
+        """The quantities of a reading of this stick; empty before the first one."""
         return self._layout.quantities if self._layout else ()
 
     async def identify(self) -> str:
-        """Return the firmware's text and touch nothing else.
+        """Return the firmware text, and leave the stick with the kernel's driver.
 
-        Raises DriverError if there is none.
+        Raises DriverError if the stick does not answer, or has no hidraw node.
         """
         try:
-            _, firmware, _ = await self._connect(unasked=True)
+            _, firmware, _ = await self._connect(hidraw_only=True)
         except BaseException:
             self._close()
             raise
         await self.close()
         return firmware
 
-    async def survey(self) -> list[bytes]:
-        """Return the reports of a stick whose firmware is not in the table.
+    async def request_values(self) -> list[bytes]:
+        """Return the answer of a stick whose firmware is not in the table.
 
-        It gets the value command, so its owner has to say first that it is a
-        thermometer. Raises DriverError if it does not take it, or answers nothing.
+        The user has to confirm before that the device is a thermometer, because it gets
+        the value command. Raises DriverError if the device refuses the command or does
+        not answer.
         """
         reports: list[bytes] = []
         try:
             transport, *_ = await self._connect()
-            for _ in range(UNKNOWN_ASKS):
-                reports = await self._ask(transport, SURVEY_LIMITS)
+            for _ in range(UNKNOWN_FIRMWARE_REQUESTS):
+                reports = await self._request_reports(
+                    transport, UNKNOWN_FIRMWARE_TIMEOUTS_S
+                )
         finally:
             self._close()
-        await self._closed()
+        await self._wait_closed()
         if not reports:
             raise BadFrameError(Fault.NO_ANSWER)
         return reports
 
     @override
     def _close(self) -> None:
-        """Begin to close; the next reading has none to be compared with."""
-        self._last = None
+        """Begin to close, and forget the last reading for the comparison."""
+        self._last_reading = None
         super()._close()
 
     @override
-    def _release(self, opened: Transport) -> asyncio.Future[None]:
-        """Begin to close; the result tells when that is done."""
-        return opened.close()
+    def _release(self, connection: Transport) -> asyncio.Future[None]:
+        """Begin to close the stick; the future completes with that."""
+        return connection.close()
 
-    async def _connect(self, *, unasked: bool = False) -> tuple[Transport, str, str]:
-        """Return the opened stick, its firmware's text and its product string."""
-        await self._closed()
+    async def _connect(
+        self, *, hidraw_only: bool = False
+    ) -> tuple[Transport, str, str]:
+        """Open the stick; return its transport, firmware text and product string."""
+        await self._wait_closed()
         device, transport = await connect(
-            self._lane, self._find, self._on_gone, unasked=unasked
+            self._lane, self._find, self._on_gone, hidraw_only=hidraw_only
         )
-        self._opened = transport
-        await asyncio.sleep(SETTLE.get((device.vendor_id, device.product_id), 0))
-        halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
+        self._connection = transport
+        await asyncio.sleep(
+            SETTLE_TIMES_S.get((device.vendor_id, device.product_id), 0)
+        )
+        halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
         if len(halves) == 1:
-            # TEMPerX_V3.3 is known to lose the first half; a pedal sends none.
-            halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
-        if len(halves) < len(FIRMWARE_LIMITS):
+            # TEMPerX_V3.3 may lose the first half; a pedal sends nothing.
+            halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
+        if len(halves) < len(FIRMWARE_TIMEOUTS_S):
             raise BadFrameError(Fault.NO_ANSWER)
         return transport, _text(b"".join(halves)), device.product
 
     def _find(self) -> UsbDevice:
-        """Return what is plugged in here if it may be a stick; blocks."""
-        return TEMPER.find(self._controller, self._ports)
+        """Return the device at this place, if it may be a stick; blocks."""
+        return TEMPER.find(self._place)
 
     @override
     async def _open(self) -> Transport:
-        """Open the stick and settle which layout it has."""
-        transport, found, product = await self._connect()
-        layouts = self._layouts_of(found, product)
+        """Open the stick and select its layout."""
+        transport, firmware, product = await self._connect()
+        layouts = self._layouts_of(firmware, product)
         known = self._firmware
         if known is not None and layouts != self._layouts_of(known, product):
-            raise DeviceNotFoundError(Fault.STICK_CHANGED, found=found, expected=known)
+            raise DeviceNotFoundError(
+                Fault.STICK_CHANGED, found=firmware, expected=known
+            )
         if self._model is not None:
             layouts = tuple(row for row in layouts if row.model == self._model)
         if not layouts:
-            raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=found)
-        self._firmware = found
+            raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=firmware)
+        self._firmware = firmware
         if len(layouts) == 1:
             self._layout = layouts[0]
         else:
@@ -181,9 +189,9 @@ class Temper(Held[Transport]):
         return transport
 
     def _layouts_of(self, firmware: str, product: str) -> tuple[Layout, ...]:
-        """Return what a firmware may answer, by the table or by the owner.
+        """Return the layouts for a firmware, from the table or by the user's shape.
 
-        The texts of one firmware may differ in what stood in the stick's buffer before.
+        The text of one firmware may vary: old content of the stick's buffer may follow.
         """
         if self._shape is None:
             return layouts_of(firmware, product)
@@ -192,91 +200,99 @@ class Temper(Held[Transport]):
     async def _choose(
         self, transport: Transport, layouts: tuple[Layout, ...]
     ) -> Layout:
-        """Return the one of several layouts whose reports come, twice alike.
+        """Return the layout that two answers of the stick fit.
 
-        The sticks that share a firmware's text differ in how many reports they send.
+        Sticks that share a firmware text differ in the number of their reports. Raises
+        BadFrameError if the answers fit no layout, or different ones.
         """
         widest = max(layouts, key=lambda row: len(row.reports))
         fitting: list[Layout] = []
         error = BadFrameError(Fault.NO_ANSWER)
-        for _ in range(SURE):
-            reports = await self._ask(transport, widest.limits)
+        for _ in range(CONFIRMATIONS):
+            reports = await self._request_reports(transport, widest.timeouts)
             for row in layouts:
                 try:
                     decode(reports, row)
                     fitting.append(row)
                 except BadFrameError as err:
                     error = err if row is widest else error
-        if len(fitting) == SURE and len(set(fitting)) == 1:
+        if len(fitting) == CONFIRMATIONS and len(set(fitting)) == 1:
             return fitting[0]
         raise error
 
     @override
-    async def _read(self, opened: Transport) -> Reading:
-        """Ask for the values as the layout says."""
+    async def _read(self, connection: Transport) -> Reading:
+        """Read the values as the layout requires.
+
+        A reading without an optional report is repeated once: the report may be lost.
+        A second reading without it means that no probe is plugged in.
+        """
         if TYPE_CHECKING:
             assert self._layout is not None
         layout = self._layout
         reports: list[bytes] = []
-        for _ in range(layout.asks):
-            reports = await self._ask(opened, layout.limits)
+        for _ in range(layout.requests):
+            reports = await self._request_reports(connection, layout.timeouts)
         reading = decode(reports, layout)
         if len(reports) < len(layout.reports) and not self._probe_absent:
-            # One lost report is no missing probe; two running are.
-            reports = await self._ask(opened, layout.limits)
+            reports = await self._request_reports(connection, layout.timeouts)
             reading = decode(reports, layout)
         if not reports:
-            # A stick without its probe is silent, but a dead one is, too.
-            halves = await opened.exchange(READ_FIRMWARE, FIRMWARE_LIMITS)
-            if len(halves) < len(FIRMWARE_LIMITS):
+            # A stick without its probe is silent, but so is a dead one.
+            halves = await connection.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
+            if len(halves) < len(FIRMWARE_TIMEOUTS_S):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
-        await self._doubt(opened, reading, layout)
+        await self._check_jump(connection, reading, layout)
         return reading
 
-    async def _doubt(
+    async def _check_jump(
         self, transport: Transport, reading: Reading, layout: Layout
     ) -> None:
-        """Refuse a reading that jumped if there was one report too many.
+        """Raise BadFrameError if an old report was taken for the answer.
 
-        An old report has the right tag, too: one that came between the drain and the
-        answer shows only by the answer that follows it. To wait for that at each
-        reading would double its time. Where one followed the answer before, this is
-        done even if nothing jumped.
+        An old report that arrives between the drain and the answer has the right tag.
+        Only the surplus report that follows shows it, and to wait for one in each
+        reading would double its time. So this waits only after a jump, in the first
+        reading, and if a report followed the answer before.
         """
-        followed = any(belongs(report, layout) for report in transport.unasked)
-        if self._last is None or followed or _jumped(self._last, reading):
-            surplus = await transport.listen(ANSWERED)
+        last = self._last_reading
+        followed = any(belongs(report, layout) for report in transport.unsolicited)
+        if last is None or followed or _has_jumped(last, reading):
+            surplus = await transport.listen(ANSWER_END_S)
             if surplus is not None and belongs(surplus, layout):
                 raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
-        self._last = reading
+        self._last_reading = reading
 
-    async def _ask(
-        self, transport: Transport, limits: tuple[float, ...]
+    async def _request_reports(
+        self, transport: Transport, timeouts: tuple[float, ...]
     ) -> list[bytes]:
-        """Send the value command and keep what comes for diagnostics."""
-        reports = await transport.exchange(READ_VALUES, limits)
-        self.raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
+        """Send the value command; return the reports and keep them for diagnostics."""
+        reports = await transport.exchange(READ_VALUES, timeouts)
+        self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
 
 
-def _jumped(last: Reading, reading: Reading) -> bool:
-    """Return whether a value differs from the last one by more than a room's would."""
+def _has_jumped(last: Reading, reading: Reading) -> bool:
+    """Return whether a value changed by more than it would in a room.
+
+    A value that appeared or vanished counts as a jump.
+    """
     for quantity in QUANTITIES:
         old, new = last.value(quantity), reading.value(quantity)
         if old is None or new is None:
             if old is not new:
                 return True
-        elif abs(new - old) > JUMP[quantity.rpartition("_")[2]]:
+        elif abs(new - old) > JUMP_LIMITS[quantity.rpartition("_")[2]]:
             return True
     return False
 
 
 def _text(answer: bytes) -> str:
-    """Return the text of a firmware answer; raise BadFrameError if it is none.
+    """Return the text in an answer to the firmware command, 16 bytes of ASCII.
 
-    The text is padded with blanks or NULs, or followed by what stood in the stick's
-    buffer before.
+    Blanks, NULs or old content of the stick's buffer may follow the text. Raises
+    BadFrameError for an answer that is not the text of a TEMPer.
     """
     text = answer.rstrip(b" \0").decode("ascii", errors="replace")
     readable = text.isascii() and text.isprintable()

@@ -1,4 +1,4 @@
-"""The two ways to a stick, with one face."""
+"""The two transports of a stick's reports, hidraw and libusb, as one interface."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,30 +10,30 @@ from ..errors import DeviceAccessError, Fault
 from ..sysfs import UsbDevice
 from ..workers import Lane
 from .hidraw import HidrawTransport, Node
-from .models import INTERFACE, REPORTS_IN
+from .models import DATA_ENDPOINT, DATA_INTERFACE
 
 if TYPE_CHECKING:
     from .libusb import Handle
 
-type Opened = Node | Handle
+type Connection = Node | Handle
 
 USBFS_DRIVER: Final = "usbfs"
 
 
 class Transport(Protocol):
-    """An opened stick."""
+    """An open stick."""
 
-    unasked: tuple[bytes, ...]
-    """What came between the last two answers."""
+    unsolicited: tuple[bytes, ...]
+    """The reports that came between the last two answers."""
 
-    async def exchange(self, command: bytes, limits: Sequence[float]) -> list[bytes]:
-        """Send 8 bytes and return up to one report per limit, each in seconds."""
+    async def exchange(self, command: bytes, timeouts: Sequence[float]) -> list[bytes]:
+        """Send 8 bytes and return up to one report for each timeout in seconds."""
 
-    async def listen(self, limit: float) -> bytes | None:
-        """Return a report beyond the answer, so many seconds after the command."""
+    async def listen(self, window_s: float) -> bytes | None:
+        """Return a report beyond the answer within window_s of the command, if any."""
 
     def close(self) -> asyncio.Future[None]:
-        """Give the device back; the result tells when that is done."""
+        """Close the device; the future completes once it is closed."""
 
 
 async def connect(
@@ -41,59 +41,70 @@ async def connect(
     find: Callable[[], UsbDevice],
     on_gone: Callable[[], None],
     *,
-    unasked: bool = False,
+    hidraw_only: bool = False,
 ) -> tuple[UsbDevice, Transport]:
-    """Find and open a stick: hidraw whenever it has a node, else libusb.
+    """Find and open a stick: through hidraw if it has a node, or else through libusb.
 
-    Unasked, nothing is taken from the kernel: hidraw or nothing. Raises what find
-    does, and DeviceAccessError where the stick may not be opened.
+    With hidraw_only the stick stays with the kernel's driver. Raises the errors of
+    find, and DeviceAccessError if the stick cannot be opened.
     """
-    device, opened = await lane.run(lambda: _open(find, unasked=unasked), undo=_close)
-    if isinstance(opened, Node):
-        return device, HidrawTransport(lane, opened, on_gone)
+    device, connection = await lane.run(
+        lambda: _open(find, hidraw_only=hidraw_only), undo=_close
+    )
+    if isinstance(connection, Node):
+        return device, HidrawTransport(lane, connection, on_gone)
     from .libusb import LibusbTransport
 
-    return device, LibusbTransport(lane, opened)
+    return device, LibusbTransport(lane, connection)
 
 
-def _open(find: Callable[[], UsbDevice], *, unasked: bool) -> tuple[UsbDevice, Opened]:
-    """Find a stick and open it."""
+def _open(
+    find: Callable[[], UsbDevice], *, hidraw_only: bool
+) -> tuple[UsbDevice, Connection]:
+    """Find a stick and open it; blocks."""
     device = find()
-    interface = device.interface(INTERFACE)
-    if interface is not None and interface.driver is None and not unasked:
-        device = _given_back(device)
-        interface = device.interface(INTERFACE)
+    interface = device.interface(DATA_INTERFACE)
+    if interface is not None and interface.driver is None and not hidraw_only:
+        device = _reattached(device)
+        interface = device.interface(DATA_INTERFACE)
     if interface is not None and interface.hidraw is not None:
         try:
             return device, Node(sysfs.DEV / interface.hidraw)
         except DeviceAccessError as err:
-            if unasked or not libusb_may(device, err):
+            if hidraw_only or not may_use_libusb(device, err):
                 raise
-    return device, claimed(device, INTERFACE, REPORTS_IN)
+    return device, claim(device, DATA_INTERFACE, DATA_ENDPOINT)
 
 
-def libusb_may(device: UsbDevice, err: DeviceAccessError) -> bool:
-    """Return whether libusb may open a device whose hidraw node could not be opened."""
-    barred = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
-    return barred and os.access(device.usbfs, os.W_OK)
+def may_use_libusb(device: UsbDevice, err: DeviceAccessError) -> bool:
+    """Return whether libusb may open a device after this error of its hidraw node."""
+    has_no_node = err.fault in {Fault.NO_PERMISSION, Fault.NO_NODE}
+    return has_no_node and os.access(device.usbfs, os.W_OK)
 
 
-def _close(opened: tuple[UsbDevice, Opened]) -> None:
-    """Give back what was opened for nobody."""
-    opened[1].close()
+def _close(connection: tuple[UsbDevice, Connection]) -> None:
+    """Close a device after its caller has given up."""
+    connection[1].close()
 
 
-def _given_back(device: UsbDevice) -> UsbDevice:
-    """Give the kernel an interface that a killed program left without a driver."""
+def _reattached(device: UsbDevice) -> UsbDevice:
+    """Return a device after binding the kernel's driver to its data interface.
+
+    A program that was killed may have left the interface without a driver.
+    """
     if os.access(device.usbfs, os.W_OK):
-        from .libusb import give_back
+        from .libusb import reattach_driver
 
-        give_back(device)
+        reattach_driver(device)
     return sysfs.reread(device)
 
 
-def claimed(device: UsbDevice, number: int, endpoint: int) -> Handle:
-    """Claim an interface through libusb, and read from an endpoint of it."""
+def claim(device: UsbDevice, number: int, endpoint: int) -> Handle:
+    """Claim an interface through libusb to read from its endpoint; blocks.
+
+    Raises DeviceAccessError without a node or permission, and if another program has
+    claimed it.
+    """
     node = str(device.usbfs)
     if not device.usbfs.exists():
         raise DeviceAccessError(Fault.NO_NODE, node=node)

@@ -1,0 +1,89 @@
+"""The parts of the forms of devices: messages, and lists to pick from."""
+
+from collections.abc import Collection, Iterator, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.selector import (
+    BooleanSelector,
+    SelectOptionDict,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
+)
+import voluptuous as vol
+
+from ..const import KIND_BME280, KIND_USB
+from ..drivers import Fault
+from ..drivers.finder import Problem, SearchResult
+from ..drivers.places import HOST, Label
+from ..translation import async_label
+
+type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
+
+
+class Hint(StrEnum):
+    """A hint for the user that is not a fault; its value is the key of its text."""
+
+    ALL_SET_UP = "all_set_up"
+    MOVED_NOWHERE = "moved_nowhere"
+    NO_BUS = "no_bus"
+    NO_STICK = "no_stick"
+    NOT_MOVED = "not_moved"
+    OTHER_MODEL = "other_model"
+    PICK_BUS = "pick_bus"
+
+
+class Message(NamedTuple):
+    """A text of a form: its key and its placeholders."""
+
+    key: Fault | Hint
+    placeholders: Mapping[str, str] = MappingProxyType({})
+
+
+def reasons(
+    hass: HomeAssistant, kinds: Collection[str], result: SearchResult
+) -> Iterator[Message]:
+    """Yield the hints why devices are missing, so that there is always a next step."""
+    yield from (problem_message(hass, problem) for problem in result.problems)
+    if result.adapters:
+        yield Message(Hint.PICK_BUS)
+    if result.problems or any(c.place != HOST for c in result.candidates):
+        return
+    if result.occupied_places:
+        yield Message(Hint.ALL_SET_UP)
+        return
+    if KIND_USB in kinds and not result.has_stick:
+        yield Message(Hint.NO_STICK)
+    if KIND_BME280 in kinds:
+        if not result.has_bus:
+            yield Message(Hint.NO_BUS)
+        for place in result.empty_places:
+            placeholders = {"place": async_label(hass, place.label)}
+            yield Message(Fault.CHIP_NOT_FOUND, placeholders)
+
+
+def problem_message(hass: HomeAssistant, problem: Problem) -> Message:
+    """Return the message for a problem at a place."""
+    return fault_message(hass, problem.fault, problem.details, problem.label)
+
+
+def fault_message(
+    hass: HomeAssistant, fault: Fault, details: Mapping[str, str], label: Label
+) -> Message:
+    """Return the message for a fault at a place."""
+    return Message(fault, {**details, "place": async_label(hass, label)})
+
+
+def list_field(
+    name: str, options: list[SelectOptionDict], suggested: str | None
+) -> Fields:
+    """Return the field of a list that shows all its options.
+
+    The field is optional: in a required one the frontend preselects the first option.
+    """
+    config = SelectSelectorConfig(options=options, mode=SelectSelectorMode.LIST)
+    field = vol.Optional(name, description={"suggested_value": suggested})
+    return {field: SelectSelector(config)}
