@@ -20,7 +20,7 @@ from .tables import STATE_ATTRIBUTES, STATE_ROW, STATES, STATES_META
 # which stops every thread while it looks at all objects of Home Assistant.
 CHUNK_ROWS: Final = 500
 # Numbers that are searched for rows at a time: some milliseconds.
-NUMBERS: Final = 20_000
+NUMBERS_AT_ONCE: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
 
 type Values = Sequence[tuple[float, str | None, int | None]]
@@ -249,7 +249,7 @@ def last_rows(
 ) -> list[StateRow]:
     """Return the last rows of some entities up to a number, if they are near it."""
     newest_first = STATES.columns.state_id.desc()
-    statement = _numbered(ids, upto - NUMBERS, upto).order_by(newest_first)
+    statement = _numbered(ids, upto - NUMBERS_AT_ONCE, upto).order_by(newest_first)
     rows = connection.execute(statement.limit(limit)).all()
     return [StateRow(*row) for row in rows[::-1]]
 
@@ -265,7 +265,7 @@ def next_rows(
     # There may be millions of numbers without a row before the first one.
     after = (first_number(connection, after) or upto + 1) - 1
     while after < upto:
-        end = min(after + NUMBERS, upto)
+        end = min(after + NUMBERS_AT_ONCE, upto)
         statement = _numbered(ids, after, end).order_by(STATES.columns.state_id)
         page = connection.execute(statement.limit(limit - len(rows)))
         rows += [StateRow(*row) for row in page]
