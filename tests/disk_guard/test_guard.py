@@ -151,7 +151,7 @@ async def let(hass: HomeAssistant, entry: ConfigEntry, mode: str, limit: int) ->
 
 def issue_key(hass: HomeAssistant) -> str | None:
     """Return the text key of the issue, or None if there is none."""
-    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.DISK_ISSUE)
     return None if issue is None else issue.translation_key
 
 
@@ -163,7 +163,7 @@ def thinned_outcome(hass: HomeAssistant) -> Outcome:
 
 def placeholders(hass: HomeAssistant) -> dict[str, str]:
     """Return the placeholders of the issue."""
-    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.DISK_ISSUE)
     assert issue
     assert issue.translation_placeholders
     return issue.translation_placeholders

@@ -19,7 +19,7 @@ from .conftest import GOLD
 
 def issue(hass: HomeAssistant) -> ir.IssueEntry | None:
     """Return the issue, or None if there is none."""
-    return ir.async_get(hass).async_get_issue(DOMAIN, retention.ISSUE)
+    return ir.async_get(hass).async_get_issue(DOMAIN, retention.RETENTION_ISSUE)
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ async def test_limit(
     asked = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
     with (
         patch.object(services, "MAX_READINGS", limit),
-        patch.object(series, "PAGE_ROWS", 600),
+        patch.object(series, "QUERY_ROWS", 600),
     ):
         answer = await ask(hass, asked)
     (device,) = answer["devices"]

@@ -22,7 +22,7 @@ from .passes import ThinningPass, async_measure, reason
 if TYPE_CHECKING:
     from ..coordinator import ReadingCoordinator
 
-ISSUE: Final = "disk_full"
+DISK_ISSUE: Final = "disk_full"
 # How far below the limit the usage has to fall for the disk to have free space again:
 # files that come and go, such as the journal of a database, cause no new issue.
 CLEAR_MARGIN_PERCENT: Final = 2
@@ -67,7 +67,7 @@ class Guard:
     def _async_end(self) -> None:
         """End a pass with its current step, and delete the issue."""
         self._is_set_up = False
-        ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
+        ir.async_delete_issue(self._hass, DOMAIN, DISK_ISSUE)
 
     def _is_wanted(self) -> bool:
         """Return whether the entry is set up with these options; in any thread."""
@@ -76,7 +76,7 @@ class Guard:
     @property
     def _has_issue(self) -> bool:
         """Whether the disk is reported as full."""
-        return ir.async_get(self._hass).async_get_issue(DOMAIN, ISSUE) is not None
+        return ir.async_get(self._hass).async_get_issue(DOMAIN, DISK_ISSUE) is not None
 
     @callback
     def _async_check(self) -> None:
@@ -85,7 +85,7 @@ class Guard:
             return
         usage = self._coordinator.data.space_usage or 0.0
         if self._mode == DiskGuard.OFF or usage < self._limit - CLEAR_MARGIN_PERCENT:
-            ir.async_delete_issue(self._hass, DOMAIN, ISSUE)
+            ir.async_delete_issue(self._hass, DOMAIN, DISK_ISSUE)
             self._memory.has_cleared = True
         elif usage >= self._limit:
             if not self._has_issue:
@@ -147,7 +147,7 @@ class Guard:
         ir.async_create_issue(
             self._hass,
             DOMAIN,
-            ISSUE,
+            DISK_ISSUE,
             is_fixable=False,
             severity=ir.IssueSeverity.WARNING,
             translation_key=outcome,

@@ -28,7 +28,12 @@ from .query import (
 from .readings import iso
 
 # The fields of a query that its link repeats as they are.
-FIELDS: Final = (CONF_ORDER, CONF_PERIOD, CONF_PRESSURE_UNIT, CONF_TEMPERATURE_UNIT)
+LINK_FIELDS: Final = (
+    CONF_ORDER,
+    CONF_PERIOD,
+    CONF_PRESSURE_UNIT,
+    CONF_TEMPERATURE_UNIT,
+)
 
 
 @callback
@@ -45,7 +50,7 @@ def async_link(
         CONF_START: iso(query.start),
         CONF_END: iso(query.end),
         **{key: ",".join(cv.ensure_list(data[key])) for key in TARGETS if key in data},
-        **{key: data[key] for key in FIELDS if key in data},
+        **{key: data[key] for key in LINK_FIELDS if key in data},
     }
     path = async_sign_path(
         hass,

@@ -11,7 +11,7 @@ from homeassistant.helpers.recorder import DATA_INSTANCE
 from ..const import DOMAIN, RETENTION
 from .targets import async_reading_entries
 
-ISSUE: Final = "retention"
+RETENTION_ISSUE: Final = "retention"
 # The properties of an entity that decide whether it is recorded.
 RECORDED_BY: Final = frozenset({"disabled_by", "entity_id"})
 
@@ -50,13 +50,13 @@ def async_watch_retention(hass: HomeAssistant) -> None:
 def async_check_retention(hass: HomeAssistant) -> None:
     """Create the issue that names what is missing, or delete it."""
     if (shortfall := _shortfall(hass)) is None:
-        ir.async_delete_issue(hass, DOMAIN, ISSUE)
+        ir.async_delete_issue(hass, DOMAIN, RETENTION_ISSUE)
         return
     key, placeholders = shortfall
     ir.async_create_issue(
         hass,
         DOMAIN,
-        ISSUE,
+        RETENTION_ISSUE,
         is_fixable=False,
         severity=ir.IssueSeverity.WARNING,
         translation_key=key,

@@ -23,7 +23,7 @@ from .rows import CHUNK_ROWS, Values
 # Rows of several devices that are read together: some 64 bytes each, and as much again.
 BATCH_ROWS: Final = 250_000
 # Rows of one request to a database server.
-PAGE_ROWS: Final = 10_000
+QUERY_ROWS: Final = 10_000
 # The parts of a span that are read one after the other: the pages of SQLite that hold
 # the rows of a part fit into its cache of 16 MiB, for the next entity.
 PARTS: Final = 7
@@ -177,7 +177,7 @@ class _Reader:
         times, values, is_complete = self.series
         if not is_complete:
             return
-        page_rows = CHUNK_ROWS if span.limit < CHUNK_ROWS else PAGE_ROWS
+        page_rows = CHUNK_ROWS if span.limit < CHUNK_ROWS else QUERY_ROWS
         for chunk in rows.read_values(
             self._connection, self._metadata_id, span, page_rows
         ):
