@@ -174,14 +174,14 @@ class LibusbTransport:
             await self._drain  # It has the worker; that is not a device that hangs.
         self.unasked = tuple(self._dropped)
         self._dropped.clear()
-        reports = await self._lane.run(self._held.exchange, command, limits)
+        reports = await self._lane.run(lambda: self._held.exchange(command, limits))
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY, self._drain_later)
         return reports
 
     async def listen(self, limit: float) -> bytes | None:
         """Return a report beyond the answer, so many seconds after the command."""
-        return await self._lane.run(self._held.listen, limit)
+        return await self._lane.run(lambda: self._held.listen(limit))
 
     def close(self) -> asyncio.Future[None]:
         """Give the interface back to the kernel; the result tells when."""
@@ -197,7 +197,11 @@ class LibusbTransport:
 
     @property
     def _held(self) -> Handle:
-        """The claimed stick; it may be given back while somebody waits."""
+        """The claimed stick.
+
+        It may be given back while a job waits for its turn, and pyusb would open it
+        again. So each job asks for it when it runs.
+        """
         if self._handle is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return self._handle
@@ -210,7 +214,11 @@ class LibusbTransport:
         """Drop what came; an error shows at the next exchange, which drains again."""
         with suppress(DriverError):
             if self._handle is not None:
-                self._dropped += await self._lane.run(self._handle.drain)
+                self._dropped += await self._lane.run(self._take)
+
+    def _take(self) -> list[bytes]:
+        """Return the reports that wait; blocks."""
+        return self._held.drain()
 
 
 def give_back(device: UsbDevice) -> None:
