@@ -10,6 +10,7 @@ from threading import Lock
 import time
 from typing import Final
 
+from emulation.loop import Loop
 from emulation.values import now
 
 LONGEST: Final = 100.0
@@ -50,9 +51,10 @@ async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool])
 
 
 class PatientClock:
-    """A clock for limits: it stands still while this process does.
+    """A clock for limits: it stands still while the process or its hardware does.
 
-    A process that does not run can keep no limit, whatever it waits for.
+    A process that does not run can keep no limit, nor can it if the hardware is late
+    that another thread emulates.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class PatientClock:
             return time.monotonic()
         with self._lock:
             looked = now()
-            self._time += min(looked - self._looked, STEP)
+            if not any(loop.late for loop in list(Loop.running)):
+                self._time += min(looked - self._looked, STEP)
             self._looked = looked
             return self._time
