@@ -7,12 +7,15 @@ import itertools
 import os
 import select
 import threading
+from typing import ClassVar
 
 from .values import now
 
 
 class Loop:
     """Call handlers when descriptors are readable, and functions when they are due."""
+
+    running: ClassVar[set[Loop]] = set()
 
     def __init__(self) -> None:
         """Prepare; nothing runs before start()."""
@@ -24,21 +27,31 @@ class Loop:
         self._order = itertools.count()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self.add(self._wake, self._woken)
-        self._stopped = False
+        self._calling = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="emulated hardware")
         self._thread.daemon = True
 
     def start(self) -> None:
         """Start serving."""
         self._thread.start()
+        self.running.add(self)
 
     def stop(self) -> None:
         """End the thread."""
+        self.running.discard(self)
         self._stopped = True
         os.eventfd_write(self._wake, 1)
         self._thread.join()
         self._epoll.close()
         os.close(self._wake)
+
+    @property
+    def late(self) -> bool:
+        """Whether a call is due that the thread has not made yet."""
+        due, *_ = next(iter(self._due), (float("inf"),))
+        with suppress(ValueError):  # It has ended.
+            return self._calling or due <= now() or bool(self._epoll.poll(0))
+        return False
 
     def add(self, descriptor: int, handler: Callable[[], None]) -> None:
         """Call handler whenever descriptor is readable."""
@@ -66,6 +79,7 @@ class Loop:
             timeout = max(self._due[0][0] - now(), 0) if self._due else None
             events = self._epoll.poll(timeout)
             with self.lock:
+                self._calling = True
                 for descriptor, _ in events:
                     if handler := self._handlers.get(descriptor):
                         # Another descriptor may have the number by now, with nothing to
@@ -74,3 +88,4 @@ class Loop:
                             handler()
                 while self._due and self._due[0][0] <= now():
                     heapq.heappop(self._due)[2]()
+                self._calling = False

@@ -70,7 +70,7 @@ class Build(Protocol):
 
 
 @pytest.fixture(name="patient_clock", autouse=True, scope="session")
-def patient_clock_fixture() -> Generator[None]:
+def patient_clock_fixture() -> Generator[PatientClock]:
     """Count the limits of event loops, workers and streams by the patient clock."""
     clock = PatientClock()
     with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +79,7 @@ def patient_clock_fixture() -> Generator[None]:
         patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
         patch.setattr(workers, "monotonic", clock)
         patch.setattr(stream, "boot_time", clock)
-        yield
+        yield clock
 
 
 @pytest.fixture(name="build")

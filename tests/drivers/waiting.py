@@ -10,6 +10,7 @@ from threading import Lock
 import time
 from typing import Final
 
+from emulation.loop import Loop
 from emulation.values import now
 
 LONGEST: Final = 100.0
@@ -50,9 +51,10 @@ async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool])
 
 
 class PatientClock:
-    """A clock for time limits that stands still while this process does.
+    """A clock for time limits that stands still with the process or its hardware.
 
-    A process that does not run cannot keep a time limit.
+    A process that does not run cannot keep a time limit. Nor can it when the hardware
+    that another thread emulates is late.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class PatientClock:
             return time.monotonic()
         with self._lock:
             looked = now()
-            self._time += min(looked - self._looked, STEP)
+            if not any(loop.late for loop in list(Loop.running)):
+                self._time += min(looked - self._looked, STEP)
             self._looked = looked
             return self._time

@@ -162,6 +162,27 @@ async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
     assert stick.bound == [0, 1]
 
 
+async def test_closed_while_the_drain_waits(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drain that waits for the worker does not open a closed stick again."""
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.05)
+    stick = plug(build, hidraw_nodes=False)
+    files = open_files()
+    opened_stick = await opened(lane, stick.find)
+    tasks, goes_on = len(asyncio.all_tasks()), Event()
+    other = asyncio.create_task(lane.run(goes_on.wait))
+    await until(lambda: len(asyncio.all_tasks()) == tasks + 2)  # One is the drain.
+    closed = opened_stick.close()
+    goes_on.set()
+    await other
+    await closed
+    await until(lambda: len(asyncio.all_tasks()) == tasks)  # Both have had their turn.
+    assert stick.usbfs_calls["open"] == 1
+    assert stick.bound == [0, 1]
+    await until(lambda: open_files() <= files)
+
+
 async def test_given_back_while_waiting(build: Build, lane: Lane) -> None:
     """A wait on a stick that was given back ends with an error."""
     transport = await opened(lane, plug(build, hidraw_nodes=False).find)

@@ -181,14 +181,16 @@ class LibusbTransport:
             await self._drain  # It uses the worker, but the device does not hang.
         self.unsolicited = tuple(self._dropped)
         self._dropped.clear()
-        reports = await self._lane.run(self._claimed_handle.exchange, command, timeouts)
+        reports = await self._lane.run(
+            lambda: self._claimed_handle.exchange(command, timeouts)
+        )
         loop = asyncio.get_running_loop()
         self._drain_timer = loop.call_later(DRAIN_DELAY_S, self._drain_later)
         return reports
 
     async def listen(self, window_s: float) -> bytes | None:
         """Return a report beyond the answer within window_s of the command, if any."""
-        return await self._lane.run(self._claimed_handle.listen, window_s)
+        return await self._lane.run(lambda: self._claimed_handle.listen(window_s))
 
     def close(self) -> asyncio.Future[None]:
         """Return the interface to the kernel; the future completes with that."""
@@ -204,7 +206,11 @@ class LibusbTransport:
 
     @property
     def _claimed_handle(self) -> Handle:
-        """The claimed stick; raises DeviceNotFoundError once it is closed."""
+        """The claimed stick; raises DeviceNotFoundError once it is closed.
+
+        It can be closed while a job waits for the worker, and pyusb would then open
+        it again. So each job reads this property when it runs.
+        """
         if self._handle is None:
             raise DeviceNotFoundError(Fault.STICK_NOT_FOUND)
         return self._handle
@@ -217,7 +223,11 @@ class LibusbTransport:
         """Drop the waiting reports; the next exchange repeats that after an error."""
         with suppress(DriverError):
             if self._handle is not None:
-                self._dropped += await self._lane.run(self._handle.drain)
+                self._dropped += await self._lane.run(self._read_waiting)
+
+    def _read_waiting(self) -> list[bytes]:
+        """Return the reports that wait; blocks."""
+        return self._claimed_handle.drain()
 
 
 def reattach_driver(device: UsbDevice) -> None:
