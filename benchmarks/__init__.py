@@ -1,1 +1,1 @@
-"""What measurements of the drivers and of the integration need."""
+"""Measurements of the drivers and of the integration."""

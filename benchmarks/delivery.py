@@ -1,11 +1,11 @@
-"""Send a database in a file on, by a real recorder, while it records.
+"""Send the readings of a database in a file, by a real recorder, while it records.
 
     python -m benchmarks.delivery FOLDER --days 14 --sensors 100 [--url http://…:8428]
 
-The database in the folder is filled if it is not there, as by benchmarks.thinning: so
-many sensors of ours, and as many others. Then all of ours is sent, to a VictoriaMetrics
-or whatever else takes /api/v2/write at the URL, or to a server in a process of its own
-that takes everything at once.
+A missing database is created in the folder as by benchmarks.thinning: with this number
+of our sensors, and as many others. Then all readings of our sensors are sent: to a
+VictoriaMetrics or another server with /api/v2/write at the URL, or to a server in a
+process of its own that accepts everything at once.
 """
 
 import argparse
@@ -40,14 +40,14 @@ MIB = 2**20
 
 
 class Loop:
-    """Times every callback of the event loop."""
+    """An event loop that times every callback."""
 
     longest = 0.0
     which = ""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Time them from now on."""
+        """Time all callbacks from now on."""
         run = Handle._run  # noqa: SLF001 - Nothing else sees all of them.
 
         def timing(handle: Any) -> None:  # noqa: ANN401
@@ -62,13 +62,13 @@ class Loop:
 
 
 async def take(request: web.Request) -> web.Response:
-    """Take everything."""
+    """Accept every request."""
     await request.read()
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 def serve(told: Connection) -> None:
-    """Run a server that takes everything, and tell its port."""
+    """Run a server that accepts everything, and send back its port."""
 
     async def run() -> None:
         app = web.Application(client_max_size=64 * MIB)
@@ -84,7 +84,7 @@ def serve(told: Connection) -> None:
 
 @contextmanager
 def receiver(url: str | None) -> Iterator[str]:
-    """Give the URL of a server; of one that is started, if none is given."""
+    """Yield the URL of a server; start one if no URL is given."""
     if url is not None:
         yield url
         return
@@ -98,7 +98,7 @@ def receiver(url: str | None) -> Iterator[str]:
 
 
 async def memory(peak: Callable[[int], None]) -> None:
-    """Tell of the memory of this process, ten times a second."""
+    """Sample the memory of this process ten times a second."""
     process = psutil.Process()
     while True:
         peak(process.memory_info().rss)
@@ -106,7 +106,7 @@ async def memory(peak: Callable[[int], None]) -> None:
 
 
 async def measure(options: argparse.Namespace, url: str) -> None:
-    """Fill a database if it is not there, send it on and say what that took."""
+    """Fill a database if there is none, send it, and print the cost."""
     path = options.folder / NAME
     if not path.exists():
         async with recording(options.folder):
@@ -119,7 +119,7 @@ async def measure(options: argparse.Namespace, url: str) -> None:
 async def send_all(
     hass: HomeAssistant, session: ClientSession, url: str, options: argparse.Namespace
 ) -> None:
-    """Send all there is, while a state changes ten times a second."""
+    """Send all readings, while a state changes ten times a second."""
     sources = {
         OURS.format(n): Source(f"device{n}", f"Sensor {n}", "temperature")
         for n in range(options.sensors)

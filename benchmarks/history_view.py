@@ -1,10 +1,10 @@
-"""Let a harness that measures histories ask the view of all readings, too.
+"""Measure the view of all readings with a harness for histories.
 
     python benchmarks/history_view.py HARNESS/history.py [options of the harness]
 
 The harness is a module with `main()` and `queries(rest, ws, entities, span, action)`;
-that returns what to ask, a name for each function that gives milliseconds, bytes and
-the answer.
+`queries` returns functions by name, each of which returns milliseconds, bytes and the
+answer.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 URL = "/api/temperature_logger/readings"
-# Home Assistant ends a WebSocket connection that has to wait with so long an answer.
+# Home Assistant closes a WebSocket connection that waits with an answer of this size.
 TOO_LONG = "WS history_during_period (full)"
 MANY = 50
 
@@ -27,7 +27,7 @@ type Queries = dict[str, Callable[[], Answer]]
 
 
 def main() -> int:
-    """Run the harness with more to ask; return its exit status."""
+    """Run the harness with more queries; return its exit status."""
     path = Path(sys.argv.pop(1)).resolve()
     sys.path.insert(0, str(path.parent))
     harness: Any = importlib.import_module(path.stem)
@@ -43,7 +43,7 @@ def queries(
     entities: list[str],
     *more: Any,  # noqa: ANN401
 ) -> Queries:
-    """Return what the harness asks, and the view."""
+    """Return the queries of the harness, and those of the view."""
     found = others(rest, ws, entities, *more)
     span = more[0]
     if len(entities) >= MANY:
@@ -60,7 +60,7 @@ def view(
     span: dict[str, float],
     kind: str,
 ) -> Answer:
-    """Ask the view."""
+    """Query the view."""
     query = {
         "entity_id": ",".join(entities),
         "start": datetime.fromtimestamp(span["start"], UTC).isoformat(),

@@ -1,4 +1,4 @@
-"""Send the readings of many sites to one VictoriaMetrics, and say what that takes.
+"""Send the readings of many sites to one VictoriaMetrics, and print the cost.
 
     python -m benchmarks.many_sites                 # bytes on the wire; needs no server
     victoria-metrics -storageDataPath=FOLDER -retentionPeriod=100y \
@@ -6,8 +6,8 @@
     python -m benchmarks.many_sites http://127.0.0.1:8428 --sites 1000 --steps 288
 
 A site has some sticks with a temperature and a humidity each, read every 5 minutes.
-What is posted is made by the integration's own code before the clock starts; the server
-says itself how much CPU, memory and disk it used. It has to be new.
+The integration's own code makes the requests before the clock starts; the server itself
+reports its use of CPU, memory and disk. It has to be new.
 """
 
 import argparse
@@ -35,15 +35,15 @@ from .thinning import say
 
 INTERVAL: Final = 300
 LATE: Final = 0.1
-# Long ago, at the begin of a day; the server keeps by time, not by when it came.
+# Long ago, at the start of a day; the server orders by time, not by arrival.
 BEGIN: Final = 1_760_000_000 // 86_400 * 86_400
-# What a proxy would check; VictoriaMetrics does not look at it.
+# The login for a proxy; VictoriaMetrics ignores it.
 TOKEN: Final = "t" * 43
 ANSWER: Final = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 BATCHES: Final = (1, 5, 360)
-# Seconds that /metrics may be behind.
+# Seconds by which /metrics may be late.
 STALE: Final = 2
-# What /metrics calls what is of interest here.
+# The names in /metrics that are used here.
 CPU: Final = "process_cpu_seconds_total"
 MEMORY: Final = "process_resident_memory_bytes"
 PEAK: Final = "process_resident_memory_peak_bytes"
@@ -79,14 +79,14 @@ def readings(site: int, sticks: int, steps: int) -> Iterator[Point]:
 
 
 def endpoint(protocol: str, url: str, site: int, *, is_packed: bool = True) -> Endpoint:
-    """Return a site's way to the server."""
+    """Return a site's endpoint on the server."""
     data = {"url": url, "org": "home", "bucket": "readings", "database": "readings"}
     login = {"token": TOKEN, "site": f"site-{site:07}", "gzip": is_packed}
     return ENDPOINTS[protocol](data | login, UTC)
 
 
 def requests(url: str, sites: int, sticks: int, steps: int, size: int) -> list[Post]:
-    """Return all batches: each site's in order, the sites side by side."""
+    """Return all batches: each site's in order, the sites interleaved."""
     made = []
     for site in range(sites):
         server = endpoint(EndpointProtocol.INFLUXDB_2, url, site)
@@ -97,11 +97,11 @@ def requests(url: str, sites: int, sticks: int, steps: int, size: int) -> list[P
 
 
 async def wire() -> None:
-    """Say how many bytes a reading takes, of a body and with all that is around it."""
+    """Print the bytes of a reading, of the body alone and in total."""
     counted: list[int] = []
 
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one request, and count what came."""
+        """Receive one request, and count its bytes."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
         body = await reader.readexactly(int(length[1]) if length else 0)
@@ -127,13 +127,13 @@ async def wire() -> None:
 
 
 async def post(url: str, batches: Iterable[Post], connections: int) -> list[float]:
-    """Post all batches, some at a time; return the seconds that each took."""
+    """Post all batches, some at a time; return the seconds for each."""
     server = endpoint(EndpointProtocol.INFLUXDB_2, url, 0)
     waiting = iter(batches)
     took = []
 
     async def work(session: aiohttp.ClientSession) -> None:
-        """Post one after the other."""
+        """Post one batch after the other."""
         for batch in waiting:
             began = time.perf_counter()
             await server.send(session, batch)
@@ -150,7 +150,7 @@ async def post(url: str, batches: Iterable[Post], connections: int) -> list[floa
 
 
 async def ask(url: str, path: str) -> str:
-    """Return what the server says."""
+    """Return the server's answer."""
     limit = aiohttp.ClientTimeout(total=3600)
     async with (
         aiohttp.ClientSession(timeout=limit) as session,
@@ -160,7 +160,7 @@ async def ask(url: str, path: str) -> str:
 
 
 async def figures(url: str) -> dict[str, float]:
-    """Return what /metrics says, summed over the labels of each name."""
+    """Return the figures of /metrics, summed over the labels of each name."""
     await asyncio.sleep(STALE)
     found: dict[str, float] = {}
     for line in (await ask(url, "metrics")).splitlines():
@@ -171,7 +171,7 @@ async def figures(url: str) -> dict[str, float]:
 
 
 async def fill(url: str, batches: Sequence[Post], connections: int) -> None:
-    """Post everything; say how fast that was, and what it took."""
+    """Post everything; print the rate and the cost."""
     before = await figures(url)
     began = time.perf_counter()
     took = sorted(await post(url, batches, connections))
@@ -195,7 +195,7 @@ async def fill(url: str, batches: Sequence[Post], connections: int) -> None:
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="?")
     parser.add_argument("--sites", type=int, default=100)

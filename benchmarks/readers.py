@@ -43,7 +43,7 @@ def bme280(bus: int, address: int) -> Read:
 
 
 def temper() -> Read:
-    """Return a callable that does one reading: °C, and what else the stick measures."""
+    """Return a callable that does one reading: °C, and the stick's other quantities."""
     root = _root()
     device = usb.core.find()
     if not isinstance(device, usb.core.Device):
@@ -63,13 +63,13 @@ def temper() -> Read:
     _link(root / "sys/bus/usb/devices/1-1", path)
     write(root / f"dev/bus/usb/{device.bus:03}", **{f"{device.address:03}": ""})
     driver = Temper(Lane(Workers()), UsbPlace(CONTROLLER, "1"), {})
-    _read(driver)  # Once opened, it knows what it measures.
+    _read(driver)  # An open stick has its quantities.
     temperature_first = sorted(driver.quantities, key=lambda q: "humidity" in q)
     return _reader(driver, tuple(temperature_first))
 
 
 def _root() -> Path:
-    """Return an empty machine, where the drivers look from now on."""
+    """Return an empty machine, which the drivers use from now on."""
     root = Path(tempfile.mkdtemp(prefix="modelled-"))
     (root / "sys/bus/usb/drivers/modelled").mkdir(parents=True)
     vars(sysfs).update(SYS=root / "sys", DEV=root / "dev")

@@ -1,9 +1,9 @@
-"""Write rows into the recorder's tables and say how many bytes each took.
+"""Write rows into the recorder's tables and print the bytes of each.
 
     python -m benchmarks.row_sizes sqlite:////FOLDER/new.db postgresql://USER@HOST/NEW
 
 The databases have to be empty. The rows come as a recorder writes them: all sensors in
-turn, each row with the one before. The guard of the disk has its sizes from it.
+turn, each row with the one before. The sizes in the disk guard come from it.
 """
 
 import argparse
@@ -37,7 +37,7 @@ type Row = dict[str, Any]
 
 
 def referred(connection: Connection) -> None:
-    """Write what the rows refer to."""
+    """Write the rows that other rows refer to."""
     ids = range(1, SENSORS + 1)
     names = [f"sensor.sensor_{n}" for n in ids]
     tables: dict[type[Base], list[Row]] = {
@@ -111,7 +111,7 @@ TABLES = {
 
 
 def batches(table: type[Base]) -> Iterator[list[Row]]:
-    """Give the rows of one reading of all sensors after the other."""
+    """Yield the rows of one reading of all sensors after the other."""
     began = time.time() - READINGS * INTERVAL
     for step in range(READINGS):
         yield [
@@ -121,7 +121,7 @@ def batches(table: type[Base]) -> Iterator[list[Row]]:
 
 
 def measure(url: str) -> None:
-    """Fill the tables of a database; say by how much it grew."""
+    """Fill the tables of a database; print its growth."""
     engine = create_engine(url)
     kind = engine.dialect.name
     Base.metadata.create_all(engine)

@@ -1,8 +1,8 @@
-"""Thin a database in a file, by a real recorder, while it records.
+"""Thin a database with a real recorder, while it records.
 
     python -m benchmarks.thinning FOLDER --days 14 --sensors 100 --interval 300
 
-The database in the folder is filled if it is not there: with so many sensors of ours,
+A database that is missing in the folder is filled first: with so many sensors to thin,
 and as many others. Then all steps are done, and each is timed.
 """
 
@@ -33,7 +33,7 @@ NAME = "home-assistant_v2.db"
 
 
 class Timed(WorkTask):
-    """Notes for how long each turn kept the recorder from what it has to write."""
+    """Notes how long each turn took: the recorder does not write meanwhile."""
 
     longest = 0.0
     turns = 0
@@ -48,7 +48,7 @@ class Timed(WorkTask):
 
 @asynccontextmanager
 async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
-    """Run a Home Assistant with nothing but a recorder in it."""
+    """Run a Home Assistant with only a recorder."""
     hass = HomeAssistant(str(folder))
     hass.config.skip_pip = True
     hass.config_entries = ConfigEntries(hass, {})
@@ -62,9 +62,8 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
     await hass.async_start()
     try:
         await recorder.get_instance(hass).async_recorder_ready.wait()
-        await asyncio.sleep(
-            1
-        )  # What it is told while it begins, such as to stop, is lost.
+        # A recorder that is still starting loses its tasks, such as the one to stop.
+        await asyncio.sleep(1)
         yield hass
     finally:
         await hass.async_stop(force=True)
@@ -107,7 +106,7 @@ def fill(path: Path, days: int, sensors: int, interval: int) -> None:
 
 
 def say(*facts: object) -> None:
-    """Write a line at once."""
+    """Print a line at once."""
     sys.stdout.write(" ".join(map(str, facts)) + "\n")
     sys.stdout.flush()
 
@@ -129,14 +128,14 @@ def pages(path: Path) -> tuple[int, int, int]:
 
 
 def numbers(path: Path) -> list[int]:
-    """Return the recorder's numbers of our sensors."""
+    """Return the recorder's numbers of the sensors to thin."""
     ours = "SELECT metadata_id FROM states_meta WHERE entity_id LIKE 'sensor.ours%'"
     with sqlite3.connect(path) as database:
         return [row[0] for row in database.execute(ours)]
 
 
 async def measure(options: argparse.Namespace) -> None:
-    """Fill a database if it is not there, thin it and say what that took."""
+    """Fill a database if there is none, thin it and print the time."""
     path = options.folder / NAME
     if not path.exists():
         async with recording(options.folder):
@@ -165,7 +164,7 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
         hass.loop.call_soon_threadsafe(ended.set)
 
     task = Timed(thin(hass, ours, lambda: newest, is_enough, tally), done)
-    gc.collect()  # Its first full run, of what was imported, is not the thinning's.
+    gc.collect()  # Its first full run is due to the imports, not to the thinning.
     say("thinning")
     instance.queue_task(task)
     count = 0

@@ -1,1 +1,1 @@
-"""What scripts/develop and the maintainers' scripts run."""
+"""The programs that scripts/develop and the maintainers' scripts run."""

@@ -1,4 +1,4 @@
-"""Start a Home Assistant to try the integration with."""
+"""Start a Home Assistant in which to try the integration."""
 
 import argparse
 import asyncio
@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
 
 
 def port(text: str) -> int:
-    """Return a port that can be listened at."""
+    """Return a port that can be listened on."""
     if not 0 < (number := int(text)) < PORTS:
         raise argparse.ArgumentTypeError(f"not from 1 to {PORTS - 1}")
     return number
@@ -70,7 +70,7 @@ def interval(text: str) -> int:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Keep the folder to this process and the Home Assistant that it starts."""
+    """Lock the folder for this process and the Home Assistant that it starts."""
     folder.mkdir(exist_ok=True)
     lock = os.open(folder, os.O_DIRECTORY)
     try:
@@ -84,7 +84,7 @@ def locked(folder: Path) -> Iterator[int]:
 
 
 def running(folder: Path) -> str:
-    """Return what runs from a folder."""
+    """Return the process that runs from a folder."""
     try:
         text = (folder / LOCK_FILE_NAME).read_text(encoding="utf-8")
         return f"Home Assistant (process {json.loads(text)['pid']}) runs from {folder}"
@@ -93,7 +93,7 @@ def running(folder: Path) -> str:
 
 
 def develop(arguments: argparse.Namespace, lock: int) -> None:
-    """Prepare what is missing and run Home Assistant."""
+    """Prepare the missing parts and run Home Assistant."""
     check_address(arguments.host, arguments.port)
     if not configuration.is_prepared(FOLDER):
         print("Preparing config/: devices, past readings.")
@@ -112,7 +112,7 @@ def develop(arguments: argparse.Namespace, lock: int) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    """Refuse an address that Home Assistant could not listen at."""
+    """Refuse an address that Home Assistant could not listen on."""
     reasons = {
         errno.EACCES: f"Port {port} is for root only: choose another with --port.",
         errno.EADDRINUSE: f"Port {port} is in use: choose another with --port.",
@@ -125,7 +125,7 @@ def check_address(host: str, port: int) -> None:
 
 
 async def greet(url: str) -> None:
-    """Wait for Home Assistant, see to its owner, and say where it is."""
+    """Wait for Home Assistant, set its owner up, and print its address."""
     while not await client.is_answering(url):
         await asyncio.sleep(0.2)
     await owner.provide(FOLDER, url)

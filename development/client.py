@@ -1,4 +1,4 @@
-"""Talk to the Home Assistant that is tried, as its owner."""
+"""A client of the development Home Assistant, logged in as its owner."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +12,13 @@ from .errors import DevelopError
 
 NAME = "Developer"
 USERNAME = "developer"
-# It is printed, and the address is this machine's own unless another one is asked for.
+# The password is printed, and Home Assistant listens on this machine's own address by
+# default.
 PASSWORD = "thermometer"  # noqa: S105
 
 
 async def is_answering(url: str) -> bool:
-    """Return whether the web server is there."""
+    """Return whether the web server answers."""
     async with ClientSession() as session:
         try:
             async with session.get(f"{url}/manifest.json") as response:
@@ -27,7 +28,7 @@ async def is_answering(url: str) -> bool:
 
 
 async def log_in(url: str) -> str:
-    """Return an access token of the owner, who is made if there is none yet."""
+    """Return an access token of the owner, who is created if missing."""
     async with ClientSession(url) as session:
         client = {"client_id": f"{url}/"}
         if not await _is_onboarded(session):
@@ -47,7 +48,7 @@ async def log_in(url: str) -> str:
 async def _is_onboarded(session: ClientSession) -> bool:
     """Return whether there is an owner."""
     async with session.get("/api/onboarding") as response:
-        # The question is gone once every step is done.
+        # The endpoint is gone once every step is done.
         if response.status == HTTPStatus.NOT_FOUND:
             return True
         return all(step["done"] for step in await response.json())

@@ -1,4 +1,4 @@
-"""Make and adjust the configuration folder of the Home Assistant that is tried."""
+"""Make and adjust the configuration folder of the development Home Assistant."""
 
 from collections.abc import Iterable
 import json
@@ -48,7 +48,7 @@ logger:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Return whether the folder was made to the end."""
+    """Return whether the folder is complete."""
     return (folder / "configuration.yaml").exists()
 
 
@@ -59,7 +59,7 @@ def machine(folder: Path) -> Path | None:
 
 
 def check_machine(path: Path) -> None:
-    """Refuse a machine that was edited into something that cannot be emulated."""
+    """Refuse an edited machine that cannot be emulated."""
     try:
         SpecFile(path)
     except ValueError as err:
@@ -70,7 +70,7 @@ def check_machine(path: Path) -> None:
 
 
 def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:
-    """Make the folder's content anew; configuration.yaml, its mark, comes last."""
+    """Create the folder's content; configuration.yaml, its mark, comes last."""
     _empty(folder)
     custom_components = folder / "custom_components"
     custom_components.mkdir()
@@ -92,7 +92,7 @@ def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:
 
 
 def set_address(folder: Path, host: str, port: int) -> None:
-    """Choose where Home Assistant listens.
+    """Set the address on which Home Assistant listens.
 
     In configuration.yaml it would be on trial for five minutes.
     """
@@ -113,7 +113,7 @@ def set_address(folder: Path, host: str, port: int) -> None:
 
 
 def set_interval(folder: Path, seconds: int) -> None:
-    """Choose how often the devices are read."""
+    """Set the interval at which the devices are read."""
     path = _storage(folder, config_entries.STORAGE_KEY)
     entries = json.loads(path.read_text(encoding="utf-8"))["data"]["entries"]
     for entry in entries:
@@ -123,7 +123,7 @@ def set_interval(folder: Path, seconds: int) -> None:
 
 
 def _empty(folder: Path) -> None:
-    """Remove what an earlier attempt left behind."""
+    """Remove the files of an earlier attempt."""
     for leftover in folder.iterdir():
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -160,14 +160,14 @@ def _store_entries(folder: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _storage(folder: Path, key: str) -> Path:
-    """Return the file behind a key of Home Assistant's storage."""
+    """Return the file of a key of Home Assistant's storage."""
     return folder / ".storage" / key
 
 
 def _store(
     folder: Path, key: str, data: dict[str, Any], version: int, minor_version: int = 1
 ) -> None:
-    """Write what Home Assistant finds in its storage."""
+    """Write a file of Home Assistant's storage."""
     path = _storage(folder, key)
     path.parent.mkdir(exist_ok=True)
     content = {

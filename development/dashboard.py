@@ -7,7 +7,7 @@ from typing import Any
 TITLE = "Thermometers"
 URL_PATH = "temperature-logger"
 
-# As many columns of cards as a wide screen shows.
+# A wide screen shows this number of columns.
 WIDE = 4
 
 THERMOMETER = "mdi:thermometer"
@@ -20,8 +20,8 @@ ICONS: Mapping[str, str] = {
     "humidity": "mdi:water-percent",
 }
 
-# The ends of a gauge's scale, by name or device class: what freezers, rooms and weather
-# have, and a CPU.
+# The ends of a gauge's scale, by name or device class: the usual values of freezers,
+# rooms, weather and a CPU.
 SCALES: Mapping[str, tuple[float, float]] = {
     "CPU temperature": (0, 100),
     "atmospheric_pressure": (960, 1060),
@@ -41,7 +41,7 @@ class Value:
 
 
 def config(values: list[Value]) -> dict[str, Any]:
-    """Return the dashboard: now, the last day, and all that is recorded."""
+    """Return the dashboard: present values, the last day, and all recorded values."""
     devices: dict[str, list[Value]] = {}
     classes: dict[str, list[Value]] = {}
     for value in values:
@@ -77,7 +77,7 @@ def _device(name: str, values: list[Value]) -> Card:
 
 
 def _scale(value: Value) -> tuple[float, float] | None:
-    """Return the ends of a gauge's scale; None for what has no gauge."""
+    """Return the ends of a gauge's scale; None for a quantity without a gauge."""
     return SCALES.get(value.name) or SCALES.get(value.device_class)
 
 

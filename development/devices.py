@@ -16,7 +16,8 @@ from homeassistant.const import CONF_ADDRESS
 from homeassistant.util import slugify
 
 from custom_components.temperature_logger.const import KIND_BME280, KIND_HOST
-from custom_components.temperature_logger.drivers import QUANTITIES, UsbPlace
+from custom_components.temperature_logger.drivers.places import UsbPlace
+from custom_components.temperature_logger.drivers.readings import QUANTITIES
 from custom_components.temperature_logger.sensor import describe
 from emulation.machine import place_of
 from emulation.values import Value
@@ -30,13 +31,13 @@ MACHINE = ROOT / "emulation/machines/develop.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One entity and what it has been measuring."""
+    """One entity and its past values."""
 
     entity_id: str
     device_class: str
     unit: str
     value: Value
-    """The value of the machine spec, which says what it was at any time."""
+    """The value of the machine spec, which gives the value at any time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,7 @@ class EntrySpec:
     options: dict[str, Any] = field(default_factory=dict)
     emulated: bool = False
     readings: Mapping[str, Series] = field(default_factory=dict)
-    """What is written as past readings, by quantity."""
+    """The past readings to write, by quantity."""
 
     @property
     def entry_id(self) -> str:
@@ -58,7 +59,7 @@ class EntrySpec:
 
 
 def find() -> list[EntrySpec]:
-    """Return this machine's sensors, or the emulated ones where it has none."""
+    """Return the sensors of this machine, or the emulated ones if it has none."""
     real = _scan(environment())
     if any(device["data"]["kind"] != KIND_HOST for device in real):
         return [EntrySpec(**device) for device in real]
@@ -91,7 +92,7 @@ def _scan(variables: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _emulated(device: dict[str, Any], machine: dict[str, Any]) -> EntrySpec:
-    """Return the entry of an emulated device, named as such, with its past."""
+    """Return the entry of an emulated device, marked in its name, with its past."""
     what = "CPU emulated" if device["data"]["kind"] == KIND_HOST else "emulated"
     title = f"{device['title']} ({what})"
     values = _values(device, machine)
@@ -110,9 +111,9 @@ def _emulated(device: dict[str, Any], machine: dict[str, Any]) -> EntrySpec:
 
 
 def _values(device: dict[str, Any], machine: dict[str, Any]) -> dict[str, Value]:
-    """Return the part of a machine spec that is about a device."""
+    """Return the part of a machine spec about a device."""
     if device["data"]["kind"] == KIND_HOST:
-        # The disk is the real one, whose past nobody knows.
+        # The disk is the real one, whose past is unknown.
         return {"cpu_temperature": machine["hwmon"][0]["sensors"][0]["temperature"]}
     if device["data"]["kind"] == KIND_BME280:
         chips = (chip for bus in machine["i2c"] for chip in bus["chips"])

@@ -1,5 +1,5 @@
-"""What ends scripts/develop."""
+"""The error that ends scripts/develop."""
 
 
 class DevelopError(Exception):
-    """It cannot go on; the text says why and what to do, in one line."""
+    """An error that ends scripts/develop; the text has the cause and the remedy."""

@@ -1,6 +1,7 @@
-"""Home Assistant, silent about what scripts/develop does on purpose.
+"""Home Assistant without the warnings that scripts/develop causes on purpose.
 
-These warnings come before the logger integration, which could have been told.
+These warnings are logged before the logger integration, which could hide them, is
+loaded.
 """
 
 import logging
@@ -15,12 +16,12 @@ EXPECTED = (
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Return whether a record says more than what is expected."""
+    """Return whether a record is not one of the expected warnings."""
     return not record.getMessage().startswith(EXPECTED)
 
 
 def main() -> int:
-    """Run Home Assistant with the arguments given."""
+    """Run Home Assistant with these arguments."""
     for name in ("homeassistant.bootstrap", "homeassistant.loader"):
         logging.getLogger(name).addFilter(is_news)
     return __main__.main()

@@ -1,4 +1,4 @@
-"""What the owner finds: an account, a token in a file, and a dashboard."""
+"""The owner's account, a token in a file, and a dashboard."""
 
 import asyncio
 from pathlib import Path
@@ -12,13 +12,13 @@ TOKEN_DAYS = 3650
 
 
 async def provide(folder: Path, url: str) -> None:
-    """Make what is missing, once Home Assistant has started all it starts."""
+    """Create the missing parts, once Home Assistant has started everything."""
     token = folder / "token.txt"
     known = token.read_text(encoding="utf-8").strip() if token.exists() else None
     async with WebSocket.connect(url, known or await log_in(url)) as socket:
         while (await socket.ask("get_config"))["state"] != "RUNNING":
             await asyncio.sleep(0.2)
-        # Links are to lead to where it listens.
+        # Links should lead to the address on which it listens.
         await socket.ask("config/core/update", internal_url=url)
         await _show_dashboard(socket)
         if not known:
@@ -26,7 +26,7 @@ async def provide(folder: Path, url: str) -> None:
 
 
 async def _write_token(path: Path, socket: WebSocket) -> None:
-    """Write a new token into a file for the owner's eyes."""
+    """Write a new token into a file that only the owner can read."""
     token = await socket.ask(
         "auth/long_lived_access_token",
         client_name=f"scripts/develop, {path}",
@@ -39,7 +39,7 @@ async def _write_token(path: Path, socket: WebSocket) -> None:
 
 
 async def _show_dashboard(socket: WebSocket) -> None:
-    """Make the dashboard of the sensors, unless one is chosen to be seen first."""
+    """Make the dashboard of the sensors, unless a default one is chosen."""
     core = await socket.ask("frontend/get_system_data", key="core")
     chosen = (core["value"] or {}).get("default_panel")
     values = await _values(socket)

@@ -12,8 +12,8 @@ from typing import Any
 
 from homeassistant import bootstrap, components
 
-# What scripts/develop adds to the integrations that Home Assistant always sets up.
-# isal is what its web server compresses with.
+# scripts/develop adds these to the integrations that Home Assistant always sets up. The
+# web server compresses with isal.
 ADDED = ("diagnostics", "history", "isal", "logbook", "my", "recorder", "usb")
 
 
@@ -25,7 +25,7 @@ def manifest(domain: str) -> dict[str, Any]:
 
 
 def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
-    """Yield the domains and everything that Home Assistant installs for them."""
+    """Yield the domains and all dependencies that Home Assistant installs for them."""
     waiting = list(domains)
     seen: set[str] = set()
     while waiting:
@@ -39,7 +39,7 @@ def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
 
 
 def requirements(own: dict[str, Any]) -> set[str]:
-    """Return the requirements of an integration and of all that starts beside it."""
+    """Return the requirements of an integration and of its dependencies."""
     domains = {
         *ADDED,
         *bootstrap.CORE_INTEGRATIONS,

@@ -37,8 +37,9 @@ def write(database: Path, series: Iterable[Series], end: float) -> None:
         Base.metadata.create_all(engine)
         migration.initialize_database(sessionmaker(engine))
         with Session(engine) as session, session.begin():
-            # A run is taken for proof that statistics were compiled until then. Without
-            # one the recorder compiles them from the readings at its first start.
+            # A run is proof for the recorder that statistics were compiled until its
+            # end. Without one the recorder compiles them from the readings at its first
+            # start.
             session.execute(delete(StatisticsRuns))
             session.execute(insert(RecorderRuns), _run(start, end))
             known = dict(enumerate(series, 1))
@@ -51,10 +52,10 @@ def write(database: Path, series: Iterable[Series], end: float) -> None:
 
 
 def _run(start: float, end: float) -> dict[str, Any]:
-    """Return the run of the recorder that would have written the readings."""
+    """Return the run of the recorder that could have written the readings."""
     return {
         "start": datetime.fromtimestamp(start, UTC),
-        # An end within ten minutes passes for a clean one.
+        # An end within ten minutes counts as a clean one.
         "end": datetime.now(UTC),
         "closed_incorrect": False,
         "created": datetime.fromtimestamp(end, UTC),
@@ -67,7 +68,7 @@ def _meta(number: int, series: Series) -> dict[str, Any]:
 
 
 def _attributes(number: int, series: Series) -> dict[str, Any]:
-    """Return the row with what the statistics need to know of an entity."""
+    """Return the row with the attributes of an entity that statistics need."""
     attributes = {
         "state_class": SensorStateClass.MEASUREMENT,
         "unit_of_measurement": series.unit,
@@ -84,7 +85,7 @@ def _attributes(number: int, series: Series) -> dict[str, Any]:
 def _states(
     known: dict[int, Series], start: float, end: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows in the order in which they would have been written."""
+    """Yield the rows in the order of a recorder's writes."""
     previous: dict[int, dict[str, Any]] = {}
     state_id = 0
     for step in range(int(end - start) // INTERVAL + 1):
@@ -94,7 +95,7 @@ def _states(
                 continue
             state_id += 1
             before = previous.get(number, {})
-            # A row keeps the time of the last change only where that is not its own.
+            # A row has a time of the last change only where that differs from its own.
             changed = None
             if before.get("state") == str(value):
                 changed = before["last_changed_ts"] or before["last_updated_ts"]

@@ -1,7 +1,7 @@
 """Write the requirements files: exact versions, with the hashes of their files.
 
-Home Assistant's versions stand in pyproject.toml; each one's own constraints bind the
-rest, so that an environment is the one its releases are tested with.
+Home Assistant's versions are in pyproject.toml. Its own constraints give the other
+versions, so that an environment is the one its releases are tested with.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,19 @@ MANIFEST = ROOT / "custom_components/temperature_logger/manifest.json"
 HEADER = "# Written by scripts/update-requirements.\n"
 PYTHON = "3.14.2"
 
-# A Raspberry Pi is where the sensors are, a PC where most of the work is done.
+# The sensors are on a Raspberry Pi, most of the work is done on a PC.
 MACHINES = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 
 # Home Assistant pins releases of these from before Python 3.14, which would need a
-# compiler. Nothing here listens to voices; later ones have wheels and start as well.
+# compiler. This project does not use voice; later releases have wheels and start as
+# well.
 UNPINNED = {"pymicro-vad": "pymicro-vad>=2", "pyspeex-noise": "pyspeex-noise>=2"}
 # Plain Python without a wheel; all others must have one, as a compiler may be missing.
 SOURCE_ONLY = ("mock-open", "pyric", "pyturbojpeg")
 
 
 def uv(*arguments: str | Path, lines: Iterable[str] = ()) -> str:
-    """Run uv with lines as its standard input; return what it prints."""
+    """Run uv with lines as its standard input; return its output."""
     result = subprocess.run(
         [Path(sys.executable).with_name("uv"), *arguments],
         check=False,
@@ -63,7 +64,7 @@ def resolve(requirements: Iterable[str], machine: str, *options: str | Path) -> 
 def compile_file(
     path: Path, requirements: Iterable[str], *options: str | Path
 ) -> list[str]:
-    """Resolve requirements into a file that serves every machine; return its lines."""
+    """Resolve requirements into a file for every machine; return its lines."""
     wanted = list(requirements)
     texts = {resolve(wanted, machine, *options) for machine in MACHINES}
     if len(texts) > 1:
@@ -74,7 +75,7 @@ def compile_file(
 
 
 def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[str]]:
-    """Install Home Assistant into a folder; return what it starts with and binds."""
+    """Install Home Assistant into a folder; return its packages and pins."""
     uv("venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--quiet", "--python", python, homeassistant)
@@ -93,8 +94,9 @@ def compile_environment(
 ) -> list[str]:
     """Resolve Home Assistant and the tools into a file; return its lines.
 
-    The pytest plugin asks for one exact Home Assistant and for what that one pins. It
-    comes out later than Home Assistant, so the newest one's own pins overrule it.
+    The pytest plugin requires one exact Home Assistant and its pins. The plugin is
+    released later than Home Assistant, so the pins of the newest Home Assistant take
+    precedence.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -115,7 +117,7 @@ def compile_environment(
 
 
 def main() -> None:
-    """Write the files of both environments and of what installs them."""
+    """Write the files of both environments and of their installer."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = project["dependency-groups"]
     (newest,) = groups["home-assistant-newest"]

@@ -1,6 +1,6 @@
-"""Print, as JSON, what the integration finds wired to this machine and can read.
+"""Print, as JSON, the readable devices that the integration finds on this machine.
 
-A program of its own, so that emulated hardware can be put below it.
+It is a program of its own, so that emulated hardware can be put below it.
 """
 
 import asyncio
@@ -25,11 +25,8 @@ from custom_components.temperature_logger.discovery.search import (
     candidate_data,
     candidate_label,
 )
-from custom_components.temperature_logger.drivers import (
-    Candidate,
-    DriverError,
-    within_deadline,
-)
+from custom_components.temperature_logger.drivers import DriverError, within_deadline
+from custom_components.temperature_logger.drivers.finder import Candidate
 from custom_components.temperature_logger.translation import (
     async_label,
     async_load_texts,
@@ -39,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 
 
 async def read(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | None:
-    """Read a device once; return what its config entry would hold."""
+    """Read a device once; return the data of its config entry."""
     data = candidate_data(hass, candidate)
     driver = await async_make_driver(hass, data)
     try:
@@ -58,7 +55,7 @@ async def read(hass: HomeAssistant, candidate: Candidate) -> dict[str, Any] | No
 
 
 async def scan() -> list[dict[str, Any]]:
-    """Return the devices that may be read without asking their owner."""
+    """Return the devices that may be read without the owner's consent."""
     hass = HomeAssistant(str(ROOT))
     loader.async_setup(hass)
     translation.async_setup(hass)

@@ -12,19 +12,20 @@ from homeassistant.const import RESTART_EXIT_CODE
 
 from .errors import DevelopError
 
-# A first start's statistics take the recorder some seconds, also when it is to stop.
+# The statistics of a first start take the recorder some seconds, even during a stop.
 PATIENCE = 5.0
 
 EXPLANATION = "It is still compiling statistics; Ctrl-C once more ends it at once."
 
-# A terminal's Ctrl-C and whatever passes it on can arrive as two signals.
+# Ctrl-C in a terminal can arrive as two signals: from the terminal and from a parent
+# process.
 ONE_SIGNAL = 1.0
 
 type Greeting = Callable[[], Coroutine[None, None, None]]
 
 
 class Server:
-    """Runs Home Assistant until a signal comes."""
+    """A runner of Home Assistant until a signal comes."""
 
     def __init__(self, folder: Path, environment: dict[str, str], lock: int) -> None:
         """Take the configuration folder, whose lock the process shares."""
@@ -35,7 +36,7 @@ class Server:
         self._stopped_at: float | None = None
 
     async def run(self, greeting: Greeting) -> None:
-        """Run it, greeting at each start, as Home Assistant may restart itself."""
+        """Run it, and greet after each start, as Home Assistant may restart itself."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop)
@@ -63,13 +64,13 @@ class Server:
         if not ended.done():
             process.terminate()
         code = await ended
-        # A greeting that failed ends everything, unless the end broke it off.
+        # A greeting that failed ends everything, unless the end interrupted it.
         if not greeted.cancelled() and self._stopped_at is None:
             greeted.result()
         return code
 
     def _stop(self) -> None:
-        """End the process: at the first signal properly, at a later one at once."""
+        """Stop the process: cleanly at the first signal, at once at a later one."""
         if self._stopped_at is None:
             print("\nStopping Home Assistant.")
             self._stopped_at = monotonic()
@@ -79,6 +80,6 @@ class Server:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        """Send the process a signal, if it runs."""
+        """Send a signal to the process, if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)

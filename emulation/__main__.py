@@ -1,6 +1,6 @@
 """Run the USB part of a machine: python -m emulation SPEC --root DIR.
 
-It says "ready" when the tree stands, follows changes of the spec, and ends, removing
+It prints "ready" when the tree exists, follows changes of the spec, and ends, removing
 the tree, when its standard input is closed.
 """
 
@@ -16,7 +16,7 @@ from .machine import Machine
 from .spec import SpecFile
 
 FOLLOW = 0.2
-"""Seconds between two looks at the spec."""
+"""Seconds between two checks of the spec."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def stdin_closed() -> bool:
-    """Wait a little, and tell whether standard input has been closed."""
+    """Wait a little; return whether standard input has been closed."""
     readable, _, _ = select.select([sys.stdin], [], [], FOLLOW)
     return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
 

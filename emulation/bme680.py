@@ -27,7 +27,7 @@ SETTINGS, CTRL_MEAS = range(0x70, 0x76), 0x74
 NEW_DATA, MEASURING = 0x80, 0x20
 FORCED = 1
 UNUSED = 0x5A
-"""What registers without a meaning hold here."""
+"""The content of registers without a meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ CALIBRATIONS = (
         (35008, -10284, 88, 9692, -202, 30, 24, -516, -3469, 30),
         (794, 1007, 0, 45, 20, 120, -100),
     ),
-    # The low halves of H1 and H2 could not be further apart.
+    # The low halves of H1 and H2 differ as much as possible.
     Calibration680(
         (25874, 26611, -2),
         (35512, -10391, 90, 8215, 61, 30, -12, 204, -4011, 31),
@@ -105,7 +105,7 @@ CALIBRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Control680(Control):
-    """The control registers as one conversion sees them."""
+    """The control registers that apply to one conversion."""
 
     gas: int = 0
 
@@ -155,7 +155,7 @@ class Bme680(Chip):
 
     @override
     def _set(self, register: int, value: int) -> None:
-        """Write one register; while it measures, only a reset counts."""
+        """Write one register; during a conversion only a reset takes effect."""
         busy = self._advance()
         if register == RESET and value == RESET_WORD:
             self.counters["resets"] += 1
@@ -170,7 +170,7 @@ class Bme680(Chip):
 
     @override
     def _trigger(self, control: Control) -> None:
-        """Take a new ctrl_meas, and begin what its mode says."""
+        """Take a new ctrl_meas, and start the mode in it."""
         super()._trigger(control)
         if self._end is not None:
             self._new_data = False

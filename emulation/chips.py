@@ -100,7 +100,7 @@ CALIBRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control registers as one conversion sees them."""
+    """The control registers that apply to one conversion."""
 
     meas: int = 0
     humidity: int = 0
@@ -184,9 +184,9 @@ class Chip(Faulty):
         }
         self.fail_as(spec.get("fault"))
         self.outrun = False
-        """Whether a conversion may be over before anybody has looked at the chip.
+        """Whether a conversion may end before the first look at the chip.
 
-        On a bus of 100 kHz it is not; a loaded machine may look too late.
+        On a bus of 100 kHz it does not; on a loaded machine the first look may be late.
         """
         self.counters: Counter[str] = Counter()
         """Transfers, conversions, resets, and early_reads while measuring."""
@@ -200,7 +200,7 @@ class Chip(Faulty):
         self._ready = now() + START_UP
         self._end: float | None = None
         self._seen = False
-        """Whether anybody has looked since the conversion began."""
+        """Whether the chip has been read since the conversion began."""
         self._begun, self._cycles = 0.0, 0
         self._no_data = False
         self._publish(SKIPPED, SKIPPED, SKIPPED_HUMIDITY)
@@ -212,7 +212,7 @@ class Chip(Faulty):
             self._set(register, value)
 
     def read(self, length: int) -> bytes:
-        """Return registers from the pointer on, which moves along."""
+        """Return registers from the pointer on, and advance it."""
         busy = self._advance()
         self._seen = True
         start, end = self._pointer, self._pointer + length
@@ -245,7 +245,7 @@ class Chip(Faulty):
             self.counters["resets"] += 1
             self.power_cycle()
         elif register == CTRL_HUM and self.chip_id == BME280:
-            # It counts only once ctrl_meas has been written after it.
+            # It takes effect only when ctrl_meas is written after it.
             self._ctrl_hum = value & 7
         elif register == CONFIG and control.mode != NORMAL:
             self._control = Control(control.meas, control.humidity, value & 0xFD)
@@ -253,7 +253,7 @@ class Chip(Faulty):
             self._trigger(Control(value, self._ctrl_hum, control.config))
 
     def _trigger(self, control: Control) -> None:
-        """Take a new ctrl_meas, and begin what its mode says."""
+        """Take a new ctrl_meas, and start the mode in it."""
         fault = self.strike("trigger") if control.mode != SLEEP else None
         if fault and fault.name == "lost-trigger":
             return
@@ -312,7 +312,7 @@ class Chip(Faulty):
 
 
 def spoil(name: str, data: bytes) -> bytes:
-    """Return what a fault leaves of the bytes that were read."""
+    """Return the bytes that were read, changed by a fault."""
     match name:
         case "ff":
             return b"\xff" * len(data)

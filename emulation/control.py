@@ -31,7 +31,7 @@ MODELS = {
 
 
 class ControlStick(Stick):
-    """A stick that takes messages and is asked for its answer."""
+    """A stick that takes feature reports and returns its answer as one."""
 
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
@@ -65,7 +65,7 @@ class ControlStick(Stick):
         return self._answer_now[: min(short, length)]
 
     def _execute(self, command: bytes) -> None:
-        """Prepare an answer; what it does not fill is left from before."""
+        """Prepare an answer; bytes that it does not fill keep their old content."""
         kind = COMMANDS.get(command[0] if command else 0, "other")
         self.commands[kind] += 1
         fault = self.strike(kind)

@@ -30,7 +30,7 @@ class Interface:
     """Address, transfer type (2: bulk, 3: interrupt) and packet size of each."""
 
     def descriptor(self, number: int) -> bytes:
-        """Return the interface descriptor with all that belongs to it."""
+        """Return the interface descriptor with its HID and endpoint descriptors."""
         parts = [struct.pack("9B", 9, 4, number, 0, len(self.endpoints), *self.kind, 0)]
         if self.report is not None:
             hid = (9, 0x21, 0x0110, 0, 1, 0x22, len(self.report))
@@ -67,7 +67,7 @@ SERIAL = Interface(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gadget:
-    """A USB device as its descriptors tell it."""
+    """A USB device by its descriptors."""
 
     vid: int
     pid: int
@@ -80,7 +80,7 @@ class Gadget:
     interfaces: tuple[Interface, ...] = (KEYBOARD, DATA)
 
     def attributes(self) -> dict[str, str]:
-        """Return what sysfs shows of the descriptors."""
+        """Return the attributes in sysfs that come from the descriptors."""
         strings = {"manufacturer": self.manufacturer, "product": self.product}
         return {name: text for name, text in strings.items() if text} | {
             "idVendor": f"{self.vid:04x}",

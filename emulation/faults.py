@@ -1,4 +1,4 @@
-"""Faults that are switched on in emulated hardware."""
+"""Faults that can be switched on in emulated hardware."""
 
 from dataclasses import dataclass, field
 import os
@@ -8,20 +8,20 @@ from typing import Any, ClassVar
 
 @dataclass(kw_only=True, slots=True)
 class Fault:
-    """What goes wrong, and when."""
+    """A fault: its kind, and when it strikes."""
 
     name: str
     argument: float | None = None
     """Seconds of a delay or time-out, bytes of a short report."""
     count: int = 0
-    """How many accesses it still strikes; 0: until it is cleared."""
+    """The number of accesses that it still strikes; 0: until it is cleared."""
     on: frozenset[str]
     """The kinds of access that it strikes."""
     over: threading.Event = field(default_factory=threading.Event)
     """Set when it is cleared."""
 
     def hold(self, seconds: float) -> None:
-        """Hold up an access, for so long or as the argument says, or until cleared."""
+        """Hold up an access: for some seconds, for the argument, or until cleared."""
         self.over.wait(seconds if self.argument is None else self.argument)
 
 
@@ -38,7 +38,7 @@ class Faulty:
 
     fault: Fault | None = None
     _latest: Fault | None = None
-    """The fault, also once it has struck as often as it was to."""
+    """The last fault, kept after its last strike."""
 
     def fail(
         self,
@@ -58,20 +58,20 @@ class Faulty:
         )
 
     def clear(self) -> None:
-        """Work again, and let go of the accesses that the fault holds up."""
+        """Work again, and release the accesses that the fault holds up."""
         if self._latest is not None:
             self._latest.over.set()
         self.fault = None
 
     def fail_as(self, spec: str | dict[str, Any] | None) -> None:
-        """Fail as the "fault" of a machine spec says: a name, or fail()'s arguments."""
+        """Fail as the "fault" of a spec says: by name, or by fail()'s arguments."""
         if spec is None:
             self.clear()
         else:
             self.fail(**({"name": spec} if isinstance(spec, str) else spec))
 
     def strike(self, kind: str) -> Fault | None:
-        """Return the fault that an access of this kind meets, and use it up."""
+        """Return the fault for an access of this kind, and count the strike."""
         fault = self.fault
         if fault is None or kind not in fault.on:
             return None

@@ -1,7 +1,7 @@
 """Print the spec of a machine with many sensors: python -m emulation.fleet N.
 
-Each sensor has a controller or an adapter of its own, numbered like it, so that a
-template for config entries finds number {i}.
+Each sensor has a controller or an adapter of its own with the sensor's number, so that
+a template for config entries finds number {i}.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def bus(number: int) -> dict[str, Any]:
 
 
 def fleet(number: int, kind: str) -> dict[str, Any]:
-    """Return the spec of a machine with so many sensors."""
+    """Return the spec of a machine with this number of sensors."""
     if kind == "temper":
         return {"usb": [stick(n) for n in range(number)]}
     return {"i2c": [bus(n) for n in range(number)]}

@@ -1,4 +1,4 @@
-"""What each "usb" entry of a machine spec is."""
+"""The emulated device for each "usb" entry of a machine spec."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -17,10 +17,10 @@ from .loop import Loop
 from .sticks import Stick
 
 KERNEL_TIMEOUT = 5.0
-"""So long the kernel waits for a control transfer."""
+"""Seconds for which the kernel waits for a control transfer."""
 
 MODULE = "custom_components.temperature_logger.drivers.usb.hidraw"
-"""The module whose ioctl() is replaced: a pseudo-terminal knows no feature reports."""
+"""The module whose ioctl() is replaced: a pseudo-terminal has no feature reports."""
 HIDIOCSFEATURE, HIDIOCGFEATURE = 0x06, 0x07
 
 
@@ -28,19 +28,19 @@ class HidrawNode:
     """A /dev/hidrawN that drivers open, write commands to and read reports from."""
 
     path: Path
-    """Where it appears."""
+    """Its path."""
 
     def __init__(
         self, loop: Loop, command: Callable[[bytes], None], mode: int, size: int = 8
     ) -> None:
-        """Create the node, in no place yet; a command has so many bytes."""
+        """Create the node, without a path yet; a command has this number of bytes."""
         self._loop = loop
         self._command = command
         self._size = size
         self._pending = b""
         self._latest = b""
-        # The slave stays open here: without any opener the master reports a hang-up
-        # all the time, and the loop would spin.
+        # The slave stays open here: without any opener the master reports a hang-up all
+        # the time, and the loop would spin.
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -57,24 +57,24 @@ class HidrawNode:
         os.fchmod(self._slave, mode)
 
     def send(self, report: bytes) -> None:
-        """Pass a report on; one that nobody makes room for is lost."""
+        """Pass a report on; it is lost if the buffer is full."""
         with suppress(BlockingIOError):
             os.write(self._master, report)
 
     def catch_up(self) -> None:
-        """Take what was written and not seen yet."""
+        """Take the commands that were written and not yet handled."""
         with suppress(BlockingIOError):
             self._readable()
 
     @property
     def unread(self) -> bool:
-        """Whether something waits for a reader."""
+        """Whether a report waits for a reader."""
         return bool(select.select([self._slave], [], [], 0)[0])
 
     def send_latest(self, report: bytes) -> None:
-        """Pass a report on in the place of one that nobody has read yet.
+        """Pass a report on in place of one that has not been read yet.
 
-        Reports of different lengths would otherwise run into each other.
+        Reports of different lengths would otherwise be joined.
         """
         if self.unread and report == self._latest:
             return
@@ -83,17 +83,17 @@ class HidrawNode:
         self.send(report)
 
     def close(self) -> None:
-        """Remove the node and hang up on whoever has it open."""
+        """Remove the node and hang up on its readers."""
         self.path.unlink(missing_ok=True)
         self._loop.remove(self._master)
         os.close(self._slave)
         os.close(self._master)
 
     def _readable(self) -> None:
-        """Cut what was written into commands.
+        """Split the written bytes into commands.
 
-        Each may follow a 00, the number of the only report; no command begins so
-        that comes without it.
+        A 00, the number of the only report, may precede each; no command itself begins
+        with 00.
         """
         self._pending += os.read(self._master, 4096)
         while self._pending:
@@ -106,7 +106,7 @@ class HidrawNode:
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Put the machine below root under a module's ioctl(); return what undoes it."""
+    """Put the machine below root under a module's ioctl(); return an undo function."""
     namespace = vars(module)
     original = namespace["ioctl"]
 
@@ -145,7 +145,7 @@ class Plugged(Protocol):
 
     stick: Stick
     taken: int
-    """How many of its reports programs have read."""
+    """The number of its reports that programs have read."""
 
     @property
     def rdev(self) -> int | None:
@@ -153,11 +153,11 @@ class Plugged(Protocol):
 
 
 class System:
-    """The module os as a driver sees it that writes to hidraw nodes.
+    """The module os, for a driver that writes to hidraw nodes.
 
-    A write to a pseudo-terminal always succeeds at once. One to a hidraw node is a
-    control transfer: it returns when that has ended, non-blocking or not, and fails
-    as it does.
+    A write to a pseudo-terminal always succeeds at once. A write to a hidraw node is a
+    control transfer: it returns when the transfer has ended, non-blocking or not, and
+    fails if the transfer fails.
     """
 
     def __init__(self, devices: Collection[Plugged]) -> None:
@@ -165,7 +165,7 @@ class System:
         self._devices = devices
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever os has
-        """Return anything else as it is."""
+        """Return every other attribute unchanged."""
         return getattr(os, name)
 
     def read(self, descriptor: int, size: int) -> bytes:
@@ -182,7 +182,7 @@ class System:
         return os.write(descriptor, data)
 
     def _device(self, descriptor: int) -> Plugged | None:
-        """Return the device whose node is open, if it is one."""
+        """Return the device of an open node, or None for another file."""
         number = os.fstat(descriptor).st_rdev
         return next((d for d in list(self._devices) if d.rdev == number), None)
 

@@ -1,4 +1,4 @@
-"""The temperatures that the kernel itself tells of, as files below /sys/class.
+"""The temperatures that the kernel provides, as files below /sys/class.
 
 psutil reads them. It finds them with the module glob, and that alone is replaced.
 """
@@ -44,7 +44,7 @@ class Hwmon:
         self._written: dict[str, str] = {}
 
     def show(self, chips: Iterable[Mapping[str, Any]]) -> None:
-        """Write what the sensors of a machine spec feel now; nobody sees half of it."""
+        """Write the present values of a machine spec's sensors, all at once."""
         wanted = dict(attributes(chips, time.time()))
         for name in self._written.keys() - wanted.keys():
             (self._sys / name).unlink()
@@ -59,14 +59,14 @@ class Hwmon:
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let psutil find what is below root in place of /sys; return what undoes it."""
+    """Let psutil find files below root in place of /sys; return an undo function."""
     # It cuts a path at the first underscore, which the name of root may have.
     folder = os.open(root, os.O_PATH)
 
     def redirected(pattern: str) -> list[str]:
         if pattern.startswith(SYS):
             pattern = f"/proc/self/fd/{folder}{pattern}"
-        return glob.glob(pattern)  # noqa: PTH207 - it is asked for as psutil asks
+        return glob.glob(pattern)  # noqa: PTH207 - called as psutil calls it
 
     def undo() -> None:
         vars(module).update(glob=glob)

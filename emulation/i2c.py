@@ -1,4 +1,4 @@
-"""I2C buses below Adafruit_PureIO: what open() and ioctl() of /dev/i2c-N do."""
+"""I2C buses below Adafruit_PureIO: open() and ioctl() of /dev/i2c-N."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ I2C_M_RD = 0x0001
 BYTE_TIME = 90e-6
 """Eight bits and the acknowledge at 100 kHz."""
 KERNEL_TIMEOUT = 1.0
-"""So long an adapter driver waits for a bus that is held low."""
+"""Seconds for which an adapter driver waits for a bus that is held low."""
 ERRORS = {
     "gone": errno.EREMOTEIO,
     "nack": errno.EREMOTEIO,
@@ -179,7 +179,7 @@ class I2cNode:
 
 
 class Buses:
-    """The buses of a machine, in the place of the kernel's."""
+    """The buses of a machine, in place of the kernel's."""
 
     def __init__(
         self,
@@ -207,14 +207,14 @@ class Buses:
         return node
 
     def forget(self, node: I2cNode) -> None:
-        """Take note that a node is about to be closed."""
+        """Note that a node is about to be closed."""
         del self._nodes[node.fileno()]
 
     def ioctl(self, descriptor: int, request: int, argument: Any = 0) -> int:  # noqa: ANN401 - a number or a structure
         """Do an ioctl of i2c-dev."""
         node = self._nodes[descriptor]
         if request == I2C_RDWR:
-            # The structures of the caller's library, seen as the kernel sees them.
+            # The structures of the caller's library, with the kernel's layout.
             return node.transfer(I2cRdwrIoctlData.from_buffer(argument))
         if request not in (I2C_SLAVE, I2C_SLAVE_FORCE):
             raise failure(errno.ENOTTY)
@@ -222,7 +222,7 @@ class Buses:
         return 0
 
     def install(self, module: ModuleType) -> Callable[[], None]:
-        """Put the buses below Adafruit_PureIO.smbus; return what undoes it."""
+        """Put the buses below Adafruit_PureIO.smbus; return a function to undo it."""
         namespace = vars(module)
         ioctl = namespace["ioctl"]
         namespace.update(open=self.open, ioctl=self.ioctl)

@@ -41,7 +41,7 @@ FIELDS = {
     5: f"{HEAD} bEndpointAddress bmAttributes wMaxPacketSize bInterval",
 }
 TOLD = {errno.EPROTO: errno.EIO}
-"""What libusb makes of the kernel's errors that it has no name for."""
+"""The error of libusb for kernel errors without a name of their own."""
 SPEEDS = {"1.5": 1, "12": 2, "480": 3}
 MESSAGES = {
     errno.EACCES: "Access denied (insufficient permissions)",
@@ -75,7 +75,7 @@ def split(data: bytes) -> Iterator[Descriptor]:
 
 
 class UsbDevice:
-    """A device as libusb knows it: its descriptors and its place."""
+    """A device as libusb sees it: its descriptors and its place."""
 
     def __init__(self, path: Path) -> None:
         """Read the device from its directory in sysfs."""
@@ -132,7 +132,7 @@ class Handle:
 
 
 class Backend:
-    """What pyusb's IBackend asks for."""
+    """The methods of pyusb's IBackend."""
 
     def __init__(self, root: Path) -> None:
         """Use the machine below root."""
@@ -147,7 +147,7 @@ class Backend:
                 yield UsbDevice(path)
 
     def get_parent(self, device: UsbDevice) -> None:
-        """Know no parents."""
+        """Return no parent."""
 
     def get_device_descriptor(self, device: UsbDevice) -> Descriptor:
         """Return the device descriptor."""
@@ -207,7 +207,7 @@ class Backend:
         handle("release_interface", number=interface)
 
     def is_kernel_driver_active(self, handle: Handle, interface: int) -> bool:
-        """Tell whether an interface has a kernel driver."""
+        """Return whether an interface has a kernel driver."""
         return handle("kernel_driver", number=interface) == b"\1"
 
     def detach_kernel_driver(self, handle: Handle, interface: int) -> None:
@@ -284,7 +284,7 @@ def fill(data: array.array[int], answer: bytes) -> int:
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let usb.backend.libusb1 find the machine below root; return what undoes it."""
+    """Let usb.backend.libusb1 find the machine below root; return an undo function."""
     namespace, backend = vars(module), Backend(root)
     original = namespace["get_backend"]
 

@@ -17,7 +17,7 @@ class Loop:
     def __init__(self) -> None:
         """Prepare; nothing runs before start()."""
         self.lock = threading.RLock()
-        """Held while the loop calls anything: take it to change what it serves."""
+        """Held while the loop calls anything: take it to change the served nodes."""
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -57,7 +57,7 @@ class Loop:
             os.eventfd_write(self._wake, 1)
 
     def _woken(self) -> None:
-        """Look again when the next function is due."""
+        """Check again when the next function is due."""
         os.eventfd_read(self._wake)
 
     def _run(self) -> None:
@@ -68,8 +68,8 @@ class Loop:
             with self.lock:
                 for descriptor, _ in events:
                     if handler := self._handlers.get(descriptor):
-                        # The number may by now be another descriptor's, which has
-                        # nothing to read.
+                        # Another descriptor may have the number by now, with nothing to
+                        # read.
                         with suppress(BlockingIOError):
                             handler()
                 while self._due and self._due[0][0] <= now():

@@ -36,16 +36,16 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def place_of(spec: Mapping[str, Any]) -> Place:
-    """Return where a "usb" entry of a machine spec is plugged in."""
+    """Return the place of a "usb" entry of a machine spec."""
     return Place(**{k: spec[k] for k in ("controller", "bus", "ports") if k in spec})
 
 
 def reload_buses(buses: Buses, spec: Spec) -> None:
-    """Take over the values and faults of a spec's chips and buses."""
+    """Apply the values and faults of a spec's chips and buses."""
     keys = {bus.key: bus for bus in buses.all}
     for entry in spec.get("i2c", []):
         if entry["bus"] not in keys:
-            continue  # It comes with the next start.
+            continue  # It applies after a restart.
         bus = keys[entry["bus"]]
         bus.fail_as(entry.get("fault"))
         known = {chip.name for chip in bus.chips.values()}
@@ -62,7 +62,7 @@ def reload_buses(buses: Buses, spec: Spec) -> None:
 class Machine:
     """The hardware of a machine spec, with its sysfs tree and nodes below root.
 
-    As a context manager it stands from entering to leaving.
+    It exists while its context manager is entered.
     """
 
     def __init__(self, spec: Spec, root: Path) -> None:
@@ -76,7 +76,7 @@ class Machine:
         self._sticks = {name: hardware(entry) for name, entry in self._usb.items()}
         self._devices: dict[str, Device] = {}
         self.system = System(self._devices.values())
-        """What the module os is to a driver of hidraw nodes."""
+        """The module os for a driver of hidraw nodes."""
         self._adapters = {
             entry["bus"]: Adapter.from_spec(entry) for entry in spec.get("i2c", [])
         }
@@ -126,7 +126,7 @@ class Machine:
         self._undo.callback(hwmon.install(import_module(hwmon.MODULE), self.root))
 
     def refresh(self) -> None:
-        """Let the machine's own sensors tell what they feel now."""
+        """Write the present values of the machine's own sensors."""
         self._hwmon.show(self._spec.get("hwmon", []))
 
     def stick(self, name: str) -> Stick:
@@ -138,7 +138,7 @@ class Machine:
         return self.buses.chip(name)
 
     def device(self, name: str) -> Device:
-        """Return what the kernel keeps about a USB device that is plugged in."""
+        """Return the kernel's state of a USB device that is plugged in."""
         return self._devices[name]
 
     def plug(self, name: str, **place: Any) -> Device:  # noqa: ANN401 - fields of Place
@@ -186,17 +186,17 @@ class Machine:
 
     @property
     def silent(self) -> bool:
-        """Whether the sticks have sent all that they were asked for."""
+        """Whether the sticks have sent all requested reports."""
         with self._loop.lock:
             return not any(device.coming for device in self._devices.values())
 
     def hurry(self, name: str) -> None:
-        """Let a stick send at once what it was asked for."""
+        """Let a stick send the requested reports at once."""
         with self._loop.lock:
             self._devices[name].hurry()
 
     def send(self, name: str, *reports: str) -> None:
-        """Let a stick send reports (hexadecimal) that nobody asked for."""
+        """Let a stick send reports (hexadecimal) without a request."""
         with self._loop.lock:
             for report in verbatim(reports):
                 self._devices[name].deliver(report)
@@ -211,7 +211,7 @@ class Machine:
         return [bus for bus in self.buses.all if self._adapters[bus.key].usb == name]
 
     def _plug_usb_bus(self, bus: Bus) -> None:
-        """Give an I2C adapter on a USB device its place and number."""
+        """Give an I2C adapter on a USB device its path and number."""
         adapter = self._adapters[bus.key]
         adapter = self._tree.on_usb(adapter, self._devices[adapter.usb].plugged)
         self._tree.add_adapter(adapter)
@@ -230,14 +230,14 @@ class Machine:
         self._adapters[new] = replace(self._adapters.pop(number), number=new)
 
     def reload(self, spec: Spec) -> None:
-        """Take over a spec's values and faults, and what is plugged in where."""
+        """Apply a spec's values and faults, and plug and unplug devices."""
         self._spec = spec
         self.refresh()
         reload_buses(self.buses, spec)
         for entry in spec.get("usb", []):
             name, stick = entry["name"], hardware(entry)
             if name not in self._sticks:
-                continue  # It comes with the next start.
+                continue  # It applies after a restart.
             self._sticks[name].values = stick.values
             self._sticks[name].fault = stick.fault
             moved = place_of(entry) != place_of(self._usb[name])

@@ -1,4 +1,4 @@
-"""Emulated hardware below a process that knows nothing of it.
+"""Emulated hardware below an unmodified process.
 
 The sticks run in a process of their own; the buses are in the process that reads them.
 EMULATED_MACHINE names the machine spec. EMULATED_MACHINE_ROOT names the tree of an
@@ -75,8 +75,8 @@ class Emulator:
         self.root = Path(self._folder.name)
         environment = {k: v for k, v in os.environ.items() if k not in {SPEC, ROOT}}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-        # In a process group of its own, or Ctrl-C would unplug the sticks before
-        # their readers are told.
+        # It gets a process group of its own; otherwise Ctrl-C would unplug the sticks
+        # before their readers end.
         self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-m", "emulation", spec, "--root", self.root],
             stdin=subprocess.PIPE,
@@ -88,7 +88,7 @@ class Emulator:
         atexit.register(self.stop)
 
     def wait(self) -> None:
-        """Wait until the tree stands."""
+        """Wait until the tree exists."""
         if not self._ready and self._process.stdout:
             self._ready = self._process.stdout.readline() == b"ready\n"
         if not self._ready:

@@ -1,4 +1,4 @@
-"""Sticks that are a serial port."""
+"""Sticks with a serial port."""
 
 from collections.abc import Mapping
 import os
@@ -9,7 +9,7 @@ from .hidraw import HidrawNode
 from .sticks import Model, Stick
 
 CHUNK = 16
-"""So many characters come at a time, as from a slow line."""
+"""The number of characters that arrive together, as on a slow line."""
 CHUNK_TIME = 0.002
 
 MODELS = {
@@ -24,7 +24,7 @@ MODELS = {
 
 
 class SerialStick(Stick):
-    """A stick that takes words and answers in lines."""
+    """A stick that takes text commands and answers with lines."""
 
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
@@ -34,7 +34,7 @@ class SerialStick(Stick):
 
     @override
     def command(self, data: bytes) -> list[tuple[float, bytes]]:
-        """Take a word; return the pieces of the answer, each with its delay."""
+        """Take a command; return the pieces of the answer, each with its delay."""
         word = data.decode("latin-1")
         self.commands[word] += 1
         self.log.append(data)
@@ -81,5 +81,5 @@ class SerialNode(HidrawNode):
 
     @override
     def _readable(self) -> None:
-        """Pass on what was written."""
+        """Pass the written bytes on."""
         self._command(os.read(self._master, 4096))

@@ -1,4 +1,4 @@
-"""The file that says what is emulated, and what of it cannot be."""
+"""The machine spec in a file, and its errors."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -24,19 +24,19 @@ class SpecFile:
         self._path = path
         self._changed = 0
         self.problem = ""
-        """Why what the file says now is not taken over."""
+        """The error that keeps the present content of the file from being applied."""
         self.spec: dict[str, Any] = {}
         if not self.reread():
             raise ValueError(self.problem)
 
     def reread(self) -> bool:
-        """Read the spec again if it has changed, and tell whether it was taken over."""
+        """Read the spec again if it has changed; return whether it was applied."""
         try:
             changed = self._path.stat().st_mtime_ns
             if changed == self._changed:
                 return False
             text = self._path.read_text()
-        except OSError as err:  # Perhaps it is just being replaced.
+        except OSError as err:  # It may just be replaced.
             self.problem = str(err)
             return False
         self._changed = changed
@@ -52,7 +52,7 @@ class SpecFile:
 
 
 def check(spec: Spec) -> None:
-    """Raise ValueError, in words, for a machine that cannot be emulated."""
+    """Raise ValueError with a message for a machine that cannot be emulated."""
     with _in_words("the machine"):
         sticks, buses = spec.get("usb", []), spec.get("i2c", [])
         names = [entry["name"] for entry in sticks]
@@ -87,7 +87,7 @@ def _check_values(entry: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _in_words(name: str) -> Generator[None]:
-    """Turn what goes wrong with a part of a spec into a ValueError that names it."""
+    """Turn an error in a part of a spec into a ValueError that names the part."""
     try:
         yield
     except LookupError as err:

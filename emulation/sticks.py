@@ -1,4 +1,4 @@
-"""TEMPer sticks, and USB devices that may be mistaken for them.
+"""TEMPer sticks, and USB devices that resemble them.
 
 The models, their firmware and their reports are those of real sticks: PCsensor's
 families 0c45 (values in 1/256 degrees of an FM75, or raw codes of a humidity sensor)
@@ -74,13 +74,13 @@ def sht1x_humidity(code: int, temperature: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A USB device, and the thermometer in it if there is one."""
+    """A USB device, and its thermometer if there is one."""
 
     gadget: Gadget
     firmware: str = ""
     """The answer to the firmware query; without one it answers no command."""
     padding: bytes = b" "
-    """What fills the firmware answer; empty: what the buffer held before."""
+    """The filling after the firmware text; empty: the buffer's earlier content."""
     layout: str = "none"
     absent: int = 0x4E20
     """The code of a value without a probe."""
@@ -95,7 +95,7 @@ class Model:
 
 
 def stick(vid: int, pid: int, firmware: str, layout: str, product: str = "") -> Model:
-    """Return a stick of the generation that has this vendor id."""
+    """Return a stick of the generation with this vendor id."""
     old = vid == MICRODIA
     gadget = Gadget(
         vid=vid,
@@ -207,7 +207,7 @@ MODELS = {
 
 
 def model_of(spec: Mapping[str, Any], models: Mapping[str, Model]) -> Model:
-    """Return the model that a spec names, with what the spec says otherwise."""
+    """Return the model in a spec, with the changes in the spec."""
     model = models[spec["model"]]
     ids = {key: int(spec[key], 16) for key in ("vid", "pid") if key in spec}
     strings = {key: spec[key] for key in ("manufacturer", "product") if key in spec}
@@ -227,12 +227,12 @@ def verbatim(reports: Iterable[str]) -> list[bytes]:
 
 @dataclass(slots=True)
 class Transmitter:
-    """The 8 bytes that older firmware fills anew only as far as an answer goes."""
+    """The buffer of older firmware: 8 bytes, filled only to the length of an answer."""
 
     buffer: bytearray = field(default_factory=lambda: bytearray(8))
 
     def send(self, content: bytes) -> bytes:
-        """Return a report: the content, and behind it what was there before."""
+        """Send a report: the content, followed by the buffer's earlier content."""
         self.buffer[: len(content)] = content
         return bytes(self.buffer)
 
@@ -262,17 +262,17 @@ class Stick(Faulty):
         self.reports = verbatim(spec.get("reports", []))
         self.firmware_reports = verbatim(spec.get("firmware_reports", []))
         self.commands: Counter[str] = Counter()
-        """How often each command came, by its name."""
+        """The number of each command, by its name."""
         self.log: deque[bytes] = deque(maxlen=2000)
         """The commands that came."""
         self.halted: set[int] = set()
         """Endpoints that stall until they are cleared."""
         self._transmitter = Transmitter()
-        # What the buffer holds after power-up.
+        # The content of the buffer after power-up.
         self._firmware()
 
     def refuses(self, data: bytes) -> Fault | None:
-        """Return the fault that the control transfer of a command will meet."""
+        """Return the fault for the control transfer of a command."""
         fault, kind = self.fault, COMMANDS.get(data[:3], "other")
         if fault and fault.name in CONTROL and kind in fault.on:
             return fault
@@ -298,24 +298,24 @@ class Stick(Faulty):
         return [(delay + n * gap, report) for n, report in enumerate(reports)]
 
     def report(self) -> bytes | None:
-        """Return what it says by itself next."""
+        """Return the next report that it sends by itself."""
         return None
 
     def repeat(self) -> bytes | None:
-        """Return the last report as it would be now."""
+        """Return the last report with its present values."""
         return None
 
     def set_feature(self, data: bytes) -> None:
-        """Take a feature report; a stick knows none."""
+        """Take a feature report; a stick has none."""
         self.log.append(data)
         raise BrokenPipeError(errno.EPIPE, "Stalled")
 
     def get_feature(self, length: int) -> bytes:
-        """Return a feature report; a stick knows none."""
+        """Return a feature report; a stick has none."""
         raise BrokenPipeError(errno.EPIPE, f"Stalled, asked for {length} bytes")
 
     def _answer(self, kind: str, fault: Fault | None) -> list[bytes]:
-        """Return what a healthy stick reports."""
+        """Return the reports of a healthy stick."""
         if kind == "firmware":
             return self.firmware_reports or self._firmware()
         if kind == "values":
@@ -333,7 +333,7 @@ class Stick(Faulty):
 
     @staticmethod
     def current(values: Mapping[str, Value]) -> dict[str, float | None]:
-        """Return what the sensors feel now."""
+        """Return the present values of the sensors."""
         timestamp = time.time()
         return {q: value_at(values.get(q), timestamp) for q in QUANTITIES}
 
@@ -346,7 +346,7 @@ class Stick(Faulty):
 
 
 def spoil(fault: Fault, reports: list[bytes]) -> list[bytes]:
-    """Return what a fault leaves of the reports."""
+    """Return the reports, changed by a fault."""
     short = 2 if fault.argument is None else int(fault.argument)
     spoilers: dict[str, Callable[[], list[bytes]]] = {
         "timeout": list,
@@ -365,7 +365,7 @@ def spoil(fault: Fault, reports: list[bytes]) -> list[bytes]:
 
 
 class Layouts:
-    """The reports that say what a stick feels, one method for each layout."""
+    """The reports with a stick's values, one method for each layout."""
 
     def __init__(
         self,
@@ -423,7 +423,7 @@ class Layouts:
         return self.old(4, self.fm75_code(inner), self.fm75_code(outer))
 
     def garbled_fm75(self) -> list[bytes]:
-        """One FM75, and a second slot that means nothing."""
+        """One FM75, and a second slot without a meaning."""
         return self.old(4, self.fm75_code("temperature"), 0x1CB3)
 
     def three_fm75(self) -> list[bytes]:

@@ -1,7 +1,7 @@
 """USB thermometers that report by themselves, one value after the other.
 
-Real ones take half a second or more for each; these are faster, to be waited for in
-tests.
+Real ones take half a second or more for each; these are faster, so that tests take less
+time.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def streamer(gadget: Gadget, layout: str, gap_ms: float = 20) -> Model:
 
 
 def hid(report: bytes | None, size: int, driver: str = "usbhid") -> Interface:
-    """Return an interface with one endpoint for reports of up to so many bytes."""
+    """Return an interface with one endpoint for reports up to this number of bytes."""
     endpoint = (0x81, 3, size)
     return Interface(
         kind=(3, 0, 0), report=report, driver=driver, endpoints=(endpoint,)
@@ -112,7 +112,7 @@ def encrypted(plain: bytes, key: bytes) -> bytes:
 
 
 class Streamer(Stick):
-    """A USB device that sends what it measures."""
+    """A USB device that sends its values by itself."""
 
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
@@ -136,7 +136,7 @@ class Streamer(Stick):
 
     @override
     def set_feature(self, data: bytes) -> None:
-        """Take the key; only then a CO2 monitor begins."""
+        """Take the key, without which a CO2 monitor does not start."""
         if self.model.layout != "zytemp":
             super().set_feature(data)
         self.log.append(data)
@@ -145,13 +145,13 @@ class Streamer(Stick):
 
     @override
     def report(self) -> bytes | None:
-        """Return the next of the reports that say what it feels now."""
+        """Return the next report with a present value."""
         self._turn += 1
         return self.repeat()
 
     @override
     def repeat(self) -> bytes | None:
-        """Return the last report as it would be now."""
+        """Return the last report with its present value."""
         fault = self.strike("report")
         layout: Callable[[Fault | None], list[bytes]] = getattr(
             self, f"_{self.model.layout}"
@@ -164,7 +164,7 @@ class Streamer(Stick):
         return spoil(fault, report) if fault else report
 
     def _zytemp(self, fault: Fault | None) -> list[bytes]:
-        """Each value in a report of its own, among others that nobody has explained."""
+        """Send each value in a report of its own, among reports of unknown meaning."""
         if self.key is None:
             return []
         values = self.current(self.values)
@@ -186,13 +186,13 @@ class Streamer(Stick):
         return reports
 
     def _gotemp(self, fault: Fault | None) -> list[bytes]:
-        """One value, and how often there was one before."""
+        """Send one value, and the number of values before it."""
         counter = 0 if fault and fault.name == "stuck" else self._turn
         code = round((self.current(self.values)["temperature"] or 0.0) * 128)
         return [struct.pack("<BBh4x", 1, counter % 256, code)]
 
     def _lascar(self, fault: Fault | None) -> list[bytes]:
-        """Temperature and humidity, each in a report of its own length."""
+        """Send temperature and humidity, each in a report of its own length."""
         values = self.current(self.values)
         temperature, humidity = values["temperature"] or 0.0, values["humidity"] or 0.0
         reports = [
@@ -202,7 +202,7 @@ class Streamer(Stick):
         return reports[:1] if fault and fault.name == "gap" else reports
 
     def _diamex(self, fault: Fault | None) -> list[bytes]:
-        """Each probe that is plugged in, by its ROM code, in a report of its own."""
+        """Send each connected probe, by its ROM code, in a report of its own."""
         timestamp = time.time()
         values = {
             code: value_at(value, timestamp)
@@ -223,7 +223,7 @@ class Streamer(Stick):
 
 
 def spoil(fault: Fault, report: bytes) -> bytes | None:
-    """Return what a fault leaves of a report."""
+    """Return a report, changed by a fault."""
     short = 2 if fault.argument is None else int(fault.argument)
     spoilers: dict[str, Callable[[], bytes | None]] = {
         "silent": lambda: None,

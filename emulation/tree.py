@@ -73,13 +73,13 @@ class Adapter:
     path: str
     """Path of the parent device below /sys/devices; unused below a multiplexer."""
     usb: str = ""
-    """Name of the USB device that it comes and goes with."""
+    """Name of the USB device that it is part of."""
     interface: int = 0
     """The interface of that device."""
     of_node: str = ""
     """Path of the device-tree node below the base."""
     held: Mapping[int, str] = field(default_factory=dict)
-    """Addresses that belong to kernel drivers."""
+    """Addresses held by kernel drivers."""
     mux: tuple[int, int] | None = None
     """Bus and address of the multiplexer that it is a channel of."""
     node: bool = True
@@ -122,7 +122,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def watch(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let aiousbwatcher.impl watch the tree below root; return what undoes it."""
+    """Let aiousbwatcher.impl watch the tree below root; return an undo function."""
     namespace = vars(module)
     before = namespace["_PATH"]
     namespace["_PATH"] = str(root / "dev/bus/usb")
@@ -131,7 +131,7 @@ def watch(module: ModuleType, root: Path) -> Callable[[], None]:
 
 @contextmanager
 def short_path(path: Path) -> Generator[str]:
-    """Give a path that is short enough for the address of a Unix socket."""
+    """Return a path that is short enough for the address of a Unix socket."""
     folder = os.open(path.parent, os.O_PATH)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -148,7 +148,7 @@ class Tree:
     """ROOT/sys and ROOT/dev."""
 
     def __init__(self, root: Path) -> None:
-        """Make the folders that are there before any device."""
+        """Make the folders that exist before any device."""
         self.sys, self.dev = root / "sys", root / "dev"
         for bus in ("usb", "hid", "i2c"):
             for kind in ("devices", "drivers"):
@@ -174,7 +174,7 @@ class Tree:
         if place.ports:
             parent = self._hub(place.hub).path
         if place.name in self._usb:
-            # A hub that was plugged in for a device may go when that is gone.
+            # A hub that was added for a device may go after the device.
             below = f"{place.name}."
             own = [p for name, p in self._usb.items() if f"{name}.".startswith(below)]
             self._vacate(own, f"Port {place.name} is taken")
@@ -316,7 +316,7 @@ class Tree:
         link(self.sys / "class/hidraw" / name, path)
 
     def _hub(self, place: Place) -> Plugged:
-        """Return the hub at a place, plugging it in where there is none.
+        """Return the hub at a place, and add it where there is none.
 
         A bus number is taken over from another controller that has only hubs left.
         """
@@ -333,7 +333,7 @@ class Tree:
         return hub
 
     def _vacate(self, hubs: list[Plugged], problem: str) -> None:
-        """Remove hubs; raise ValueError if something else is among them."""
+        """Remove hubs; raise ValueError if they include another device."""
         if any(p.gadget.device_class != HUB.device_class for p in hubs):
             raise ValueError(problem)
         for plugged in reversed(hubs):
@@ -375,7 +375,7 @@ class Tree:
     def on_usb(self, adapter: Adapter, plugged: Plugged) -> Adapter:
         """Return an adapter as the driver of a USB device makes it.
 
-        Its number is the lowest one that is free.
+        Its number is the lowest free one.
         """
         parent = plugged.interface_path(adapter.interface)
         hid = next(parent.glob("0003:*"), None)

@@ -1,8 +1,8 @@
 """A plugged-in device: its kernel drivers, and its usbfs node for programs.
 
 The node is a Unix socket, so that other processes can use the device, its permissions
-count, and the end of a program is noticed. A request is one JSON object, and so is
-its answer.
+are checked, and the end of a program is noticed. A request is one JSON object, and so
+is its answer.
 """
 
 from collections import Counter, deque
@@ -26,12 +26,12 @@ from .tree import Place, Plugged, Tree, short_path
 CONFIGURATION = 1
 GET_DESCRIPTOR, SET_REPORT, STRING = (0x80, 6), (0x21, 9), 3
 QUEUED = 63
-"""So many reports wait for a reader at most."""
+"""The number of reports that can wait for a reader."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
-    """How a device can be reached."""
+    """The ways to reach a device."""
 
     hidraw_mode: int = 0o600
     usbfs_mode: int = 0o664
@@ -51,7 +51,7 @@ class Access:
 
 
 class Device:
-    """What the kernel keeps about a device while it is plugged in."""
+    """The kernel's state of a device while it is plugged in."""
 
     def __init__(
         self, stick: Stick, place: Place, access: Access, *, tree: Tree, loop: Loop
@@ -63,11 +63,11 @@ class Device:
         self.claims: dict[int, Connection] = {}
         """The interfaces that a program has claimed."""
         self.calls: Counter[str] = Counter()
-        """How often programs asked usbfs for what."""
+        """The number of usbfs calls, by kind."""
         self.coming: list[bytes] = []
         """The reports that the stick has made and not sent yet."""
         self.taken = 0
-        """How many reports programs have read."""
+        """The number of reports that programs have read."""
         self._loop, self._tree = loop, tree
         self._connections: set[Connection] = set()
         self._reports: deque[bytes] = deque(maxlen=QUEUED)
@@ -84,7 +84,7 @@ class Device:
 
     @property
     def plugged(self) -> Plugged:
-        """Return what sysfs shows of the device."""
+        """Return the device as sysfs shows it."""
         return self._plugged
 
     @property
@@ -134,7 +134,7 @@ class Device:
         model = self.stick.model
         take = self.command if number == model.data else self.stray_command
         node = HidrawNode(self._loop, take, self.access.hidraw_mode, model.output)
-        # usbhid reads, and drops, what the stick still had to say.
+        # usbhid reads and drops the remaining reports of the stick.
         self._reports.clear()
         node.path = self._tree.add_hid(self._plugged, number, node.rdev)
         self.bound[number] = node
@@ -150,8 +150,8 @@ class Device:
     def command(self, data: bytes) -> None:
         """Take a command over hidraw.
 
-        Who wrote it through a System has been told of a failed transfer before; to
-        anybody else, such as another process, it shows as silence.
+        A program that writes through a System gets an error for a failed transfer;
+        another process sees only silence.
         """
         with suppress(OSError):
             self.transmit(data)
@@ -159,18 +159,18 @@ class Device:
         self.stick.halted.clear()
 
     def stray_command(self, data: bytes) -> None:
-        """Count a command that reached an interface that takes none."""
+        """Count a command to an interface that takes none."""
         self.stick.commands["wrong interface"] += 1
         self.stick.log.append(data)
 
     def transmit(self, data: bytes) -> None:
-        """Pass a command on to the stick, and its reports to who reads them."""
+        """Pass a command on to the stick, and its reports to their readers."""
         for delay, report in self.stick.command(data):
             self.coming.append(report)
             self._loop.later(delay, partial(self._arrive, report))
 
     def hurry(self) -> None:
-        """Deliver at once what the stick was asked for and has not sent yet."""
+        """Deliver at once the requested reports that are not sent yet."""
         if node := self.bound.get(self.stick.model.data):
             node.catch_up()
         for report in list(self.coming):
@@ -191,12 +191,13 @@ class Device:
             self.serve()
 
     def _stream(self) -> None:
-        """Deliver what the device says by itself, and look again a little later."""
+        """Deliver the device's own reports, and check again a little later."""
         if not self._plugged_in or self.stick.interval is None:
             return
         self._loop.later(self.stick.interval, self._stream)
         node = self.bound.get(self.stick.model.data)
-        # What a reader that comes late has not read is sent as it is now, not skipped.
+        # A report that a late reader has not read is replaced by the present one, not
+        # skipped.
         late = node is not None and node.unread
         report = self.stick.repeat() if late else self.stick.report()
         if report is None:
@@ -204,7 +205,7 @@ class Device:
         if node:
             node.send_latest(report)
         elif self._readers or not self._reports:
-            # The device holds one report until somebody takes it.
+            # The device holds one report until it is read.
             self._reports.append(report)
             self.serve()
 
@@ -225,12 +226,12 @@ class Device:
                 self.taken += 1
 
     def stop_reading(self, connection: Connection) -> None:
-        """Let a program wait no longer."""
+        """End the wait of a program."""
         if connection in self._readers:
             self._readers.remove(connection)
 
     def forget(self, connection: Connection) -> None:
-        """End a connection; what it claimed is free, but stays without a driver."""
+        """End a connection; its claimed interfaces are free, and without a driver."""
         self._connections.remove(connection)
         self.stop_reading(connection)
         for number in [n for n, owner in self.claims.items() if owner is connection]:
@@ -279,7 +280,7 @@ class Connection:
             )
 
     def _readable(self) -> None:
-        """Do what the program asks for."""
+        """Handle the program's request."""
         try:
             message = self._program.recv(4096)
         except ConnectionError:
@@ -301,7 +302,7 @@ class Connection:
                 self.answer(data)
 
     def _own(self, number: int) -> None:
-        """Claim an interface where that has not been done: usbfs does so by itself."""
+        """Claim an interface that is not claimed yet, as usbfs does by itself."""
         owner = self._device.claims.get(number)
         if number in self._device.bound or owner not in (None, self):
             raise failure(errno.EBUSY)
@@ -322,7 +323,7 @@ class Connection:
             self.answer(error=errno.ETIMEDOUT)
 
     def _expire_later(self, timeout: int) -> None:
-        """Let the request wait, for ever if timeout is 0."""
+        """Let the request wait, forever if timeout is 0."""
         if timeout:
             self._loop.later(timeout / 1000, partial(self._expire, self._requests))
 
@@ -341,7 +342,7 @@ class Connection:
         return b""
 
     def kernel_driver(self, number: int) -> bytes:
-        """Tell whether an interface has a kernel driver."""
+        """Return whether an interface has a kernel driver."""
         return bytes((number in self._device.bound,))
 
     def detach_kernel_driver(self, number: int) -> bytes:
@@ -406,12 +407,12 @@ class Connection:
         self._expire_later(timeout)
 
     def set_feature(self, data: str) -> bytes:
-        """Do what the kernel does for HIDIOCSFEATURE."""
+        """Do the kernel's HIDIOCSFEATURE."""
         self._device.stick.set_feature(bytes.fromhex(data))
         return b""
 
     def get_feature(self, length: int) -> bytes:
-        """Do what the kernel does for HIDIOCGFEATURE, after all writes before it."""
+        """Do the kernel's HIDIOCGFEATURE, after all writes before it."""
         if node := self._device.bound.get(self._device.stick.model.data):
             node.catch_up()
         return self._device.stick.get_feature(length)

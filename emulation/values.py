@@ -1,4 +1,4 @@
-"""What an emulated sensor feels, and the raw codes that say so."""
+"""The value at an emulated sensor, and the raw code for it."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def value_at(value: Value, timestamp: float) -> float | None:
     """Return a value of the machine spec at a Unix time.
 
     {"mean": 21.0, "daily": 2.5} is a sine over the day, warmest at 15:00 UTC, with a
-    little noise that is the same whenever the same second is asked for.
+    little noise that is always the same for the same second.
     """
     if not isinstance(value, dict):
         return value

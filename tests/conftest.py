@@ -120,12 +120,12 @@ BME_PLACE = "i2c-soc/i2c@7e804000-0x76"
 
 PHASES: tuple[Literal["setup", "call"], ...] = ("setup", "call")
 
-# What is drawn is the same everywhere, so that what failed once can be repeated.
+# Random examples are the same everywhere, so that a failure can be repeated.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
-# What is shown of a failing test: the last lines of its log, the first and last calls
-# of a traceback, and the first and last lines of each.
+# A failure shows the last lines of its log, the first and last calls of its traceback,
+# and the first and last lines of each.
 LOGGED: Final = 10
 CALLS: Final = (2, 3)
 LINES: Final = (12, 4)
@@ -148,7 +148,7 @@ def form_error(form: Mapping[str, Any]) -> str:
 
 
 def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
-    """Leave out what is between the first and the last of many."""
+    """Return the first and last of many lines, without those between."""
     return rows if len(rows) <= head + tail else [*rows[:head], *rows[-tail:]]
 
 
@@ -156,7 +156,7 @@ def shortened[T](rows: Sequence[T], head: int, tail: int) -> Sequence[T]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let the failure of a test fill one screen; -vv shows all of it."""
+    """Fit the report of a failing test on one screen; -vv shows all of it."""
     report = yield
     if item.config.get_verbosity() > 1:
         return report
@@ -173,30 +173,30 @@ def pytest_runtest_makereport(
 
 
 class DeafWatcher(AIOUSBWatcher):
-    """Notices nothing that is plugged in or pulled out."""
+    """A watcher that notices nothing."""
 
     @override
     def async_start(self) -> Callable[[], None]:
-        """Start nothing; return what ends it."""
+        """Start nothing; return a function to end it."""
         return lambda: None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let scripts/test say which Home Assistant it means to run the tests on."""
+    """Add the option for the Home Assistant version that scripts/test runs on."""
     parser.addoption(
         "--home-assistant", choices=("newest", "minimum"), default="newest"
     )
 
 
 async def pass_time(hass: HomeAssistant, seconds: float) -> None:
-    """Do what is due in so many seconds; the hardware's clock runs on as it is."""
+    """Run everything due within these seconds; the hardware's clock is not moved."""
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=seconds))
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_database() -> None:
-    """Leave each statement to the database, and each event, out of a test's log."""
+    """Leave the log of each statement and each event out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
 
@@ -208,7 +208,7 @@ def custom_integrations(enable_custom_integrations: None) -> None:
 
 @pytest.fixture(autouse=True)
 def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what Home Assistant itself does, seconds after each plug."""
+    """Leave out the search for serial ports that Home Assistant does on each plug."""
     monkeypatch.setattr(usb, "AIOUSBWatcher", DeafWatcher)
 
 
@@ -216,9 +216,9 @@ def no_search_for_serial_ports(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_unannounced_warning(
     caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> Generator[None]:
-    """Fail a test in which the integration warned of what the test did not announce.
+    """Fail a test in which the integration logged an unexpected warning.
 
-    A test announces with @pytest.mark.warns("part of the message").
+    A test expects one with @pytest.mark.warns("part of the message").
     """
     yield
     announced = [mark.args[0] for mark in request.node.iter_markers("warns")]
@@ -237,7 +237,7 @@ def no_unannounced_warning(
 
 @pytest.fixture(name="snapshot")
 def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    """Return snapshots that leave out what Home Assistant makes up, such as ids."""
+    """Return snapshots without the values that Home Assistant generates."""
     return snapshot.with_defaults(
         exclude=props("compat_name"),  # Comes with Home Assistant 2026.11.
         extension_class=HomeAssistantSnapshotExtension,
@@ -252,13 +252,13 @@ def machine_fixture(build: Build) -> Machine:
 
 @pytest.fixture(name="known_id")
 def known_id_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the next entry a known id: the unique ids are built on it."""
+    """Give the next entry a known id, which its unique ids contain."""
     monkeypatch.setattr("homeassistant.config_entries.ulid_util.ulid_now", lambda: "id")
 
 
 @pytest.fixture(name="set_up")
 def set_up_fixture(hass: HomeAssistant) -> SetUp:
-    """Return what sets a device up as an owner does: through the form."""
+    """Return a function that sets a device up with the form, as an owner does."""
 
     async def set_up(place: str) -> MockConfigEntry:
         form = await hass.config_entries.flow.async_init(

@@ -14,7 +14,7 @@ import pytest
 
 from .drivers.waiting import block_until
 
-# Debian keeps what only an administrator starts outside of a user's path.
+# Debian keeps programs for administrators outside of a user's path.
 FOLDERS: Final = (
     *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
     "/usr/sbin",
@@ -30,12 +30,12 @@ def served(
     prepare: tuple[str, ...] = NOTHING,
     files: Mapping[str, str] | None = None,
 ) -> Generator[int]:
-    """Run a server in a folder of its own; give its port.
+    """Run a server in a folder of its own; yield its port.
 
     The commands and the texts of the files may quote {folder} and {port}.
     """
     port = free_port()
-    # The servers refuse to be run by root.
+    # The servers refuse to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     with (
         tempfile.TemporaryDirectory(prefix=f"{start[0]}-") as folder,
@@ -70,7 +70,7 @@ def command(words: tuple[str, ...], **place: str | int) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -70,9 +70,10 @@ def face(tree: Tree, package: str) -> set[str]:
     return set(_strings(tree.modules[package], "__all__"))
 
 
-def late_modules(tree: Tree, package: str) -> set[str]:
-    """Return the modules that a package has others import with their first use."""
-    return set(_strings(tree.modules[package], "LATE"))
+def open_modules(tree: Tree, package: str) -> set[str]:
+    """Return the modules of a package that others may import, at once or later."""
+    init = tree.modules[package]
+    return {*_strings(init, "OPEN"), *_strings(init, "LATE")}
 
 
 def circles(imports: Imports) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What is plugged in is offered: as a new device, or to the entry that misses it."""
+"""A plugged-in device is offered as a new one, or to the entry that misses it."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -37,7 +37,7 @@ GOLD_ENTITY = "sensor.tempergold_temperature"
 
 @pytest.fixture(name="announced")
 def announced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[HomeAssistant]:
-    """Return one item for each time that what is plugged in has been offered."""
+    """Return a list that grows by one item with each completed round of offers."""
     announced: list[HomeAssistant] = []
 
     async def offer(hass: HomeAssistant) -> None:
@@ -58,7 +58,7 @@ def offered(hass: HomeAssistant) -> dict[str | None, str]:
 
 
 def moved(hass: HomeAssistant) -> set[str]:
-    """Return the entries whose devices seem to have moved."""
+    """Return the entries with a repair that asks whether their device has moved."""
     prefix = "stick_moved_"
     return {
         issue_id.removeprefix(prefix)
@@ -68,14 +68,14 @@ def moved(hass: HomeAssistant) -> set[str]:
 
 
 def ignored(hass: HomeAssistant, entry: ConfigEntry) -> bool:
-    """Return whether the owner said that it is another stick."""
+    """Return whether the owner ignored the repair."""
     issue_id = f"stick_moved_{entry.entry_id}"
     issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     return issue is not None and issue.dismissed_version is not None
 
 
 def restarted(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Keep of the issue what is kept of it while Home Assistant is restarted."""
+    """Reduce an issue to the parts that Home Assistant keeps over a restart."""
     registry = ir.async_get(hass)
     key = DOMAIN, f"stick_moved_{entry.entry_id}"
     registry.issues[key] = dataclasses.replace(
@@ -93,7 +93,7 @@ async def submit(hass: HomeAssistant, flow_id: str, **fields: Any) -> dict[str, 
 async def test_offered_when_plugged_in(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A stick that is plugged in can be added with a click, until it is pulled out."""
+    """A stick that is plugged in can be added with a click, until it is unplugged."""
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
     machine.unplug("gold")
@@ -115,7 +115,7 @@ async def test_offered_when_plugged_in(
 async def test_offered_when_home_assistant_starts(
     hass: HomeAssistant, machine: Machine
 ) -> None:
-    """What was plugged in before is offered, too, each once; a pedal is not."""
+    """A device plugged in before the start is offered once; a foot pedal is not."""
     assert await async_setup_component(hass, DOMAIN, {})
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
     assert machine.stick("gold").commands == {"firmware": 1}
@@ -128,14 +128,14 @@ async def test_offered_when_home_assistant_starts(
 @pytest.mark.parametrize(
     "thing", ["pedal 413d", "mouse", "TEMPerGold_V3.4 without a node"]
 )
-async def test_not_offered(
+async def test_unidentified_device_is_not_offered(
     hass: HomeAssistant,
     build: Build,
     set_up: SetUp,
     announced: list[HomeAssistant],
     thing: str,
 ) -> None:
-    """Only what said itself that it is a thermometer is offered."""
+    """Only devices that identified themselves as thermometers are offered."""
     model, _, access = thing.partition(" without")
     build(
         TWO,
@@ -177,7 +177,7 @@ async def test_ignored(
 async def test_offer_ends_with_another_flow(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What is picked in the form is not offered any more."""
+    """The offer ends once the device is set up with the form."""
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
     await set_up(GOLD_PLACE)
@@ -187,7 +187,7 @@ async def test_offer_ends_with_another_flow(
 async def test_stick_that_fails_when_it_is_added(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A stick that cannot be read is not added; the form says why and can try again."""
+    """A stick that cannot be read is not added; the form can be submitted again."""
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
     machine.stick("gold").fail("zero", on="values")
@@ -202,7 +202,7 @@ async def test_stick_that_fails_when_it_is_added(
 async def test_moved_to_another_port(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """An entry follows its stick when the owner says so; its entities stay."""
+    """An entry follows its stick once the owner confirms; its entities stay."""
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
     before = er.async_get(hass).async_get(GOLD_ENTITY)
@@ -230,7 +230,7 @@ async def test_another_stick_at_another_port(
     set_up: SetUp,
     announced: list[HomeAssistant],
 ) -> None:
-    """A stick that is not the missing one is offered as new; nobody asks again."""
+    """Another stick than the missing one is offered as new, and no repair remains."""
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
     machine.replug("gold", ports="3")
@@ -254,10 +254,10 @@ async def test_another_stick_at_another_port(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_another_stick_is_forgotten_once_it_is_moved(
+async def test_answer_is_forgotten_once_the_stick_moves(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was said of a stick at one port is not said of one at the next."""
+    """An answer about a stick at one port does not apply at the next port."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})
@@ -278,7 +278,7 @@ async def test_another_stick_is_forgotten_once_it_is_moved(
 async def test_moved_and_back(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What is back where it was is not moved."""
+    """A stick that is back at its port leaves no repair."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})
@@ -291,7 +291,7 @@ async def test_moved_and_back(
 async def test_moved_from_a_deleted_device(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Once the device is deleted, the stick is a new one."""
+    """Once the missing device is deleted, the stick is a new one."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})
@@ -301,10 +301,10 @@ async def test_moved_from_a_deleted_device(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_two_that_are_missing(
+async def test_two_missing_sticks(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Of two sticks alike nobody knows which one came back elsewhere: a new one."""
+    """A stick that may be either of two missing ones is offered as new."""
     machine = build(GOLD, GOLD | {"name": "other", "ports": "2"})
     await set_up(GOLD_PLACE)
     await set_up(f"usb-{CONTROLLER}-2")
@@ -317,7 +317,7 @@ async def test_two_that_are_missing(
 async def test_disabled_is_not_missing(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A device that its owner switched off does not follow anything."""
+    """A device that its owner disabled is not missing."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_set_disabled_by(
         entry.entry_id, ConfigEntryDisabler.USER
@@ -329,10 +329,10 @@ async def test_disabled_is_not_missing(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_repair_that_comes_too_late(
+async def test_repair_after_the_device_was_set_up(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was set up or deleted while the repair was open is left as it is."""
+    """A late answer to a repair changes no device set up or deleted meanwhile."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})
@@ -353,7 +353,7 @@ async def test_repair_that_comes_too_late(
 async def test_repair_of_a_place_that_is_ignored(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was ignored while the repair was open does not keep it from its end."""
+    """A repair can be completed though its place was ignored meanwhile."""
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", ports="3")
     await until(hass, lambda: moved(hass) == {entry.entry_id})
@@ -371,7 +371,7 @@ async def test_repair_of_a_place_that_is_ignored(
 async def test_unknown_firmware_is_offered(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A stick that is not in the table begins with the question what it is."""
+    """A stick with an unknown firmware is offered, and its form asks for the model."""
     build(TWO, GOLD | {"firmware": "TEMPerNew_V9.9"})
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
@@ -382,13 +382,13 @@ async def test_unknown_firmware_is_offered(
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_search_that_is_held_up(
+async def test_search_that_hangs(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While nobody knows what is there, nothing that was offered is taken back."""
+    """While a search hangs, no offer is withdrawn."""
     await set_up(TWO_PLACE)
     await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE})
 

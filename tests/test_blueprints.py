@@ -1,4 +1,4 @@
-"""The blueprints tell what they promise, once, in a real automation."""
+"""The blueprints send each message once, in a real automation."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ CELLAR = "sensor.cellar_temperature"
 async def told_fixture(
     hass: HomeAssistant, tmp_path: Path
 ) -> AsyncGenerator[list[ServiceCall]]:
-    """Start Home Assistant with the blueprints; return what a phone is told."""
+    """Start Home Assistant with the blueprints; return the messages to a phone."""
     hass.config.config_dir = str(tmp_path)
     shutil.copytree(FOLDER, tmp_path / "blueprints/automation/temperature_logger")
     (tmp_path / "configuration.yaml").write_text(
@@ -51,7 +51,7 @@ def show(hass: HomeAssistant, value: str) -> None:
 
 
 async def settle() -> None:
-    """Let everything run that can; an automation may go on waiting."""
+    """Wait until only automations that wait for something are left."""
     for _ in range(30):
         await asyncio.sleep(0)
 
@@ -116,7 +116,7 @@ async def test_threshold(
     swaying: str,
     over: str,
 ) -> None:
-    """It is quiet on the good side, tells once beyond it, and once when it is over."""
+    """A threshold sends one message when it is passed, and one when that is over."""
     show(hass, quiet)
     await automate(
         hass,
@@ -134,7 +134,8 @@ async def test_threshold(
     assert messages(told) == [
         f"{direction.capitalize()} 25 °C for 10 minutes: {beyond} °C now."
     ]
-    # A value that sways, a gap and another automation's reload tell nothing new.
+    # A value around the threshold, a gap and a reload of another automation send
+    # nothing.
     for value in (swaying, beyond, "unavailable", "unknown", beyond):
         show(hass, value)
         hass.bus.async_fire(EVENT_AUTOMATION_RELOADED)
@@ -151,7 +152,7 @@ async def test_threshold(
 
 
 @pytest.mark.parametrize("lasts", [True, False])
-async def test_threshold_that_was_passed_before(
+async def test_threshold_already_passed(
     hass: HomeAssistant,
     told: list[ServiceCall],
     hass_client: ClientSessionGenerator,
@@ -159,7 +160,7 @@ async def test_threshold_that_was_passed_before(
     *,
     lasts: bool,
 ) -> None:
-    """What is too warm when the automation starts is told, if it lasts."""
+    """A threshold already passed at the start gives a message once it has lasted."""
     show(hass, "30.0")
     await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=10)
     show(hass, "30.0")
@@ -175,7 +176,7 @@ async def test_threshold_with_failing_readings(
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """A reading that fails now and then does not begin the time anew."""
+    """A reading that fails now and then does not restart the waiting time."""
     await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=10)
     for value in ("30.0", "unavailable", "30.0", "unknown", "30.0"):
         show(hass, value)
@@ -189,7 +190,7 @@ async def test_threshold_while_switched_off(
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """What was passed meanwhile is told with the next readings."""
+    """A threshold passed while switched off gives a message with the next reading."""
     await automate(hass, hass_client, "threshold_alert", threshold=25, minutes=0)
     cellar = {"entity_id": "automation.cellar"}
     await hass.services.async_call("automation", "turn_off", cellar, blocking=True)
@@ -213,7 +214,7 @@ async def test_phone_that_fails(
     blueprint: str,
     is_gone: bool,
 ) -> None:
-    """When the first message fails, it is not repeated, and the second one is sent."""
+    """A first message that fails is not repeated, and the second one is sent."""
     failing = async_mock_service(
         hass, "notify", "phone", raise_exception=HomeAssistantError("no network")
     )
@@ -234,13 +235,13 @@ async def test_phone_that_fails(
     assert len(told) == 1
 
 
-async def test_no_reading_before(
+async def test_sensor_already_silent(
     hass: HomeAssistant,
     told: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """A sensor that is silent already when the automation is made is told, too."""
+    """A sensor already silent when the automation is made gives a message as well."""
     show(hass, "unavailable")
     await wait(hass, freezer, 30)
     await automate(hass, hass_client, "no_reading", minutes=20)
@@ -254,7 +255,7 @@ async def test_no_reading(
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
-    """A value that stays the same is a reading; silence and a gap are none."""
+    """An unchanged value is a reading; silence and a gap are not."""
     await automate(hass, hass_client, "no_reading", minutes=20)
     show(hass, "20.0")
     shown = hass.states.get(CELLAR)
@@ -270,7 +271,7 @@ async def test_no_reading(
     show(hass, "21.0")
     await settle()
     assert messages(told)[1:] == ["There are readings again: 21.0 °C now."]
-    # A probe that was pulled out reports at each poll that there is nothing.
+    # An unplugged probe reports at each poll that it has no value.
     for _ in range(6):
         hass.states.async_set(CELLAR, "unknown", {"friendly_name": "Cellar"})
         await wait(hass, freezer, 5)
@@ -279,7 +280,7 @@ async def test_no_reading(
 
 @pytest.mark.parametrize("path", FOLDER.glob("*.yaml"), ids=lambda path: path.stem)
 def test_where_it_is_from(path: Path) -> None:
-    """A blueprint says where it is from, and the README has a link to import it."""
+    """A blueprint names its source, and the README has a link to import it."""
     source = f"{REPOSITORY}/blob/main/{path.relative_to(ROOT)}"
     assert load_yaml_dict(str(path))["blueprint"]["source_url"] == source
     link = f"redirect/blueprint_import/?blueprint_url={quote(source, safe='')}"

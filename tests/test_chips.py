@@ -22,14 +22,14 @@ BME680 = CHIP | {"chip_id": "0x61"}
 
 
 def values(hass: HomeAssistant, name: str) -> dict[str, float]:
-    """Return what the sensors of a device show."""
+    """Return the values that the sensors of a device show."""
     quantities = ("temperature", "humidity", "atmospheric_pressure")
     shown = {q: hass.states.get(f"sensor.{name}_{q}") for q in quantities}
     return {q: float(state.state) for q, state in shown.items() if state}
 
 
 def near(temperature: float, humidity: float, pressure: float) -> dict[str, Any]:
-    """Return what they show for these values."""
+    """Return approximately these values."""
     expected = {
         "temperature": temperature,
         "humidity": humidity,
@@ -39,11 +39,11 @@ def near(temperature: float, humidity: float, pressure: float) -> dict[str, Any]
 
 
 ROOM = near(21.5, 45.0, 1013.25)
-"""What they show of a chip as it is in CHIP."""
+"""The values that the sensors show for the chip in CHIP."""
 
 
 async def move(hass: HomeAssistant, entry: MockConfigEntry, place: str) -> None:
-    """Say in the form where the chip of an entry is now."""
+    """Give the new place of an entry's chip in the form."""
     form = await begin(hass, entry)
     result = await submit(hass, form, device=place)
     assert result["reason"] == "reconfigure_successful"
@@ -58,7 +58,7 @@ async def test_bme680(
     variant: int,
     model: str,
 ) -> None:
-    """One of two in the list, the one that it is as an entry, and three sensors."""
+    """The form lists two chips; the picked one becomes an entry with three sensors."""
     machine = build(i2c=[PINS | {"chips": [BME680 | {"variant": variant}]}])
     form = await begin(hass)
     label = "BME680 / BME688, I2C address 0x76 (soc/i2c@7e804000)"
@@ -76,7 +76,7 @@ async def test_bme680(
 
 
 async def test_move_a_bme680(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """At the other address it keeps its entry and its entities."""
+    """A chip at its other address keeps its entry and its entities."""
     machine = build(i2c=[PINS | {"chips": [BME680]}])
     entry = await set_up(BME_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
@@ -97,11 +97,11 @@ async def test_bme680_replaced_by_a_bme280(
     entity_registry: er.EntityRegistry,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """It is not read in the place of the first before its owner accepts it."""
+    """A chip of another model is not read before its owner accepts it."""
     machine = build(i2c=[PINS | {"chips": [BME680]}])
     entry = await set_up(BME_PLACE)
     machine.buses.numbered[1].chips[0x76] = Chip(CHIP | {"temperature": 5.0})
-    for _ in range(2):  # It does not obey at the first, and is found out at the second.
+    for _ in range(2):  # The first poll gets no answer; the second finds another chip.
         await pass_time(hass, 305)
     assert not entry.runtime_data.last_update_success
     issue = DOMAIN, f"device_{entry.entry_id}"
@@ -132,7 +132,7 @@ async def test_usb_adapter(
     device_registry: dr.DeviceRegistry,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The list, the device and the errors say which adapter it is, there or not."""
+    """The list, the device and the errors name the adapter, plugged in or not."""
     machine = build(MCP2221, i2c=[MCP2221_BUS])
     form = await begin(hass)
     place = f"i2c-{MCP2221_KEY}-0x76"
@@ -153,7 +153,7 @@ async def test_usb_adapter(
 
 
 async def test_usb_adapter_without_a_chip(hass: HomeAssistant, build: Build) -> None:
-    """The form says at which adapter nobody answers."""
+    """The form names an adapter without a chip."""
     build(MCP2221, i2c=[MCP2221_BUS | {"chips": []}])
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
@@ -164,7 +164,7 @@ async def test_usb_adapter_without_a_chip(hass: HomeAssistant, build: Build) -> 
 async def test_move_to_a_usb_adapter(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A chip that was taken from the board's pins to an adapter keeps its entities."""
+    """A chip moved from the board's pins to an adapter keeps its entities."""
     machine = build(MCP2221, i2c=[PINS, MCP2221_BUS | {"chips": []}])
     entry = await set_up(BME_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
@@ -178,7 +178,7 @@ async def test_move_to_a_usb_adapter(
 async def test_two_adapters_swapped(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Each entry reads the chip on its own adapter, under whatever number."""
+    """Each entry reads the chip on its own adapter, whatever the bus number."""
     ports = {"one": "1", "two": "2"}
     buses = [
         {"bus": 3 + n, "usb": name, "chips": [CHIP | {"name": name, "temperature": n}]}
@@ -201,7 +201,7 @@ async def test_two_adapters_swapped(
 
 
 async def test_bme690(hass: HomeAssistant, build: Build) -> None:
-    """What has the id and is another chip is named when it is picked."""
+    """A chip of another variant with the same id is named when it is picked."""
     build(i2c=[PINS | {"chips": [BME680 | {"variant": 2}]}])
     form = await submit(hass, await begin(hass), device=BME_PLACE)
     problem = form_error(form)

@@ -25,9 +25,10 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import HotPlug, device_flow
 from custom_components.temperature_logger.discovery.search import async_search
-from custom_components.temperature_logger.drivers import Candidate, workers
+from custom_components.temperature_logger.drivers import workers
+from custom_components.temperature_logger.drivers.finder import Candidate
 from custom_components.temperature_logger.drivers.presence import present_devices
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -60,7 +61,7 @@ MAINBOARD_KEY = "pci0000:00/0000:00:1f.4/SMBus I801 adapter"
 async def begin(
     hass: HomeAssistant, entry: MockConfigEntry | None = None
 ) -> dict[str, Any]:
-    """Open the form: to set a device up, or to say where one is now."""
+    """Open the form that adds a device, or the one that moves an entry."""
     context = ConfigFlowContext(source=SOURCE_USER)
     if entry is not None:
         context = ConfigFlowContext(source=SOURCE_RECONFIGURE, entry_id=entry.entry_id)
@@ -90,7 +91,7 @@ def choices(form: dict[str, Any]) -> dict[str, str]:
 
 
 def suggested(form: dict[str, Any]) -> str | None:
-    """Return what is picked when the form opens; a required field would pick one."""
+    """Return the preselected device of the form; a required field would have one."""
     (field,) = form["data_schema"].schema
     assert isinstance(field, vol.Optional)
     assert field.description is not None
@@ -99,12 +100,12 @@ def suggested(form: dict[str, Any]) -> str | None:
 
 
 def hints(form: dict[str, Any]) -> str:
-    """Return what the form says is missing."""
+    """Return the hints of the form about missing devices."""
     return str(form["description_placeholders"]["hints"])
 
 
 async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
-    """What is plugged in is listed; the one picked becomes an entry."""
+    """The form lists the plugged-in devices; the picked one becomes an entry."""
     form = await begin(hass)
     assert form["step_id"] == "user"
     assert choices(form) == {
@@ -128,8 +129,8 @@ async def test_pick_a_stick(hass: HomeAssistant, machine: Machine) -> None:
     }
 
 
-async def test_nothing_is_picked_unread(hass: HomeAssistant, machine: Machine) -> None:
-    """A form submitted as it came looks again; after a failure, the pick stays."""
+async def test_form_without_a_choice(hass: HomeAssistant, machine: Machine) -> None:
+    """A form submitted unchanged searches again; after a failure, the choice stays."""
     machine.unplug("gold")
     form = await begin(hass)
     assert suggested(form) is None
@@ -142,7 +143,7 @@ async def test_nothing_is_picked_unread(hass: HomeAssistant, machine: Machine) -
 
 
 async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
-    """A chip's entry knows which chip it was."""
+    """The entry of a chip stores the identity of the chip."""
     form = await begin(hass)
     result = await submit(hass, form, device=BME_PLACE)
     assert result["title"] == "BME280"
@@ -162,13 +163,13 @@ async def test_pick_a_chip(hass: HomeAssistant, machine: Machine) -> None:
 async def test_second_of_a_kind_is_numbered(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Two sticks of one model have two names."""
+    """Two sticks of one model get different names."""
     build(GOLD, GOLD | {"name": "other", "ports": "3"})
     assert (await set_up(GOLD_PLACE)).title == "TEMPerGold"
     assert (await set_up(f"usb-{CONTROLLER}-3")).title == "TEMPerGold 2"
 
 
-async def test_what_is_set_up_is_not_listed(
+async def test_configured_devices_are_not_listed(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
     """A device can be set up once; its bus and node are not touched again."""
@@ -190,8 +191,8 @@ async def test_same_device_in_two_forms(hass: HomeAssistant, machine: Machine) -
     assert result["reason"] == "already_configured"
 
 
-async def test_nothing_is_there(hass: HomeAssistant, build: Build) -> None:
-    """The form says what to plug in or enable, and looks again."""
+async def test_no_device(hass: HomeAssistant, build: Build) -> None:
+    """The form names the devices to plug in or enable, and searches again."""
     build()
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
@@ -224,7 +225,7 @@ async def test_missing_step_is_named(
     bus: dict[str, Any] | None,
     text: str,
 ) -> None:
-    """What is seen and cannot be set up is listed with its remedy."""
+    """A device that cannot be set up yet is listed with its remedy."""
     build(*([GOLD | usb] if usb else []), i2c=[bus] if bus else [])
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
@@ -236,9 +237,9 @@ async def test_missing_permission_is_named(
     build: Build,
     as_nobody: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """Each node that may not be opened is named once, with the rule that is missing.
+    """Each node without permission is named once, with the missing rule.
 
-    It is asked again once it may be opened, with nothing replugged.
+    Once it has the permission, the device is found without a replug.
     """
     build()
     await begin(hass)  # Home Assistant reads its files while it may.
@@ -253,8 +254,8 @@ async def test_missing_permission_is_named(
     assert list(choices(form)) == [BME_PLACE, GOLD_PLACE]
 
 
-async def test_foot_pedal_is_asked_once(hass: HomeAssistant, build: Build) -> None:
-    """What shares a stick's id and did not answer is left alone until replugged."""
+async def test_foot_pedal_is_queried_once(hass: HomeAssistant, build: Build) -> None:
+    """A silent device with a stick's id is left alone until it is replugged."""
     machine = build(GOLD | {"model": "pedal 413d"}, TWO)
     for _ in range(3):
         await begin(hass)
@@ -267,7 +268,7 @@ async def test_foot_pedal_is_asked_once(hass: HomeAssistant, build: Build) -> No
 async def test_stick_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are listed, and the one that hangs is named."""
+    """A stick that hangs is named, and the others are listed."""
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
     monkeypatch.setattr(
@@ -281,7 +282,7 @@ async def test_stick_that_hangs_does_not_hold_the_form(
 async def test_port_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where sysfs itself waits for a stick, the chips are listed all the same."""
+    """While sysfs itself waits for a stick, the chips are listed all the same."""
     product = machine.sys / "bus/usb/devices/1-1.4/product"
     os.mkfifo(product)
     monkeypatch.setattr(
@@ -294,13 +295,13 @@ async def test_port_that_hangs_does_not_hold_the_form(
 
 
 @pytest.mark.parametrize("way", [{}, {"hidraw_nodes": False}, {"bound": False}])
-async def test_stick_that_hangs_still(
+async def test_stick_that_still_hangs(
     hass: HomeAssistant,
     build: Build,
     monkeypatch: pytest.MonkeyPatch,
     way: dict[str, bool],
 ) -> None:
-    """What hangs from before is not asked then, and costs the others nothing."""
+    """A stick that hung before is not queried again, and does not delay the others."""
     build(GOLD | way, TWO)
     monkeypatch.setattr(workers, "JOB_GRACE_S", 0)
     kernel = Event()
@@ -315,7 +316,7 @@ async def test_stick_that_hangs_still(
 async def test_bus_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bus that is held low costs its own sensors."""
+    """A bus that is held low costs only its own sensors."""
     held = {"name": "timeout", "argument": 60}
     machine = build(GOLD, i2c=[PINS | {"fault": held}])
     monkeypatch.setattr(
@@ -327,15 +328,15 @@ async def test_bus_that_hangs_does_not_hold_the_form(
     machine.buses.numbered[1].clear()
 
 
-async def test_bus_that_hangs_is_not_asked_again_meanwhile(
+async def test_bus_that_hangs_is_not_searched_again(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often its owner looks, it costs one worker."""
+    """However often the owner searches, a bus that hangs occupies one worker."""
     machine = build(i2c=[PINS | {"fault": {"name": "timeout", "argument": 60}}])
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.3)
     for _ in range(4):
         assert "hangs" in hints(await begin(hass))
-    # What else looks around is soon done.
+    # The other searches end soon.
     await until(lambda: workers_of(hass).healthy.busy == 1)
     machine.buses.numbered[1].clear()
 
@@ -343,7 +344,7 @@ async def test_bus_that_hangs_is_not_asked_again_meanwhile(
 async def test_mainboard_bus_is_searched_when_picked(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """Nothing is sent to a bus of the mainboard before its owner picks it."""
+    """A bus of the mainboard is not searched before the owner picks it."""
     machine = build(i2c=[MAINBOARD | {"chips": [CHIP]}])
     form = await begin(hass)
     assert choices(form) == {MAINBOARD_KEY: "I2C 4: SMBus I801 adapter"}
@@ -359,7 +360,7 @@ async def test_mainboard_bus_is_searched_when_picked(
 async def test_mainboard_bus_without_a_sensor(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """A picked bus where nothing answers says what to check."""
+    """The error for a picked bus without a sensor names the things to check."""
     build(GOLD, i2c=[MAINBOARD])
     form = await begin(hass)
     form = await submit(hass, form, device=MAINBOARD_KEY)
@@ -371,7 +372,7 @@ async def test_mainboard_bus_without_a_sensor(
 async def test_channels_of_a_multiplexer_are_left_alone(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """To the multiplexer, the number of a register would be a channel mask."""
+    """A multiplexer would take the number of a register for a channel mask."""
     mux = {"bus": 1, "address": "0x70"}
     machine = build(GOLD, i2c=[PINS, PINS | {"bus": 7, "mux": mux, "of_node": ""}])
     form = await begin(hass)
@@ -379,10 +380,10 @@ async def test_channels_of_a_multiplexer_are_left_alone(
     assert not machine.buses.numbered[7].log
 
 
-async def test_stick_without_a_driver_is_asked_when_picked(
+async def test_stick_without_a_driver_is_read_when_picked(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """A stick that a killed program left without a driver is given back, and read."""
+    """A stick that a killed program left without a driver gets it back, and is read."""
     machine = build(GOLD | {"bound": False})
     form = await begin(hass)
     label = "TEMPer (1a86:e025), USB port 1.4 (0000:00:14.0)"
@@ -404,7 +405,7 @@ async def test_stick_without_a_driver_is_asked_when_picked(
 async def test_stick_that_cannot_be_read(
     hass: HomeAssistant, machine: Machine, fault: str, text: str
 ) -> None:
-    """No entry without a reading; once it can be read, the same form makes it."""
+    """A stick without a reading becomes no entry; later the same form makes it."""
     form = await begin(hass)
     machine.stick("gold").fail(fault, on="values")
     form = await submit(hass, form, device=GOLD_PLACE)
@@ -414,10 +415,10 @@ async def test_stick_that_cannot_be_read(
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_stick_pulled_out_while_the_form_is_open(
+async def test_stick_unplugged_while_the_form_is_open(
     hass: HomeAssistant, machine: Machine
 ) -> None:
-    """A device that is gone is said to be gone, and is off the list."""
+    """An unplugged device is reported as gone, and is off the list."""
     form = await begin(hass)
     machine.unplug("gold")
     form = await submit(hass, form, device=GOLD_PLACE)
@@ -453,7 +454,7 @@ async def test_move_a_stick(
 async def test_move_while_the_stick_is_out(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A chip is no place for a stick: the form says to plug the stick in."""
+    """A chip cannot replace a stick: the form asks for the stick to be plugged in."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -464,7 +465,7 @@ async def test_move_while_the_stick_is_out(
     assert "I2C" not in hints(form)
 
 
-async def test_stick_that_only_libusb_may_open_is_not_taken_unasked(
+async def test_stick_for_libusb_is_taken_only_when_picked(
     hass: HomeAssistant, build: Build
 ) -> None:
     """Opening the form takes nothing from the kernel; picking the stick does."""
@@ -479,7 +480,7 @@ async def test_stick_that_only_libusb_may_open_is_not_taken_unasked(
 
 
 async def test_two_forms_at_once(hass: HomeAssistant, machine: Machine) -> None:
-    """Two searches do not find each other in the way."""
+    """Two searches at the same time do not disturb each other."""
     first, second = await asyncio.gather(begin(hass), begin(hass))
     assert choices(first) == choices(second)
     assert len(choices(first)) == 3
@@ -489,7 +490,7 @@ async def test_two_forms_at_once(hass: HomeAssistant, machine: Machine) -> None:
 async def test_form_and_poll_at_once(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A form waits for the poll of the entry that it is about, which is nobody else."""
+    """The form that moves an entry waits for that entry's poll, and for no other."""
     entry = await set_up(GOLD_PLACE)
     gold = machine.stick("gold")
     gold.fail("timeout")
@@ -507,7 +508,7 @@ async def test_form_and_poll_at_once(
 async def test_move_to_another_model_is_refused(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A stick that measures something else is no place the device moved to."""
+    """An entry cannot move to a stick that measures something else."""
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
     assert list(choices(form)) == [TWO_PLACE]
@@ -521,7 +522,7 @@ async def test_move_to_another_model_is_refused(
 async def test_move_to_a_place_that_was_taken_meanwhile(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Two entries of one device would read each other's."""
+    """An entry cannot move to a place that another entry took meanwhile."""
     build(GOLD, GOLD | {"name": "other", "ports": "3"})
     entry = await set_up(GOLD_PLACE)
     form = await begin(hass, entry)
@@ -541,7 +542,7 @@ async def change_places(
         machine.unplug(name)
     for name, port in ports.items():
         machine.plug(name, ports=port)
-    await until(lambda: async_shared(hass, HotPlug)._present == present_devices())
+    await until(lambda: shared_object(hass, HotPlug)._present == present_devices())
     for entry in entries:
         await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
@@ -577,7 +578,7 @@ async def test_exchange_the_places_of_two_sticks(
 async def test_exchange_while_both_are_loaded(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The places are given back before they are opened again."""
+    """Both places are closed before they are opened again."""
     entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
     machine.unplug("two")
     machine.replug("gold", ports="2")
@@ -600,7 +601,7 @@ async def test_exchange_while_both_are_loaded(
 async def test_exchange_the_places_of_two_families(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Where the other one is of another maker, nothing of its own is at its port."""
+    """Two swapped devices of different makers get their entries back with one form."""
     machine = build(GOLD, MONITOR)
     gold, monitor = await set_up(GOLD_PLACE), await set_up(MONITOR_PLACE)
     await change_places(hass, machine, gold, monitor, gold="3", monitor="1.4")
@@ -615,7 +616,7 @@ async def test_exchange_the_places_of_two_families(
 async def test_exchange_the_places_of_two_chips(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """Chips are told apart by what they were trimmed to."""
+    """Two chips of one model are distinguished by their trimming."""
     other = CHIP | {"name": "other", "address": "0x77", "calibration": 1}
     machine = build(i2c=[PINS | {"chips": [CHIP, other]}])
     places = [BME_PLACE, BME_PLACE.replace("0x76", "0x77")]
@@ -634,10 +635,10 @@ async def test_exchange_the_places_of_two_chips(
 
 
 @pytest.mark.warns("another stick")
-async def test_three_that_changed_places(
+async def test_three_swapped_sticks(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """The one that is not back at its place after an exchange says so, and is moved."""
+    """The entry still at the wrong stick after an exchange reports so, and is moved."""
     new = TWO | {"name": "new", "model": "TEMPer2_V4.1", "ports": "3"}
     machine = build(GOLD, TWO, new)
     places = [GOLD_PLACE, TWO_PLACE, NEW_PLACE]
@@ -657,7 +658,7 @@ async def test_three_that_changed_places(
 
 @pytest.mark.warns("another stick")
 @pytest.mark.parametrize("meanwhile", ["before it is picked", "while it is read"])
-async def test_exchange_with_one_that_is_back(
+async def test_exchange_with_a_working_device(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
@@ -693,7 +694,7 @@ async def test_exchange_with_one_that_is_back(
 async def test_move_to_a_place_that_is_ignored(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was not wanted as a new device can be where an old one is now."""
+    """An entry can move to a device that was ignored as a new one."""
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
     await hass.config_entries.flow.async_init(
@@ -711,10 +712,10 @@ async def test_move_to_a_place_that_is_ignored(
     assert not [e for e in hass.config_entries.async_entries(DOMAIN) if not e.data]
 
 
-async def test_nowhere_to_move(
+async def test_no_place_to_move_to(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """While the device is read where it is, there is nothing to pick; look again."""
+    """While the device is read where it is, there is no place to pick."""
     machine = build(GOLD, TWO, i2c=[PINS])
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
@@ -732,10 +733,10 @@ async def test_nowhere_to_move(
     assert result["reason"] == "reconfigure_successful"
 
 
-async def test_chip_moved_nowhere(
+async def test_chip_at_no_address(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """For a chip the addresses are named where none answers, and no sticks."""
+    """For a chip the form names the addresses without an answer, and no sticks."""
     entry = await set_up(BME_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.chip("bme").fail("gone")
@@ -750,7 +751,7 @@ async def test_chip_moved_nowhere(
 async def test_move_to_a_port_that_cannot_be_read(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """What is wrong with what is there is said, and nothing that it contradicts."""
+    """The form shows only errors that fit the devices there."""
     machine = build(GOLD, TWO)
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
@@ -767,7 +768,7 @@ async def test_move_to_a_port_that_cannot_be_read(
 async def test_accept_another_chip(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The owner who replaced a chip says so, and its readings go on."""
+    """The owner can accept a replaced chip, and its readings go on."""
     entry = await set_up(BME_PLACE)
     old = entry.data["trimming_hash"]
     chip = machine.chip("bme")
@@ -790,7 +791,7 @@ async def options(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]
 
 
 async def test_options(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """Interval and calibration are kept, and applied at once."""
+    """Interval and calibration are stored, and applied at once."""
     entry = await set_up(TWO_PLACE)
     form = await options(hass, entry)
     assert {str(key): key.description for key in form["data_schema"].schema} == {
@@ -840,7 +841,7 @@ async def test_options_out_of_range(
     value: float,
     error: str,
 ) -> None:
-    """A value that makes no sense is named at its field; what was typed stays."""
+    """An invalid value has an error at its field, and the entered values stay."""
     entry = await set_up(BME_PLACE)
     form = await options(hass, entry)
     typed = {
@@ -865,7 +866,7 @@ UNKNOWN = GOLD | {"firmware": "TEMPerNew_V9.9"}
 
 
 async def test_unknown_firmware(hass: HomeAssistant, build: Build) -> None:
-    """A stick that is not in the table is asked once its owner says what it is."""
+    """A stick that is not in the table is read once its owner has chosen a model."""
     machine = build(UNKNOWN)
     form = await begin(hass)
     assert choices(form) == {GOLD_PLACE: "TEMPerNew_V9.9, USB port 1.4 (0000:00:14.0)"}
@@ -902,8 +903,10 @@ async def test_unknown_firmware(hass: HomeAssistant, build: Build) -> None:
     assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")
 
 
-async def test_unknown_firmware_of_a_pedal(hass: HomeAssistant, build: Build) -> None:
-    """What its owner does not call a thermometer is sent nothing more."""
+async def test_unknown_firmware_of_another_device(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A device that its owner does not call a thermometer gets no further command."""
     machine = build(UNKNOWN)
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
     form = await submit(hass, form, thermometer=False)
@@ -915,7 +918,7 @@ async def test_unknown_firmware_of_a_pedal(hass: HomeAssistant, build: Build) ->
 
 
 async def test_unknown_answer(hass: HomeAssistant, build: Build) -> None:
-    """An answer that fits nothing is shown for a report, and nothing is set up."""
+    """An answer that fits no model is shown for a report, and no entry is made."""
     build(UNKNOWN | {"reports": ["80 77 01 02 03 04 05 06"]})
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
     result = await submit(hass, form, thermometer=True)
@@ -926,7 +929,7 @@ async def test_unknown_answer(hass: HomeAssistant, build: Build) -> None:
 
 
 async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) -> None:
-    """Whatever fails on the way is said, and can be tried again."""
+    """Every failure on the way is shown, and can be retried."""
     machine = build(UNKNOWN)
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
     machine.stick("gold").fail("timeout", on="values")
@@ -946,7 +949,7 @@ async def test_unknown_firmware_that_fails(hass: HomeAssistant, build: Build) ->
 async def test_unknown_firmware_without_a_node(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """A stick that only libusb can ask gets the same forms."""
+    """A stick that only libusb can reach gets the same forms."""
     build(UNKNOWN | {"hidraw_nodes": False})
     form = await submit(hass, await begin(hass), device=GOLD_PLACE)
     assert form["step_id"] == "unknown_firmware"
@@ -957,8 +960,8 @@ async def test_unknown_firmware_without_a_node(
     assert hass.states.is_state("sensor.tempernew_v9_9_temperature", "19.87")
 
 
-async def test_picked_and_gone(hass: HomeAssistant, machine: Machine) -> None:
-    """What is not in the list any more is not set up; the form shows what is there."""
+async def test_picked_device_is_gone(hass: HomeAssistant, machine: Machine) -> None:
+    """A device that has left the list is not set up; the form lists the others."""
     form = await begin(hass)
     flow: Any = hass.config_entries.flow._progress[form["flow_id"]]
     machine.unplug("gold")

@@ -1,4 +1,4 @@
-"""A device that fails is unavailable, says why once, and comes back by itself."""
+"""A device that fails is unavailable, logs the cause once, and recovers by itself."""
 
 import logging
 
@@ -44,7 +44,7 @@ async def test_equal_reading_is_a_reading(
     machine: Machine,
     set_up: SetUp,
 ) -> None:
-    """A value that did not change is written all the same, once per poll."""
+    """An unchanged value is written all the same, once per poll."""
     await set_up(GOLD_PLACE)
     events: list[Event[EventStateChangedData]] = []
     async_track_state_change_event(hass, GOLD_ENTITY, events.append)
@@ -59,7 +59,7 @@ async def test_absent_probe_adds_no_rows(
     machine: Machine,
     set_up: SetUp,
 ) -> None:
-    """An absent probe is unknown, is written once, and the stick goes on."""
+    """An absent probe is unknown, written once, and the stick continues."""
     machine.stick("two").values["external_temperature"] = None
     await set_up(TWO_PLACE)
     assert state(hass, "sensor.temper2_external_temperature") == "unknown"
@@ -79,7 +79,7 @@ async def test_down_and_up(
     set_up: SetUp,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One line tells that a device is lost, one that it is back; it is asked sooner."""
+    """One log line reports the loss of a device, one its return; retries are sooner."""
     caplog.set_level(logging.INFO)
     await set_up(GOLD_PLACE)
     machine.stick("gold").fail("garbage", on="values")
@@ -103,7 +103,7 @@ async def test_retries_are_never_slower_than_the_interval(
     machine: Machine,
     set_up: SetUp,
 ) -> None:
-    """The time between two tries doubles until it is the interval."""
+    """The time between retries doubles until it is the interval."""
     entry = await set_up(GOLD_PLACE)
     machine.stick("gold").fail("zero")
     waits = []
@@ -119,7 +119,7 @@ async def test_retries_are_never_slower_than_the_interval(
 async def test_unplugged_stick_is_unavailable_at_once(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Nobody waits for the next poll to learn that a stick was pulled out."""
+    """A stick that is unplugged is unavailable before its next poll."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     while state(hass, GOLD_ENTITY) != STATE_UNAVAILABLE:
@@ -134,7 +134,7 @@ async def test_device_that_hangs(
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A device that does not answer within the deadline hurts nobody else."""
+    """A device that exceeds the deadline does not affect the others."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     monkeypatch.setattr(
@@ -152,7 +152,7 @@ async def test_device_that_hangs(
 async def test_calibration(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Value x factor + offset is published; a humidity stays a percentage."""
+    """The published value is value x factor + offset; a humidity stays in range."""
     entry = await set_up(BME_PLACE)
     hass.config_entries.async_update_entry(
         entry,
@@ -177,7 +177,7 @@ async def test_another_chip_at_the_address(
     set_up: SetUp,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """Another sensor's values are not published as the old one's; a repair says so."""
+    """The values of another chip are not published; a repair asks about it."""
     entry = await set_up(BME_PLACE)
     chip = machine.chip("bme")
     own, chip.calibration = (
@@ -201,7 +201,7 @@ async def test_issue_goes_with_its_entry(
     set_up: SetUp,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """A repair for a device that was deleted would help nobody."""
+    """The repair issue of a device is deleted with its entry."""
     build(GOLD)
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)

@@ -1,4 +1,4 @@
-"""What a report of a problem needs is in the diagnostics."""
+"""The diagnostics have everything that a problem report needs."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ async def test_diagnostics(
     snapshot: SnapshotAssertion,
     place: str,
 ) -> None:
-    """The raw frames and registers are there, and what was made of them."""
+    """The diagnostics have the raw frames and registers, and the values from them."""
     assert await async_setup_component(hass, "diagnostics", {})
     entry = await set_up(place)
     found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
@@ -40,7 +40,7 @@ async def test_diagnostics_of_a_failing_stick(
     machine: Machine,
     set_up: SetUp,
 ) -> None:
-    """The frame that was refused is there, and why it was."""
+    """The diagnostics have the refused frame, and the reason."""
     assert await async_setup_component(hass, "diagnostics", {})
     entry = await set_up(GOLD_PLACE)
     machine.stick("gold").fail("zero", on="values")

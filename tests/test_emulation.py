@@ -1,4 +1,4 @@
-"""The emulated hardware is what data sheets, captures and the kernel say it is."""
+"""The emulated hardware agrees with data sheets, captures and the kernel."""
 
 from collections.abc import Generator
 import errno
@@ -40,7 +40,7 @@ MACHINES = Path(__file__).parent.parent / "emulation/machines"
 
 @pytest.fixture(name="machine")
 def machine_fixture() -> Generator[Machine]:
-    """Let the machine with every model stand, below this process too."""
+    """Start the machine with every model, below this process as well."""
     spec = json.loads((MACHINES / "all.json").read_text())
     with scratch() as root, Machine(spec, Path(root)) as machine:
         machine.install()
@@ -53,7 +53,7 @@ def stick(model: str, **spec: object) -> Stick:
 
 
 def answer(stick: Stick, command: bytes) -> list[str]:
-    """Return what a stick answers, in hexadecimal."""
+    """Return the reports of a stick's answer, in hexadecimal."""
     return [report.hex() for _, report in stick.command(command)]
 
 
@@ -90,7 +90,7 @@ def convert(chip: Chip) -> tuple[int, int, int]:
 
 
 def test_value_at() -> None:
-    """A value is constant, or follows the sun, the same each time."""
+    """A value is constant, or follows the sun, the same for the same time."""
     assert value_at(None, 0) is None
     assert value_at(21.5, 0) == 21.5
     moving = {"mean": 20.0, "daily": 2.0}
@@ -102,7 +102,7 @@ def test_value_at() -> None:
 @pytest.mark.parametrize("calibration", CALIBRATIONS)
 @pytest.mark.parametrize("dropped", [(0, 0), (4, 4)])
 def test_codes(calibration: Calibration, dropped: tuple[int, int]) -> None:
-    """The data sheet's formulas turn the codes into what was set."""
+    """The formulas of the data sheet turn the codes into the values that were set."""
     sweep = itertools.product((-30.5, 0.0, 21.37, 60.25), (870.4, 1013.25), (5.5, 95.1))
     for temperature, pressure, humidity in sweep:
         t, p, h = codes(calibration, dropped, temperature, pressure, humidity)
@@ -113,7 +113,7 @@ def test_codes(calibration: Calibration, dropped: tuple[int, int]) -> None:
 
 
 def test_forced_conversion() -> None:
-    """A conversion takes its time, resolves 16 bits, and falls back to sleep."""
+    """A conversion takes its time, resolves 16 bits, and returns to sleep."""
     chip = Chip({"name": "chip", "temperature": 21.5})
     trimming = registers(chip, 0x88, 24)
     if registers(chip, 0xF3, 1)[0]:
@@ -130,7 +130,7 @@ def test_forced_conversion() -> None:
 
 
 def test_humidity_is_skipped_after_a_brown_out() -> None:
-    """What was written is lost."""
+    """The written settings are lost."""
     chip = Chip({"name": "chip"})
     convert(chip)
     chip.power_cycle()
@@ -141,7 +141,7 @@ def test_humidity_is_skipped_after_a_brown_out() -> None:
 
 
 def test_bme680() -> None:
-    """It converts once, calls that new, and ignores what is written meanwhile."""
+    """A chip converts once, flags the data as new, and ignores writes meanwhile."""
     chip = Bme680({"name": "chip", "chip_id": "0x61", "variant": 1})
     assert registers(chip, 0xD0, 1) + registers(chip, 0xF0, 1) == b"\x61\x01"
     assert registers(chip, 0x1D, 10) == bytes.fromhex("00008000008000008000")
@@ -189,7 +189,7 @@ def test_conversion_faults(fault: str) -> None:
     ],
 )
 def test_transfer_faults(machine: Machine, fault: str, number: int) -> None:
-    """A transfer that fails says so, once."""
+    """A transfer fails once, with an error."""
     read_id = [Message(0x76, b"\xd0"), Message(0x76, b"\0", read=True)]
     bus = machine.buses.numbered[1]
     machine.chip("bme280 0").fail(fault, 0.01, count=1)
@@ -249,7 +249,7 @@ def test_kernel_driver_holds_an_address(machine: Machine) -> None:
     ],
 )
 def test_captures(model: str, spec: dict[str, Any], reports: list[str]) -> None:
-    """A stick reports what real ones were seen to report."""
+    """An emulated stick sends the reports of a real one."""
     answers = answer(stick(model, **spec), VALUES)
     assert len(answers) == len(reports)
     for one, expected in zip(answers, reports, strict=True):
@@ -289,7 +289,7 @@ def test_firmware(model: str, text: bytes) -> None:
     ],
 )
 def test_stick_faults(fault: str, reports: list[str]) -> None:
-    """A fault spoils the next answer, and no more."""
+    """A fault spoils the next answer only."""
     two = stick("TEMPer2_V3.9", temperature=20, external_temperature=10)
     healthy = answer(two, VALUES)
     two.fail(fault, count=1, on="values")
@@ -300,7 +300,7 @@ def test_stick_faults(fault: str, reports: list[str]) -> None:
 
 
 def test_tree(machine: Machine) -> None:
-    """Every symbolic link in sysfs leads somewhere, and every attribute is there."""
+    """Every symbolic link in sysfs has a target, and every attribute exists."""
     links = [path for path in machine.sys.rglob("*") if path.is_symlink()]
     assert len(links) > 500
     assert all(path.exists() and not path.readlink().is_absolute() for path in links)
@@ -322,7 +322,7 @@ def test_tree(machine: Machine) -> None:
 
 
 def test_machine_leaves_nothing(tmp_path: Path) -> None:
-    """The tree goes with the machine."""
+    """The tree is deleted with the machine."""
     spec = {"usb": [{"name": "a", "model": "mouse"}], "i2c": [{"bus": 1}]}
     with Machine(spec, tmp_path):
         assert len(list(tmp_path.iterdir())) == 2
@@ -340,7 +340,7 @@ def test_every_model_answers_through_hidraw(machine: Machine) -> None:
 
 
 def test_replug(machine: Machine) -> None:
-    """Who has the node open is hung up on; node and device number are new."""
+    """A replug hangs up the open node; node and device number are new."""
     device = machine.device("TEMPer2_V4.1")
     node, usbfs = device.hidraw, device.node
     assert node
@@ -356,8 +356,8 @@ def test_replug(machine: Machine) -> None:
     assert len(ask(VALUES, again.hidraw)[0]) == 2
 
 
-def test_hub_that_is_not_needed_any_more(tmp_path: Path) -> None:
-    """A port is free again when what was behind a hub there is gone."""
+def test_hub_that_is_not_needed(tmp_path: Path) -> None:
+    """A port is free again once the device behind a hub there is unplugged."""
     other = GOLD | {"name": "other", "ports": "9", "plugged": False}
     with Machine({"usb": [GOLD | {"ports": "9.3.1"}, other]}, tmp_path) as machine:
         with pytest.raises(ValueError, match="Port 1-9 is taken"):
@@ -412,7 +412,7 @@ def test_pyusb(machine: Machine) -> None:
 
 
 def test_permissions(machine: Machine) -> None:
-    """The nodes have the permissions that they are given."""
+    """The nodes have the configured permissions."""
     device = machine.device("TEMPerF1.4")
     machine.permit("TEMPerF1.4", hidraw=0o660, usbfs=0o600)
     assert device.hidraw
@@ -421,7 +421,7 @@ def test_permissions(machine: Machine) -> None:
 
 
 def test_hwmon(machine: Machine) -> None:
-    """The sensors that the machine has are there for psutil, if they can be read."""
+    """The machine's sensors are read by psutil, if they can be read."""
     told = psutil.sensors_temperatures()
     assert {driver: [s[:2] for s in own] for driver, own in told.items()} == {
         "nvme": [("Composite", 39.85)],
@@ -437,7 +437,7 @@ def test_hwmon(machine: Machine) -> None:
 
 
 def test_hwmon_follows_the_sun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is told is what is felt at that moment."""
+    """The value read is that of the moment of the read."""
     day = {"mean": 50.0, "daily": 5.0}
     sensors, chip = Hwmon(tmp_path), {"driver": "d", "sensors": [{"temperature": day}]}
     for hour in (3, 15):
@@ -448,7 +448,7 @@ def test_hwmon_follows_the_sun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_reload(machine: Machine) -> None:
-    """A changed spec changes values, faults and what is plugged in."""
+    """A changed spec changes values, faults and the plugged-in devices."""
     spec = json.loads((MACHINES / "all.json").read_text())
     for entry in spec["usb"]:
         entry["temperature"] = 1.0
@@ -489,7 +489,7 @@ def test_reload(machine: Machine) -> None:
 def test_machine_that_cannot_be_emulated(
     tmp_path: Path, spec: object, problem: str
 ) -> None:
-    """A file that was edited wrongly is refused in words, and what was before stays."""
+    """A spec with an error is refused with a message; the machine stays as it was."""
     path = tmp_path / "machine.json"
     path.write_text(json.dumps(spec))
     with pytest.raises(ValueError, match=re.escape(problem)):
@@ -510,8 +510,8 @@ def test_machine_that_cannot_be_emulated(
     assert not file.problem
 
 
-def test_what_comes_with_the_next_start(tmp_path: Path) -> None:
-    """A device more in the file, or another kind of chip, is no reason to end."""
+def test_changes_that_need_a_restart(tmp_path: Path) -> None:
+    """A new device, or another kind of chip, waits for the next start."""
     bus: dict[str, Any] = {"bus": 1, "chips": [{"name": "b", "address": "0x76"}]}
     more = {"bus": 1, "chips": [*bus["chips"], {"name": "c", "address": "0x77"}]}
     with Machine({"usb": [GOLD], "i2c": [bus]}, tmp_path) as machine:

@@ -58,7 +58,7 @@ FLOW = "/api/config/config_entries/flow"
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -96,7 +96,7 @@ async def running(
 
 
 async def ask(session: ClientSession, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-    """Get, or post a body if there is one; return what the API answers."""
+    """Send a GET, or a POST if there is a body; return the API's answer."""
     method = "GET" if body is None else "POST"
     async with session.request(method, path, json=body) as response:
         assert response.status == 200, await response.text()
@@ -104,7 +104,7 @@ async def ask(session: ClientSession, path: str, body: object = None) -> Any:  #
 
 
 async def add_everything(session: ClientSession) -> None:
-    """Pick what the form lists, this machine last, until it lists nothing."""
+    """Add each device in the form, this machine last, until none is left."""
     while (form := await ask(session, FLOW, {"handler": DOMAIN}))["step_id"] == "user":
         picked = form["data_schema"][0]["selector"]["select"]["options"][0]["value"]
         added = await ask(session, f"{FLOW}/{form['flow_id']}", {"device": picked})
@@ -118,7 +118,7 @@ async def add_everything(session: ClientSession) -> None:
 
 
 def our(states: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the values of the entities expected."""
+    """Return the values of the expected entities."""
     return {
         state["entity_id"]: float(state["state"])
         for state in states
@@ -128,7 +128,7 @@ def our(states: list[dict[str, Any]]) -> dict[str, float]:
 
 @pytest.mark.usefixtures("socket_enabled")
 async def test_from_the_form_to_the_history(tmp_path: Path) -> None:
-    """What is picked in the form can be seen, and asked for, as it was measured."""
+    """Each device added with the form has its values in states and history."""
     (tmp_path / "config").mkdir()
     began = dt_util.utcnow().isoformat()
     async with running(tmp_path) as (url, process):

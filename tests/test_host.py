@@ -45,7 +45,7 @@ QUANTITIES = ["total_space", "used_space", "free_space", "space_usage"]
 
 
 def listed(form: dict[str, Any]) -> list[str]:
-    """Return the labels of what can be picked, in their order."""
+    """Return the labels of the choices in their order."""
     options = form["data_schema"].schema["device"].config["options"]
     return [option["label"] for option in options]
 
@@ -59,7 +59,7 @@ async def test_sensors(
     device_registry: dr.DeviceRegistry,
     snapshot: SnapshotAssertion,
 ) -> None:
-    """The CPU and the disk are the sensors of one device; the disk is the real one."""
+    """The CPU and the disk are sensors of one device; the disk is the real one."""
     build(hwmon=[CPU_THERMAL])
     entry = await set_up("host")
     assert entry.title == "This machine"
@@ -85,7 +85,7 @@ async def test_sensors(
 async def test_machine_without_a_cpu_sensor(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """It has no such entity; one that comes is added, one that goes is unknown."""
+    """A CPU sensor that appears becomes an entity, which is unknown once it is gone."""
     machine = build()
     entry = await set_up("host")
     assert entry.data["quantities"] == QUANTITIES
@@ -103,7 +103,7 @@ async def test_machine_without_a_cpu_sensor(
 
 
 async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """It is below sticks, chips and buses, never picked beforehand, and there once."""
+    """The machine is once at the end of the list, and never preselected."""
     build(GOLD, i2c=[PINS, MAINBOARD])
     form = await begin(hass)
     assert listed(form) == [
@@ -123,7 +123,7 @@ async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> 
 
 
 async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
-    """Where there is no thermometer the form says why, and looks again unless told."""
+    """Without a thermometer the form shows why, and searches again."""
     build()
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
@@ -144,7 +144,7 @@ async def test_alone_in_the_list(hass: HomeAssistant, build: Build) -> None:
 
 
 async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
-    """It is set up from that form, too; then there is nothing left to pick."""
+    """The machine can be set up from that form as well; then the list is empty."""
     build()
     result = await submit(hass, await begin(hass), device="host")
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -154,8 +154,8 @@ async def test_picked_alone(hass: HomeAssistant, build: Build) -> None:
     assert "No USB device" in hints(form)
 
 
-async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """A machine did not just come, so it is not under "Discovered"."""
+async def test_not_discovered(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """The machine itself is not under "Discovered"."""
     build(GOLD)
     await set_up(GOLD_PLACE)
     await async_offer_sticks(hass)
@@ -166,7 +166,7 @@ async def test_not_announced(hass: HomeAssistant, build: Build, set_up: SetUp) -
 async def test_it_stays_where_it_is(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """There is no other place to choose."""
+    """The machine has no other place."""
     build()
     entry = await set_up("host")
     result = await begin(hass, entry)
@@ -174,10 +174,10 @@ async def test_it_stays_where_it_is(
     assert result["reason"] == "host_stays"
 
 
-async def test_disk_that_cannot_be_asked_is_not_set_up(
+async def test_disk_that_cannot_be_read_is_not_set_up(
     hass: HomeAssistant, build: Build
 ) -> None:
-    """The form says what is wrong with it, and takes it once that is mended."""
+    """The form shows the fault of the disk, and accepts it once that is gone."""
     build()
     form, folder = await begin(hass), hass.config.config_dir
     hass.config.config_dir = f"{folder}/gone"
@@ -198,7 +198,7 @@ async def test_disk_that_hangs(
     disk: Event,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """It costs its own readings and one worker, however often it is set up."""
+    """A disk that hangs costs its own readings and one worker, despite reloads."""
     entry = await set_up("host")
     await set_up(GOLD_PLACE)
     issues = set(issue_registry.issues)
@@ -221,7 +221,7 @@ async def test_disk_that_hangs(
 
 
 async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """The CPU's temperature can be calibrated; what is counted cannot."""
+    """The CPU's temperature can be calibrated; the disk's values cannot."""
     build(hwmon=[CPU_THERMAL])
     entry = await set_up("host")
     before = hass.states.get("sensor.this_machine_disk_size")
@@ -247,7 +247,7 @@ async def test_options(hass: HomeAssistant, build: Build, set_up: SetUp) -> None
 async def test_limits_of_the_disk_guard(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A limit that nobody can mean is refused, with its field; others are kept."""
+    """An impossible limit is refused at its field; valid ones are stored."""
     build()
     entry = await set_up("host")
     form: Any = await hass.config_entries.options.async_init(entry.entry_id)
@@ -271,7 +271,7 @@ async def test_full_disk_without_a_recorder(
     set_up: SetUp,
     issue_registry: ir.IssueRegistry,
 ) -> None:
-    """There is nothing to thin, and a warning all the same."""
+    """A full disk gives a warning, even without a recorder to thin."""
     build()
     entry = await set_up("host")
     options = {"disk_guard": "thin", "disk_limit": 0}
@@ -287,7 +287,7 @@ async def test_full_disk_without_a_recorder(
 
 
 async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """The temperature is in °F there; a GiB is the same everywhere."""
+    """The temperature is in °F; a GiB is the same everywhere."""
     hass.config.units = US_CUSTOMARY_SYSTEM
     build(hwmon=[{"driver": "cpu_thermal", "sensors": [{"temperature": 50.0}]}])
     await set_up("host")
@@ -307,7 +307,7 @@ async def test_diagnostics(
     build: Build,
     set_up: SetUp,
 ) -> None:
-    """What psutil said is there, with the sensors that are not the CPU's."""
+    """The diagnostics have all values of psutil, those of other sensors included."""
     assert await async_setup_component(hass, "diagnostics", {})
     composite = {"label": "Composite", "temperature": 39.85}
     build(hwmon=[CPU_THERMAL, {"driver": "nvme", "sensors": [composite]}])
@@ -323,7 +323,7 @@ async def test_diagnostics(
 
 
 def test_psutil_is_not_imported_before_it_is_needed() -> None:
-    """Who has sticks only does not wait for it."""
+    """A home with sticks only does not wait for the import of psutil."""
     names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
     imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
     script = f"import sys, {imports}; print('psutil' in sys.modules)"

@@ -1,4 +1,4 @@
-"""All readings at once, over HTTP."""
+"""The readings over HTTP."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ async def test_who_may_read(
     hass_client: ClientSessionGenerator,
     hass_admin_user: MockUser,
 ) -> None:
-    """Who may read one of two sensors gets exactly that one, by every road."""
+    """A user who may read one of two sensors gets exactly that one."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     await async_wait_recording_done(hass)
@@ -61,7 +61,7 @@ async def test_who_may_read(
     assert "TEMPerGold" in lines
 
 
-async def test_bulk_road(
+async def test_readings(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
@@ -109,13 +109,13 @@ async def test_bulk_road(
 
 
 @pytest.mark.warns("invalid authentication")
-async def test_bulk_road_refuses(
+async def test_refused_queries(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
 ) -> None:
-    """What cannot be had is said in words; nobody without a token gets anything."""
+    """A query that cannot be answered gets a message; one without a token nothing."""
     await set_up(GOLD_PLACE)
     hass.states.async_set("light.other", "on")
     client = await hass_client()
@@ -147,7 +147,7 @@ async def test_in_batches(
     batch: int,
     order: str,
 ) -> None:
-    """However many devices are read together, each reading is there, in its order."""
+    """All readings come in order, however many devices are read together."""
     for place in (GOLD_PLACE, BME_PLACE, TWO_PLACE):
         await set_up(place)
     inner, outer = (
@@ -188,7 +188,7 @@ async def test_devices_with_one_name(
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
 ) -> None:
-    """In CSV a line always tells which device it is from."""
+    """Each line of CSV identifies its device, also if two have one name."""
     registry = dr.async_get(hass)
     for place in (GOLD_PLACE, TWO_PLACE):
         await set_up(place)

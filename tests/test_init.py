@@ -29,7 +29,7 @@ async def test_load_and_unload(
 
 
 @pytest.mark.parametrize("way", ["unload", "stop"])
-async def test_kernel_gets_its_driver_back(
+async def test_stick_returns_to_the_kernel(
     hass: HomeAssistant, build: Build, set_up: SetUp, way: str
 ) -> None:
     """A stick that was taken from the kernel is given back."""
@@ -49,7 +49,7 @@ async def test_missing_device_is_retried(
     machine: Machine,
     set_up: SetUp,
 ) -> None:
-    """A device that is not there at the start says why, and comes once it is back."""
+    """A device missing at the start has its reason shown, and loads once it is back."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -61,10 +61,10 @@ async def test_missing_device_is_retried(
     assert entry.state is ConfigEntryState.LOADED
 
 
-async def test_first_try_again_is_soon(
+async def test_first_retry_is_soon(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A chip that fails at the start is tried again after the 5 s that others get."""
+    """A chip that fails at the start is retried after 5 s, as other devices are."""
     entry = await set_up(BME_PLACE)
     machine.chip("bme").fail("nack")
     await hass.config_entries.async_reload(entry.entry_id)
@@ -77,7 +77,7 @@ async def test_first_try_again_is_soon(
 async def test_history_without_a_recorder(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The actions are there, and say what is missing."""
+    """Without a recorder the actions exist, and report what is missing."""
     assert await async_setup_component(hass, DOMAIN, {})
     await set_up(GOLD_PLACE)
     issue = ir.async_get(hass).async_get_issue(DOMAIN, "retention")

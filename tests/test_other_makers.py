@@ -1,4 +1,4 @@
-"""Thermometers that are no TEMPer, from the form to the sensors."""
+"""Thermometers of other makers, from the form to the sensors."""
 
 import fcntl
 from typing import Any
@@ -44,8 +44,8 @@ from .drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the HidTEMPer less time than a real one needs."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a real HidTEMPer needs."""
     monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
@@ -78,14 +78,14 @@ async def test_sensors(
     device_registry: dr.DeviceRegistry,
     snapshot: SnapshotAssertion,
 ) -> None:
-    """It is in the list without being touched, and each quantity is a sensor."""
+    """The device is listed without being touched, and each quantity is a sensor."""
     machine = build(device)
     place = f"usb-{CONTROLLER}-{device['ports']}"
     assert await choices(hass) == snapshot(name="choices")
     assert not machine.stick(device["name"]).log
     entry = await set_up(place)
     assert entry.data == snapshot(name="data")
-    if device is MONITOR:  # What does not come at once comes with the next poll.
+    if device is MONITOR:  # Values that come later are there with the next poll.
         await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 9)
         await pass_time(hass, 305)
     await snapshot_platform(hass, entity_registry, snapshot, entry.entry_id)
@@ -109,10 +109,10 @@ async def test_monitor_without_humidity(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_monitor_is_pulled_out(
+async def test_monitor_is_unplugged(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """It is unavailable at once, and back with what it measures then."""
+    """An unplugged monitor is unavailable at once; replugged it has its new values."""
     machine = build(MONITOR)
     await set_up(MONITOR_PLACE)
     machine.unplug("monitor")
@@ -124,7 +124,7 @@ async def test_monitor_is_pulled_out(
 
 
 async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
-    """An offset of CO2 counts, within limits, and there is no air without any."""
+    """An offset of CO2 applies, within limits, and no value stays none."""
     build(MONITOR)
     entry = await set_up(MONITOR_PLACE)
     form = await hass.config_entries.options.async_init(entry.entry_id)
@@ -146,7 +146,7 @@ async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) 
 
 
 async def polled(hass: HomeAssistant, entry: MockConfigEntry, text: str) -> None:
-    """Poll until the readings of the adapter are made from what holds a text."""
+    """Poll until the raw data of the adapter's reading contain a text."""
     driver = entry.runtime_data.driver
     await until(lambda: text in driver.raw["reports"].rpartition("/")[2])
     await until(lambda: driver._decoder.reading(0) is not None)
@@ -160,7 +160,7 @@ async def test_probes_come_and_go(
     set_up: SetUp,
     entity_registry: er.EntityRegistry,
 ) -> None:
-    """A new probe has a sensor at once; one that is taken away is unknown."""
+    """A new probe has a sensor at once; one that is removed is unknown."""
     machine = build(ADAPTER)
     entry = await set_up(ADAPTER_PLACE)
     coordinator = entry.runtime_data
@@ -190,7 +190,7 @@ async def test_probes_come_and_go(
 async def test_adapter_moves_with_other_probes(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """At another port it is the same device, whatever is plugged into it."""
+    """At another port it is the same device, whatever probes it has."""
     machine = build(ADAPTER)
     entry = await set_up(ADAPTER_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
@@ -216,8 +216,8 @@ async def test_adapter_moves_with_other_probes(
     assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "11.5")
 
 
-def shown(form: dict[str, Any]) -> dict[str, Any]:
-    """Return what is in the fields of a form."""
+def field_values(form: dict[str, Any]) -> dict[str, Any]:
+    """Return the values in the fields of a form."""
     return {
         str(key): (key.description or {}).get("suggested_value")
         for key in form["data_schema"].schema
@@ -227,7 +227,7 @@ def shown(form: dict[str, Any]) -> dict[str, Any]:
 async def test_calibrated_probe(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A probe is picked, then calibrated; nothing typed is lost after an error."""
+    """A probe is picked, then calibrated; entered values stay after an error."""
     build(ADAPTER | {"probes": {ROM: 24.7, OTHER_ROM: 10.0}})
     entry = await set_up(ADAPTER_PLACE)
 
@@ -242,20 +242,20 @@ async def test_calibrated_probe(
         return dict(form)
 
     form = await begin()
-    assert shown(form) == {"interval": 300, "probe": None}
+    assert field_values(form) == {"interval": 300, "probe": None}
     selector = form["data_schema"].schema["probe"]
     assert selector.config["options"] == [ROM, OTHER_ROM]
     form = await submit(form, interval=9, probe=ROM)
     assert form["errors"] == {"interval": "interval_out_of_range"}
-    assert shown(form) == {"interval": 9, "probe": ROM}
+    assert field_values(form) == {"interval": 9, "probe": ROM}
     form = await submit(form, interval=60, probe=ROM)
     assert form["step_id"] == "probe"
     assert form["description_placeholders"]["probe"] == ROM
-    assert shown(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
+    assert field_values(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
     typed = {"temperature_offset": 51.0, "temperature_factor": 1.1}
     form = await submit(form, **typed)
     assert form["errors"] == {"temperature_offset": "temperature_offset_out_of_range"}
-    assert shown(form) == typed
+    assert field_values(form) == typed
     await submit(form, temperature_offset=-0.7, temperature_factor=1.0)
     correction = {"offset": -0.7, "factor": 1.0}
     calibration = {f"{ROM}_temperature": correction}
@@ -263,11 +263,11 @@ async def test_calibrated_probe(
     adapter = "sensor.ds18b20_adapter_probe_"
     assert hass.states.is_state(f"{adapter}{ROM}", "24.0")
     assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "10.0")
-    # The other forms leave it as it is, until it is calibrated to nothing.
+    # The other forms keep the calibration until it is reset to nothing.
     await submit(await begin(), interval=30)
     assert entry.options == {"interval": 30, "calibration": calibration}
     form = await submit(await begin(), interval=30, probe=ROM)
-    assert shown(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
+    assert field_values(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
     await submit(form, temperature_offset=0, temperature_factor=1)
     assert entry.options == {"interval": 30, "calibration": {}}
 
@@ -278,7 +278,7 @@ async def test_diagnostics_of_probes(
     build: Build,
     set_up: SetUp,
 ) -> None:
-    """Each probe is there by its code."""
+    """The diagnostics have each probe by its code."""
     assert await async_setup_component(hass, "diagnostics", {})
     build(ADAPTER)
     entry = await set_up(ADAPTER_PLACE)
@@ -287,10 +287,10 @@ async def test_diagnostics_of_probes(
     assert found["raw"]["reports"].startswith("01 01 01 00 f7 00")
 
 
-async def test_other_thing_on_a_serial_port(hass: HomeAssistant, build: Build) -> None:
-    """A serial port is asked when it is picked, and no entry is made of what it is not.
+async def test_other_device_on_a_serial_port(hass: HomeAssistant, build: Build) -> None:
+    """Another device on a serial port, read when it is picked, becomes no entry.
 
-    What somebody else has open is not taken from them.
+    A port that another program has open is not taken from it.
     """
     machine = build(X232 | {"firmware": "Marlin 2.1"})
     form: Any = await hass.config_entries.flow.async_init(

@@ -1,4 +1,4 @@
-"""What an owner can mend becomes a repair, and is gone once it is mended."""
+"""A fault that the owner can fix becomes a repair issue, and the issue ends with it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +24,7 @@ from custom_components.temperature_logger.devices.faults import (
     REPAIRS,
 )
 from custom_components.temperature_logger.drivers import Fault
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -47,7 +47,7 @@ TINY: dict[str, Any] = {
     "adapter": "i2c-tiny-usb at bus {bus:03} device {device:03}",
     "chips": [CHIP | {"name": "far"}],
 }
-# place, what is wrong with it, and how it goes and comes
+# place, fault, and functions that cause and end it
 MISSING: list[tuple[str, Fault, Act, Act]] = [
     (
         GOLD_PLACE,
@@ -90,28 +90,28 @@ async def submit_repair(
 
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
-    """Return which issue a device has."""
+    """Return the issue of a device."""
     found = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
     return found.translation_key if found else None
 
 
 class Clocks:
-    """The time that the faults are measured with."""
+    """The clocks that time the faults."""
 
     def __init__(self) -> None:
-        """Begin some time."""
+        """Start both clocks."""
         self.monotonic = 5.0
         self.today = 1.8e9
 
-    def go(self, seconds: float) -> None:
-        """Let time pass."""
+    def advance(self, seconds: float) -> None:
+        """Advance both clocks."""
         self.monotonic += seconds
         self.today += seconds
 
 
 @pytest.fixture(name="clock")
 def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    """Return the clocks that the faults are measured with, to be set forward."""
+    """Return the clocks that time the faults."""
     clock = Clocks()
     monkeypatch.setattr(since, "monotonic", lambda: clock.monotonic)
     monkeypatch.setattr(since, "time", lambda: clock.today)
@@ -131,17 +131,17 @@ async def test_permission(
     as_nobody: AsNobody,
     clock: Clocks,
 ) -> None:
-    """A permission that is still missing after a minute is a repair until it comes."""
+    """A permission missing for a minute becomes an issue until it is granted."""
     entry = await set_up(GOLD_PLACE)
     machine.stick("gold").fail("zero", count=1)
-    await read(entry)  # The node is opened again at the next reading.
+    await read(entry)  # The next reading opens the node again.
     machine.permit("gold", hidraw=0o600, usbfs=0o600)
     with as_nobody():
         await read(entry)
-        clock.go(REPAIR_AFTER_MINUTE.total_seconds() - 1)
+        clock.advance(REPAIR_AFTER_MINUTE.total_seconds() - 1)
         await read(entry)
         assert issue(hass, entry) is None
-        clock.go(1)
+        clock.advance(1)
         await read(entry)
         assert issue(hass, entry) == "no_permission"
     machine.permit("gold", hidraw=0o666)
@@ -165,12 +165,12 @@ async def test_access(
     device: dict[str, Any],
     key: str,
 ) -> None:
-    """What bars the way to a stick is told after a minute, and mended it is gone."""
+    """A stick that cannot be accessed for a minute is an issue until it can."""
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     nodes, hidden = machine.dev / "bus/usb/001", machine.dev / "bus/usb/hidden"
     machine.replug(name, hidraw_nodes=False, bound=key != "no_port")
-    await read(entry)  # What was open is gone.
+    await read(entry)  # The open file is gone.
     with monkeypatch.context() as system:
         if key == "no_node":
             nodes.rename(hidden)
@@ -179,7 +179,7 @@ async def test_access(
         await read(entry)
         assert entry.runtime_data.last_exception.translation_key == key
         assert issue(hass, entry) is None
-        clock.go(REPAIR_AFTER_MINUTE.total_seconds())
+        clock.advance(REPAIR_AFTER_MINUTE.total_seconds())
         await read(entry)
         assert issue(hass, entry) == key
     if key == "no_node":
@@ -203,7 +203,7 @@ async def test_missing_for_a_day(
     away: Act,
     back: Act,
 ) -> None:
-    """What was pulled out is a repair after a day, until it is back."""
+    """An unplugged device is an issue after a day, until it is back."""
     machine = build(
         GOLD,
         {"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"},
@@ -213,10 +213,10 @@ async def test_missing_for_a_day(
     away(machine)
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == fault
-    clock.go(REPAIR_AFTER_DAY.total_seconds() - 1)
+    clock.advance(REPAIR_AFTER_DAY.total_seconds() - 1)
     await read(entry)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     back(machine)
@@ -229,18 +229,18 @@ STORED = f"{DOMAIN}.since"
 
 
 async def stop(hass: HomeAssistant) -> None:
-    """Let Home Assistant write what it has not written yet, as before it ends."""
+    """Let Home Assistant write its stored data, as before it ends."""
     hass.bus.async_fire(EVENT_HOMEASSISTANT_FINAL_WRITE)
     await hass.async_block_till_done()
 
 
 async def restart(hass: HomeAssistant, clock: Clocks, entry: MockConfigEntry) -> None:
-    """Restart the machine: a clock that never jumps begins anew with it."""
+    """Restart the machine, which restarts its monotonic clock."""
     await hass.config_entries.async_unload(entry.entry_id)
     await stop(hass)
     ir.async_delete_issue(hass, DOMAIN, f"device_{entry.entry_id}")
     clock.monotonic = 5.0
-    await async_shared(hass, FaultDurations).async_load()
+    await shared_object(hass, FaultDurations).async_load()
     await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done()
 
@@ -253,18 +253,18 @@ async def test_day_with_restarts(
     clock: Clocks,
     hass_storage: dict[str, Any],
 ) -> None:
-    """A restart does not begin the day anew, and what is back is forgotten."""
+    """A restart does not restart the day, and a device that is back is forgotten."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock.go(DAY / 2)
+    clock.advance(DAY / 2)
     for _ in range(2):
         await restart(hass, clock, entry)
         assert issue(hass, entry) is None
-        clock.go(DAY / 4 - 1)
+        clock.advance(DAY / 4 - 1)
     await restart(hass, clock, entry)
     assert issue(hass, entry) is None
-    clock.go(2)
+    clock.advance(2)
     await restart(hass, clock, entry)
     assert entry.state is ConfigEntryState.SETUP_RETRY
     assert issue(hass, entry) == "device_missing"
@@ -280,20 +280,20 @@ async def test_day_with_restarts(
 async def test_clock_that_jumps(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks, jump: float
 ) -> None:
-    """A day is a day, though the time of day was set meanwhile."""
+    """A day is measured right though the time of day was set meanwhile."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
     await stop(hass)
     clock.today += jump
-    clock.go(DAY / 2)
+    clock.advance(DAY / 2)
     await read(entry)
     assert issue(hass, entry) is None
     await restart(hass, clock, entry)
-    clock.go(DAY / 2 - 1)
+    clock.advance(DAY / 2 - 1)
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) == "device_missing"
 
@@ -302,17 +302,17 @@ async def test_clock_that_jumps(
 async def test_clock_behind_at_a_restart(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks
 ) -> None:
-    """Where the time of day says nothing, a day from then on is enough."""
+    """A day is counted from the restart where the time of day is wrong."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
     clock.today = 0.0
     await restart(hass, clock, entry)
-    clock.go(DAY - 1)
-    clock.today += 1.8e9  # The time is asked for over the network.
+    clock.advance(DAY - 1)
+    clock.today += 1.8e9  # The time comes over the network.
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
-    clock.go(1)
+    clock.advance(1)
     await restart(hass, clock, entry)
     assert issue(hass, entry) == "device_missing"
 
@@ -325,7 +325,7 @@ async def test_written_where_something_changed(
     clock: Clocks,
     hass_storage: dict[str, Any],
 ) -> None:
-    """A device that works, or is missing as before, costs no write."""
+    """A device that works, or is missing as before, causes no write."""
     entry = await set_up(GOLD_PLACE)
     await read(entry)
     await stop(hass)
@@ -335,7 +335,7 @@ async def test_written_where_something_changed(
     await stop(hass)
     stored = hass_storage.pop(STORED)
     assert stored["data"] == {entry.entry_id: clock.today}
-    clock.go(DAY)
+    clock.advance(DAY)
     await read(entry)
     await stop(hass)
     assert issue(hass, entry) == "device_missing"
@@ -346,14 +346,14 @@ async def test_written_where_something_changed(
 
 
 @pytest.mark.warns("Error fetching")
-async def test_another_fault_begins_anew(
+async def test_another_fault_has_its_own_time(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, clock: Clocks
 ) -> None:
-    """The time of one fault does not count for the next one; what passes is none."""
+    """The time of one fault does not count for the next; no fault ends both."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await read(entry)
-    clock.go(REPAIR_AFTER_DAY.total_seconds())
+    clock.advance(REPAIR_AFTER_DAY.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "device_missing"
     machine.plug("gold", hidraw_nodes=False, usbfs_mode="000")
@@ -361,13 +361,13 @@ async def test_another_fault_begins_anew(
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "no_node"
     assert issue(hass, entry) is None
-    clock.go(REPAIR_AFTER_MINUTE.total_seconds())
+    clock.advance(REPAIR_AFTER_MINUTE.total_seconds())
     await read(entry)
     assert issue(hass, entry) == "no_node"
     (machine.dev / "bus/usb/hidden").rename(machine.dev / "bus/usb/001")
     machine.stick("gold").fail("zero")
     await read(entry)
-    clock.go(REPAIR_AFTER_DAY.total_seconds())
+    clock.advance(REPAIR_AFTER_DAY.total_seconds())
     await read(entry)
     assert entry.runtime_data.last_exception.translation_key == "bad_report"
     assert issue(hass, entry) is None
@@ -376,7 +376,7 @@ async def test_another_fault_begins_anew(
 async def test_every_fault_of_the_table(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Each repair has its time: at once only what does not pass by itself."""
+    """Each fault has its delay: none only where it does not pass by itself."""
     assert {fault for fault, repair in REPAIRS.items() if not repair.after} == {
         Fault.CHIP_CHANGED,
         Fault.CHIP_UNSUPPORTED,
@@ -409,7 +409,7 @@ async def test_bus_and_chip(
     change: str,
     key: str,
 ) -> None:
-    """What is wrong with a bus or its chip is told, and mended it is gone."""
+    """A fault of a bus or its chip is an issue until it is over."""
     entry = await set_up(BME_PLACE)
     for fault, repair in REPAIRS.items():
         monkeypatch.setitem(REPAIRS, fault, repair._replace(after=timedelta()))
@@ -428,7 +428,7 @@ async def test_bus_and_chip(
         other = CHIP | {"calibration": 1}
         chip.calibration = type(chip)(other).calibration
     if change != "held":
-        chip.fail("eio", count=1)  # The chip is looked at anew after an error.
+        chip.fail("eio", count=1)  # The chip is identified again after an error.
     await read(entry)
     await read(entry)
     assert issue(hass, entry) == key
@@ -446,7 +446,7 @@ async def test_bus_and_chip(
 async def test_stick_with_another_firmware(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """The repair opens the form, and what is accepted there is read from then on."""
+    """The issue opens the form, and the stick accepted there is read."""
     build(GOLD)
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
@@ -476,10 +476,10 @@ async def test_stick_with_another_firmware(
 
 
 @pytest.mark.warns("Error fetching")
-async def test_disabled_device_needs_no_repair(
+async def test_disabled_device_has_no_issue(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """What its owner switched off is not to be mended."""
+    """A device that its owner disabled has no issue."""
     build(GOLD)
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
@@ -493,10 +493,10 @@ async def test_disabled_device_needs_no_repair(
 
 
 @pytest.mark.warns("Error fetching")
-async def test_repair_of_what_is_right_again(
+async def test_answer_to_a_solved_issue(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A question that was answered too late changes nothing."""
+    """An answer to an issue that is solved already changes nothing."""
     entry = await set_up(BME_PLACE)
     chip = machine.chip("bme")
     own, chip.calibration = (

@@ -29,7 +29,11 @@ from custom_components.temperature_logger.devices.options_flow import (
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
 from custom_components.temperature_logger.disk_guard.decision import Outcome
-from custom_components.temperature_logger.drivers import QUANTITIES, Fault, is_quantity
+from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers.readings import (
+    QUANTITIES,
+    is_quantity,
+)
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import (
@@ -79,7 +83,7 @@ def placeholders(text: str) -> set[str]:
 
 
 def details(kind: type[StrEnum] = Fault) -> dict[str, set[str]]:
-    """Return which details are given with each fault, or failure."""
+    """Return the details that are given with each fault or failure."""
     given: dict[str, set[str]] = {}
     for path in COMPONENT.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -100,7 +104,7 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
 
 
 def test_drivers_know_nothing_of_home_assistant() -> None:
-    """The drivers could be published on their own."""
+    """The drivers import nothing of Home Assistant, and could be published alone."""
     for path in (COMPONENT / "drivers").rglob("*.py"):
         assert not re.search(
             r"^\s*(from|import) homeassistant", path.read_text(), re.MULTILINE
@@ -139,8 +143,8 @@ def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     assert set(texts["issues"]) == keys | others
 
 
-def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
-    """A way that is barred has a remedy for each way to run Home Assistant."""
+def test_access_has_a_remedy_on_every_system(texts: dict[str, Any]) -> None:
+    """A stick without access has a remedy for each way to run Home Assistant."""
     keys = {
         repair.key for repair in REPAIRS.values() if repair.after == REPAIR_AFTER_MINUTE
     }
@@ -159,8 +163,8 @@ def test_access_is_mended_on_every_system(texts: dict[str, Any]) -> None:
         assert remedies == ["Home Assistant OS", "Container", "Core"], key
 
 
-def test_texts_get_what_they_quote(texts: dict[str, Any]) -> None:
-    """A text quotes only what is given with each fault of its kind."""
+def test_texts_get_their_placeholders(texts: dict[str, Any]) -> None:
+    """A text quotes only the details of its faults."""
     given = details()
     for fault in Fault:
         message = texts["exceptions"][fault]["message"]
@@ -217,7 +221,7 @@ def test_forms_of_endpoints_show_failures(texts: dict[str, Any]) -> None:
 
 
 def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
-    """Each field of each form has a name and a word about it."""
+    """Each field of each form has a name and a description."""
     steps = texts["config"]["step"]
     for protocol in EndpointProtocol:
         fields = flow._server_schema(protocol, is_new=True).schema
@@ -235,8 +239,8 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
 
 
-def test_entities_of_endpoints_are_no_readings() -> None:
-    """They would be sent, thinned and returned with the readings."""
+def test_entities_of_endpoints_are_not_readings() -> None:
+    """Entities of endpoints are not sent, thinned or returned with the readings."""
     for sensor in ENDPOINT_SENSORS:
         assert not is_quantity(sensor.key)
     classes = {describe(quantity).device_class for quantity in QUANTITIES} - {None}
@@ -244,12 +248,12 @@ def test_entities_of_endpoints_are_no_readings() -> None:
 
 
 def test_texts_quote_addresses(texts: dict[str, Any]) -> None:
-    """Home Assistant wants each URL where no translator can change it."""
+    """Each URL is a placeholder, so that a translator cannot change it."""
     assert not [text for text in leaves(texts) if "://" in text]
 
 
 def test_no_text_is_blank(texts: dict[str, Any]) -> None:
-    """Every text says something."""
+    """Every text has content."""
     assert all(text.strip() for text in leaves(texts))
 
 
@@ -277,7 +281,7 @@ def test_every_quantity_has_its_names(texts: dict[str, Any]) -> None:
 
 
 def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
-    """The limits in the texts are those that are checked."""
+    """The limits in the texts are those in the code."""
     errors = texts["options"]["error"]
     limits = {
         name: base.max_offset
@@ -293,8 +297,8 @@ def test_texts_name_the_limits(texts: dict[str, Any]) -> None:
     assert MIN_FACTOR < 1 < MAX_FACTOR
 
 
-def test_readme_tells_the_numbers() -> None:
-    """The README says what the code does."""
+def test_readme_has_the_numbers() -> None:
+    """The README states the numbers of the code."""
     readme = " ".join((ROOT / "README.md").read_text().split())
     default = const.DEFAULT_INTERVAL
     limits = f"{const.MIN_INTERVAL} to {const.MAX_INTERVAL}"
@@ -314,7 +318,7 @@ def test_readme_has_every_usb_id() -> None:
 
 
 def test_readme_has_every_message(texts: dict[str, Any]) -> None:
-    """The troubleshooting has each message, by its first sentence."""
+    """The troubleshooting section has each message, by its first sentence."""
     readme = (ROOT / "README.md").read_text()
     for key, text in texts["exceptions"].items():
         sentence = re.split(r"(?<=\.)\s", re.sub(r"{\w+}", "…", text["message"]))[0]
@@ -322,7 +326,7 @@ def test_readme_has_every_message(texts: dict[str, Any]) -> None:
 
 
 def test_manifest_is_ordered_and_true() -> None:
-    """Domain and name come first, the rest in order; the scale's tier is reached."""
+    """Domain and name come first, the rest in order; the quality tier is reached."""
     manifest = json.loads((COMPONENT / "manifest.json").read_text())
     keys = list(manifest)
     assert keys == ["domain", "name", *sorted(set(keys) - {"domain", "name"})]
@@ -333,9 +337,29 @@ def test_manifest_is_ordered_and_true() -> None:
 
 
 def test_wheel_of_the_drivers_agrees_with_the_manifest() -> None:
-    """It needs what the manifest requires, and what Home Assistant's usb brings."""
+    """The wheel needs the requirements of the manifest and of Home Assistant's usb."""
     project = tomllib.loads((ROOT / "packaging/drivers/pyproject.toml").read_text())
     manifest = json.loads((COMPONENT / "manifest.json").read_text())
     required = {re.split("[=>]", line)[0] for line in manifest["requirements"]}
     assert set(project["project"]["dependencies"]) == required | {"serialx"}
     assert project["project"]["version"] == manifest["version"]
+
+
+def test_pages_name_what_is_there() -> None:
+    """The pages for developers name files, tables and constants that exist."""
+    pages = (ROOT / "CONTRIBUTING.md", ROOT / "docs/architecture.md")
+    text = "\n".join(page.read_text() for page in pages)
+    files = set(re.findall(r"`([\w./-]+\.(?:json|md|py|toml|yaml))`", text))
+    folders = (ROOT, COMPONENT)
+    assert not [
+        name
+        for name in sorted(files - {"config/machine.json"})
+        if "NAME" not in name and not any((f / name).is_file() for f in folders)
+    ]
+    code = "\n".join(
+        path.read_text()
+        for folder in ("custom_components", "development", "emulation", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    constants = set(re.findall(r"`([A-Z][A-Z_]{3,})`", text)) - {"NAME"}
+    assert not [name for name in sorted(constants) if name not in code]

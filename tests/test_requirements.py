@@ -1,12 +1,12 @@
-"""How the requirements files are made."""
+"""The generation of the requirements files."""
 
 import pytest
 
 from development.requirements import uv
 
 
-def test_uv_says_why_it_failed(capfd: pytest.CaptureFixture[str]) -> None:
-    """scripts/update-requirements shows uv's own reason and ends without a trace."""
+def test_error_of_uv_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    """scripts/update-requirements shows uv's own error and ends without a traceback."""
     wanted = ["homeassistant==1", "homeassistant==2"]
     with pytest.raises(SystemExit, match="uv failed"):
         uv("pip", "compile", "--offline", "--quiet", "-", lines=wanted)

@@ -79,12 +79,12 @@ async def test_sensors_of_a_chip(
     assert device == snapshot(name="device")
 
 
-async def test_humidity_comes_with_its_first_value(
+async def test_humidity_appears_with_its_first_value(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A slot for a humidity that no probe measures is no entity, until one does.
+    """An empty slot for humidity has no entity until a probe measures it.
 
-    Once there, it stays: without a value it is unknown.
+    Later, without a value, it is unknown.
     """
     machine = build(ALL_FOUR | {"external_humidity": None, "humidity": None})
     entry = await set_up(PLACE)

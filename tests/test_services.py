@@ -1,4 +1,4 @@
-"""What actions give besides all readings in a span."""
+"""The actions for the latest reading, links and files."""
 
 import csv
 from datetime import UTC, datetime, timedelta
@@ -47,12 +47,12 @@ from .history.conftest import (
 __all__ = ["custom_integrations", "recorder_db_url", "server"]
 
 ADDRESS = "http://10.10.10.10:8123"
-"""Where a Home Assistant of the tests is found."""
+"""The address of a Home Assistant in the tests."""
 
 
 @pytest.mark.warns("No thermometer is plugged in")
 async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """It is what is shown now, at once; of what shows nothing, the last row."""
+    """The latest reading is the one that is shown; without one, the last row."""
     gold = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
     machine.stick("two").values["external_temperature"] = None
@@ -60,7 +60,7 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
     await async_wait_recording_done(hass)
     targets = {"entity_id": "all", "temperature_unit": "K"}
     two, stick = (await ask(hass, targets, action="get_latest"))["devices"]
-    # Only what belongs to the latest reading is in it, not the probe of the one before.
+    # The probe was in the reading before, not in the latest one.
     assert two["reading"]["internal_temperature"] == 302.15
     assert two["reading"]["external_temperature"] is None
     assert 0 <= two["age"] < 60
@@ -72,7 +72,7 @@ async def test_latest(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> N
     _, stick = (await ask(hass, targets, action="get_latest"))["devices"]
     assert stick["reading"]["temperature"] == 293.02
     assert 0 <= stick["age"] < 60
-    hass.states.async_remove(GOLD)  # As of an entity that was disabled.
+    hass.states.async_remove(GOLD)  # A disabled entity has no state.
     _, stick = (await ask(hass, targets, action="get_latest"))["devices"]
     assert stick["reading"]["temperature"] == 293.02
 
@@ -83,12 +83,12 @@ async def test_latest_after_a_new_name(
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A state that was written anew does not part a reading."""
+    """A new name, which writes a state again, does not split a reading."""
     await set_up(BME_PLACE)
     before = await ask(hass, {"entity_id": "all"}, action="get_latest")
     time_of_day = time.time
     monkeypatch.setattr(time, "time", lambda: time_of_day() + 2.1)
-    # Not the first one, whose time the reading has.
+    # The reading has the time of another state.
     er.async_get(hass).async_update_entity(BME[2], name="Attic")
     await hass.async_block_till_done()
     after = await ask(hass, {"entity_id": "all"}, action="get_latest")
@@ -99,7 +99,7 @@ async def test_latest_after_a_new_name(
 async def test_latest_of_nothing(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Where no row is left either, there is no reading and no age."""
+    """Without any row there is no reading and no age."""
     gold = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await gold.runtime_data.async_refresh()
@@ -126,7 +126,7 @@ async def test_link(
     hass_client_no_auth: ClientSessionGenerator,
     hass_admin_user: MockUser,
 ) -> None:
-    """A link gives a browser what its maker may read, and nobody more."""
+    """A link gives the readings that the user who made it may read."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
@@ -144,7 +144,7 @@ async def test_link(
     header, gold = await lines_of(browser, answer["url"])
     assert header == ["device", "collected_at", "temperature [°F]", "humidity [%]"]
     assert gold == ["TEMPerGold", "2025-11-20T12:00:00Z", "68.0", ""]
-    # Another question than the one that was signed is nobody's.
+    # The signature does not cover another query.
     other = answer["url"].replace("sensor.bme280_humidity", "all")
     assert (await browser.get(other.removeprefix(ADDRESS))).status == 401
 
@@ -169,7 +169,7 @@ async def test_link_runs_out(
     set_up: SetUp,
     hass_client_no_auth: ClientSessionGenerator,
 ) -> None:
-    """After its time a link opens nothing; without an address it begins below it."""
+    """A link expires; it has no host if the address of Home Assistant is not known."""
     await set_up(GOLD_PLACE)
     hass.config.api = None
     asked = {"entity_id": GOLD, "valid_for": {"minutes": 10}}
@@ -182,20 +182,20 @@ async def test_link_runs_out(
         assert (await browser.get(path)).status == 401
 
 
-async def test_user_who_is_gone(
+async def test_deleted_user(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Who was deleted meanwhile may read nothing, not what Home Assistant may."""
+    """A deleted user may not read anything."""
     await set_up(GOLD_PLACE)
     for action in ("get_readings", "get_latest", "get_csv_link"):
         with pytest.raises(UnknownUser):
             await ask(hass, {"entity_id": "all"}, Context(user_id="gone"), action)
 
 
-async def test_link_needs_somebody(
+async def test_link_needs_a_login(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A link counts for a login; a user who has none is told so."""
+    """A link belongs to a login; a user without a login gets none."""
     await set_up(GOLD_PLACE)
     user = MockUser(is_owner=True).add_to_hass(hass)
     with pytest.raises(HomeAssistantError, match="this user has none"):
@@ -210,7 +210,7 @@ def names(folder: Path) -> list[str]:
 async def test_file(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, tmp_path: Path
 ) -> None:
-    """The file is whole or not there, and only where Home Assistant may write."""
+    """A file is written as a whole, and only where Home Assistant may write."""
     await set_up(GOLD_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
     path = tmp_path / "www" / "readings.csv"
@@ -240,7 +240,7 @@ async def test_file_is_for_administrators(
     tmp_path: Path,
     hass_read_only_user: MockUser,
 ) -> None:
-    """Others may read, but not write to the machine."""
+    """Only administrators may write files."""
     await set_up(GOLD_PLACE)
     hass.config.allowlist_external_dirs = {str(tmp_path)}
     asked = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}

@@ -1,4 +1,4 @@
-"""Everything that an earlier version stored is there after the update."""
+"""All data that an earlier version stored are kept by an update."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ type Entries = dict[str, MockConfigEntry]
 async def entries_fixture(
     hass: HomeAssistant, hass_storage: dict[str, Any], build: Build
 ) -> Entries:
-    """Start with what version 0.1.0 wrote; return the entries by their titles."""
+    """Start with the data of version 0.1.0; return the entries by their titles."""
     cpu = {"driver": "cpu_thermal", "sensors": [{"temperature": 48.3}]}
     build(GOLD, MONITOR, ADAPTER, X232, HID_2, i2c=[PINS], hwmon=[cpu])
     hass_storage.update(STORED["storage"])
@@ -64,10 +64,10 @@ def value(hass: HomeAssistant, entity_id: str) -> float:
     return float(state.state)
 
 
-# The endpoint finds no recorder here, which it says.
+# The endpoint finds no recorder here, and logs that.
 @pytest.mark.warns("Error fetching")
 async def test_entries_and_entities_stay(hass: HomeAssistant, entries: Entries) -> None:
-    """Each entry loads with its data as they were, and each entity keeps its id."""
+    """Each entry loads with its data unchanged, and each entity keeps its id."""
     for stored in STORED["entries"]:
         entry = entries[stored["title"]]
         loaded = entry.state is ConfigEntryState.LOADED
@@ -82,7 +82,7 @@ async def test_entries_and_entities_stay(hass: HomeAssistant, entries: Entries) 
 
 @pytest.mark.warns("Error fetching")
 async def test_options_count(hass: HomeAssistant, entries: Entries) -> None:
-    """A calibration and an interval are those that were set."""
+    """Calibration and interval keep their values."""
     assert value(hass, "sensor.tempergold_temperature") == 19.569
     assert value(hass, "sensor.bme280_humidity") == pytest.approx(47.5, abs=0.05)
     interval = entries["TEMPerGold"].runtime_data.update_interval
@@ -91,7 +91,7 @@ async def test_options_count(hass: HomeAssistant, entries: Entries) -> None:
 
 @pytest.mark.warns("Error fetching")
 async def test_files_are_read(hass: HomeAssistant, entries: Entries) -> None:
-    """Deliveries, the last thinning and the time of a loss are remembered."""
+    """Deliveries, the last thinning and the time of a loss are kept."""
     assert value(hass, "sensor.the_server_readings_delivered") == 5
     delivered_at = hass.states.get("sensor.the_server_last_delivery")
     assert delivered_at is not None

@@ -13,8 +13,8 @@ from .structure import (
     face,
     folded,
     imported,
-    late_modules,
     longest_chain,
+    open_modules,
     read_imports,
     read_outside,
     read_tree,
@@ -89,10 +89,10 @@ def reaches(tree: Tree) -> Iterator[Breach]:
             entered = room(target)
             if entered not in ROOMS or entered == room(module):
                 continue
-            late = late_modules(tree, entered)
-            if target == entered and name in face(tree, entered) | late:
+            opened = open_modules(tree, entered)
+            if target == entered and name in face(tree, entered) | opened:
                 continue
-            if target.removeprefix(f"{entered}.") not in late:
+            if target.removeprefix(f"{entered}.") not in opened:
                 yield Breach(module, f"{target}.{name}")
 
 
@@ -198,7 +198,7 @@ def test_rules_hold_in_subfolders(tmp_path: Path) -> None:
     }
 
 
-def test_only_faces_and_late_modules_are_open(tmp_path: Path) -> None:
+def test_only_faces_and_open_modules_are_open(tmp_path: Path) -> None:
     """What a room names is open, and nothing else."""
     tree = build(
         tmp_path / "root",

@@ -3,7 +3,10 @@
 from homeassistant.components.sensor import SensorDeviceClass
 import pytest
 
-from custom_components.temperature_logger.drivers import QUANTITIES, probe_quantity
+from custom_components.temperature_logger.drivers.readings import (
+    QUANTITIES,
+    probe_quantity,
+)
 from custom_components.temperature_logger.units import (
     BASE_QUANTITIES,
     BaseQuantity,
@@ -15,7 +18,7 @@ rows = pytest.mark.parametrize("base", BASE_QUANTITIES.values(), ids=BASE_QUANTI
 
 
 def test_every_quantity_has_a_row() -> None:
-    """A field that is added to a reading later cannot be forgotten in the table."""
+    """Each field of a reading has a row in the table."""
     quantities = (*QUANTITIES, probe_quantity("285ebf799715039b"))
     bases = {base_quantity(quantity).name for quantity in quantities}
     assert bases == set(BASE_QUANTITIES)
@@ -37,7 +40,7 @@ def test_calibration_has_an_offset(base: BaseQuantity) -> None:
 
 
 def test_device_classes_exist() -> None:
-    """Each device class, which the table has as text, is one of Home Assistant's."""
+    """Each device class, given as text, is one of Home Assistant's."""
     classes = [base.device_class for base in BASE_QUANTITIES.values()]
     assert {SensorDeviceClass(name) for name in filter(None, classes)} == {
         SensorDeviceClass.ATMOSPHERIC_PRESSURE,

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 
 
-def test_home_assistant_is_the_one_asked_for(pytestconfig: pytest.Config) -> None:
-    """Neither a package nor an old environment replaces the version to be tested."""
+def test_version_of_home_assistant(pytestconfig: pytest.Config) -> None:
+    """The environment has the version of Home Assistant to be tested."""
     asked = pytestconfig.getoption("--home-assistant")
     assert GROUPS[f"home-assistant-{asked}"] == [f"homeassistant=={__version__}"]
 

@@ -1,4 +1,4 @@
-"""A device that is pulled out is unavailable, and back when it is plugged in again."""
+"""An unplugged device is unavailable, and available again once it is replugged."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ from custom_components.temperature_logger.drivers.presence import (
     PresentDevices,
     present_devices,
 )
-from custom_components.temperature_logger.shared import async_shared
+from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
 
 from .conftest import (
@@ -51,14 +51,14 @@ TINY = {
 
 
 async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
-    """Wait for what the hardware's events bring about, and for what that begins."""
+    """Wait for the effects of the hardware's events, and for their follow-ups."""
     await waiting.until(condition)
     await hass.async_block_till_done(wait_background_tasks=True)
 
 
 @pytest.fixture(name="looks")
 def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
-    """Return what each look has found."""
+    """Return the results of all searches."""
     looks: list[PresentDevices] = []
 
     def look() -> PresentDevices:
@@ -73,24 +73,24 @@ def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
 @pytest.mark.parametrize(
     "access", [{}, {"hidraw_nodes": False}], ids=["hidraw", "libusb"]
 )
-async def test_out_and_in(
+async def test_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp, access: dict[str, bool]
 ) -> None:
-    """A stick is unavailable while it is out, and back without a restart or a leak."""
+    """A stick is unavailable while unplugged, and back without a restart or a leak."""
     machine = build(GOLD | access)
     entry = await set_up(GOLD_PLACE)
 
-    async def out_and_in() -> None:
+    async def replug() -> None:
         machine.unplug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
         machine.plug("gold")
         await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
         await asyncio.sleep(0)
 
-    await out_and_in()
+    await replug()
     opened = open_files()
     for _ in range(2):
-        await out_and_in()
+        await replug()
         await waiting.until(lambda: open_files() <= opened)
     assert entry.state is ConfigEntryState.LOADED
 
@@ -99,7 +99,7 @@ async def test_out_and_in(
 async def test_back_while_set_up_is_retried(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """An entry that found nothing when it was set up does not wait for its retry."""
+    """A device that comes back before the retry of its set-up is set up at once."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -123,7 +123,7 @@ async def test_ready_without_a_hidraw_node(
     looks: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
-    """A serial port, or what libusb reads, is used as soon as its own node may be."""
+    """A device without a hidraw node is used as soon as its own node has permission."""
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
     monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
@@ -141,7 +141,7 @@ async def test_ready_without_a_hidraw_node(
 
 
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_permission_that_comes_late(
+async def test_late_permission(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
@@ -149,7 +149,7 @@ async def test_permission_that_comes_late(
     looks: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What the system has not given its permissions yet is not asked before it has."""
+    """A node is not opened before the system has set its permissions."""
     entry = await set_up(GOLD_PLACE)
     machine.unplug("gold")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
@@ -166,14 +166,14 @@ async def test_permission_that_comes_late(
 
 @pytest.mark.warns("may not use")
 @pytest.mark.warns("No thermometer is plugged in")
-async def test_permission_that_does_not_come(
+async def test_missing_permission(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After two seconds the owner is told which permission is missing."""
+    """After two seconds the missing permission is reported."""
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.3)
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
@@ -188,10 +188,10 @@ async def test_permission_that_does_not_come(
 
 
 @pytest.mark.warns("bus")
-async def test_adapter_out_and_in(
+async def test_adapter_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A chip behind a USB adapter goes and comes with it, whatever its number."""
+    """A chip on a USB adapter goes and returns with it, whatever the bus number."""
     machine = build({"name": "tiny", "model": "i2c-tiny-usb", "ports": "9"}, i2c=[TINY])
     await set_up("i2c-pci0000:00/0000:00:14.0-9-0x76")
     machine.unplug("tiny")
@@ -203,7 +203,7 @@ async def test_adapter_out_and_in(
 
 @pytest.mark.warns("No thermometer is plugged in")
 @pytest.mark.parametrize("missing", ["inotify", "folder"])
-async def test_nobody_tells(
+async def test_without_inotify(
     hass: HomeAssistant,
     build: Build,
     set_up: SetUp,
@@ -211,7 +211,7 @@ async def test_nobody_tells(
     looks: list[PresentDevices],
     missing: str,
 ) -> None:
-    """Without inotify, or without the folder, somebody looks every five seconds."""
+    """Without inotify, or without the folder, a search runs every five seconds."""
     machine = build(GOLD)
     if missing == "inotify":
         monkeypatch.setattr(aiousbwatcher.impl, "_INOTIFY_EXCEPTION", OSError())
@@ -221,7 +221,7 @@ async def test_nobody_tells(
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await until(hass, lambda: bool(looks))  # The one at the start.
+    await until(hass, lambda: bool(looks))  # The search at the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
@@ -231,13 +231,13 @@ async def test_nobody_tells(
     assert entry.state is ConfigEntryState.LOADED
 
 
-async def test_port_that_holds_a_look_up(
+async def test_port_that_blocks_a_search(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A look that is held up hurts nothing; the next one finds what there is."""
+    """A blocked search affects nothing else; the next one finds the devices."""
     await set_up(TWO_PLACE)
     await set_up(BME_PLACE)
     answers, given_up = Event(), Event()
@@ -264,13 +264,13 @@ async def test_port_that_holds_a_look_up(
     )
 
 
-async def test_look_that_was_held_up_is_made_up_for(
+async def test_search_after_a_blocked_one(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What came while nobody could look is found a while later."""
+    """A device that came during a blocked search is found later."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.unplug("gold")
@@ -290,25 +290,25 @@ async def test_look_that_was_held_up_is_made_up_for(
     assert not held_up
 
 
-async def test_plugged_in_while_it_is_set_up(
+async def test_plugged_in_during_set_up(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """An entry that is being set up is told once that has ended."""
+    """An entry that is being set up is notified after that."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
     machine.stick("gold").fail("timeout", on="firmware", count=1)
     setting_up = hass.async_create_task(hass.config_entries.async_setup(entry.entry_id))
-    await waiting.until(lambda: machine.stick("gold").fault is None)  # It was asked.
+    await waiting.until(lambda: machine.stick("gold").fault is None)  # It is queried.
     assert entry.state is ConfigEntryState.SETUP_IN_PROGRESS
     machine.replug("gold")
     await setting_up
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
 
 
-async def test_unloaded_while_it_is_read(
+async def test_unloaded_during_a_reading(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """What was opened for an entry that is gone is closed, and can be opened again."""
+    """The stick of an unloaded entry is closed, and can be opened again."""
     entry = await set_up(GOLD_PLACE)
     coordinator = entry.runtime_data
     await coordinator.driver.close()
@@ -321,13 +321,13 @@ async def test_unloaded_while_it_is_read(
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
-async def test_inotify_that_is_used_up(
+async def test_inotify_limit_reached(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where inotify cannot be had, somebody looks every five seconds instead."""
+    """Without a free inotify instance, a search runs every five seconds."""
 
     def used_up() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -348,10 +348,10 @@ async def test_inotify_that_is_used_up(
 async def test_before_home_assistant_has_started(
     hass: HomeAssistant, machine: Machine
 ) -> None:
-    """Nothing is announced before, and nothing is begun once it stops."""
+    """No device is offered before Home Assistant has started, or while it stops."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = async_shared(hass, watch.HotPlug)
+    the_watch = shared_object(hass, watch.HotPlug)
     the_watch.async_offer_soon()
     await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
@@ -360,10 +360,8 @@ async def test_before_home_assistant_has_started(
     assert the_watch._next_scan is None
 
 
-async def test_stopped_before_it_has_started(
-    hass: HomeAssistant, machine: Machine
-) -> None:
-    """A watch that has announced nothing yet ends, too."""
+async def test_stopped_before_the_start(hass: HomeAssistant, machine: Machine) -> None:
+    """A watch ends even if it has announced nothing yet."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    assert async_shared(hass, watch.HotPlug)._offer_timer is None
+    assert shared_object(hass, watch.HotPlug)._offer_timer is None

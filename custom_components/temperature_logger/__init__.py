@@ -22,7 +22,7 @@ from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
-from .shared import async_shared
+from .shared import shared_object
 from .translation import async_load_texts
 from .uploader import async_cursor
 
@@ -37,13 +37,13 @@ async def async_setup(
 ) -> bool:
     """Set up the history and the detection of devices, also without any entry."""
     await async_load_texts(hass)
-    await async_shared(hass, FaultDurations).async_load()
+    await shared_object(hass, FaultDurations).async_load()
     await _async_protect_undelivered(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
     _async_watch_disabled(hass)
-    async_shared(hass, HotPlug).async_start(async_offer_sticks)
+    shared_object(hass, HotPlug).async_start(async_offer_sticks)
     return True
 
 
@@ -58,7 +58,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
     # Withdraw the offer of the device that is set up now.
-    async_shared(hass, HotPlug).async_offer_soon()
+    shared_object(hass, HotPlug).async_offer_soon()
     return True
 
 
@@ -78,7 +78,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
     _async_delete_issues(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
         await (await async_memory(hass)).async_forget()
-    async_shared(hass, HotPlug).async_offer_soon()
+    shared_object(hass, HotPlug).async_offer_soon()
 
 
 async def _async_setup_device(

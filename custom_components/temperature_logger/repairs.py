@@ -15,7 +15,7 @@ import voluptuous as vol
 
 from .const import CONF_CONTROLLER, CONF_ENTRY, CONF_PORTS, DOMAIN
 from .discovery import STICK_MOVED, HotPlug, IssueData, async_move
-from .shared import async_shared
+from .shared import shared_object
 from .uploader import READINGS_REFUSED, async_cursor
 
 STEP_AGAIN: Final = "again"
@@ -116,7 +116,7 @@ class MovedRepairFlow(MenuRepairFlow):
         if self._entry is None:
             return self.async_abort(reason=ABORT_GONE)
         ir.async_ignore_issue(self.hass, DOMAIN, self.issue_id, ignore=True)
-        async_shared(self.hass, HotPlug).async_offer_soon()
+        shared_object(self.hass, HotPlug).async_offer_soon()
         return self.async_abort(
             reason=STEP_OTHER, description_placeholders=self._placeholders
         )

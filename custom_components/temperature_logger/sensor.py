@@ -17,10 +17,11 @@ from homeassistant.helpers.importlib import async_import_module
 
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .disk_guard import DATA_GUARD, SIGNAL_THINNED
-from .drivers import in_order, rom_of
+from .disk_guard import SIGNAL_THINNED, Memory
+from .drivers.readings import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
+from .shared import shared_object
 from .units import base_quantity
 
 PARALLEL_UPDATES = 0
@@ -161,14 +162,14 @@ class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
     @override
     def native_value(self) -> int | None:
         """Return the number of deleted rows; None before the first thinning."""
-        last = self.hass.data[DATA_GUARD].last
+        last = shared_object(self.hass, Memory).last
         return None if last is None else last.rows
 
     @property
     @override
     def extra_state_attributes(self) -> dict[str, Any] | None:
         """Return the details of the last thinning."""
-        last = self.hass.data[DATA_GUARD].last
+        last = shared_object(self.hass, Memory).last
         if last is None:
             return None
         return {name: value for name, value in last.summary.items() if name != "rows"}

@@ -106,7 +106,7 @@ async def _async_call(call: ServiceCall) -> ServiceResponse:
 def _schemas() -> dict[str, VolSchemaType]:
     """Return the schema of each action; most starts do not need them."""
     valid_for = vol.Optional(CONF_VALID_FOR, default=DEFAULT_LINK_VALIDITY)
-    fields: dict[str, VolDictType] = {
+    fields_by_action: dict[str, VolDictType] = {
         GET_CSV_LINK: {
             **FIELDS,
             valid_for: vol.All(
@@ -121,7 +121,10 @@ def _schemas() -> dict[str, VolSchemaType]:
         },
         WRITE_CSV: {**FIELDS, vol.Required(CONF_PATH): cv.string},
     }
-    return {name: cv.make_entity_service_schema(own) for name, own in fields.items()}
+    return {
+        action: cv.make_entity_service_schema(fields)
+        for action, fields in fields_by_action.items()
+    }
 
 
 async def _async_get_csv_link(
@@ -141,9 +144,9 @@ async def _async_get_latest(
     """Return the latest reading of each device."""
     from .history.export import latest
 
-    shown = [_shown(hass, target, query) for target in query.targets]
+    current = [_current(hass, target, query) for target in query.targets]
     return await get_instance(hass).async_add_executor_job(
-        latest, hass, query, shown, time.time()
+        latest, hass, query, current, time.time()
     )
 
 
@@ -178,8 +181,8 @@ PERFORM: Final[dict[str, Perform]] = {
 }
 
 
-def _shown(hass: HomeAssistant, target: Target, query: Query) -> dict[str, Series]:
-    """Return the values that a device shows; their rows may not be written yet.
+def _current(hass: HomeAssistant, target: Target, query: Query) -> dict[str, Series]:
+    """Return the current values of a device; their rows may not be written yet.
 
     All are of the last reading, whose time is that of the oldest state: a new name or
     unit writes a state again.

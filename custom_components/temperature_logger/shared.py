@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import HomeAssistant
 from homeassistant.util.hass_dict import HassKey
 
-from .const import DOMAIN
-
-DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(DOMAIN)
+DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(__name__)
 
 
-@callback
-def async_shared[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
-    """Return the object that a class or function makes; each call returns the same."""
-    shared = hass.data.setdefault(DATA_SHARED, {})
-    if make not in shared:
-        shared[make] = make(hass)
-    instance: T = shared[make]
-    return instance
+def shared_object[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
+    """Return the object that a class or function makes, the same one for each call.
+
+    Any thread may call.
+    """
+    objects = hass.data.setdefault(DATA_SHARED, {})
+    if make not in objects:
+        objects.setdefault(make, make(hass))
+    made: T = objects[make]
+    return made

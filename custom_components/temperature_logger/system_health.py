@@ -1,5 +1,6 @@
 """The facts about the history and the endpoints on the page System information."""
 
+import math
 import time
 from typing import Any, Final
 
@@ -9,16 +10,25 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from homeassistant.util import dt as dt_util
-from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .entries import is_endpoint
 from .history import async_reading_entries
+from .shared import shared_object
 
-DATA_ROW_COUNT: HassKey[tuple[float, dict[str, Any]]] = HassKey(f"{DOMAIN}_counted")
 # Counting all rows takes a moment, so the page shows the last count for a while.
 COUNT_MAX_AGE_S: Final = 600
 UNLIMITED: Final = "∞"
+
+
+class RowCount:
+    """The facts that take a moment to count, and when they were counted."""
+
+    def __init__(self, _: HomeAssistant) -> None:
+        """Begin without facts."""
+        self.at = -math.inf
+        """Monotonic time in seconds."""
+        self.facts: dict[str, Any] = {}
 
 
 @callback
@@ -63,8 +73,8 @@ def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
 
 async def _async_row_count(hass: HomeAssistant) -> dict[str, Any]:
     """Return the number of rows and the oldest reading, counted again after a while."""
-    row_count = hass.data.get(DATA_ROW_COUNT)
-    if row_count is None or time.monotonic() - row_count[0] > COUNT_MAX_AGE_S:
+    count = shared_object(hass, RowCount)
+    if time.monotonic() - count.at > COUNT_MAX_AGE_S:
         await async_import_module(hass, f"{__package__}.history.series")
         from .history.series import count_rows
 
@@ -72,6 +82,6 @@ async def _async_row_count(hass: HomeAssistant) -> dict[str, Any]:
         rows, oldest = await get_instance(hass).async_add_executor_job(
             count_rows, hass, entity_ids
         )
-        facts = {"rows": rows, "oldest_reading": oldest}
-        row_count = hass.data[DATA_ROW_COUNT] = (time.monotonic(), facts)
-    return row_count[1]
+        count.at = time.monotonic()
+        count.facts = {"rows": rows, "oldest_reading": oldest}
+    return count.facts

@@ -1,4 +1,4 @@
-"""The guard of the disk: it warns, thins where that helps, and never in a loop."""
+"""The guard of the disk warns, thins if that helps, and does not do so in a loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -52,18 +52,17 @@ from custom_components.temperature_logger.disk_guard.decision import (
     Outcome,
     Pass,
 )
-from custom_components.temperature_logger.disk_guard.memory import DATA_GUARD, STORE_KEY
+from custom_components.temperature_logger.disk_guard.memory import STORE_KEY, Memory
 from custom_components.temperature_logger.disk_guard.passes import (
     EVENT_THINNED,
     ThinningPass,
 )
 from custom_components.temperature_logger.disk_guard.thinning import Tally
-from custom_components.temperature_logger.history import recorder
-from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history import holds, recorder
 from custom_components.temperature_logger.history.recorder import WorkTask
+from custom_components.temperature_logger.shared import DATA_SHARED, shared_object
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
-from tests.drivers.waiting import block_until
 from tests.history.conftest import GOLD, ask, readings
 
 pytestmark = [
@@ -78,7 +77,7 @@ OTHER = "sensor.other"
 DAY = 86400
 CELSIUS = {"state_class": "measurement", "unit_of_measurement": "°C"}
 OLD, NEW = 3 * 2880, 2880
-"""Rows of three days with one each 30 seconds, and of one."""
+"""The rows of three days and of one day, with a row every 30 seconds."""
 
 type Storage = dict[str, Any]
 
@@ -92,7 +91,7 @@ async def entry_fixture(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> ConfigEntry:
-    """Set up this machine and a stick with a history of some days."""
+    """Set up this machine, and a stick with a history of some days."""
     hass.config.config_dir = str(tmp_path)
     monkeypatch.setattr(guard, "MEASURE_SECONDS", 0)
     await set_up(GOLD_PLACE)
@@ -103,7 +102,7 @@ async def entry_fixture(
 
 
 async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
-    """Write rows."""
+    """Write rows of these Unix times."""
 
     def work() -> None:
         with session_scope(hass=hass) as session:
@@ -131,7 +130,7 @@ async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
 
 
 async def count(hass: HomeAssistant, entity_id: str) -> int:
-    """Return the number of an entity's rows."""
+    """Return how many rows an entity has."""
 
     def work() -> int:
         with session_scope(hass=hass, read_only=True) as session:
@@ -143,27 +142,27 @@ async def count(hass: HomeAssistant, entity_id: str) -> int:
 
 
 async def let(hass: HomeAssistant, entry: ConfigEntry, mode: str, limit: int) -> None:
-    """Choose what is done; any disk is full from 0 % on."""
+    """Choose the mode and the limit of the guard; at 0 % every disk is full."""
     options = {"disk_guard": mode, "disk_limit": limit}
     hass.config_entries.async_update_entry(entry, options=options)
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
 
 
-def told(hass: HomeAssistant) -> str | None:
-    """Return the issue."""
+def issue_key(hass: HomeAssistant) -> str | None:
+    """Return the text key of the issue, or None if there is none."""
     issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
     return None if issue is None else issue.translation_key
 
 
-def thinned(hass: HomeAssistant) -> Outcome:
-    """Return what is told of a pass: only SQLite gives what is free to the disk."""
+def thinned_outcome(hass: HomeAssistant) -> Outcome:
+    """Return the outcome of a pass: only SQLite gives its free space to the disk."""
     is_lite = get_instance(hass).dialect_name == SupportedDialect.SQLITE
     return Outcome.THINNED if is_lite else Outcome.REUSABLE
 
 
-def quoted(hass: HomeAssistant) -> dict[str, str]:
-    """Return what the issue quotes."""
+def placeholders(hass: HomeAssistant) -> dict[str, str]:
+    """Return the placeholders of the issue."""
     issue = ir.async_get(hass).async_get_issue(DOMAIN, guard.ISSUE)
     assert issue
     assert issue.translation_placeholders
@@ -174,24 +173,24 @@ def quoted(hass: HomeAssistant) -> dict[str, str]:
 async def test_disk_that_cannot_be_asked(
     hass: HomeAssistant, entry: MockConfigEntry
 ) -> None:
-    """It may still be full: what was told stays."""
+    """The issue stays while the usage of the disk cannot be read."""
     await let(hass, entry, "warn", 0)
     entry.runtime_data.driver._folder += "/gone"
     await pass_time(hass, 305)
     assert not entry.runtime_data.last_update_success
-    assert told(hass) == Outcome.DISK_FULL
+    assert issue_key(hass) == Outcome.DISK_FULL
 
 
 async def test_off_and_warn(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Off is the default; a warning goes away by itself."""
-    assert told(hass) is None
+    """The guard is off by default; a warning disappears by itself."""
+    assert issue_key(hass) is None
     await let(hass, entry, "off", 0)
-    assert told(hass) is None
+    assert issue_key(hass) is None
     await let(hass, entry, "warn", 0)
-    assert told(hass) == Outcome.DISK_FULL
-    assert quoted(hass)["limit"] == "0"
+    assert issue_key(hass) == Outcome.DISK_FULL
+    assert placeholders(hass)["limit"] == "0"
     await let(hass, entry, "warn", 101)
-    assert told(hass) is None
+    assert issue_key(hass) is None
     assert await count(hass, GOLD) > OLD
     assert hass.states.get(SENSOR) is None
 
@@ -199,14 +198,14 @@ async def test_off_and_warn(hass: HomeAssistant, entry: ConfigEntry) -> None:
 async def test_one_pass(
     hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
 ) -> None:
-    """It thins once, repacks, tells, and then warns whatever fills the disk."""
+    """The guard thins once, repacks and reports; after that it only warns."""
     await fill(hass, OTHER, [time.time() - 600 * n for n in range(300)])
     events = async_capture_events(hass, EVENT_THINNED)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
     after = await count(hass, GOLD)
-    # A day stays; of the two before there is one in an hour.
+    # The last day stays whole; of the two before it, one row an hour stays.
     assert NEW + 48 <= after <= NEW + 2 * 120 + 50
     assert await count(hass, OTHER) == 300
     (event,) = events
@@ -222,26 +221,26 @@ async def test_one_pass(
     assert event.data["error"] == ""
     assert event.data["first"] < event.data["last"] < event.data["began"]
     assert event.data["bytes"] > 0
-    assert (event.data["disk_bytes"] > 0) == (told(hass) == Outcome.THINNED)
+    assert (event.data["disk_bytes"] > 0) == (issue_key(hass) == Outcome.THINNED)
     assert hass_storage[STORE_KEY]["data"]["rows"] == event.data["rows"]
     await pass_time(hass, 305)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
     await let(hass, entry, "off", 0)
-    assert told(hass) is None
+    assert issue_key(hass) is None
     assert hass.states.get(SENSOR) is None
     assert er.async_get(hass).async_get(SENSOR) is None
-    # A day later there is nothing left that would help.
-    hass.data[DATA_GUARD].last = Pass(began=time.time() - 1.1 * DAY)
+    # A day later there are too few readings left to thin.
+    shared_object(hass, Memory).last = Pass(began=time.time() - 1.1 * DAY)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.TOO_FEW
+    assert issue_key(hass) == Outcome.TOO_FEW
     assert len(events) == 1
 
 
 async def test_everything_still_answers(
     hass: HomeAssistant, entry: ConfigEntry
 ) -> None:
-    """What is left of the readings, and all statistics."""
+    """Answers have the remaining readings, and all statistics."""
     await async_setup_component(hass, "sensor", {})
     begin = int(time.time() - 2 * DAY) // 300 * 300
     do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(begin))
@@ -254,10 +253,10 @@ async def test_everything_still_answers(
     assert len(statistics) == 1
     before = await readings(hass, entity_id=GOLD, **span)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
     assert await readings(hass, entity_id=GOLD, period="5minute", **span) == statistics
     left = await readings(hass, entity_id=GOLD, **span)
-    assert 30 <= len(left) <= 31  # 30 hours; the last one before a day is not whole.
+    assert 30 <= len(left) <= 31  # The last of 30 hours is not whole.
     assert all(reading in before for reading in left)
     shown = await get_instance(hass).async_add_executor_job(
         state_changes_during_period,
@@ -268,36 +267,37 @@ async def test_everything_still_answers(
 
 
 async def test_what_a_pass_freed_lasts(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """While it does there is no other one."""
+    """There is no second pass while the space that the last one freed lasts."""
     began = time.time() - 8 * DAY
     last = Pass(began=began, bytes=10**9, ended=True, repacked=True)
-    hass.data[DATA_GUARD].last = last
+    shared_object(hass, Memory).last = last
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.REUSABLE
-    assert hass.data[DATA_GUARD].last == last
+    assert issue_key(hass) == Outcome.REUSABLE
+    assert shared_object(hass, Memory).last == last
 
 
 async def run(hass: HomeAssistant, work: Callable[[HomeAssistant], None]) -> None:
-    """Do something with the database."""
+    """Run a function in the recorder's executor."""
     await async_wait_recording_done(hass)
     await get_instance(hass).async_add_executor_job(work, hass)
 
 
 def delete_newest(hass: HomeAssistant) -> None:
-    """Delete a day's rows, but for what the recorder has just written."""
+    """Delete the rows of a day, except those of the last minute."""
     now, at = time.time(), States.last_updated_ts
     with session_scope(hass=hass) as session:
         session.execute(delete(States).where(at > now - DAY - 60, at < now - 60))
         session.execute(delete(Events))
 
 
-def wait_for_room(hass: HomeAssistant) -> None:
-    """Wait until the server has counted what was deleted."""
-    block_until(lambda: is_roomy(hass))
+def wait_until_roomy(hass: HomeAssistant) -> None:
+    """Wait until the server has counted the deleted rows."""
+    while not is_roomy(hass):
+        time.sleep(0.1)
 
 
 def repack(hass: HomeAssistant) -> None:
-    """Give all that is free to the disk, until the server says so, too."""
+    """Repack the database until the server counts no free space either."""
     while is_roomy(hass):
         repack_database(get_instance(hass))
 
@@ -312,10 +312,10 @@ def is_roomy(hass: HomeAssistant) -> bool:
 async def test_roomy(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """A database that need not grow for a week is left as it is."""
     await run(hass, delete_newest)
-    await run(hass, wait_for_room)
+    await run(hass, wait_until_roomy)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.ROOMY
+    assert issue_key(hass) == Outcome.ROOMY
     assert await count(hass, GOLD) >= before
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == Outcome.ROOMY
@@ -323,9 +323,9 @@ async def test_roomy(hass: HomeAssistant, entry: ConfigEntry) -> None:
 
 
 async def test_enough(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """The step that frees a week's room is the last one."""
+    """The first step that frees space for a week is the last one."""
     await run(hass, delete_newest)
-    await run(hass, wait_for_room)
+    await run(hass, wait_until_roomy)
     await run(hass, repack)
     events = async_capture_events(hass, EVENT_THINNED)
     await let(hass, entry, "thin", 0)
@@ -336,31 +336,31 @@ async def test_enough(hass: HomeAssistant, entry: ConfigEntry) -> None:
 async def test_too_few(
     hass: HomeAssistant, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where others write more in a day than could go, nothing goes."""
+    """Nothing is thinned if other entities write more in a day than that would free."""
     await fill(hass, OTHER, [time.time() - n for n in range(2 * OLD)])
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.TOO_FEW
+    assert issue_key(hass) == Outcome.TOO_FEW
     assert await count(hass, GOLD) >= before
-    # The database is not looked at with each reading of the disk.
+    # The database is not measured with each reading of the disk.
     looks: list[HomeAssistant] = []
     monkeypatch.setattr(guard, "MEASURE_SECONDS", 3600)
     monkeypatch.setattr(guard, "async_measure", counted(looks))
     for seconds in (305, 610, 915):
         await pass_time(hass, seconds)
     assert len(looks) == 1
-    assert told(hass) == Outcome.TOO_FEW
-    # It has room again when it is clearly below the limit.
+    assert issue_key(hass) == Outcome.TOO_FEW
+    # The issue disappears once the usage is clearly below the limit.
     coordinator = entry.runtime_data
     full = coordinator.data
     coordinator.async_set_updated_data(replace(full, space_usage=-1.0))
-    assert told(hass) == Outcome.TOO_FEW
+    assert issue_key(hass) == Outcome.TOO_FEW
     coordinator.async_set_updated_data(replace(full, space_usage=-2.1))
-    assert told(hass) is None
+    assert issue_key(hass) is None
     coordinator.async_set_updated_data(replace(full, space_usage=-0.1))
-    assert told(hass) is None
+    assert issue_key(hass) is None
     coordinator.async_set_updated_data(full)
-    assert told(hass) == Outcome.DISK_FULL
+    assert issue_key(hass) == Outcome.DISK_FULL
     await hass.async_block_till_done()
     assert len(looks) == 1
 
@@ -368,7 +368,7 @@ async def test_too_few(
 def counted(
     looks: list[HomeAssistant],
 ) -> Callable[[HomeAssistant], Awaitable[Measurement]]:
-    """Return a function that measures the database, and notes that."""
+    """Return a function that notes that it measures the database."""
     measure = passes.async_measure
 
     async def counting(hass: HomeAssistant) -> Measurement:
@@ -379,10 +379,10 @@ def counted(
 
 
 async def test_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Thinning frees nothing on a disk where the database is not."""
-    hass.config.config_dir = "/dev/shm"  # noqa: S108 - It is only asked how full it is.
+    """Nothing is thinned if the database is on another disk."""
+    hass.config.config_dir = "/dev/shm"  # noqa: S108 - Only its usage is read.
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.ELSEWHERE
+    assert issue_key(hass) == Outcome.ELSEWHERE
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["database"] is None
     assert answer["outcome"] == Outcome.ELSEWHERE
@@ -397,25 +397,25 @@ ELSEWHERE = {
 
 
 async def test_database_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """The same, of a database in memory, in a file that is gone or on a server."""
+    """Another disk is also the memory, a missing file, or that of a server."""
     instance = get_instance(hass)
     assert instance.dialect_name
     for url in ELSEWHERE[instance.dialect_name]:
         instance.db_url = url
         await let(hass, entry, "thin", 0)
-        assert told(hass) == Outcome.ELSEWHERE
+        assert issue_key(hass) == Outcome.ELSEWHERE
         await let(hass, entry, "off", 0)
 
 
 async def test_preview(
     hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
 ) -> None:
-    """It says what would go, deletes nothing, and minds what is held back."""
+    """The preview deletes nothing, and leaves out rows that are held back."""
     before = await count(hass, GOLD)
-    hass.data[DATA_GUARD].is_busy = True
+    shared_object(hass, Memory).is_busy = True
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == passes.THINNING
-    hass.data[DATA_GUARD].is_busy = False
+    shared_object(hass, Memory).is_busy = False
     answer = await ask(hass, {}, action="preview_thinning")
     assert answer["outcome"] == passes.WOULD_THIN
     assert answer["last_pass"] is None
@@ -426,7 +426,7 @@ async def test_preview(
     assert answer["steps"][-1]["last"] < answer["until"]
     assert await count(hass, GOLD) >= before
     assert STORE_KEY not in hass_storage
-    hass.data[DATA_HOLDS] = {"somebody": lambda: time.time() - 10 * DAY}
+    holds(hass).update({"somebody": lambda: time.time() - 10 * DAY})
     held = await ask(hass, {}, action="preview_thinning")
     assert held["until"] < answer["until"]
     assert held["steps"][-1] == {
@@ -437,22 +437,22 @@ async def test_preview(
         "bytes": 0,
     }
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.TOO_FEW
-    hass.data[DATA_HOLDS].clear()
+    assert issue_key(hass) == Outcome.TOO_FEW
+    holds(hass).clear()
     await let(hass, entry, "thin", 0)
     done = await ask(hass, {}, action="preview_thinning")
     assert done["last_pass"]["rows"] == rows[-1]
-    assert done["outcome"] == thinned(hass)
+    assert done["outcome"] == thinned_outcome(hass)
 
 
-async def test_no_room_to_repack(
+async def test_no_space_to_repack(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then it is not tried, and said."""
+    """Without space for a copy, the database is not repacked, and that is reported."""
     usage = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=100_000))
     monkeypatch.setattr(database, "shutil", usage)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.NOT_REPACKED
+    assert issue_key(hass) == Outcome.NOT_REPACKED
     state = hass.states.get(SENSOR)
     assert state
     assert state.attributes["repacked"] is False
@@ -478,9 +478,9 @@ async def test_remembered_before_it_begins(
     assert set(remembered) == {False}
     events = async_capture_events(hass, EVENT_THINNED)
     hass_storage[STORE_KEY]["data"] = {"began": time.time()}
-    del hass.data[DATA_GUARD]
+    hass.data[DATA_SHARED].pop(Memory)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.INTERRUPTED
+    assert issue_key(hass) == Outcome.INTERRUPTED
     assert not events
     assert hass.states.is_state(SENSOR, "0")
 
@@ -488,16 +488,16 @@ async def test_remembered_before_it_begins(
 async def test_forgotten(
     hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
 ) -> None:
-    """With the device its memory goes, too, and what was told."""
+    """The last pass and the issue are deleted with the device."""
     await let(hass, entry, "thin", 0)
     assert STORE_KEY in hass_storage
     await hass.config_entries.async_remove(entry.entry_id)
     assert STORE_KEY not in hass_storage
-    assert told(hass) is None
+    assert issue_key(hass) is None
 
 
 async def test_before_the_first_pass(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """While the disk has room there is nothing to tell."""
+    """The sensor is unknown before the first pass."""
     await let(hass, entry, "thin", 101)
     assert hass.states.is_state(SENSOR, STATE_UNKNOWN)
 
@@ -505,7 +505,7 @@ async def test_before_the_first_pass(hass: HomeAssistant, entry: ConfigEntry) ->
 async def test_database_fails(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What went wrong is told, with what was deleted before."""
+    """The issue quotes the error, and how many rows were deleted before it."""
     delete = recorder._delete
     calls = []
 
@@ -520,10 +520,10 @@ async def test_database_fails(
     monkeypatch.setattr(recorder, "_delete", fail)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
-    assert "no_such_table" in quoted(hass)["error"]
+    assert issue_key(hass) == Outcome.FAILED
+    assert "no_such_table" in placeholders(hass)["error"]
     rows = sum(map(len, calls[:2]))
-    assert quoted(hass)["rows"] == str(rows)
+    assert placeholders(hass)["rows"] == str(rows)
     assert await count(hass, GOLD) <= before - rows + 5
     assert hass.states.is_state(SENSOR, str(rows))
 
@@ -535,7 +535,7 @@ async def test_database_fails_around_it(
     monkeypatch: pytest.MonkeyPatch,
     broken: str,
 ) -> None:
-    """The same before and after the deletion."""
+    """An error before or after the deletion is quoted as well."""
 
     def fail(*_: object) -> None:
         with recorder._translated():
@@ -546,41 +546,41 @@ async def test_database_fails_around_it(
     monkeypatch.setattr(module, name, fail)
     await let(hass, entry, "thin", 0)
     is_before = broken in {"measure", "preview"}
-    assert told(hass) == (Outcome.UNKNOWN if is_before else Outcome.FAILED)
-    assert "gone" in quoted(hass)["error"]
-    assert (quoted(hass)["rows"] == "0") == is_before
+    assert issue_key(hass) == (Outcome.UNKNOWN if is_before else Outcome.FAILED)
+    assert "gone" in placeholders(hass)["error"]
+    assert (placeholders(hass)["rows"] == "0") == is_before
 
 
-async def test_room_for_a_while(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """A disk that stayed full for a week, or is full once more, is thinned again."""
+async def test_free_space_in_between(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """A disk that had free space in between is thinned again after a day."""
     last = Pass(began=time.time() - 2 * DAY, ended=True)
-    hass.data[DATA_GUARD].last = last
-    hass.data[DATA_GUARD].has_cleared = False  # As after a restart.
+    shared_object(hass, Memory).last = last
+    shared_object(hass, Memory).has_cleared = False  # As after a restart.
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.NOT_REPACKED
-    assert hass.data[DATA_GUARD].last == last
+    assert issue_key(hass) == Outcome.NOT_REPACKED
+    assert shared_object(hass, Memory).last == last
     await let(hass, entry, "off", 0)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
 
 
 async def test_journal_is_given_back(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """What SQLite took to repack is on the disk again, too."""
+    """The space of SQLite's journal is free again after a pass."""
     path = make_url(get_instance(hass).db_url).database or ""
 
     def size() -> int:
         return sum(Path(f"{path}{end}").stat().st_size for end in ("", "-wal"))
 
-    is_lite = thinned(hass) is Outcome.THINNED
+    is_lite = thinned_outcome(hass) is Outcome.THINNED
     before = size() if is_lite else 0
     await let(hass, entry, "thin", 0)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
     await count(hass, GOLD)
     assert not is_lite or size() < before
 
 
 async def change(hass: HomeAssistant, entry: ConfigEntry, mode: str) -> None:
-    """Change the options, which sets the device up anew."""
+    """Change the options, which reloads the device."""
     options = {"disk_guard": mode, "disk_limit": 0}
     hass.config_entries.async_update_entry(entry, options=options)
     await hass.config_entries.async_reload(entry.entry_id)
@@ -590,7 +590,7 @@ async def change(hass: HomeAssistant, entry: ConfigEntry, mode: str) -> None:
 async def test_ended_before_it_began(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Whoever says no while the database is looked at loses nothing."""
+    """Nothing is deleted if the guard is turned off while it measures."""
     preview = passes.async_steps
 
     async def ending(hass: HomeAssistant, measurement: Measurement) -> list[Tally]:
@@ -602,19 +602,19 @@ async def test_ended_before_it_began(
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert await count(hass, GOLD) >= before
-    assert hass.data[DATA_GUARD].last is None
-    assert told(hass) == (Outcome.DISK_FULL if how in {"stop", "warn"} else None)
+    assert shared_object(hass, Memory).last is None
+    assert issue_key(hass) == (Outcome.DISK_FULL if how in {"stop", "warn"} else None)
 
 
-@pytest.mark.parametrize("how", ["remove", "off", "room"])
-async def test_nobody_asks_at_the_end(
+@pytest.mark.parametrize("how", ["remove", "off", "cleared"])
+async def test_not_wanted_at_the_end(
     hass: HomeAssistant,
     entry: MockConfigEntry,
     monkeypatch: pytest.MonkeyPatch,
     hass_storage: Storage,
     how: str,
 ) -> None:
-    """Nothing is told, or kept, that is of no use any more."""
+    """The outcome is dropped if the guard was turned off or the device removed."""
     repack = ThinningPass._async_repack
 
     async def ending(self: ThinningPass, done: Pass) -> Pass:
@@ -629,14 +629,14 @@ async def test_nobody_asks_at_the_end(
 
     monkeypatch.setattr(ThinningPass, "_async_repack", ending)
     await let(hass, entry, "thin", 0)
-    assert told(hass) is None
+    assert issue_key(hass) is None
     assert (STORE_KEY in hass_storage) == (how != "remove")
 
 
 async def test_disk_fills_meanwhile(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What decides on repacking is the room that there is then."""
+    """The free space after thinning decides whether to repack."""
     repack = ThinningPass._async_repack
 
     async def filling(self: ThinningPass, done: Pass) -> Pass:
@@ -646,7 +646,7 @@ async def test_disk_fills_meanwhile(
 
     monkeypatch.setattr(ThinningPass, "_async_repack", filling)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.NOT_REPACKED
+    assert issue_key(hass) == Outcome.NOT_REPACKED
 
 
 @pytest.mark.warns("Error executing query")
@@ -654,7 +654,7 @@ async def test_disk_fills_meanwhile(
 async def test_recorder_cannot_write(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it could not write before it began to thin is told, and nothing waits."""
+    """An error of the recorder before the first step is reported."""
     commit = CommitTask.run
     failed: list[CommitTask] = []
 
@@ -666,8 +666,8 @@ async def test_recorder_cannot_write(
 
     monkeypatch.setattr(CommitTask, "run", fail)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
-    assert "database or disk is full" in quoted(hass)["error"]
+    assert issue_key(hass) == Outcome.FAILED
+    assert "database or disk is full" in placeholders(hass)["error"]
     before = await count(hass, GOLD)
     hass.states.async_set(GOLD, "1")
     assert await count(hass, GOLD) == before + 1
@@ -676,7 +676,7 @@ async def test_recorder_cannot_write(
 async def test_recorder_has_ended(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for what nobody does any more."""
+    """The pass fails if the recorder's thread ends."""
     instance = get_instance(hass)
     queue = instance.queue_task
     asked: list[WorkTask] = []
@@ -692,20 +692,20 @@ async def test_recorder_has_ended(
         patched.setattr(instance, "queue_task", lose)
         patched.setattr(instance, "is_alive", lambda: len(asked) == 0)
         await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
-    assert "thread has ended" in quoted(hass)["error"]
-    asked[0]._done(None)  # It is too late.
+    assert issue_key(hass) == Outcome.FAILED
+    assert "thread has ended" in placeholders(hass)["error"]
+    asked[0]._on_end(None)  # Too late to change the outcome.
     await hass.async_block_till_done()
-    assert told(hass) == Outcome.FAILED
+    assert issue_key(hass) == Outcome.FAILED
 
 
 async def stop(hass: HomeAssistant) -> None:
-    """Let everything end."""
+    """Stop Home Assistant."""
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
 
 
 async def unload(hass: HomeAssistant) -> None:
-    """Unload this machine."""
+    """Unload the entry of this machine."""
     (entry,) = (e for e in hass.config_entries.async_entries() if e.unique_id == "host")
     await hass.config_entries.async_unload(entry.entry_id)
 
@@ -720,7 +720,7 @@ async def test_ended_in_the_middle(
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    """It ends soon, and what was deleted is remembered and told."""
+    """A pass ends soon, and the rows that it deleted are stored and reported."""
     states = get_instance(hass).states_manager
     evict = states.evict_purged_state_ids
     ended: list[int] = []
@@ -738,8 +738,8 @@ async def test_ended_in_the_middle(
     assert events[0].data["minutes"] == 10
     assert events[0].data["ended"] is False
     assert events[0].data["repacked"] is False
-    assert told(hass) == (Outcome.DISK_FULL if how == "stop" else None)
-    last = hass.data[DATA_GUARD].last
+    assert issue_key(hass) == (Outcome.DISK_FULL if how == "stop" else None)
+    last = shared_object(hass, Memory).last
     assert last
     assert last.outcome == Outcome.INTERRUPTED
 
@@ -748,15 +748,15 @@ async def test_ended_in_the_middle(
 async def test_mistake_of_the_program(
     hass: HomeAssistant, entry: ConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is logged and told, and the recorder goes on."""
+    """A programming error is logged and reported, and the recorder goes on."""
 
     def fail(*_: object, **__: object) -> None:
         raise ArithmeticError
 
     monkeypatch.setattr(thinning, "_thin_hour", fail)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.FAILED
-    assert quoted(hass)["error"] == "ArithmeticError()"
+    assert issue_key(hass) == Outcome.FAILED
+    assert placeholders(hass)["error"] == "ArithmeticError()"
     before = await count(hass, GOLD)
     hass.states.async_set(GOLD, "1")
     assert await count(hass, GOLD) == before + 1
@@ -765,13 +765,13 @@ async def test_mistake_of_the_program(
 async def test_while_home_assistant_starts(
     hass: HomeAssistant, entry: ConfigEntry
 ) -> None:
-    """Nothing is thinned before all has started."""
+    """Nothing is thinned before Home Assistant has started."""
     hass.set_state(CoreState.starting)
     await let(hass, entry, "thin", 0)
-    assert told(hass) == Outcome.DISK_FULL
+    assert issue_key(hass) == Outcome.DISK_FULL
     hass.set_state(CoreState.running)
     await pass_time(hass, 305)
-    assert told(hass) == thinned(hass)
+    assert issue_key(hass) == thinned_outcome(hass)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
     await hass.async_block_till_done()
-    assert hass.data[DATA_GUARD].is_stopping
+    assert shared_object(hass, Memory).is_stopping

@@ -1,4 +1,4 @@
-"""Which readings are surplus, and what a crash leaves."""
+"""Surplus readings are found, and a crash leaves a whole database."""
 
 from contextlib import closing
 from pathlib import Path
@@ -44,7 +44,7 @@ def drawn_rows(times: list[tuple[int, int, bool]]) -> list[StateRow]:
 def test_surplus(
     times: list[tuple[int, int, bool]], minutes: int, stay: set[int]
 ) -> None:
-    """It is all readings but the first of each slot, and what has to stay."""
+    """All readings are surplus but the first of each slot and the newest."""
     rows = drawn_rows(times)
     surplus = thinning._surplus(rows, minutes, stay)
     left = [row for row in rows if row not in surplus]
@@ -71,24 +71,24 @@ DANGLING = """SELECT count(*) FROM states AS one WHERE old_state_id IS NOT NULL 
 
 
 def ask(path: Path, statement: str, *given: float) -> list[Any]:
-    """Return what a database answers."""
+    """Return the rows that a statement gives."""
     with closing(sqlite3.connect(path)) as database:
         return database.execute(statement, given).fetchall()
 
 
 def stays(path: Path, until: float) -> list[Any]:
-    """Return the others' rows, and the first of each entity in each hour."""
+    """Return the rows that stay: those of others, and the first of each hour."""
     attributes = "SELECT * FROM state_attributes"
     return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
 
 
-def ours(path: Path) -> int:
-    """Return the number of our rows."""
+def our_rows(path: Path) -> int:
+    """Return how many rows may be thinned."""
     return int(ask(path, COUNT)[0][0])
 
 
 def test_killed(tmp_path: Path) -> None:
-    """A recorder that is killed while it thins leaves a database that is whole."""
+    """A recorder that is killed while it thins leaves a whole database."""
     path, until = tmp_path / NAME, time.time() - 86400
     sizes = "--days", "3", "--sensors", "10", "--interval", "60"
     command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes
@@ -98,18 +98,18 @@ def test_killed(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         assert "thinning\n" in process.stdout
-        rows, before = ours(path), stays(path, until)
-        while ours(path) > rows - 2000:
+        rows, before = our_rows(path), stays(path, until)
+        while our_rows(path) > rows - 2000:
             assert process.poll() is None
         process.kill()
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert not ask(path, "PRAGMA foreign_key_check")
     assert ask(path, DANGLING) == [(0,)]
     assert stays(path, until) == before
-    left = ours(path)
+    left = our_rows(path)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "Tally(minutes=60, " in done.stdout
-    assert ours(path) < left
+    assert our_rows(path) < left
     assert stays(path, until) == before
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert ask(path, DANGLING) == [(0,)]

@@ -1,4 +1,4 @@
-"""Old readings are thinned, and nothing else is touched."""
+"""Old readings are thinned; all other rows stay as they are."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -52,14 +52,14 @@ type Slots = dict[tuple[int, int], list[StateRow]]
 
 
 class Filled(NamedTuple):
-    """A database with rows in it."""
+    """A database with rows."""
 
     hass: HomeAssistant
     ours: list[int]
-    """The recorder's numbers of our entities."""
+    """The recorder's numbers of the entities that may be thinned."""
 
     async def run[T](self, job: Callable[[Session], T]) -> T:
-        """Do something with the database."""
+        """Run a function with a session of the database."""
 
         def work() -> T:
             with session_scope(hass=self.hass) as session:
@@ -68,7 +68,7 @@ class Filled(NamedTuple):
         return await get_instance(self.hass).async_add_executor_job(work)
 
     async def rows(self) -> list[StateRow]:
-        """Return our rows, in the order in which they are thinned."""
+        """Return the rows that may be thinned, by entity and time."""
         return await self.run(
             lambda session: [
                 StateRow(*row)
@@ -87,7 +87,7 @@ class Filled(NamedTuple):
         )
 
     async def dump(self) -> dict[str, Written]:
-        """Return all columns of everything that has to stay as it is."""
+        """Return all columns of the rows that have to stay as they are."""
         ours = ", ".join(map(str, self.ours))
         where = {
             "states": f"WHERE metadata_id NOT IN ({ours})",
@@ -112,7 +112,7 @@ class Filled(NamedTuple):
         steps: int | None = None,
         until: thinning.Until = lambda: UNTIL,
     ) -> Tally:
-        """Do some steps, or all, in the recorder's thread; raise their error."""
+        """Thin in the recorder's thread, all steps or only the first ones."""
         tally = Tally()
 
         def is_enough() -> bool:
@@ -125,7 +125,7 @@ class Filled(NamedTuple):
 
 @pytest.fixture(name="filled")
 async def filled_fixture(hass: HomeAssistant) -> Filled:
-    """Write a row every two minutes for some hours, for us and for others."""
+    """Write a row every two minutes, for entities to thin and for others."""
     await async_wait_recording_done(hass)
     filled = Filled(hass, [])
     filled.ours.extend(await filled.run(fill))
@@ -133,7 +133,7 @@ async def filled_fixture(hass: HomeAssistant) -> Filled:
 
 
 def fill(session: Session) -> list[int]:
-    """Write states that refer to the one before, attributes and statistics."""
+    """Write states, each with its attributes and the state before, and statistics."""
     ours = []
     for entity_id in (*OURS, *OTHERS):
         mine = entity_id in OURS
@@ -155,7 +155,7 @@ def fill(session: Session) -> list[int]:
 
 
 def states(meta: StatesMeta, entity_id: str) -> Iterator[States]:
-    """Yield the rows of one entity, each of which knows the one before."""
+    """Yield the rows of one entity, each with the row before."""
     attributes = before = None
     for count in range(30 * (HOURS + 1)):
         if entity_id == OURS[2] and count < 45:
@@ -165,7 +165,7 @@ def states(meta: StatesMeta, entity_id: str) -> Iterator[States]:
         state = GAPS.get(count, str(20 + count / 100))
         time = MIDNIGHT + 120 * count + 0.25 * (count % 3)
         row = States(metadata_id=meta.metadata_id, last_updated_ts=time, state=state)
-        # Attributes are shared by rows that follow each other, and may be missing.
+        # Rows that follow each other share attributes; some have none.
         if count % 10 == 0 or attributes is None:
             attributes = StateAttributes(
                 shared_attrs=json.dumps({"of": entity_id, "since": count})
@@ -192,7 +192,7 @@ def slots(rows: Iterable[StateRow], minutes: int) -> Slots:
 
 
 def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]:
-    """Return what is left of some rows after one step."""
+    """Return the rows that stay after one step."""
     first = {found[0].state_id for found in slots(rows, minutes).values()}
     newest = {
         max((row for row in rows if row.metadata_id == own), key=lambda row: row.time)
@@ -209,7 +209,7 @@ def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]
 
 
 async def check(filled: Filled) -> None:
-    """Let the database itself say that nothing refers to what is gone."""
+    """Let the database check that no row refers to a deleted one."""
 
     def look(session: Session) -> None:
         dangling = """
@@ -228,7 +228,7 @@ async def check(filled: Filled) -> None:
 
 
 async def test_each_step(filled: Filled) -> None:
-    """Each slot keeps its first reading; all else is as it was, byte for byte."""
+    """Each slot keeps its first reading; other rows stay byte for byte."""
     others = await filled.dump()
     assert all(others.values())
     begin = rows = await filled.rows()
@@ -251,7 +251,7 @@ async def test_each_step(filled: Filled) -> None:
         await check(filled)
     again = await filled.thin()
     assert again == Tally(minutes=60)
-    # Nobody has the attributes any more that only went with what is gone.
+    # Attributes that only deleted rows had are deleted as well.
     unused = """SELECT count(*) FROM state_attributes AS a WHERE NOT EXISTS
         (SELECT 1 FROM states WHERE states.attributes_id = a.attributes_id)"""
     assert await filled.run(lambda session: session.scalar(text(unused))) == 0
@@ -265,13 +265,13 @@ async def test_enough(filled: Filled) -> None:
 
 
 async def test_held_back(filled: Filled) -> None:
-    """What is held back stays, also from the moment on when it is asked for."""
+    """Rows that are held back stay, also if they are held back only meanwhile."""
     rows = await filled.rows()
     third = MIDNIGHT + 3 * 3600
     await filled.thin(1, until=lambda: third + 1800)
     left = await filled.rows()
     assert left == expected(rows, 10, third)
-    # Nothing is surplus in the first three hours; those of the fourth were just read.
+    # The first three hours are thinned already; the fourth one was just read.
     asked = iter([UNTIL] * 4)
     tally = await filled.thin(4, until=lambda: next(asked, 0.0))
     assert tally.rows == 0
@@ -280,7 +280,7 @@ async def test_held_back(filled: Filled) -> None:
 
 
 async def test_newest_row_stays(filled: Filled) -> None:
-    """An entity that has been gone for long keeps its last row."""
+    """Each entity keeps its newest row, however old that is."""
     rows = await filled.rows()
     await filled.thin(4, until=lambda: UNTIL + 86400)
     left = await filled.rows()
@@ -293,13 +293,13 @@ async def test_newest_row_stays(filled: Filled) -> None:
 
 
 async def test_nothing_there(filled: Filled) -> None:
-    """Without rows there is nothing to do."""
+    """Without rows nothing is thinned."""
     filled.ours.clear()
     assert await filled.thin() == Tally(minutes=60)
 
 
 async def test_gap_of_years(filled: Filled) -> None:
-    """Hours without rows are not looked at one by one."""
+    """Years without rows are skipped at once."""
 
     def write(session: Session) -> None:
         years_ago = MIDNIGHT - 20 * 365 * 86400
@@ -322,13 +322,13 @@ async def test_gap_of_years(filled: Filled) -> None:
 async def test_recorder_goes_on(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written meanwhile arrives, between two turns, and refers to its row."""
+    """The recorder writes rows between two turns, each with the row before."""
     monkeypatch.setattr(recorder, "TURN_SECONDS", 0.0001)
     hass, written = filled.hass, list[str]()
     run = WorkTask.run
 
     def turn(self: WorkTask, instance: core.Recorder) -> None:
-        # Before, as the last turn tells that it was the last one.
+        # Before the turn, as the last turn ends the wait.
         state = str(len(written))
         written.append(state)
         hass.loop.call_soon_threadsafe(hass.states.async_set, OURS[0], state)
@@ -347,9 +347,9 @@ async def test_recorder_goes_on(
 
 
 async def test_database_fails(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told; what was deleted stays so, nothing else is lost, and writing goes on.
+    """An error is raised; no other row is lost, and the recorder goes on.
 
-    The database itself refuses, at the rows of the second hour.
+    The database refuses a statement at the rows of the second hour.
     """
     others, rows = await filled.dump(), await filled.rows()
     instance = get_instance(filled.hass)

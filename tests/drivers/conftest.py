@@ -40,9 +40,9 @@ type AsNobody = Callable[[], AbstractContextManager[None]]
 
 
 def import_all() -> None:
-    """Import what the drivers import later, while it can be read.
+    """Import the modules that the drivers import later, while they can be read.
 
-    Below a closed home folder nobody else can.
+    In a closed home folder only root can read them.
     """
     for module in walk_packages(drivers.__path__, f"{drivers.__name__}."):
         import_module(module.name)
@@ -58,7 +58,7 @@ def open_files() -> int:
 
 
 class Build(Protocol):
-    """Build a machine and put it below the drivers, in the place of the last one."""
+    """Build a machine and put it below the drivers, in place of the last one."""
 
     def __call__(
         self,
@@ -71,11 +71,11 @@ class Build(Protocol):
 
 @pytest.fixture(name="patient_clock", autouse=True, scope="session")
 def patient_clock_fixture() -> Generator[None]:
-    """Let the limits of event loops, workers and streams mind a loaded machine."""
+    """Count the limits of event loops, workers and streams by the patient clock."""
     clock = PatientClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_events.BaseEventLoop, "time", lambda _: clock())
-        # An event loop looks at its clock when it wakes, so it wakes often.
+        # An event loop reads its clock when it wakes, so it wakes often.
         patch.setattr(base_events, "MAXIMUM_SELECT_TIMEOUT", STEP)
         patch.setattr(workers, "monotonic", clock)
         patch.setattr(stream, "boot_time", clock)
@@ -84,7 +84,7 @@ def patient_clock_fixture() -> Generator[None]:
 
 @pytest.fixture(name="build")
 def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
-    """Return what builds the machine of a test."""
+    """Return the builder of a test's machines."""
     with ExitStack() as undo:
 
         def build(
@@ -94,7 +94,7 @@ def build_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Build]:
         ) -> Machine:
             undo.close()
             root = Path(undo.enter_context(scratch()))
-            root.chmod(0o755)  # Nobody may look into it, too.
+            root.chmod(0o755)  # Other users may not read it either.
             spec = {"usb": usb, "i2c": i2c or [], "hwmon": hwmon or []}
             machine = undo.enter_context(Machine(spec, root))
             monkeypatch.setattr(sysfs, "SYS", machine.sys)
@@ -124,17 +124,17 @@ def workers_fixture() -> Generator[Workers]:
 
 @pytest.fixture(name="lane")
 def lane_fixture(workers: Workers) -> Lane:
-    """Return one device's way to the workers."""
+    """Return the lane of one device to the workers."""
     return Lane(workers)
 
 
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
-    """Return what makes every disk hang while it is cleared."""
+    """Return a disk that can be made to hang."""
     limit = host.DISK_TIMEOUT_S
 
     class Disk(Event):
-        """A disk that is soon given up while it hangs, and waited for otherwise."""
+        """A disk with a short deadline while it hangs, and a long one otherwise."""
 
         @override
         def clear(self) -> None:
@@ -155,7 +155,7 @@ def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
 
     monkeypatch.setattr(os, "statvfs", statvfs_once_it_answers)
     yield answers
-    answers.set()  # Or the workers would never end.
+    answers.set()  # Otherwise the workers would never end.
 
 
 @pytest.fixture(name="board")
@@ -193,10 +193,9 @@ async def driver_fixture(board: Machine, unread: BoschChip) -> BoschChip:
 
 @pytest.fixture(name="as_nobody")
 def as_nobody_fixture() -> AsNobody:
-    """Return what takes root's rights away where the tests have them.
+    """Drop root's rights where the tests have them, and restore them afterwards.
 
-    The kernel then judges permissions as it does for anybody. The right to become root
-    again is kept, and taken back.
+    The kernel then checks permissions as for any user.
     """
     import_all()
 

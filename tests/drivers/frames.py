@@ -1,7 +1,7 @@
 """Generated answers for every decoder.
 
-An answer is what a device sends for one reading. Most are made so that they pass the
-first checks; then one in two is spoilt. Each must give a value that the sensor can
+An answer is all that a device sends for one reading. Most are made so that they pass
+the first checks; then one in two is spoilt. Each must give a value that the sensor can
 measure, or a DriverError.
 """
 
@@ -61,32 +61,32 @@ type Limits = Mapping[str, tuple[float, float]]
 type Random = random.Random
 
 DIGITS: Final = b"0123456789"
-# What a decoder may raise.
+# The errors that a decoder may raise.
 ERRORS: Final = (DriverError, PowerLostError)
 
 
 class Shape(NamedTuple):
-    """Bytes of which some are given."""
+    """Bytes, some of them fixed."""
 
     given: bytes
     free: bytes
     """ff where any byte may stand, else 00."""
 
     def fill(self, content: bytes) -> bytes:
-        """Return bytes of this shape with some content where it is free."""
+        """Return bytes of this shape, with this content in the free places."""
         pairs = zip(self.given, self.free, content, strict=True)
         return bytes(given | free & byte for given, free, byte in pairs)
 
 
 class Decoder(NamedTuple):
-    """One function that makes something of what a device sent."""
+    """The function that decodes the answers of one kind of device."""
 
     name: str
     shapes: tuple[tuple[Shape, ...], ...]
-    """Answers that get past the first checks."""
+    """Answers that pass the first checks."""
     decode: Callable[[Answer], Any]
     is_right: Callable[[Any], bool]
-    """Whether a result is one that can be."""
+    """Return whether a result is possible."""
 
 
 def shape(*content: bytes | int) -> Shape:
@@ -97,7 +97,7 @@ def shape(*content: bytes | int) -> Shape:
 
 
 def is_within(limits: Limits, reading: Reading) -> bool:
-    """Return whether each value of a reading is one that its sensor can measure."""
+    """Return whether the sensor can measure each value of a reading."""
     for quantity, value in reading.values.items():
         low, high = limits.get(quantity) or limits[quantity.rpartition("_")[2]]
         if not low <= value <= high:
@@ -109,7 +109,7 @@ def is_within(limits: Limits, reading: Reading) -> bool:
 
 
 def report_shapes(report: Report) -> Iterator[Shape]:
-    """Yield what a report may look like, by its tag."""
+    """Yield the shapes of a report, by its tag."""
     for tag in sorted(report.tags):
         head = bytes((VALUE_REPORT, tag))
         free = TEMPER_REPORT_BYTES - len(head) - len(report.ending)
@@ -144,10 +144,10 @@ def are_sizes(sizes: tuple[int, int]) -> bool:
 
 
 class Image(Registers):
-    """Registers of a chip that answers with given bytes."""
+    """The registers of a chip that returns the same bytes each time."""
 
     def __init__(self, chip_id: int) -> None:
-        """Name the chip; there is no bus."""
+        """Name the chip; it has no bus."""
         self._image = bytearray(256)
         self._image[CHIP_ID_REGISTER] = chip_id
 
@@ -165,23 +165,23 @@ class Image(Registers):
 
 
 class Chip(NamedTuple):
-    """Where a chip has what a reading is made of."""
+    """The registers from which a chip's reading is computed."""
 
     name: str
     chip_id: int
     sensor: type[Sensor]
     trimmings: Sequence[bytes]
-    """The trimming blocks of real chips, one behind the other."""
+    """The trimming blocks of real chips, joined."""
     blocks: tuple[tuple[int, int], ...]
     """Register and length of each trimming block."""
     burst: tuple[int, int]
     head: bytes
-    """How the burst of a finished conversion begins."""
+    """The first bytes of the burst after a conversion."""
     settings: tuple[int, bytes] = (0, b"")
-    """What the other registers hold after it, from one of them on."""
+    """The other registers after a conversion, by the number of the first."""
 
     def collect(self, answer: Answer) -> Reading:
-        """Return what the driver makes of trimming blocks and of a burst."""
+        """Return the driver's result for these trimming blocks and this burst."""
         places = (*self.blocks, self.burst)
         content = b"".join(answer).ljust(sum(size for _, size in places), b"\0")
         registers = Image(self.chip_id)
@@ -245,11 +245,11 @@ BME680: Final = Chip(
 )
 
 
-# Sticks that answer in words, or by feature reports
+# Sticks that answer with text, or by feature reports
 
 
 def digits(line: bytes) -> Shape:
-    """Return the shape of a line in which each digit may be another one."""
+    """Return the shape of a line with any digits in place of its digits."""
     zeros = bytes(ord("0") if one in DIGITS else one for one in line)
     return Shape(zeros, bytes(0x0F if one in DIGITS else 0 for one in line))
 
@@ -268,7 +268,7 @@ def lines(*given: bytes) -> Decoder:
 
 
 def listen(make: Callable[[], Listener], answer: Answer) -> Reading:
-    """Return what a stream's decoder makes of reports that come at one time."""
+    """Return the result of a stream's decoder for reports of the same time."""
     decoder, reading = make(), None
     error = BadFrameError(Fault.NO_ANSWER)
     for report in answer:
@@ -295,16 +295,16 @@ def stream(
 
 
 def monitor(answer: Answer) -> Reading:
-    """Return what a monitor's reports say, once their sums have been put right."""
+    """Return a monitor's reading of reports, with their sums corrected."""
     return listen(ZyTemp, [r[:3] + bytes((sum(r[:3]) & 0xFF,)) + r[4:] for r in answer])
 
 
-# How the reports of a monitor begin, and a DS18B20's code.
+# The first bytes of a monitor's reports, and the ROM code of a DS18B20.
 CO2, CELSIUS, HUMIDITY = b"P", b"B\x12", b"A"
 PROBE: Final = bytes.fromhex("285ebf799715039b")
 
 
-# Firmwares that have the same reports are decoded by the same row.
+# Firmwares with the same reports share a row of the decoder.
 DECODERS: Final = (
     *(temper(layout) for layout in {row.reports: row for row in LAYOUTS}.values()),
     Decoder(
@@ -373,7 +373,7 @@ DECODERS: Final = (
 
 
 def spoilt(source: Random, answer: list[bytes]) -> list[bytes]:
-    """Return an answer with one thing wrong."""
+    """Return an answer with one error in it."""
     place = source.randrange(len(answer))
     part = answer[place]
     position = source.randrange(len(part))
@@ -393,9 +393,9 @@ def spoilt(source: Random, answer: list[bytes]) -> list[bytes]:
 
 
 def content(source: Random, size: int) -> bytes:
-    """Return bytes to fill a shape with, half of them what a room would give.
+    """Return bytes to fill a shape with, half of them typical for a room.
 
-    Most codes are of 16 bits, the upper ones first: those of a room are small.
+    Most codes have 16 bits, the upper ones first: those of a room are small.
     """
     drawn = source.randbytes(size)
     if source.getrandbits(1):
@@ -404,7 +404,7 @@ def content(source: Random, size: int) -> bytes:
 
 
 def answers(source: Random, decoder: Decoder) -> Iterator[Answer]:
-    """Yield answers without an end."""
+    """Yield answers without end."""
     while True:
         shapes = source.choice(decoder.shapes)
         answer = [part.fill(content(source, len(part.given))) for part in shapes]
@@ -412,7 +412,7 @@ def answers(source: Random, decoder: Decoder) -> Iterator[Answer]:
 
 
 def run(decoder: Decoder, number: int, source: Random) -> Counter[str]:
-    """Decode so many answers; return how many are results, and how many errors."""
+    """Decode so many answers; return the numbers of results and of errors."""
     outcomes: Counter[str] = Counter()
     for _, answer in zip(range(number), answers(source, decoder), strict=False):
         try:

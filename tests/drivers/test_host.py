@@ -27,7 +27,7 @@ def driver_fixture(lane: Lane, tmp_path: Path) -> Host:
 
 
 def chip(driver: str, *temperatures: float | None, **labelled: float) -> Sensor:
-    """Return a driver's sensors, as in a machine spec."""
+    """Return the sensors of one kernel driver, as in a machine spec."""
     return {
         "driver": driver,
         "sensors": [
@@ -50,14 +50,14 @@ def df(folder: Path) -> list[int]:
     return [int(number) for number in lines.splitlines()[1].split()]
 
 
-async def test_disk_is_that_of_df(driver: Host, tmp_path: Path, build: Build) -> None:
+async def test_disk_agrees_with_df(driver: Host, tmp_path: Path, build: Build) -> None:
     """Size, used, free and usage are those of df and psutil at the same moment."""
     build()
     for _ in range(100):
         before = psutil.disk_usage(str(tmp_path))
         reading, known = await driver.read(), df(tmp_path)
         if before == psutil.disk_usage(str(tmp_path)):
-            break  # Nobody else wrote meanwhile.
+            break  # No other program wrote meanwhile.
     else:
         pytest.fail("The disk is never quiet")
     sizes = (reading.total_space, reading.used_space, reading.free_space)
@@ -127,7 +127,7 @@ async def test_disk_is_that_of_df(driver: Host, tmp_path: Path, build: Build) ->
 async def test_temperature_is_that_of_the_cpu(
     driver: Host, build: Build, sensors: list[Sensor], temperature: float | None
 ) -> None:
-    """Of all sensors of a machine those of the CPU count, and of them the warmest."""
+    """The temperature is the warmest of the CPU's sensors, and of no others."""
     build(hwmon=sensors)
     reading = await driver.read()
     assert reading.cpu_temperature == temperature
@@ -140,10 +140,10 @@ async def test_temperature_is_that_of_the_cpu(
 
 
 @pytest.mark.parametrize("lie", [-273.15, -40.1, 150.1, 255.0, None])
-async def test_temperature_that_no_cpu_has(
+async def test_implausible_temperature(
     driver: Host, build: Build, lie: float | None
 ) -> None:
-    """A sensor that lies or fails is not believed; another one, and the disk, are."""
+    """A sensor that fails or is implausible is left out; the others are read."""
     machine = build(hwmon=[chip("cpu_thermal", lie)])
     reading = await driver.read()
     assert reading.cpu_temperature is None
@@ -155,7 +155,7 @@ async def test_temperature_that_no_cpu_has(
 async def test_nothing_blocks_the_event_loop(
     driver: Host, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk and the sensors are asked by a worker."""
+    """A worker reads disk and sensors, so that the event loop is never blocked."""
     build(hwmon=[chip("cpu_thermal", 48.3)])
     threads: list[str] = []
     for name in ("disk_usage", "sensors_temperatures"):
@@ -171,7 +171,7 @@ async def test_nothing_blocks_the_event_loop(
 
 
 async def test_sensor_comes_and_goes(driver: Host, build: Build) -> None:
-    """Each poll looks at what is there then."""
+    """A sensor that appears or disappears is noticed by the next poll."""
     machine = build()
     assert (await driver.read()).cpu_temperature is None
     machine.reload({"hwmon": [chip("coretemp", 40.0)]})
@@ -184,10 +184,10 @@ async def test_sensor_comes_and_goes(driver: Host, build: Build) -> None:
     ("folder", "error"),
     [("gone", "No such file or directory"), ("/proc", "No data available")],
 )
-async def test_disk_that_cannot_be_asked(
+async def test_disk_that_cannot_be_read(
     lane: Lane, tmp_path: Path, build: Build, folder: str, error: str
 ) -> None:
-    """A folder that is not there, or on no disk, is named with what is wrong."""
+    """The error names a folder that is missing or cannot be read, and the reason."""
     build()
     driver = Host(lane, HOST, {"folder": tmp_path / folder})
     with pytest.raises(DeviceAccessError) as caught:
@@ -201,7 +201,7 @@ async def test_disk_that_cannot_be_asked(
 async def test_disk_that_hangs(
     driver: Host, workers: Workers, lane: Lane, build: Build, disk: Event
 ) -> None:
-    """It costs its own readings and one worker, and is read once it answers."""
+    """A disk that hangs costs its own readings and one worker, until it answers."""
     build()
     disk.clear()
     for _ in range(3):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from custom_components.temperature_logger.drivers import (
+from custom_components.temperature_logger.drivers import Reading
+from custom_components.temperature_logger.drivers.readings import (
     QUANTITIES,
-    Reading,
     in_order,
     is_quantity,
     rom_of,
@@ -16,7 +16,7 @@ OTHER = "28aa11e24b14010b"
 
 
 def test_values() -> None:
-    """What goes into a reading comes out of it, by quantity."""
+    """The values that a reading is made from are returned by quantity."""
     values = {"temperature": 20.0, f"{ROM}_temperature": -1.5, "humidity": None}
     reading = Reading.of(values)
     assert reading == Reading(temperature=20.0, probes={ROM: -1.5})
@@ -38,12 +38,12 @@ def test_values() -> None:
     ],
 )
 def test_rom_of(name: str, rom: str | None) -> None:
-    """A probe's quantity has the code of a DS18B20."""
+    """The quantity of a probe includes the ROM code of a DS18B20."""
     assert rom_of(name) == rom
 
 
 def test_order() -> None:
-    """The probes come after what else there is."""
+    """Probes come after the other quantities."""
     probes = [f"{ROM}_temperature", f"{OTHER}_temperature"]
     found = in_order([*reversed(probes), *reversed(QUANTITIES)])
     assert found == [*QUANTITIES, *probes]

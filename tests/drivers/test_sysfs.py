@@ -1,4 +1,4 @@
-"""Devices are found where they are attached, whatever numbers the kernel gives them."""
+"""Devices are found by their ports, whatever numbers the kernel gives them."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def sticks() -> list[UsbDevice]:
 
 
 def test_stick(build: Build) -> None:
-    """All that the kernel knows of a stick is told."""
+    """A stick is found with everything that the kernel knows about it."""
     machine = build(gold(controller=PI, ports="1.4.2"))
     (device,) = sticks()
     assert device.place == UsbPlace(PI, "1.4.2")
@@ -60,7 +60,7 @@ def test_stick(build: Build) -> None:
     assert device.interface(2) is None
 
 
-def test_hubs_interfaces_and_strangers_are_no_sticks(build: Build) -> None:
+def test_hubs_and_other_devices_are_not_sticks(build: Build) -> None:
     """Behind two hubs and beside a mouse, one device is a stick."""
     build(
         gold(ports="1.4.2"),
@@ -77,8 +77,8 @@ def test_no_usb(build: Build) -> None:
     assert not sticks()
 
 
-def test_controllers_bound_in_the_other_order(build: Build) -> None:
-    """Bus numbers are swapped, and the attachments stay."""
+def test_controllers_in_the_other_order(build: Build) -> None:
+    """Bus numbers are swapped, and the places stay the same."""
     machine = build(
         gold(name="one", controller=FIRST, bus=1, ports="4"),
         gold(name="two", controller=SECOND, bus=2, ports="4"),
@@ -101,7 +101,7 @@ def test_controllers_bound_in_the_other_order(build: Build) -> None:
 
 
 def test_same_port_of_two_controllers(build: Build) -> None:
-    """The same port number is another place on another controller."""
+    """The same port number on another controller is another place."""
     build(
         gold(name="one", controller=FIRST, bus=1, ports="4"),
         gold(name="two", controller=SECOND, bus=2, ports="4"),
@@ -111,7 +111,7 @@ def test_same_port_of_two_controllers(build: Build) -> None:
 
 
 def test_replugged(build: Build) -> None:
-    """A stick that was replugged is the same one under another number."""
+    """A replugged stick is the same stick under another number."""
     machine = build(gold())
     (before,) = sticks()
     machine.replug("gold")
@@ -121,7 +121,7 @@ def test_replugged(build: Build) -> None:
 
 
 def test_unplugged(build: Build) -> None:
-    """Where nothing is plugged in any more, nothing is found."""
+    """An unplugged stick is not found any more."""
     machine = build(gold())
     (device,) = sticks()
     machine.unplug("gold")
@@ -137,8 +137,8 @@ def test_another_device_at_the_place(build: Build) -> None:
 
 
 @pytest.mark.parametrize("fact", ["PRODUCT", "BUSNUM", "DEVNUM"])
-def test_unplugged_while_it_is_read(build: Build, fact: str) -> None:
-    """A device of which the kernel does not tell all is left out, the others found."""
+def test_unplugged_while_reading(build: Build, fact: str) -> None:
+    """A device with incomplete files is left out, and the others are found."""
     build(gold(name="one", ports="1"), gold(name="two", ports="2"))
     (one, _) = sticks()
     event = one.path / "uevent"
@@ -148,16 +148,16 @@ def test_unplugged_while_it_is_read(build: Build, fact: str) -> None:
     assert [device.place.ports for device in sticks()] == ["2"]
 
 
-def test_unplugged_while_its_interfaces_are_read(build: Build) -> None:
-    """The same for a device that goes when it is half read."""
+def test_unplugged_while_reading_interfaces(build: Build) -> None:
+    """A device that disappears halfway is left out, and the others are found."""
     build(gold())
     (device,) = sticks()
     (device.path / f"{device.path.name}:1.1/uevent").write_text("")
     assert not sticks()
 
 
-def test_device_that_holds_up_its_reader(build: Build) -> None:
-    """A port that is being reset costs its own device, not the others."""
+def test_device_that_blocks(build: Build) -> None:
+    """A port during its reset costs its own device, not the others."""
     build(gold(name="one", ports="1"), gold(name="two", ports="2"))
     (one, two) = sticks()
     product = one.path / "product"
@@ -167,20 +167,20 @@ def test_device_that_holds_up_its_reader(build: Build) -> None:
     held.start()
     block_until(sysfs._READ_LOCK.locked)
     assert sysfs.reread(two) == two
-    product.write_text("TEMPerGold")  # The reader, who waited for it, ends.
+    product.write_text("TEMPerGold")  # The blocked reader ends.
     held.join()
     assert not sysfs._READ_LOCK.locked()
 
 
 def test_stick_without_strings(build: Build) -> None:
-    """Sticks of 2017 say nothing of themselves."""
+    """Sticks of 2017 have no strings."""
     build({"name": "x", "model": "TEMPerGold_V3.1"})
     (device,) = sticks()
     assert not device.product
 
 
-def test_stick_that_a_program_took(build: Build) -> None:
-    """An interface without a driver has no node and tells nothing of its reports."""
+def test_stick_claimed_by_a_program(build: Build) -> None:
+    """An interface without a driver has no node, and no report descriptor."""
     build(gold(bound=False))
     (device,) = sticks()
     data = device.interface(1)
@@ -213,7 +213,7 @@ def adapter(bus: int = 1, **spec: object) -> dict[str, Any]:
 def test_adapter_key(
     build: Build, spec: dict[str, Any], key: str, *, expected: bool
 ) -> None:
-    """An adapter is known by where it is, not by its number."""
+    """An adapter is identified by its place, not by its number."""
     machine = build(i2c=[adapter(7, **spec)])
     (found,) = sysfs.i2c_adapters()
     assert (found.key, found.label, found.number) == (key, None, 7)
@@ -255,7 +255,7 @@ def bridge(model: str = "i2c-tiny-usb", **spec: object) -> dict[str, Any]:
 def test_usb_adapter(
     build: Build, model: str, interface: int, name: str, shown: str
 ) -> None:
-    """It is known by its port, and called what it is, without what changes."""
+    """A USB adapter has its port as key, and a label without numbers that change."""
     spec = {"usb": "bridge", "interface": interface, "adapter": name}
     machine = build(bridge(model), i2c=[adapter(3, **spec)])
     (found,) = sysfs.i2c_adapters()
@@ -277,7 +277,7 @@ def test_usb_adapter(
 
 
 def test_two_buses_of_one_usb_device(build: Build) -> None:
-    """The second is known by its interface, also while the first is not there."""
+    """The second bus has its interface in its key, with or without the first bus."""
     specs = [adapter(3 + n, usb="bridge", interface=n, adapter=BRIDGE) for n in (0, 1)]
     machine = build(bridge("two i2c-tiny-usb"), i2c=specs)
     keys = [f"{FIRST}-1.3", f"{FIRST}-1.3:1"]
@@ -289,7 +289,7 @@ def test_two_buses_of_one_usb_device(build: Build) -> None:
 
 
 def test_two_buses_of_one_interface(build: Build) -> None:
-    """Where one interface has several, they are known by their order."""
+    """Several buses of one interface are numbered in their order."""
     spec = {"usb": "bridge", "interface": 1, "adapter": BRIDGE}
     specs = [adapter(number, **spec) for number in (3, 4)]
     build(bridge("two i2c-tiny-usb"), i2c=specs)
@@ -309,7 +309,7 @@ def test_bus_of_a_whole_usb_device(build: Build) -> None:
 
 
 def test_usb_adapters_swapped(build: Build) -> None:
-    """Plugged in again in the other order, two adapters keep their places."""
+    """Two adapters plugged in again in the other order keep their places."""
     machine = build(
         bridge(name="one", ports="1"),
         bridge(name="two", ports="2"),
@@ -329,7 +329,7 @@ def test_usb_adapters_swapped(build: Build) -> None:
 
 
 def test_multiplexer_on_a_usb_adapter(build: Build) -> None:
-    """Its channels are never taken for the adapter, and are left alone."""
+    """The channels of a multiplexer are not searched, nor taken for the adapter."""
     channel = {"mux": {"bus": 3, "address": "0x70"}, "adapter": "channel 0"}
     build(
         bridge(),
@@ -351,7 +351,7 @@ def test_device_tree_hidden_from_a_container(build: Build) -> None:
 
 
 def test_adapter_under_another_number(build: Build) -> None:
-    """The same adapter is found after it was bound later than another one."""
+    """An adapter that gets another number is still found."""
     pins, other = {"of_node": "soc/i2c@7e804000"}, {"of_node": "soc/i2c@7e205000"}
     build(i2c=[adapter(1, **pins), adapter(2, **other)])
     before = {found.key: found.number for found in sysfs.i2c_adapters()}
@@ -362,14 +362,14 @@ def test_adapter_under_another_number(build: Build) -> None:
 
 
 def test_adapters_of_one_parent(build: Build) -> None:
-    """The connectors of a graphics card are told apart."""
+    """The connectors of a graphics card have different keys."""
     card = f"{FIRST}/0000:01:00.0"
     build(i2c=[adapter(n, path=card, adapter=f"card {n}") for n in (1, 2)])
     assert len({found.key for found in sysfs.i2c_adapters()}) == 2
 
 
 def test_multiplexer(build: Build) -> None:
-    """A channel of a multiplexer says so, and the multiplexer's address is held."""
+    """A channel of a multiplexer is marked, and the multiplexer's address is held."""
     pins = adapter(1, of_node="soc/i2c@7e804000", held={"0x77": "pca954x"})
     build(i2c=[pins, adapter(4, mux={"bus": 1, "address": "0x77"})])
     found = {one.number: one for one in sysfs.i2c_adapters()}
@@ -387,8 +387,8 @@ def test_held_addresses(build: Build) -> None:
     assert found.kernel_addresses == {0x76}
 
 
-def test_clients_are_no_adapters(build: Build) -> None:
-    """A chip that ACPI declares has a name that begins like an adapter's."""
+def test_clients_are_not_adapters(build: Build) -> None:
+    """A chip declared by ACPI is not an adapter, though its name begins like one."""
     machine = build(i2c=[adapter(1)])
     devices = machine.sys / "bus/i2c/devices"
     (devices / "i2c-BOSC0200:00").symlink_to((devices / "i2c-1").readlink())
@@ -396,13 +396,13 @@ def test_clients_are_no_adapters(build: Build) -> None:
 
 
 def test_adapter_without_node(build: Build) -> None:
-    """Where i2c-dev is not loaded, an adapter is there without a node."""
+    """Without i2c-dev an adapter is found, without a node."""
     build(i2c=[adapter(1, node=False)])
     (found,) = sysfs.i2c_adapters()
     assert not found.has_node
 
 
-def test_adapter_removed_while_it_is_read(build: Build) -> None:
+def test_adapter_removed_while_reading(build: Build) -> None:
     """An adapter whose files vanish is left out, and the others are found."""
     machine = build(i2c=[adapter(1), adapter(2)])
     (machine.sys / "bus/i2c/devices/i2c-1/name").unlink()
@@ -427,7 +427,7 @@ def test_adapter_removed_while_it_is_read(build: Build) -> None:
 def test_adapter_removed(
     build: Build, place: dict[str, str], key: str, fault: Fault
 ) -> None:
-    """An adapter that is gone is not found; one of the board's is switched off."""
+    """A removed adapter is not found; a board's own bus counts as switched off."""
     machine = build(i2c=[adapter(1, **place)])
     assert sysfs.i2c_adapter(key).number == 1
     machine.unplug_bus(1)

@@ -1,4 +1,4 @@
-"""What blocks has threads of its own, and one device has one of them at a time."""
+"""Blocking jobs run in threads of their own, one at a time for each device."""
 
 import asyncio
 from collections.abc import Generator
@@ -16,22 +16,22 @@ from tests.drivers.waiting import until
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let who hangs keep its turn, and nobody wait for it."""
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the turn of a device that hangs, and do not wait for it."""
     monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 0.05)
     monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 60)
 
 
 @pytest.fixture(name="kernel")
 def kernel_fixture(workers: Workers) -> Generator[Event]:
-    """Return what a job waits for that hangs in the kernel."""
+    """Return an event that a hanging job waits for."""
     released = Event()
     yield released
-    released.set()  # Or the workers would never end.
+    released.set()  # Otherwise the workers would never end.
 
 
 async def abandoned[T](task: asyncio.Task[T], lane: Lane | None = None) -> None:
-    """Let a task get going, or even the job of a lane, then give it up."""
+    """Start a task, or even the job of a lane, then cancel it."""
     await asyncio.sleep(0)
     if lane is not None:
         await until(lambda: lane._job is not None and lane._job.running())
@@ -45,7 +45,7 @@ def nothing() -> None:
 
 
 async def test_result_and_error(lane: Lane) -> None:
-    """A job's result is returned, and its error raised."""
+    """The result of a job is returned, and its error raised."""
     assert await lane.run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await lane.run(divmod, 7, 0)
@@ -53,7 +53,7 @@ async def test_result_and_error(lane: Lane) -> None:
 
 
 async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
-    """While a job hangs, no other is started for its device."""
+    """While a job hangs, its device gets no other."""
     hanging = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
@@ -63,8 +63,8 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
-    """A job that was given up occupies its device until it ends."""
+async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Event) -> None:
+    """A cancelled job occupies its device until it ends."""
     await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     assert lane.busy
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
@@ -75,7 +75,7 @@ async def test_abandoned_job_still_counts(lane: Lane, kernel: Event) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_failing_devices_leave_threads_to_others(
+async def test_hanging_devices_leave_threads_to_others(
     lane: Lane, workers: Workers, kernel: Event
 ) -> None:
     """However many devices hang, those that answered get their threads."""
@@ -98,8 +98,8 @@ async def test_failing_devices_leave_threads_to_others(
     await asyncio.gather(*tasks)
 
 
-async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
-    """What a job got after it was given up is given back."""
+async def test_undo_of_a_cancelled_job(lane: Lane, kernel: Event) -> None:
+    """The result of a job that ends after its cancellation is given back."""
     undone: Future[bool] = Future()
     opening = lane.run(kernel.wait, undo=undone.set_result)
     await abandoned(asyncio.create_task(opening), lane)
@@ -109,7 +109,7 @@ async def test_undo_of_an_abandoned_job(lane: Lane, kernel: Event) -> None:
 
 
 async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
-    """A job that was given up and failed has got nothing."""
+    """A cancelled job that failed has nothing to give back."""
     undone: list[object] = []
 
     def fail() -> None:
@@ -124,7 +124,7 @@ async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
 
 
 async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
-    """A job that was given up before a thread was free is never done."""
+    """A job cancelled before a thread was free never starts."""
     lanes = [Lane(workers) for _ in range(THREADS // 4 + 1)]
     for lane in lanes:
         lane.failing = True
@@ -140,7 +140,7 @@ async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
     assert not done
 
 
-async def test_finish_waits_for_what_hangs(lane: Lane, kernel: Event) -> None:
+async def test_finish_waits_for_a_hanging_job(lane: Lane, kernel: Event) -> None:
     """The last job begins when the one before it has ended."""
     order: list[str] = []
 
@@ -161,7 +161,7 @@ async def test_finish_waits_for_what_hangs(lane: Lane, kernel: Event) -> None:
 async def test_finish_occupies_the_device(
     lane: Lane, workers: Workers, kernel: Event, *, busy: bool
 ) -> None:
-    """The device is occupied until its last job has ended, and then free at once."""
+    """The device is occupied until its last job has ended, and free right after it."""
     first, begun = Event(), Event()
     if busy:
         await abandoned(asyncio.create_task(lane.run(first.wait)), lane)
@@ -183,10 +183,10 @@ async def test_finish_occupies_the_device(
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_finish_is_not_given_up(
+async def test_finish_is_not_cancelled(
     lane: Lane, kernel: Event, caplog: pytest.LogCaptureFixture, *, busy: bool
 ) -> None:
-    """A last job is done even if nobody waits for it any longer."""
+    """A last job runs even if its caller is cancelled."""
     if busy:
         await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
     ended: list[bool] = []
@@ -200,8 +200,8 @@ async def test_finish_is_not_given_up(
     assert not caplog.records
 
 
-async def test_abandoned_as_the_job_ends(lane: Lane) -> None:
-    """What a job got is given back by a worker, never by the event loop."""
+async def test_cancelled_as_the_job_ends(lane: Lane) -> None:
+    """A worker gives back the result of a job, never the event loop."""
     ends, undone = Event(), Event()
     threads: list[Thread] = []
 
@@ -223,7 +223,7 @@ async def test_abandoned_as_the_job_ends(lane: Lane) -> None:
 
 
 async def test_close(workers: Workers, kernel: Event) -> None:
-    """The workers end with the jobs that they have begun, and drop the others."""
+    """Closing the workers ends the started jobs and drops the others."""
     lanes = [Lane(workers) for _ in range(THREADS)]
     undone: list[bool] = []
     tasks = [
@@ -246,7 +246,7 @@ async def test_close(workers: Workers, kernel: Event) -> None:
     assert not undone
 
 
-async def test_whoever_hangs_loses_the_turn(
+async def test_hanging_devices_lose_their_turn(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many devices begin to hang at once, the others get their threads."""
@@ -265,7 +265,7 @@ async def test_whoever_hangs_loses_the_turn(
 async def test_timer_ends_with_the_workers(
     workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing looks after workers that have ended."""
+    """The timer ends with the workers."""
     lanes = [Lane(workers) for _ in range(THREADS)]
     tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
@@ -277,10 +277,10 @@ async def test_timer_ends_with_the_workers(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_moment_s_patience(
+async def test_job_about_to_end(
     lane: Lane, kernel: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that is about to end is no device that hangs."""
+    """A job that is about to end does not count as a device that hangs."""
     monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 5)
     first = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)

@@ -1,7 +1,7 @@
-"""What tests wait for: an event, as long as it takes, and never just a time.
+"""Waits of the tests: for an event, as long as it takes, and never for a time.
 
-The limits of drivers and of Home Assistant are times all the same. So that a test says
-the same on a loaded machine, they count by a clock that such a machine holds up, too.
+The limits of drivers and of Home Assistant are times all the same. They count by a
+clock that stops while a loaded machine holds up the tests.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ from typing import Final
 from emulation.values import now
 
 LONGEST: Final = 100.0
-"""Seconds after which what has not happened never will."""
+"""Seconds after which a wait fails."""
 PAUSE: Final = 0.001
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 LONG_PAUSE: Final = 0.02
-"""The same, where a look costs something."""
+"""Seconds between two checks that are expensive."""
 STEP: Final = 0.01
-"""Seconds that pass at most between two looks at the patient clock."""
+"""Seconds that the patient clock advances at most between two readings."""
 
 REAL: Final = time.monotonic
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fail where it never does."""
+    """Wait until a condition holds; fail after the time limit."""
     ends = now() + LONGEST
     while not condition():
         assert now() < ends, "What was waited for has not happened"
@@ -41,7 +41,7 @@ def block_until(condition: Callable[[], bool]) -> None:
 
 
 async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
-    """Return the first result that is wanted; fail where none ever is."""
+    """Return the first result that is wanted; fail after the time limit."""
     ends = now() + LONGEST
     while not wanted(found := await get()):
         assert now() < ends, f"What was waited for has not come, but {found!r:.200}"
@@ -50,9 +50,9 @@ async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool])
 
 
 class PatientClock:
-    """A clock for limits: it stands still while this process does.
+    """A clock for time limits that stands still while this process does.
 
-    A process that does not run can keep no limit, whatever it waits for.
+    A process that does not run cannot keep a time limit.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class PatientClock:
         self._looked = self._time = now()
 
     def __call__(self) -> float:
-        """Return seconds; where a test has frozen the time, they stand still, too."""
+        """Return seconds; they stand still where a test has frozen the time."""
         if time.monotonic is not REAL:
             return time.monotonic()
         with self._lock:

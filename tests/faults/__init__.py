@@ -1,1 +1,1 @@
-"""What goes wrong with one device, and what the owner sees of it and the others."""
+"""Faults of one device, and their effect on its entities and on other devices."""

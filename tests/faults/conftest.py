@@ -55,7 +55,7 @@ from tests.drivers.conftest import Build, open_files
 from tests.drivers.waiting import until
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
-# All reports of an answer come well before the driver has listened for long enough.
+# All reports of an answer arrive well before the driver stops listening.
 QUICK_TWO = TWO | {"gap_ms": 1}
 # It is read through libusb.
 BORROWED = QUICK_TWO | {
@@ -74,7 +74,8 @@ OTHER_PINS = {
 }
 
 
-# The other home has one stick, and what is none. Real devices report less often.
+# The other home has one stick and devices of other makers. Real devices report less
+# often.
 GO = GO_TEMP | {"gap_ms": 30}
 QUICK_LASCAR = LASCAR | {"gap_ms": 20}
 SERIAL = "internal_temperature", "internal_humidity", "external_temperature"
@@ -132,7 +133,7 @@ def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
 
 
 class Furniture(NamedTuple):
-    """What is in a home."""
+    """The devices in a home."""
 
     usb: Sequence[dict[str, Any]]
     i2c: Sequence[dict[str, Any]]
@@ -142,7 +143,7 @@ class Furniture(NamedTuple):
 STICKS: Final = "sticks"
 MAKERS: Final = "makers"
 OTHERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
-"""The USB devices of other makers, and the sticks that are no HID reports."""
+"""The USB devices of other makers, and the sticks without HID reports."""
 HOMES: Final = {
     # Three sticks, one of them without a hidraw node, and two chips.
     STICKS: Furniture(
@@ -156,7 +157,7 @@ HOMES: Final = {
             chip_entry(OTHER_PINS),
         ),
     ),
-    # One of everything else.
+    # One of every other kind.
     MAKERS: Furniture(
         usb=(GOLD, X232, HID_2, MONITOR, ADAPTER, GO, QUICK_LASCAR),
         i2c=(PINS_680,),
@@ -174,13 +175,13 @@ HOMES: Final = {
 }
 
 
-# What the emulated hardware calls a quantity.
+# The emulated hardware's name of a quantity.
 SENSED: Final = {
     "internal_temperature": "temperature",
     "internal_humidity": "humidity",
     f"{ROM}_temperature": ROM,
 }
-# What a value changes by from one poll to the next, so that an old one shows.
+# The change of a value from one poll to the next, which makes an old one show.
 STEP: Final = {
     "temperature": 3.0,
     "humidity": 4.0,
@@ -189,11 +190,11 @@ STEP: Final = {
     ROM: 3.0,
 }
 TOLERANCE: Final = 0.05
-# Seconds that a dead control pipe holds who writes to it; the deadline is shorter.
+# Seconds for which a dead control pipe blocks a writer; the deadline is shorter.
 HELD: Final = 1.8
 RELEASED: Final = 0.3
-"""Seconds that a write stays in the kernel, as with real ones less than a poll has."""
-# What a fault that the driver overcomes within the poll looks like: the right value.
+"""Seconds that a write stays in the kernel: fewer than a poll has, as in reality."""
+# A fault that the driver overcomes within the poll leaves the right value.
 OVERCOME: Final = None
 
 
@@ -206,7 +207,7 @@ class Sight(NamedTuple):
 
 
 class Home:
-    """Home Assistant with several devices, and all that its owner sees of them."""
+    """Home Assistant with several devices, and all states that its owner sees."""
 
     def __init__(self, hass: HomeAssistant, machine: Machine) -> None:
         """Listen to every state from the start."""
@@ -231,14 +232,14 @@ class Home:
         await self.hass.async_block_till_done()
 
     def felt(self, device: str, quantity: str) -> float:
-        """Return what a sensor of an emulated device feels now."""
+        """Return the present value at a sensor of an emulated device."""
         name = SENSED.get(quantity, quantity)
         value = self._values(device)[name]
         assert isinstance(value, float | int)
         return value
 
     def change(self) -> None:
-        """Let every sensor feel something else."""
+        """Change the value at every sensor."""
         for device in self.entries:
             values = self._values(device)
             for quantity, value in values.items():
@@ -246,18 +247,18 @@ class Home:
                     values[quantity] = value + STEP[quantity.rpartition("_")[2]]
 
     async def settle(self) -> None:
-        """Let all end that the last poll began, such as dropping what came late."""
+        """Wait for the end of the last poll, late reports included."""
         await pass_time(self.hass, 1)
         await until(lambda: self.busy() == 0)
 
     async def poll(self) -> None:
-        """Let the time of the next poll of each device come."""
+        """Move to the time of the next poll of each device."""
         await self._hear()
         self.seen.clear()
         await pass_time(self.hass, 305)
 
     async def retry(self, device: str) -> None:
-        """Let the time of a failed device's next try come."""
+        """Move to the time of a failed device's next retry."""
         entry = self.entries[device]
         await self._hear()
         self.seen.clear()
@@ -296,20 +297,20 @@ class Home:
         return fresh == set(self.states(device)) != set()
 
     def assert_others_went_on(self, *failed: str) -> None:
-        """See that all other devices published what they feel now."""
+        """Check that all other devices published their present values."""
         for device in self.entries.keys() - set(failed):
             assert self.published(device), device
             assert self.trouble(device) is None
 
     async def assert_comes_back(self, device: str) -> None:
-        """See that a device whose fault is over publishes without a reload."""
+        """Check that a device whose fault is over publishes without a reload."""
         self.change()
         await (self.retry(device) if self.trouble(device) else self.poll())
         assert self.trouble(device) is None
         assert self.published(device)
 
     def assert_nothing_wrong(self) -> None:
-        """See that no state ever was neither right nor unavailable."""
+        """Check that every state was right or unavailable."""
         assert not self.wrong
 
     @property
@@ -322,11 +323,11 @@ class Home:
         return self.workers.failing.busy + self.workers.healthy.busy
 
     async def _hear(self) -> None:
-        """Let who reports by itself tell what it feels now."""
+        """Let each device that reports by itself send its present values."""
         await until(lambda: all(map(self._is_heard, self.entries)))
 
     def _is_heard(self, device: str) -> bool:
-        """Return whether the latest reports, if any come, are what is felt now."""
+        """Return whether the latest reports, if any come, have the present values."""
         entry = self.entries[device]
         if entry.state is not ConfigEntryState.LOADED:
             return True
@@ -343,7 +344,7 @@ class Home:
         )
 
     def _values(self, device: str) -> dict[str, Any]:
-        """Return what an emulated device feels, to be changed."""
+        """Return the values of an emulated device, which can be changed."""
         machine, places = self.machine, self.entries[device].data
         return (
             machine.stick(device) if places["kind"] == "usb" else machine.chip(device)
@@ -363,7 +364,7 @@ class Home:
 
     @callback
     def _look(self, event: Event[EventStateChangedData]) -> None:
-        """See a state."""
+        """Record a state."""
         entity = er.async_get(self.hass).async_get(event.data["entity_id"])
         if entity is None or (state := event.data["new_state"]) is None:
             return
@@ -385,7 +386,7 @@ class Home:
 
 
 def right(sight: Sight, home: Home) -> bool:
-    """Return whether a state is what the sensor feels."""
+    """Return whether a state is the value at the sensor."""
     try:
         value = float(sight.state)
     except ValueError:
@@ -403,7 +404,7 @@ MAX_AGES: Final = {
 
 @contextmanager
 def outdated(device: str) -> Generator[None]:
-    """Let what a device reported by itself, if it does so, be too old."""
+    """Make the reports of a device that reports by itself too old."""
     with pytest.MonkeyPatch.context() as limits:
         if device in MAX_AGES:
             limits.setattr(*MAX_AGES[device], -10.0)
@@ -411,11 +412,11 @@ def outdated(device: str) -> Generator[None]:
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the devices less time than real ones may need."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the times that real devices may need."""
     monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
     monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 100)
-    # Far from what an emulated device lets pass between two reports.
+    # Far more than an emulated device takes between two reports.
     monkeypatch.setattr(libusb, "DRAIN_TIMEOUT_MS", 5)
     monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
     monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", 4 * (0.3,))
@@ -433,8 +434,8 @@ async def home_fixture(
 ) -> AsyncGenerator[Home]:
     """Return a home whose devices work: that of the sticks, or another by its name.
 
-    At its end all that was published was right, and nothing is left: no job of a
-    worker, and no open file.
+    At its end all published values were right, and no job of a worker and no open file
+    is left.
     """
     furniture = HOMES[getattr(request, "param", STICKS)]
     home = Home(hass, build(*furniture.usb, i2c=list(furniture.i2c)))

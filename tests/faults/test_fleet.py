@@ -20,14 +20,14 @@ SIZE = 333
 
 
 @pytest.fixture(autouse=True)
-def patience(haste: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give so many devices more time than real ones get: the machine is slower."""
+def long_timeouts(short_timeouts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow many devices more time than real ones get, as the machine is slower."""
     monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 3.0)
     monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (3.0, 3.0))
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 60)
 
 
-def ours() -> int:
+def worker_threads() -> int:
     """Return how many threads the workers have."""
     return sum(thread.name.startswith("temperature_logger") for thread in threads())
 
@@ -36,7 +36,8 @@ def ours() -> int:
     ("fault", "argument", "trouble", "each"),
     [
         pytest.param("timeout", None, Fault.NO_ANSWER, 0, id="silent"),
-        # What the kernel needs to give a dead control pipe up, which a poll outlives.
+        # The time after which the kernel gives up a dead control pipe; a poll outlives
+        # it.
         pytest.param("control-timeout", 2, Fault.REFUSED, 1, id="hanging"),
     ],
 )
@@ -48,7 +49,7 @@ async def test_a_third_fails(
     trouble: Fault,
     each: int,
 ) -> None:
-    """All others publish in the same poll; each that hangs has a thread, and no more.
+    """All others publish in the same poll; each device that hangs has one thread.
 
     In the end there is none.
     """
@@ -69,7 +70,7 @@ async def test_a_third_fails(
         await home.poll()
         home.assert_others_went_on(*failing)
         assert {home.trouble(stick) for stick in failing} <= {trouble, Fault.HANGING}
-        assert ours() <= workers.THREADS + each * len(failing)
+        assert worker_threads() <= workers.THREADS + each * len(failing)
     for stick in failing:
         home.machine.stick(stick).clear()
     home.change()
@@ -78,4 +79,4 @@ async def test_a_third_fails(
     home.assert_nothing_wrong()
     await hass.async_stop()
     assert hass.state is CoreState.stopped
-    assert ours() == 0
+    assert worker_threads() == 0

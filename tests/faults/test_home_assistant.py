@@ -1,4 +1,4 @@
-"""What Home Assistant does meanwhile: unload, reload, stop, and a clock that jumps."""
+"""Actions of Home Assistant during a poll: unload, reload, stop, and a clock change."""
 
 import asyncio
 from datetime import timedelta
@@ -41,7 +41,7 @@ def hardware(home: Home, device: str) -> Faulty:
 async def hang(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> asyncio.Task[None]:
-    """Let a poll begin in which one device hangs."""
+    """Begin a poll in which one device hangs."""
     home.change()
     failing = hardware(home, device)
     await home.settle()
@@ -55,7 +55,7 @@ async def hang(
 async def test_unload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """The device is given back when the kernel lets go of it, and read again then."""
+    """The device is given back once the kernel releases it, and can be read again."""
     poll = await hang(home, device, fault, seconds)
     entry = home.entries[device]
     assert await home.hass.config_entries.async_unload(entry.entry_id)
@@ -72,7 +72,7 @@ async def test_unload_while_a_poll_hangs(
 async def test_reload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """A device that is wanted again at once waits for itself and for nobody else."""
+    """A device that is reloaded waits for its own hanging poll and for no other."""
     poll = await hang(home, device, fault, seconds)
     await home.hass.config_entries.async_reload(home.entries[device].entry_id)
     await poll
@@ -87,7 +87,7 @@ async def test_reload_while_a_poll_hangs(
 async def test_stop_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
-    """Home Assistant ends, without a thread of ours, and every device is given back."""
+    """Home Assistant stops without a remaining thread, and gives each device back."""
     machine = home.machine
     poll = await hang(home, device, fault, seconds)
     await home.hass.async_stop()
@@ -108,11 +108,11 @@ async def test_stop_while_a_poll_hangs(
 async def test_reloads_while_a_device_hangs(
     home: Home, device: str, fault: str, seconds: float
 ) -> None:
-    """However often it is set up meanwhile, it costs one worker and no other device."""
+    """However often a device that hangs is set up, it occupies one worker."""
     poll = await hang(home, device, fault, seconds)
     for _ in range(3):
         await home.hass.config_entries.async_reload(home.entries[device].entry_id)
-    await until(lambda: home.busy() <= 1)  # What else looks around is soon done.
+    await until(lambda: home.busy() <= 1)  # The other searches end soon.
     await poll
     hardware(home, device).clear()
     home.assert_others_went_on(device)
@@ -121,7 +121,7 @@ async def test_reloads_while_a_device_hangs(
 
 
 async def test_reload_storm(home: Home) -> None:
-    """However often and how much at once devices are reloaded, they end up well."""
+    """However often devices are reloaded at the same time, all work in the end."""
     reload = home.hass.config_entries.async_reload
     entries = 5 * list(home.entries.values())
     before = active_count()
@@ -139,7 +139,7 @@ async def test_reload_storm(home: Home) -> None:
 async def test_clock_jump(
     home: Home, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    """A clock that is set in the middle of a poll moves neither it nor the next one."""
+    """A clock set during a poll moves neither that poll nor the next one."""
     gold, utcnow, time_of_day = home.machine.stick("gold"), dt_util.utcnow, time.time
     gold.fail("delay", 0.2, count=1)
     home.change()

@@ -1,4 +1,4 @@
-"""Faults of I2C buses and chips: a wrong value is never seen, and it passes."""
+"""Faults of I2C buses and chips give no wrong value, and end by themselves."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,12 @@ def bus_of(machine: Machine) -> Bus:
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
-    """Return what makes the chip fail."""
+    """Return a function that makes the chip fail."""
     return lambda machine: machine.chip(CHIP).fail(name, argument, count=count)
 
 
 def fault_at(transfer: int, name: str) -> Inject:
-    """Return what makes one transfer of the next reading fail."""
+    """Return a function that makes one transfer of the next reading fail."""
 
     def inject(machine: Machine) -> None:
         chip = machine.chip(CHIP)
@@ -62,7 +62,7 @@ def other_chip(machine: Machine) -> None:
 
 
 def other_id(chip_id: int) -> Inject:
-    """Return what puts another kind of chip in the place of the chip."""
+    """Return a function that replaces the chip by another kind."""
 
     def inject(machine: Machine) -> None:
         machine.chip(CHIP).chip_id = chip_id
@@ -71,10 +71,10 @@ def other_id(chip_id: int) -> Inject:
     return inject
 
 
-# fault, and what the owner sees
+# fault, and its effect on the entities
 FAULTS = {
     "address NACK": (fault("nack"), Fault.CHIP_NOT_FOUND),
-    # What it is called depends on the adapter's driver.
+    # The name depends on the adapter's driver.
     "data NACK, EREMOTEIO": (fault_at(TRIGGER, "nack"), Fault.CHIP_NOT_FOUND),
     "data NACK, EIO": (fault_at(TRIGGER, "eio"), Fault.BUS_ERROR),
     "time-out": (fault("timeout", 0.05), Fault.BUS_ERROR),
@@ -102,7 +102,7 @@ FAULTS = {
 }
 
 
-# The same of a BME680, where it is not as of a BME280 or of its own code.
+# The same for a BME680, where it differs from a BME280 or has code of its own.
 FAULTS_680 = {
     "address NACK": (fault("nack"), Fault.CHIP_NOT_FOUND),
     "arbitration lost at the burst": (fault_at(BURST, "arb"), OVERCOME),
@@ -129,8 +129,10 @@ ROWS = {STICKS: FAULTS, MAKERS: FAULTS_680}
     ],
     indirect=["home"],
 )
-async def test_fault(home: Home, kind: str, name: str) -> None:
-    """It costs this chip's reading at most, and nothing once it is over."""
+async def test_fault_costs_one_reading_at_most(
+    home: Home, kind: str, name: str
+) -> None:
+    """A fault costs at most the readings of this chip while it lasts."""
     inject, expected = ROWS[kind][name]
     chip = home.machine.chip(CHIP)
     chip_id = chip.chip_id
@@ -148,7 +150,7 @@ async def test_fault(home: Home, kind: str, name: str) -> None:
 
 
 async def test_bus_held_low(home: Home) -> None:
-    """A bus that is held for longer than a poll may take holds one worker."""
+    """A bus held for longer than a poll may take occupies one worker."""
     home.machine.chip(CHIP).fail("timeout", 60, count=1)
     home.change()
     await home.poll()
@@ -165,12 +167,12 @@ async def test_bus_held_low(home: Home) -> None:
 
 
 async def test_adapter_under_another_number(home: Home) -> None:
-    """A bus that went is missed, and found again whatever its number is then."""
+    """A bus that went is unavailable, and found again under another number."""
     machine = home.machine
     machine.unplug_bus(1)
     home.change()
     await home.poll()
-    # That it is switched off is what the second look says, such as that of the watch.
+    # The second search, such as that after a hotplug event, finds it switched off.
     assert home.trouble(CHIP) in {Fault.BUS_NOT_FOUND, Fault.BUS_DISABLED}
     home.assert_others_went_on(CHIP)
     machine.renumber_bus(1, 7)

@@ -1,4 +1,4 @@
-"""Faults of what is no TEMPer: it says nothing, or nonsense, and is well again."""
+"""Faults of thermometers of other makers: silence or nonsense, until the fault ends."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from .conftest import MAKERS, Home, outdated
 
 pytestmark = pytest.mark.warns("Error fetching")
 
-# device, fault, and what the owner sees
+# device, fault, and its effect on the entities
 FAULTS = (
     ("x232", "silent", Fault.NO_ANSWER),
     ("x232", "garbage", Fault.BAD_REPORT),
     ("x232", "partial", Fault.BAD_REPORT),
-    # It always answers a feature report, if only by a stall.
+    # It answers every feature report, if only by a stall.
     ("hid", "stall", Fault.REFUSED),
     ("hid", "stale", Fault.BAD_REPORT),
     ("hid", "garbage", Fault.BAD_REPORT),
@@ -25,7 +25,7 @@ FAULTS = (
     ("adapter", "power-on", Fault.PROBE_RESET),
     ("go", "silent", Fault.NO_ANSWER),
     ("go", "zero", Fault.BAD_REPORT),
-    # One report in a hundred of any bytes would be one of its humidity.
+    # One report in a hundred random ones would be a valid humidity.
     ("lascar", "silent", Fault.NO_ANSWER),
     ("lascar", "ff", Fault.BAD_REPORT),
 )
@@ -33,8 +33,10 @@ FAULTS = (
 
 @pytest.mark.parametrize("home", [MAKERS], indirect=True)
 @pytest.mark.parametrize(("device", "name", "expected"), FAULTS)
-async def test_fault(home: Home, device: str, name: str, expected: Fault) -> None:
-    """It costs this device's reading, and nothing once it is over."""
+async def test_fault_costs_this_reading(
+    home: Home, device: str, name: str, expected: Fault
+) -> None:
+    """A fault costs the readings of this device while it lasts."""
     await home.settle()
     home.change()
     home.machine.stick(device).fail(name)

@@ -1,4 +1,4 @@
-"""Faults of USB devices: plugged otherwise, taken by others, or out of reach."""
+"""Faults of USB devices: in another port, in use by other programs, or inaccessible."""
 
 import asyncio
 from collections.abc import Generator
@@ -38,7 +38,7 @@ WAYS = [(STICKS, HIDRAW), (STICKS, LIBUSB), *((MAKERS, name) for name in OTHERS)
 EVERY_DEVICE = pytest.mark.parametrize(
     ("home", "device"), WAYS, ids=["hidraw", "libusb", *OTHERS], indirect=["home"]
 )
-# Other programs. Each says when it is ready and ends with its standard input.
+# Other programs. Each prints when it is ready and ends with its standard input.
 LOCKS = """
     import fcntl
     node = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
@@ -73,7 +73,7 @@ TAKES = """
 
 @contextmanager
 def program(code: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
-    """Run another program from when it is ready to the end of the block."""
+    """Run another program, from when it is ready to the end of the block."""
     with subprocess.Popen(
         [sys.executable, "-c", f"import os, sys\n{textwrap.dedent(code)}", *arguments],
         stdin=subprocess.PIPE,
@@ -96,7 +96,7 @@ def node_of(machine: Machine, stick: str) -> str:
 
 
 async def unplug(home: Home, *sticks: str) -> None:
-    """Unplug sticks that are read over hidraw, and wait until that is known."""
+    """Unplug sticks that are read over hidraw, and wait until that is noticed."""
     for stick in sticks:
         home.machine.unplug(stick)
     await until(lambda: all(home.trouble(stick) for stick in sticks))
@@ -117,22 +117,22 @@ async def load(home: Home, *devices: str) -> None:
 
 
 def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """Let nothing but the watch find that a device is back."""
-    # A hidraw node that is nowhere is waited for; any other one is there at once.
+    """Let only the watch find that a device is back."""
+    # A missing hidraw node is waited for; any other one is there at once.
     monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
     monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
 
 
-# Plugged otherwise
+# In other ports
 
 
 @EVERY_DEVICE
-async def test_out_and_in(
+async def test_unplugged_and_replugged(
     home: Home, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is unavailable while it is out, and back with what it measures then.
+    """A device is unavailable while unplugged, and back with its new values.
 
-    Nothing but the watch tells either, and no descriptor stays open.
+    Only the watch notices both, and no descriptor stays open.
     """
     rely_on_the_watch(monkeypatch, device)
     await home.settle()
@@ -140,7 +140,7 @@ async def test_out_and_in(
     for _ in range(2):
         home.machine.unplug(device)
         await until(lambda: home.trouble(device) == Fault.STICK_NOT_FOUND)
-        await home.settle()  # Whoever else was told is not to be cut short by the poll.
+        await home.settle()  # The poll may not interrupt other listeners.
         home.change()
         await home.poll()
         assert home.trouble(device) == Fault.STICK_NOT_FOUND
@@ -162,15 +162,15 @@ def is_asked(home: Home, device: str, before: int) -> bool:
 
 
 @EVERY_DEVICE
-async def test_unplugged_while_reading(
+async def test_unplugged_during_a_poll(
     home: Home, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for the answer is told, and waits no longer."""
+    """The unplug ends a waiting poll at once."""
     rely_on_the_watch(monkeypatch, device)
     stick = home.machine.stick(device)
     before = stick.commands.total()
     silence = next((f for f in ("timeout", "silent") if f in stick.FAULTS), None)
-    if silence is not None:  # A HidTEMPer is waited for anyway.
+    if silence is not None:  # The poll waits for a HidTEMPer in any case.
         stick.fail(silence)
     with outdated(device):
         home.change()
@@ -188,8 +188,8 @@ async def test_unplugged_while_reading(
 
 
 @BOTH_WAYS
-async def test_unplugged_while_being_set_up(home: Home, stick: str) -> None:
-    """It is set up when it is back."""
+async def test_unplugged_during_set_up(home: Home, stick: str) -> None:
+    """A device unplugged during its set-up is set up when it is back."""
     await unload(home, stick)
     commands = home.machine.stick(stick).commands
     before = commands["firmware"]
@@ -209,13 +209,13 @@ async def test_unplugged_while_being_set_up(home: Home, stick: str) -> None:
 
 @BOTH_WAYS
 async def test_replugged_at_the_same_port(home: Home, stick: str) -> None:
-    """With other numbers it is the same stick."""
+    """A stick at the same port with other numbers is the same stick."""
     number = home.machine.device(stick).node
     home.machine.replug(stick)
     assert home.machine.device(stick).node != number
     home.change()
     await home.poll()
-    if home.trouble(stick):  # libusb has been told only now.
+    if home.trouble(stick):  # libusb learns of it only now.
         assert home.trouble(stick) == Fault.STICK_NOT_FOUND
     home.assert_others_went_on(stick)
     await home.assert_comes_back(stick)
@@ -230,7 +230,7 @@ async def test_replugged_at_the_same_port(home: Home, stick: str) -> None:
 async def test_replugged_elsewhere(
     home: Home, stick: str, place: dict[str, object]
 ) -> None:
-    """At another place it is another device, until the owner says otherwise."""
+    """At another place it is another device, until the owner confirms the move."""
     before = asdict(place_of(home.machine._usb[stick]))
     home.machine.replug(stick, **place)
     home.change()
@@ -242,7 +242,7 @@ async def test_replugged_elsewhere(
 
 
 async def test_another_stick_in_its_place(home: Home) -> None:
-    """One stick's values are never published as another one's."""
+    """The values of one stick are never published as those of another."""
     machine = home.machine
     ports = {name: machine._usb[name]["ports"] for name in ("gold", "two")}
     await unplug(home, *ports)
@@ -262,7 +262,7 @@ async def test_another_stick_in_its_place(home: Home) -> None:
 
 
 async def test_identical_sticks_in_the_other_order(home: Home) -> None:
-    """Two sticks of one model are told apart by their ports alone."""
+    """Two sticks of one model are distinguished by their ports alone."""
     machine = home.machine
 
     def number(stick: str) -> int:
@@ -284,7 +284,7 @@ async def test_identical_sticks_in_the_other_order(home: Home) -> None:
 
 
 async def test_controllers_in_the_other_order(home: Home) -> None:
-    """The numbers of the buses tell nothing, over a restart as little as before."""
+    """The numbers of the buses identify no device, not even over a restart."""
     machine, sticks = home.machine, ("gold", HIDRAW, LIBUSB)
     await unload(home, *sticks)
     for stick in sticks:
@@ -300,11 +300,11 @@ async def test_controllers_in_the_other_order(home: Home) -> None:
     home.assert_others_went_on()
 
 
-# Taken by others
+# In use by other programs
 
 
 async def test_locked_by_another_program(home: Home) -> None:
-    """Who has it is not disturbed, and it is read when that one is done."""
+    """A stick that another program has locked is left to it, and read after that."""
     await unload(home, "gold")
     with program(LOCKS, node_of(home.machine, "gold")):
         await load(home, "gold")
@@ -316,25 +316,25 @@ async def test_locked_by_another_program(home: Home) -> None:
 
 
 @pytest.mark.parametrize("habit", ["reads", "asks"])
-async def test_second_process(home: Home, habit: str) -> None:
-    """What another program steals is missing; what it asks for is not mistaken.
+async def test_second_reader(home: Home, habit: str) -> None:
+    """A report taken by another program is missing, and its own are not mistaken.
 
-    The kernel gives a report to everybody who has the node open. The emulated node
+    The kernel gives a report to each program that has the node open. The emulated node
     gives it to one of them, which is worse.
     """
     with program(READS, node_of(home.machine, "gold"), habit):
         for _ in range(3):
             home.change()
-            home.machine.hurry("gold")  # What was asked for before is gone.
+            home.machine.hurry("gold")  # The answer to the earlier command is gone.
             await home.poll()
             assert home.trouble("gold") in {None, Fault.NO_ANSWER, Fault.BAD_REPORT}
             home.assert_others_went_on("gold")
-    home.machine.hurry("gold")  # What it asked for last is gone, too.
+    home.machine.hurry("gold")  # The answer to its last command is gone as well.
     await home.assert_comes_back("gold")
 
 
 async def test_taken_by_another_libusb(home: Home) -> None:
-    """A claimed stick is left to who claimed it, and taken back when that is killed."""
+    """A stick claimed by another program is left to it, and read after its end."""
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
     with program(TAKES, str(machine.root), bus, address):
@@ -351,11 +351,11 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     assert set(machine.device("gold").bound) == {0, 1}
 
 
-# Out of reach
+# Inaccessible
 
 
-async def test_permission_that_comes_late(home: Home, as_nobody: AsNobody) -> None:
-    """Without permission the error says so; once there is one, it is used."""
+async def test_late_permission(home: Home, as_nobody: AsNobody) -> None:
+    """Without permission the error names it; once granted, the device is read."""
     machine = home.machine
     machine.replug("gold", hidraw_mode="000", usbfs_mode="000")
     with as_nobody():
@@ -371,7 +371,7 @@ async def test_permission_that_comes_late(home: Home, as_nobody: AsNobody) -> No
 
 
 async def test_no_libusb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without libusb only the sticks that need it are missing."""
+    """Without libusb only the sticks that need it are unavailable."""
     await unload(home, LIBUSB)
     with monkeypatch.context() as system:
         system.setattr(libusb1, "get_backend", lambda **_: None)
@@ -384,7 +384,7 @@ async def test_no_libusb(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_interface_left_without_a_driver(home: Home) -> None:
-    """An interface that has lost its driver is given back, and read as before."""
+    """An interface without its driver gets it back, and is read as before."""
     home.machine.unbind("gold")
     await until(lambda: home.trouble("gold") == Fault.STICK_NOT_FOUND)
     home.change()
@@ -395,10 +395,10 @@ async def test_interface_left_without_a_driver(home: Home) -> None:
 
 @BOTH_WAYS
 async def test_suspended_port(home: Home, stick: str) -> None:
-    """A stick that slept is read.
+    """A stick on a suspended port is read.
 
-    The kernel wakes it for the first transfer, which takes its time. That is all that
-    can be seen of it, and all that is emulated.
+    The kernel wakes the stick for the first transfer, which takes some time. Only this
+    delay can be seen, and only it is emulated.
     """
     home.machine.stick(stick).fail("delay", 0.2, count=1)
     home.change()

@@ -1,4 +1,4 @@
-"""Faults of USB transfers: a wrong value is never seen, and the next poll is well."""
+"""Faults of USB transfers give no wrong value, and the next poll works."""
 
 from collections.abc import Callable
 
@@ -19,22 +19,22 @@ HIDRAW, LIBUSB = "two", "borrowed"
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:
-    """Return what makes a stick fail."""
+    """Return a function that makes a stick fail."""
     return lambda machine, stick: machine.stick(stick).fail(name, argument, count=count)
 
 
 def halt(machine: Machine, stick: str) -> None:
-    """Halt the endpoint that the reports come from."""
+    """Halt the endpoint that sends the reports."""
     machine.stick(stick).halted.add(0x82)
 
 
 def queue(machine: Machine, stick: str) -> None:
-    """Let as many reports wait as the kernel keeps, of 0.07 and 0.07 °C."""
+    """Queue as many reports as the kernel keeps, with 0.07 and 0.07 °C."""
     stale = "8080000700000000", "800100074e200000"
     machine.send(stick, *(stale * QUEUED)[:QUEUED])
 
 
-# fault, and what the owner sees over hidraw and over libusb
+# fault, and its effect over hidraw and over libusb
 FAULTS = {
     "stall": (fault("stall"), Fault.REFUSED, Fault.REFUSED),
     "stall of the input": (halt, OVERCOME, OVERCOME),
@@ -69,10 +69,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
 @pytest.mark.parametrize("name", FAULTS)
-async def test_fault(home: Home, name: str, stick: str) -> None:
-    """It costs this stick's reading at most, and nothing once it is over."""
+async def test_fault_costs_one_reading_at_most(
+    home: Home, name: str, stick: str
+) -> None:
+    """A fault costs at most the readings of this stick while it lasts."""
     inject, *expected = FAULTS[name]
-    await home.settle()  # What comes before the drain is over is dropped by it.
+    await home.settle()  # Reports that arrive before the drain ends are dropped by it.
     home.change()
     inject(home.machine, stick)
     await home.poll()
@@ -86,8 +88,8 @@ async def test_fault(home: Home, name: str, stick: str) -> None:
     await home.assert_comes_back(stick)
 
 
-async def test_one_worker_and_never_a_second(home: Home) -> None:
-    """While a command stays in the kernel its device is not asked again."""
+async def test_hanging_command_occupies_one_worker(home: Home) -> None:
+    """While a command stays in the kernel, its device gets no other."""
     stick = home.machine.stick(HIDRAW)
     stick.fail("control-timeout", 60, count=1)
     home.change()

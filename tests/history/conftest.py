@@ -35,12 +35,12 @@ TIMES = {"start": "2025-11-20T12:00:00Z", "end": "2025-11-21T12:00:00Z"}
 type Row = tuple[float, str | None, str | None]
 """Unix time, state and unit."""
 type Answer = Any
-"""What JSON can be."""
+"""Any value of JSON."""
 
 
 @pytest.fixture(scope="session", params=["sqlite", *SERVERS])
 def server(request: pytest.FixtureRequest) -> Generator[tuple[str, URL | None]]:
-    """Run each kind of database server once; SQLite needs none."""
+    """Run each kind of database server once; SQLite has no server."""
     if request.param == "sqlite":
         yield request.param, None
         return
@@ -53,8 +53,8 @@ def server(request: pytest.FixtureRequest) -> Generator[tuple[str, URL | None]]:
 def recorder_db_url(
     server: tuple[str, URL | None], hass_fixture_setup: list[bool]
 ) -> str:
-    """Return the address of a database with nothing in it, for the recorder."""
-    # It is asked for first of all, so that the recorder is stopped before its server.
+    """Return the address of an empty database for the recorder."""
+    # This fixture is set up first, so that the recorder is stopped before its server.
     assert not hass_fixture_setup
     kind, url = server
     if url is None:
@@ -71,7 +71,7 @@ def custom_integrations(
 
 
 async def record(hass: HomeAssistant, rows: Mapping[str, Iterable[Row]]) -> None:
-    """Put rows into the recorder's tables, as it would have written them."""
+    """Write rows as the recorder would have written them."""
 
     def write() -> None:
         with session_scope(hass=hass) as session:
@@ -93,7 +93,7 @@ async def record(hass: HomeAssistant, rows: Mapping[str, Iterable[Row]]) -> None
 
 
 async def execute(hass: HomeAssistant, statement: str) -> None:
-    """Change the recorder's database."""
+    """Execute a statement in the recorder's database."""
 
     def change() -> None:
         with session_scope(hass=hass) as session:

@@ -44,7 +44,7 @@ async def test_readings(
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
 ) -> None:
-    """Every road gives all of them, in one reading, whatever unit was shown."""
+    """Each way to read gives all values in one reading, whatever unit was shown."""
     await set_up("host")
     await record(
         hass,
@@ -84,7 +84,7 @@ async def test_readings(
 async def test_latest_in_us_units(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The latest reading is in °C where °F is shown, or in what is asked for."""
+    """The latest reading is in °C where °F is shown, or in the unit of the query."""
     hass.config.units = US_CUSTOMARY_SYSTEM
     await set_up("host")
     asked = {"entity_id": "all"}
@@ -99,7 +99,7 @@ async def test_latest_in_us_units(
 
 
 async def test_statistics(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """The recorder's statistics have them, too."""
+    """The statistics of the recorder have these values as well."""
     await async_setup_component(hass, "sensor", {})
     await set_up("host")
     await record(

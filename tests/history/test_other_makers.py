@@ -46,7 +46,7 @@ async def test_co2(
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
 ) -> None:
-    """Every road gives CO2, in ppm, beside the temperature of the same reading."""
+    """Each way to read gives CO2 in ppm, and the temperature of the same reading."""
     await set_up(MONITOR_PLACE)
     (latest,) = (await ask(hass, {"entity_id": "all"}, action="get_latest"))["devices"]
     assert latest["units"]["co2"] == "ppm"
@@ -78,7 +78,7 @@ async def test_co2(
 async def test_statistics_of_co2(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The recorder's statistics have it, too."""
+    """The statistics of the recorder have CO2 as well."""
     await async_setup_component(hass, "sensor", {})
     await set_up(MONITOR_PLACE)
     await record(hass, {CO2: [(NOON + 10, "800", "ppm"), (NOON + 160, "900", "ppm")]})
@@ -114,7 +114,7 @@ async def test_probes(
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
 ) -> None:
-    """Every road gives the probes of one reading together, in the units asked for."""
+    """Each way to read gives the probes together, in the units of the query."""
     await set_up(ADAPTER_PLACE)
     first, second = (f"{rom}_temperature" for rom in (ROM, OTHER_ROM))
     ids = {q: f"sensor.ds18b20_adapter_probe_{q[:16]}" for q in (first, second)}

@@ -1,4 +1,4 @@
-"""What the recorder does not keep is said once, with the line to add."""
+"""One repair issue names the line that lets the recorder keep the readings."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from .conftest import GOLD
 
 
 def issue(hass: HomeAssistant) -> ir.IssueEntry | None:
-    """Return the issue."""
+    """Return the issue, or None if there is none."""
     return ir.async_get(hass).async_get_issue(DOMAIN, retention.ISSUE)
 
 
@@ -40,7 +40,7 @@ async def test_days(
     config: dict[str, Any],
     shown: bool,
 ) -> None:
-    """Fewer than 14 days are a fault; to delete nothing is none."""
+    """Fewer than 14 days are reported; a recorder that deletes nothing is not."""
     vars(get_instance(hass)).update(config)
     await set_up(GOLD_PLACE)
     found = issue(hass)
@@ -59,7 +59,7 @@ async def test_days(
 async def test_while_home_assistant_starts(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Nothing is said before the recorder had its time to start."""
+    """The check waits until Home Assistant has started."""
     hass.set_state(CoreState.starting)
     await set_up(GOLD_PLACE)
     assert issue(hass) is None
@@ -70,7 +70,7 @@ async def test_while_home_assistant_starts(
 
 
 async def test_left_out(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """The sensors that a filter hits are named, those that are disabled are not."""
+    """The issue names the enabled sensors that a filter leaves out."""
     get_instance(hass).keep_days = 15
     get_instance(hass).entity_filter = lambda entity_id: not entity_id.startswith(GOLD)
     er.async_get(hass).async_get_or_create("light", "other", "1")

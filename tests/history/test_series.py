@@ -1,6 +1,5 @@
 """Every reading is kept, and comes back as it was measured."""
 
-from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -9,27 +8,19 @@ from homeassistant.components.recorder.db_schema import (
     States,
     StatesMeta,
 )
-from homeassistant.components.recorder.models import StatisticMeanType
-from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import area_registry as ar
-from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.recorder import get_instance, session_scope
-from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
-    do_adhoc_statistics,
 )
-from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from sqlalchemy import func, select
 
 from custom_components.temperature_logger import services
-from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history import recorder, series
+from custom_components.temperature_logger.history import series
 from custom_components.temperature_logger.history.rows import CHUNK_ROWS
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
@@ -40,7 +31,7 @@ from .conftest import BME, GOLD, NOON, TIMES, Row, ask, execute, readings, recor
 async def test_every_reading_is_a_row(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """One row per value, changed or not, none for an absent probe, no attributes."""
+    """Each value is a row, changed or not; an absent probe has none."""
     machine.stick("two").values["external_temperature"] = None
     await set_up(TWO_PLACE)
     for _ in range(4):
@@ -65,10 +56,10 @@ async def test_every_reading_is_a_row(
     assert attributes == 2
 
 
-async def test_what_is_no_reading_is_no_row(
+async def test_states_without_a_reading(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A state that is written for another reason than a reading leaves no row."""
+    """A state that is written without a reading leaves no row."""
     await set_up(GOLD_PLACE)
     await pass_time(hass, 3)
     area = ar.async_get(hass).async_create("Cellar")
@@ -81,7 +72,7 @@ async def test_what_is_no_reading_is_no_row(
 async def test_as_they_were_read(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """The action returns what was read, device by device."""
+    """The action returns the readings device by device."""
     await set_up(BME_PLACE)
     entry = await set_up(GOLD_PLACE)
     machine.stick("gold").values["temperature"] = -3.25
@@ -97,14 +88,14 @@ async def test_as_they_were_read(
     (reading,) = chip["readings"]
     assert list(reading) == ["collected_at", "temperature", "humidity", "pressure"]
     assert reading["pressure"] == pytest.approx(1013.25, abs=0.05)
-    # Less than 2 s apart, the two values of the stick are one reading, the later one.
+    # Two values less than 2 s apart are one reading, with the later value.
     assert [one["temperature"] for one in gold["readings"]] == [-3.25]
 
 
 async def test_whatever_unit_was_shown(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A row is in the unit of its time; a unit that is not known is a gap."""
+    """Each row is in the unit of its time; a row with an unknown unit is a gap."""
     await set_up(GOLD_PLACE)
     rows = [
         (NOON, "20.5", "°C"),
@@ -134,7 +125,7 @@ async def test_whatever_unit_was_shown(
 async def test_values_of_one_reading(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Rows less than 2 s apart are one reading; what is missing in it is null."""
+    """Rows less than 2 s apart are one reading; a missing value is null."""
     await set_up(BME_PLACE)
     temperature, humidity = "sensor.bme280_temperature", "sensor.bme280_humidity"
     await record(
@@ -165,7 +156,7 @@ async def test_values_of_one_reading(
 async def test_order_changes_nothing(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Which rows are one reading, its time and its value do not depend on the order."""
+    """The readings do not depend on the order of the answer."""
     await set_up(GOLD_PLACE)
     times = (0, 1, 10, 11.5, 13, 20)
     rows = [(NOON + time, str(n), "°C") for n, time in enumerate(times)]
@@ -182,7 +173,7 @@ async def test_order_changes_nothing(
 async def test_reading_across_the_edges(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A reading belongs to the span in which it began, whole."""
+    """A reading belongs as a whole to the span in which it began."""
     await set_up(BME_PLACE)
     rows = {
         BME[0]: [(NOON - 0.401, "20", "°C"), (NOON + 3599.599, "21", "°C")],
@@ -207,7 +198,7 @@ async def test_reading_across_the_edges(
 async def test_rows_close_to_each_other_at_the_start(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, order: str
 ) -> None:
-    """Whatever the start of the span, the same rows are one reading."""
+    """The same rows are one reading, whatever the start of the span."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     begin = int(NOON)
@@ -247,7 +238,7 @@ async def test_rows_close_to_each_other_at_the_start(
 async def test_limit(
     hass: HomeAssistant, machine: Machine, set_up: SetUp, order: str, limit: int
 ) -> None:
-    """The limit counts readings, not rows, and what is left out is said."""
+    """The limit counts readings, not rows; an answer up to it is marked."""
     await set_up(BME_PLACE)
     count = 1400
     step = 1 if order == "oldest" else -1
@@ -277,7 +268,7 @@ async def test_limit(
 async def test_start_counts_and_end_does_not(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """A naive time is local."""
+    """The start is inclusive, the end exclusive; a time without a zone is local."""
     await hass.config.async_set_time_zone("Europe/Berlin")
     await set_up(GOLD_PLACE)
     rows = [(NOON - 0.4 + 60 * n, str(n), "°C") for n in range(3)]
@@ -288,7 +279,7 @@ async def test_start_counts_and_end_does_not(
 
 
 async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """They come in order, through several chunks, gaps left out."""
+    """Rows of several chunks come in order, without gaps."""
     await set_up(GOLD_PLACE)
     rows = [
         (NOON + n * 10, "unavailable" if n == 600 else str(n), "°C")
@@ -301,117 +292,10 @@ async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -
     assert found["collected_at"] == [int(NOON) + n * 10 for n in expected]
 
 
-async def test_statistics(
-    hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-) -> None:
-    """Of a period there are minimum, mean and maximum."""
-    await async_setup_component(hass, "sensor", {})
-    await set_up(GOLD_PLACE)
-    target = {"entity_id": GOLD, "period": "5minute"}
-    with pytest.raises(HomeAssistantError, match="no statistics by 5minute"):
-        await readings(hass, **target)
-    rows = [(NOON + 10, "20", "°C"), (NOON + 160, "22", "°C")]
-    await record(hass, {GOLD: rows})
-    start = dt_util.utc_from_timestamp(int(NOON))
-    do_adhoc_statistics(hass, start=start)
-    await async_wait_recording_done(hass)
-    (row,) = await readings(hass, **target, temperature_unit="K")
-    assert row["collected_at"] == "2025-11-20T12:00:00Z"
-    assert row["temperature_min"] == pytest.approx(293.15)
-    assert row["temperature_max"] == pytest.approx(295.15)
-    assert row["temperature_min"] < row["temperature_mean"] < row["temperature_max"]
-    client = await hass_client()
-    query = {**TIMES, **target, "temperature_unit": "K"}
-    response = await client.get(f"/api/{DOMAIN}/readings", params=query)
-    (device,) = (await response.json())["devices"]
-    assert device["readings"]["temperature_max"] == [row["temperature_max"]]
-
-
-async def test_days_in_a_span(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
-) -> None:
-    """A day that began before the start does not count, nor does one at the end."""
-    await hass.config.async_set_time_zone("Europe/Berlin")
-    await async_setup_component(hass, "sensor", {})
-    await set_up(GOLD_PLACE)
-    await async_wait_recording_done(hass)
-    midnights = [
-        dt_util.as_utc(datetime.fromisoformat(f"2025-11-{day}T00:00:00+01:00"))
-        for day in (19, 20, 21)
-    ]
-    async_import_statistics(
-        hass,
-        {
-            "has_sum": False,
-            "mean_type": StatisticMeanType.ARITHMETIC,
-            "name": None,
-            "source": "recorder",
-            "statistic_id": GOLD,
-            "unit_class": "temperature",
-            "unit_of_measurement": "°C",
-        },
-        [{"start": time, "mean": 20, "min": 19, "max": 21} for time in midnights],
-    )
-    await async_wait_recording_done(hass)
-    found = await readings(
-        hass,
-        entity_id=GOLD,
-        period="day",
-        format="columns",
-        start="2025-11-19T12:30:00",
-        end="2025-11-21T00:00:00",
-    )
-    assert found["collected_at"] == [int(midnights[1].timestamp())]
-    assert found["temperature_max"] == [21]
-    with pytest.raises(HomeAssistantError, match="no statistics by 5minute"):
-        await readings(hass, entity_id=GOLD, period="5minute")
-
-
-async def test_targets(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """A device, an area: what is ours in it counts; what is named must be ours."""
-    await set_up(GOLD_PLACE)
-    entity = er.async_get(hass).async_get(GOLD)
-    assert entity is not None
-    area = ar.async_get(hass).async_create("Cellar")
-    dr.async_get(hass).async_update_device(entity.device_id or "", area_id=area.id)
-    other = er.async_get(hass).async_get_or_create(
-        "light", "other", "1", device_id=entity.device_id
-    )
-    lonely = er.async_get(hass).async_get_or_create("light", "other", "2")
-    er.async_get(hass).async_update_entity(lonely.entity_id, area_id=area.id)
-    await async_wait_recording_done(hass)
-    for target in ({"device_id": entity.device_id}, {"area_id": area.id}):
-        (device,) = (await ask(hass, target))["devices"]
-        assert device["device_id"] == entity.device_id
-        assert len(device["readings"]) == 1
-    with pytest.raises(ServiceValidationError, match=other.entity_id):
-        await ask(hass, {"entity_id": [GOLD, other.entity_id]})
-    with pytest.raises(ServiceValidationError, match=r"nothing called sensor\.none"):
-        await ask(hass, {"entity_id": "sensor.none"})
-    with pytest.raises(ServiceValidationError, match="nothing called attic"):
-        await ask(hass, {"area_id": "attic"})
-    with pytest.raises(ServiceValidationError, match="is not before the end"):
-        await ask(
-            hass, {"entity_id": GOLD, "start": TIMES["end"], "end": TIMES["start"]}
-        )
-
-
-async def test_everything(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """All entities are all that show a reading, and no others."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
-    er.async_get(hass).async_get_or_create("light", "other", "1")
-    answer = await ask(hass, {"entity_id": "all"})
-    assert [device["name"] for device in answer["devices"]] == ["BME280", "TEMPerGold"]
-
-
 async def test_never_recorded(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
-    """Of a sensor that the recorder does not know there are no readings."""
+    """A sensor that the recorder does not know has no readings."""
     await set_up(GOLD_PLACE)
     await async_wait_recording_done(hass)
     await execute(hass, "DELETE FROM states")
@@ -432,45 +316,3 @@ async def test_column_without_a_row(
     (reading,) = await readings(hass, entity_id=list(BME[:2]))
     assert reading["temperature"] == 20
     assert reading["humidity"] is None
-
-
-async def test_database_that_fails(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
-) -> None:
-    """A question that the database does not answer says what to look at."""
-    await set_up(GOLD_PLACE)
-    await async_wait_recording_done(hass)
-    await readings(hass, entity_id=GOLD)
-    await execute(hass, "ALTER TABLE states RENAME TO gone")
-    with pytest.raises(HomeAssistantError, match="did not answer"):
-        await readings(hass, entity_id=GOLD)
-    del hass.data[recorder.DATA_KNOWN]
-    with pytest.raises(HomeAssistantError, match=r"states\.state is missing"):
-        await readings(hass, entity_id=GOLD)
-    await execute(hass, "ALTER TABLE gone RENAME TO states")
-
-
-async def test_time_that_is_none(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
-) -> None:
-    """A time at the edge of what can be written is refused in words."""
-    await hass.config.async_set_time_zone("Europe/Berlin")
-    await set_up(GOLD_PLACE)
-    for time in ("0001-01-01T00:00:00", "1200-01-01", "2100-01-01T00:00:00+01:00"):
-        with pytest.raises(ServiceValidationError, match="from the year"):
-            await readings(hass, entity_id=GOLD, start=time)
-
-
-async def test_recorder_that_changed(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
-) -> None:
-    """Tables that are not as known give an error, never a wrong answer."""
-    await set_up(GOLD_PLACE)
-    await async_wait_recording_done(hass)
-    table = "ALTER TABLE state_attributes"
-    await execute(hass, f"{table} RENAME COLUMN shared_attrs TO shared")
-    with pytest.raises(
-        HomeAssistantError, match=r"\(state_attributes\.shared_attrs is"
-    ):
-        await ask(hass, {"entity_id": GOLD})
-    await execute(hass, f"{table} RENAME COLUMN shared TO shared_attrs")

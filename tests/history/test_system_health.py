@@ -1,4 +1,4 @@
-"""What the page of the system's information says of the history."""
+"""The system information about the history."""
 
 from unittest.mock import patch
 
@@ -17,7 +17,7 @@ from .conftest import GOLD, NOON, Answer, record
 
 
 async def test_facts(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
-    """Days, rows and the oldest reading, counted anew after some minutes only."""
+    """The rows are counted again only after some minutes."""
     await async_setup_component(hass, "system_health", {})
 
     async def facts() -> Answer:

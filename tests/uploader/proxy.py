@@ -38,7 +38,7 @@ class Failure(Enum):
     REFUSED = auto()
     """The port is closed, and all connections are cut."""
     SILENT = auto()
-    """The request is taken, and never answered."""
+    """The request is received, and never answered."""
     SILENT_AFTER = auto()
     """The receiver takes the data, and no answer comes."""
     CLOSED = auto()
@@ -81,7 +81,7 @@ PASSED_ON: Final = {
 
 
 class Reply(NamedTuple):
-    """What InfluxDB 2 answers: a status, and an error as JSON."""
+    """A reply of InfluxDB 2: a status, and an error as JSON."""
 
     status: HTTPStatus
     code: str
@@ -124,7 +124,7 @@ REPLIES: Final = {
 
 
 class Account(NamedTuple):
-    """What InfluxDB 2 checks before a write."""
+    """The account that InfluxDB 2 checks before a write."""
 
     token: str
     org: str
@@ -136,7 +136,7 @@ ACCOUNT: Final = Account("a token", "home", "readings")
 
 @dataclass
 class Request:
-    """What came, and what became of it."""
+    """A request, and its outcome."""
 
     method: str
     path: str
@@ -148,13 +148,13 @@ class Request:
     """In bytes, as it was sent."""
     failure: Failure | None
     receiver: int | None = None
-    """The status that the receiver answered; None where it was not asked."""
+    """The status in the receiver's answer; None where the request did not reach it."""
     status: int | None = None
-    """The status that was answered; None where no whole answer was."""
+    """The status in the answer to the client; None without a whole answer."""
 
 
 class Proxy:
-    """A reverse proxy on loopback. It works as long as it is entered.
+    """A reverse proxy on loopback, which runs while its context manager is entered.
 
     With an account it checks what InfluxDB 2 checks. These can be changed at any time:
 
@@ -186,19 +186,19 @@ class Proxy:
         self.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{self._port}"
 
     async def __aenter__(self) -> Self:
-        """Begin to listen."""
+        """Start to listen."""
         await self._start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Give everything back."""
+        """Close the port and all connections."""
         await self._stop()
         self._place.close()
 
     async def fail(
         self, failure: Failure, times: int | None = None, after: int = 0
     ) -> None:
-        """Fail from now on, or so many requests long; some may go before."""
+        """Fail from now on, or for some requests; the first ones may succeed."""
         await self.heal()
         if failure is Failure.REFUSED:
             if times is not None:
@@ -208,7 +208,7 @@ class Proxy:
         self._failures = chain(repeat(None, after), failing)
 
     async def heal(self) -> None:
-        """Work from now on; what hangs goes on hanging."""
+        """Work from now on; requests that hang continue to hang."""
         self._failures = iter(())
         if self._runner is None:
             await self._start()
@@ -220,7 +220,7 @@ class Proxy:
             app,
             access_log=None,
             auto_decompress=False,
-            # What hangs ends with its client or with the proxy.
+            # A request that hangs ends with its client or with the proxy.
             handler_cancellation=True,
             shutdown_timeout=0.05,
         )
@@ -233,14 +233,14 @@ class Proxy:
     async def _stop(self) -> None:
         if self._runner is not None:
             runner, self._runner = self._runner, None
-            # TLS would wait for the other side to say goodbye, with the socket open.
+            # TLS would wait for the other side to close, with the socket open.
             for connection in runner.server.connections if runner.server else ():
                 if connection.transport is not None:
                     connection.transport.abort()
             await runner.cleanup()
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:
-        """Answer a request, or not."""
+        """Answer a request, or leave it without an answer."""
         data = await asked.read()
         if asked.path == LOGIN:
             return web.Response(text="Please log in.")
@@ -266,7 +266,7 @@ class Proxy:
         return response
 
     def _refusal(self, request: Request) -> Reply | None:
-        """Return the answer to what must not be passed on."""
+        """Return the answer to a request that may not be passed on."""
         if self.limit is not None and request.size > self.limit:
             return TOO_LARGE
         if self.account is not None and request.path.startswith("/api/v2/"):
@@ -280,7 +280,7 @@ class Proxy:
     async def _pass_on(
         self, asked: web.Request, request: Request, data: bytes
     ) -> web.Response:
-        """Give a request to the receiver; return its answer."""
+        """Pass a request to the receiver; return its answer."""
         async with (
             ClientSession(auto_decompress=False) as session,
             session.request(
@@ -297,9 +297,9 @@ class Proxy:
         return web.Response(status=answer.status, headers=headers, body=body)
 
     async def _fail(self, asked: web.Request, failure: Failure) -> web.Response:
-        """Answer as it fails, if it answers."""
+        """Answer as the chosen failure does, if it answers."""
         if (reply := REPLIES.get(failure)) is None:
-            return await leave(asked, failure)
+            return await abandon(asked, failure)
         response = respond(reply)
         if failure in (Failure.TOO_MANY, Failure.UNAVAILABLE):
             response.headers[hdrs.RETRY_AFTER] = str(self.retry_after)
@@ -311,7 +311,7 @@ class Proxy:
         return response
 
 
-async def leave(asked: web.Request, failure: Failure) -> NoReturn:
+async def abandon(asked: web.Request, failure: Failure) -> NoReturn:
     """Leave a request without an answer, or in the middle of one."""
     transport = asked.transport
     if failure is Failure.CUT_AFTER:
@@ -327,7 +327,7 @@ async def leave(asked: web.Request, failure: Failure) -> NoReturn:
 
 
 def check(request: Request, account: Account) -> Reply | None:
-    """Return what InfluxDB 2 has against a request, if anything."""
+    """Return the error of InfluxDB 2 for a request, if there is one."""
     if request.headers.get(hdrs.AUTHORIZATION) != f"Token {account.token}":
         return UNAUTHORIZED
     org, bucket = request.query.get("org"), request.query.get("bucket")
@@ -339,7 +339,7 @@ def check(request: Request, account: Account) -> Reply | None:
 
 
 def not_found(message: str) -> Reply:
-    """Return the answer to what names something unknown."""
+    """Return the answer to a request with an unknown name."""
     return Reply(HTTPStatus.NOT_FOUND, "not found", message)
 
 
@@ -363,7 +363,7 @@ def decompress(data: bytes, encoding: str | None) -> str:
 
 
 def untrusted() -> ssl.SSLContext:
-    """Return what serves TLS with a certificate that only its owner has signed."""
+    """Return a TLS context with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "proxy")])
     now = datetime.now(UTC)
@@ -397,8 +397,8 @@ def untrusted() -> ssl.SSLContext:
 
 
 @contextmanager
-def apart(proxy: Proxy) -> Generator[Proxy]:
-    """Run a proxy in a thread of its own, for what its event loop complains of."""
+def threaded(proxy: Proxy) -> Generator[Proxy]:
+    """Run a proxy in a thread and an event loop of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

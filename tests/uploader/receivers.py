@@ -23,11 +23,11 @@ type Points = list[tuple[int, float]]
 """Unix time in ms and value, in the order of time."""
 
 POINTS: Final = 'SELECT * FROM "{}"'
-# The retention is long, for readings of the past; a query sees what arrived just now.
+# The retention is long, for readings of the past; a query includes the newest data.
 VICTORIA: Final = (
     *("victoria-metrics", "-httpListenAddr=127.0.0.1:{port}", "-storageDataPath=data"),
     *("-retentionPeriod=100y", "-search.latencyOffset=0s", "-search.disableCache"),
-    # By itself it would take most of the machine's memory for caches.
+    # Without a limit it would take most of the machine's memory for caches.
     "-memory.allowedBytes=128MiB",
 )
 INFLUX: Final = """
@@ -51,20 +51,20 @@ auth-enabled = true
 class Victoria(NamedTuple):
     """A VictoriaMetrics: accepts /api/v2/write and /write without a login.
 
-    It answers 204 to all that it can unpack, and drops malformed lines, texts, NaN and
-    times more than two days ahead.
+    It answers 204 to every body that it can unpack, and drops malformed lines, texts,
+    NaN and times more than two days ahead.
     """
 
     url: str
 
     def readings(self, *labels: str) -> dict[tuple[str, ...], Points]:
-        """Return all that it holds, by the values of these labels; "" stands for none.
+        """Return all stored readings by the values of these labels; "" stands for none.
 
         The label __name__ is the measurement, an underscore and the field. An export is
-        de-duplicated as a query is: by -dedup.minScrapeInterval, across all that was
-        written, merged on the disk or not. So a time that is there twice in one series
-        was not de-duplicated, and series that these labels do not tell apart show up as
-        such too.
+        de-duplicated like a query: by -dedup.minScrapeInterval, across all written
+        data, merged on the disk or not. A time that is twice in one series was not
+        de-duplicated. Series that these labels do not distinguish show up in the same
+        way.
         """
         httpx.get(f"{self.url}/internal/force_flush").raise_for_status()
         everything = {"match[]": '{__name__!=""}'}
@@ -77,7 +77,7 @@ class Victoria(NamedTuple):
         return {key: sorted(points) for key, points in readings.items()}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         everything = {"match[]": '{__name__!=""}'}
         path = f"{self.url}/api/v1/admin/tsdb/delete_series"
         httpx.get(f"{self.url}/internal/force_flush").raise_for_status()
@@ -85,7 +85,7 @@ class Victoria(NamedTuple):
 
 
 class Influx(NamedTuple):
-    """An InfluxDB 1.x with a database, and a user each who may write and read it."""
+    """An InfluxDB 1.x with a database, a user for writes and one for reads."""
 
     url: str
 
@@ -116,7 +116,7 @@ class Influx(NamedTuple):
         ]
 
     def clear(self) -> None:
-        """Forget everything, the types of the fields too."""
+        """Delete all data and the types of the fields."""
         self.ask(
             f"DROP DATABASE {DATABASE}",
             f"CREATE DATABASE {DATABASE}",
@@ -127,7 +127,7 @@ class Influx(NamedTuple):
 
 @contextmanager
 def victoria(dedup: str = "1ms") -> Generator[Victoria]:
-    """Run a VictoriaMetrics; with "0s" it keeps what is written twice."""
+    """Run a VictoriaMetrics; with "0s" it keeps repeated writes."""
     options = (*VICTORIA, f"-dedup.minScrapeInterval={dedup}")
     with served(options, lambda port: answers(port, "health")) as port:
         yield Victoria(f"http://127.0.0.1:{port}")
@@ -143,7 +143,7 @@ def influx() -> Generator[Influx]:
     ) as port:
         server = Influx(f"http://127.0.0.1:{port}")
         name, password = ADMIN
-        # The first user needs no login, and can only be one who may do all.
+        # The first user needs no login, and has to be an administrator.
         server.ask(
             f"CREATE USER {name} WITH PASSWORD '{password}' WITH ALL PRIVILEGES",
             login=None,

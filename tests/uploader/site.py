@@ -1,10 +1,10 @@
-"""A site: records some days, many times as fast, and sends what it has recorded.
+"""A site: records some days, many times as fast, and sends the recorded readings.
 
     python -m tests.uploader.site FOLDER URL STEPS
 
 A real recorder writes to a file in the folder, and a delivery with its cursor there
-sends it. It says when that failed. It can be killed at any moment, and goes on where
-that was. It ends when so many readings of each device are there and have arrived.
+sends them. It prints each failed delivery. It can be killed at any moment, and
+continues from there. It ends when STEPS readings of each device have arrived.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def write(hass: HomeAssistant, at: float) -> None:
 
 
 def next_time(path: Path) -> float:
-    """Return when the next reading is due."""
+    """Return the time of the next reading."""
     with suppress(sqlite3.OperationalError), sqlite3.connect(path) as database:
         newest = (
             "SELECT max(last_updated_ts) FROM states WHERE last_updated_ts < 1.77e9"
@@ -73,7 +73,7 @@ async def recorded(hass: HomeAssistant) -> None:
 
 
 async def live(folder: Path, url: str, steps: int) -> None:
-    """Record and send, until all has arrived."""
+    """Record and send, until all readings have arrived."""
     path = folder / NAME
     async with recording(folder) as hass, aiohttp.ClientSession() as session:
         cursor = Cursor(hass, "site")

@@ -1,4 +1,4 @@
-"""A server that fails is tried again, later and later."""
+"""The pauses before the retries of a server that fails."""
 
 import time
 
@@ -26,10 +26,8 @@ def test_pauses() -> None:
 @pytest.mark.usefixtures("history", "later")
 @pytest.mark.warns("Error fetching The server data")
 @pytest.mark.parametrize("failure", [Failure.TOO_MANY, Failure.TOO_MANY_UNTIL])
-async def test_server_says_when(
-    hass: HomeAssistant, proxy: Proxy, failure: Failure
-) -> None:
-    """Nothing is sent before that time, but waiting readings are counted."""
+async def test_retry_after(hass: HomeAssistant, proxy: Proxy, failure: Failure) -> None:
+    """Nothing is sent before the server's time, but waiting readings are counted."""
     proxy.retry_after = 1234
     await proxy.fail(failure)
     entry = await endpoint(hass, proxy.url)

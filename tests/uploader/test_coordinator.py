@@ -16,7 +16,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import (
 
 from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.uploader import coordinator, endpoints
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from custom_components.temperature_logger.uploader.outbox import Outbox
 from tests.history.conftest import GOLD, NOON, execute, record
 
@@ -29,7 +29,7 @@ from .common import (
     failure_key,
     recorded,
 )
-from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .proxy import ACCOUNT, Account, Failure, Proxy, threaded
 from .receivers import Victoria
 
 pytestmark = pytest.mark.usefixtures("history", "later")
@@ -73,7 +73,7 @@ async def test_nothing_recorded(hass: HomeAssistant, proxy: Proxy) -> None:
     assert not proxy.requests
 
 
-async def test_told_while_there_is_a_lot(
+async def test_progress_of_a_long_delivery(
     hass: HomeAssistant, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sensors show the progress during a long delivery."""
@@ -111,7 +111,7 @@ FAILURES = {
 
 
 def test_all_failures_are_tried() -> None:
-    """A failure that is added to the proxy later cannot be forgotten here."""
+    """Each failure of the proxy is tested."""
     assert set(FAILURES) == set(Failure)
 
 
@@ -172,7 +172,7 @@ async def test_wrong_bucket(
 @pytest.mark.warns("Error fetching The server data")
 async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
     """A certificate that does not verify stops the delivery, unless this is allowed."""
-    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+    with threaded(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         sender = await deliver(await endpoint(hass, proxy.url))
         assert failure_key(sender) == "endpoint_certificate"
         assert not proxy.requests
@@ -180,7 +180,7 @@ async def test_certificate(hass: HomeAssistant, victoria: Victoria) -> None:
     assert arrived(victoria) == await recorded(hass)
 
 
-async def test_renamed_before_it_begins(
+async def test_renamed_while_opening(
     hass: HomeAssistant,
     victoria: Victoria,
     proxy: Proxy,
@@ -259,7 +259,7 @@ async def test_lost_without_the_past(
         await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts + 2")
     else:
         await sender.cursor.async_remove()
-        hass.data[DATA_CURSORS].clear()
+        cursors(hass).clear()
         await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
     sent = [line for request in proxy.requests for line in request.body.split("\n")]

@@ -15,7 +15,7 @@ from custom_components.temperature_logger.uploader import outbox
 from custom_components.temperature_logger.uploader.coordinator import (
     EndpointCoordinator,
 )
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from tests.history.conftest import BME, GOLD, NOON, execute, record
 
 from .common import (
@@ -59,9 +59,7 @@ async def test_rows_that_alternate(
 
 
 @pytest.mark.warns("Error fetching The server data")
-async def test_batch_that_was_on_its_way_is_gone(
-    hass: HomeAssistant, proxy: Proxy
-) -> None:
+async def test_deleted_batch(hass: HomeAssistant, proxy: Proxy) -> None:
     """A batch that the recorder deleted meanwhile is not sent again."""
     entry = await endpoint(hass, proxy.url)
     await proxy.fail(Failure.BROKEN, times=1)
@@ -74,7 +72,7 @@ async def test_batch_that_was_on_its_way_is_gone(
 
 
 @pytest.mark.warns("Error fetching The server data")
-async def test_outage_while_the_poison_is_sought(
+async def test_outage_during_the_search_for_poison(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
     """An outage during the search for a refused reading sets nothing aside."""
@@ -91,7 +89,7 @@ async def test_outage_while_the_poison_is_sought(
 
 
 @pytest.mark.warns("Error fetching The server data")
-async def test_careful_after_an_outage(
+async def test_small_batch_after_an_outage(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
     """The first batch after an outage is small; later ones are full."""
@@ -116,7 +114,7 @@ async def test_same_key(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) -
     await deliver(entry)
     await record(hass, {GOLD: [(NOON - 300, "1", "°C")]})
     await hass.config_entries.async_unload(entry.entry_id)
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_setup(entry.entry_id)
     await deliver(entry)
     first, again, new = proxy.requests

@@ -42,7 +42,7 @@ from .receivers import WRITER, Influx, Victoria
         ("Sun, 06 Nov 1994 08:49:37", 37),
     ],
 )
-def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> None:
+def test_retry_after(header: str | None, seconds: int) -> None:
     """Retry-After holds seconds or a date; nonsense counts as no pause."""
     assert endpoints.retry_after_seconds(header, 784_111_740.0) == seconds
 
@@ -59,7 +59,7 @@ def test_when_a_server_wants_to_be_asked(header: str | None, seconds: int) -> No
         (304, b"", False),
     ],
 )
-def test_what_confirms_json(status: int, answer: bytes, *, confirms: bool) -> None:
+def test_confirmation_of_json(status: int, answer: bytes, *, confirms: bool) -> None:
     """Any good status confirms, unless the body names an error."""
     server = endpoints.Json({"url": "http://server"}, UTC)
     assert server.confirms(status, answer) is confirms
@@ -72,7 +72,7 @@ def test_no_login() -> None:
 
 
 @pytest.mark.usefixtures("history", "later")
-async def test_names_with_strokes(
+async def test_special_characters(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
     """Readings arrive whatever characters are in a device's name or in the site."""
@@ -182,10 +182,10 @@ async def test_json(hass: HomeAssistant) -> None:
         ({}, 507, "endpoint_failed"),
     ],
 )
-async def test_json_that_is_not_taken(
+async def test_json_error(
     hass: HomeAssistant, answer: dict[str, Any], status: int, key: str
 ) -> None:
-    """An answer with an error does not move the cursor, even if its status is good."""
+    """Answers with an error do not move the cursor, even if the status is good."""
     async with json_server(answer, status) as (url, _):
         sender = await deliver(await endpoint(hass, url, protocol="json", token=None))
     assert failure_key(sender) == key

@@ -178,7 +178,7 @@ async def test_diagnostics_of_a_failing_endpoint(
 
 
 @pytest.mark.warns("Error fetching 127.0.0.1 readings data")
-async def test_diagnostics_hide_what_a_server_quotes(
+async def test_diagnostics_hide_quoted_secrets(
     hass: HomeAssistant,
     hass_client: ClientSessionGenerator,
     proxy: Proxy,

@@ -32,14 +32,14 @@ from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.history.tables import NEEDED
 from custom_components.temperature_logger.uploader import endpoints
-from custom_components.temperature_logger.uploader.cursor import DATA_CURSORS
+from custom_components.temperature_logger.uploader.cursor import cursors
 from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 from tests.drivers.conftest import Build
 from tests.history.conftest import execute
 
-from .proxy import ACCOUNT, Account, Failure, Proxy, apart
+from .proxy import ACCOUNT, Account, Failure, Proxy, threaded
 from .receivers import DATABASE, READER, WRITER, Influx, Victoria
 
 COMPONENT = Path(temperature_logger.__file__).parent
@@ -114,7 +114,7 @@ async def submit(
     hass: HomeAssistant,
     form: dict[str, Any],
     advanced: dict[str, Any] | None = None,
-    **typed: Any,  # noqa: ANN401 - What a form has.
+    **typed: Any,  # noqa: ANN401 - a value of a form
 ) -> dict[str, Any]:
     """Submit the form of a server."""
     return await configure(hass, form, **typed, advanced=ADVANCED | (advanced or {}))
@@ -153,7 +153,7 @@ async def made_earlier(hass: HomeAssistant) -> None:
 def suggested(form: dict[str, Any]) -> dict[str, Any]:
     """Return the values that fill a form."""
 
-    def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - A form.
+    def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - a form
         found: dict[str, Any] = {}
         for key, field in schema.schema.items():
             if key == "advanced":
@@ -259,7 +259,7 @@ async def test_json(
     assert json_server.bodies == [{"readings": []}]
 
 
-async def test_json_with_an_error_inside(
+async def test_json_with_an_error_in_the_body(
     hass: HomeAssistant, machine: Machine, json_server: JsonServer
 ) -> None:
     """An error in the body fails the test, even if the status is good."""
@@ -332,7 +332,7 @@ async def test_unverified(
 ) -> None:
     """A certificate that cannot be verified is accepted only after a warning."""
     typed: dict[str, Any] = {**LOGIN, "advanced": {"verify_ssl": False}}
-    with apart(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
+    with threaded(Proxy(victoria.url, ACCOUNT, tls=True)) as proxy:
         form = await submit(hass, await begin(hass), url=proxy.url, **LOGIN)
         assert "certificate of https://127.0.0.1" in problem(form)
         form = await submit(hass, form, url=proxy.url, **typed)
@@ -385,7 +385,7 @@ async def test_with_a_recorder_that_fails(
     assert form["type"] is FlowResultType.CREATE_ENTRY
 
 
-async def test_what_is_sent_already(
+async def test_destination_that_is_taken(
     hass: HomeAssistant, machine: Machine, proxy: Proxy
 ) -> None:
     """A destination can get the readings of a site only once."""
@@ -511,7 +511,7 @@ async def test_without_the_past(
     assert entry.runtime_data.data.delivered == 0
     await pass_time(hass, 305)
     await made_earlier(hass)
-    hass.data[DATA_CURSORS].clear()
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
     assert entry.runtime_data.data.delivered == 1

@@ -29,7 +29,7 @@ ROWS = """SELECT meta.entity_id, last_updated_ts, state FROM states
 
 
 def recorded(path: Path) -> Readings:
-    """Return what the site has recorded: each reading has the time of its first row."""
+    """Return the recorded readings of a site, each with the time of its first row."""
     found: Readings = defaultdict(list)
     with closing(sqlite3.connect(path)) as database:
         for entity_id, time, state in database.execute(ROWS):
@@ -48,15 +48,15 @@ class Site:
         assert process.stderr
         self.process = process
         self.failed = 0
-        """How many of its deliveries have failed."""
+        """The number of its deliveries that failed."""
         self._said = asyncio.gather(self._listen(process.stdout), process.stderr.read())
 
-    async def meet(self, proxy: Proxy, failure: Failure) -> None:
-        """Let the site meet a failure, in all its forms, and get over it."""
+    async def endure(self, proxy: Proxy, failure: Failure) -> None:
+        """Subject the site to a failure, in all its forms, until it recovers."""
         failed, asked = self.failed, len(proxy.requests)
 
         def met() -> bool:
-            if failure is Failure.REFUSED:  # The proxy knows nothing of that.
+            if failure is Failure.REFUSED:  # The proxy is not involved.
                 return self.failed > failed
             return len(proxy.requests) > asked + 3
 
@@ -74,24 +74,24 @@ class Site:
 
     @property
     def has_ended(self) -> bool:
-        """Whether all has arrived, or it was killed."""
+        """Whether all readings have arrived, or the site was killed."""
         return self.process.returncode is not None
 
     async def end(self) -> str:
-        """Wait until the site has ended; return what it complained of."""
+        """Wait until the site has ended; return its error output."""
         _, errors = await self._said
         await self.process.wait()
         return errors.decode()
 
     async def _listen(self, stream: StreamReader) -> None:
-        """Count what it says of its failed deliveries."""
+        """Count the failed deliveries in its output."""
         while await stream.readline():
             self.failed += 1
 
 
 @asynccontextmanager
 async def started(folder: Path, url: str) -> AsyncGenerator[Site]:
-    """Start or go on with the site in a folder; in the end kill it, as a power cut."""
+    """Start or continue the site in a folder; in the end kill it, like a power cut."""
     command = "-m", "tests.uploader.site", str(folder), url, str(STEPS)
     site = Site(
         await asyncio.create_subprocess_exec(
@@ -109,15 +109,15 @@ async def started(folder: Path, url: str) -> AsyncGenerator[Site]:
 async def test_everything_fails(
     tmp_path: Path, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """In the end the server has exactly what the recorder has, each reading once."""
+    """In the end the server has each reading of the recorder exactly once."""
     *killed, last = batched(Failure, 8, strict=False)
     for failures in killed:
         async with started(tmp_path, proxy.url) as site:
             for failure in failures:
-                await site.meet(proxy, failure)
+                await site.endure(proxy, failure)
     async with started(tmp_path, proxy.url) as site:
         for failure in last:
-            await site.meet(proxy, failure)
+            await site.endure(proxy, failure)
         errors = await site.end()
     assert site.process.returncode == 0, errors
     assert (kills := len(killed)) >= 2

@@ -43,14 +43,14 @@ async def test_pages(
 ) -> None:
     """The readings do not depend on the size of pages."""
     monkeypatch.setattr(outbox, "PAGE_ROWS", 7)
-    monkeypatch.setattr(rows, "NUMBERS", 5)
+    monkeypatch.setattr(rows, "NUMBERS_AT_ONCE", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
     assert sender.data.delivered == READINGS
 
 
-async def test_reading_that_goes_on(
+async def test_incomplete_reading(
     hass: HomeAssistant,
     victoria: Victoria,
     proxy: Proxy,

@@ -53,7 +53,7 @@ def test_a_reading() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number(bad: float) -> None:
+def test_values_that_are_not_finite(bad: float) -> None:
     """Values that are not finite are not sent: servers drop such lines silently."""
     assert points([value(1, "attic", "temperature", NOON)._replace(value=bad)]) == []
 
@@ -81,7 +81,7 @@ def test_batches(readings: list[tuple[str, int]], size: int) -> None:
     assert sent == found
 
 
-def test_cursor_waits_for_a_reading_that_goes_on() -> None:
+def test_cursor_waits_for_an_incomplete_reading() -> None:
     """If rows of two readings alternate, the cursor moves behind both at once."""
     found = points(
         [
@@ -108,7 +108,7 @@ def test_newest_reading_waits() -> None:
     assert complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
 
 
-def test_reading_before_it_waits_if_it_goes_on() -> None:
+def test_previous_reading_waits_if_incomplete() -> None:
     """A reading with a row after the first row of a waiting one also waits."""
     found = points(
         [

@@ -1,4 +1,4 @@
-"""The receivers and the proxy do what the tests of the uploader rely on."""
+"""The receivers and the proxy behave as the tests of the uploader require."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -48,12 +48,12 @@ TOKEN = {"Authorization": f"Token {ACCOUNT.token}"}
 
 @pytest.fixture(autouse=True)
 def custom_integrations() -> None:
-    """Do without Home Assistant."""
+    """Run without Home Assistant."""
 
 
 @pytest.fixture(name="session")
 async def session_fixture(socket_enabled: None) -> AsyncGenerator[ClientSession]:
-    """Return a client that soon gives up."""
+    """Return a client with a short time-out."""
     async with ClientSession(timeout=ClientTimeout(5)) as session:
         yield session
 
@@ -93,7 +93,7 @@ async def write_1(
         return answer.status, await answer.text()
 
 
-async def test_what_arrives_twice_is_there_once(
+async def test_repeated_writes(
     proxy: Proxy, victoria: Victoria, session: ClientSession
 ) -> None:
     """Repeated writes leave each point once, on the disk already or not."""
@@ -108,7 +108,7 @@ async def test_what_arrives_twice_is_there_once(
     assert victoria.readings(*LABELS) == {}
 
 
-async def test_what_is_there_twice_is_seen(session: ClientSession) -> None:
+async def test_repeated_writes_are_seen(session: ClientSession) -> None:
     """Without the option, repeated writes are kept, and are exported."""
     with victoria("0s") as keeping:
         for _ in range(2):
@@ -151,7 +151,7 @@ async def test_proxy_records(proxy: Proxy, session: ClientSession) -> None:
 async def test_proxy_answers_an_error(
     proxy: Proxy, victoria: Victoria, session: ClientSession, failure: Failure
 ) -> None:
-    """It fails as often as it should, and passes on what it should."""
+    """The proxy fails the given number of times, and passes the given requests on."""
     await proxy.fail(failure, times=2)
     for _ in range(2):
         status, body = await write(session, proxy.url)
@@ -180,7 +180,7 @@ async def test_proxy_gives_no_answer(
     failure: Failure,
     error: type[Exception],
 ) -> None:
-    """No answer comes, or a part of one, whether or not the data were taken."""
+    """A request gets no answer or a part of one, with the data stored or not."""
     await proxy.fail(failure)
     arrived = HELD if failure in PASSED_ON else {}
     sent = asyncio.create_task(write(session, proxy.url))
@@ -215,9 +215,7 @@ async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -
         await proxy.fail(Failure.REFUSED, times=1)
 
 
-async def test_proxy_says_when_to_come_back(
-    proxy: Proxy, session: ClientSession
-) -> None:
+async def test_proxy_sends_retry_after(proxy: Proxy, session: ClientSession) -> None:
     """Answers ask a client to wait: in seconds, until a date, or without a time."""
     proxy.retry_after = 90
     given = {}
@@ -234,9 +232,7 @@ async def test_proxy_says_when_to_come_back(
     assert set(given.values()) == {"90", None}
 
 
-async def test_proxy_sends_people_to_a_login(
-    proxy: Proxy, session: ClientSession
-) -> None:
+async def test_proxy_redirects_to_a_login(proxy: Proxy, session: ClientSession) -> None:
     """A client that follows the redirection gets a good answer that means nothing."""
     await proxy.fail(Failure.REDIRECTED)
     async with session.post(f"{proxy.url}/api/v2/write", data=LINES) as answer:
@@ -245,10 +241,10 @@ async def test_proxy_sends_people_to_a_login(
     assert [request.status for request in proxy.requests] == [HTTPStatus.FOUND]
 
 
-async def test_proxy_refuses_poison_and_much(
+async def test_proxy_refuses_poison_and_large_bodies(
     proxy: Proxy, victoria: Victoria, session: ClientSession
 ) -> None:
-    """A body is refused for what is in it, and for its size as it was sent."""
+    """A body is refused for a text in it, and for its size as it was sent."""
     proxy.poison = "humidity"
     first, second = LINES.splitlines()
     assert (await write(session, proxy.url))[0] == HTTPStatus.BAD_REQUEST
@@ -262,7 +258,7 @@ async def test_proxy_refuses_poison_and_much(
 
 
 async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) -> None:
-    """Its certificate does not verify; clients that do not check it get through."""
+    """The certificate does not verify; a client that does not check it gets through."""
     async with Proxy(victoria.url, tls=True) as proxy:
         with pytest.raises(ClientConnectorCertificateError, match="self-signed"):
             await write(session, proxy.url)
@@ -275,7 +271,7 @@ async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) 
 
 
 async def test_influx_checks_the_user(influx: Influx, session: ClientSession) -> None:
-    """Only a user who may write does, into a database that is there."""
+    """Only a user with write access can write, and only into an existing database."""
     assert await write_1(session, influx, ("writer", "wrong")) == (
         HTTPStatus.UNAUTHORIZED,
         '{"error":"authorization failed"}\n',
@@ -293,8 +289,8 @@ async def test_influx_checks_the_user(influx: Influx, session: ClientSession) ->
     assert influx.points("reading") == POINTS
 
 
-async def test_influx_takes_a_part(influx: Influx, session: ClientSession) -> None:
-    """Of a body with a point of the wrong type it takes the rest or nothing: 400."""
+async def test_influx_stores_a_part(influx: Influx, session: ClientSession) -> None:
+    """Of a body with a point of the wrong type it stores the rest or nothing: 400."""
     wrong = LINES + 'reading,device_id=kitchen temperature="warm" 1763640020400\n'
     status, body = await write_1(session, influx, WRITER, wrong)
     assert (status, body) == (

@@ -10,10 +10,10 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.history.holds import DATA_HOLDS
+from custom_components.temperature_logger.history import holds
 from custom_components.temperature_logger.uploader.cursor import (
-    DATA_CURSORS,
     async_cursor,
+    cursors,
 )
 from tests.history.conftest import execute
 from tests.test_repairs import begin_repair, submit_repair
@@ -67,7 +67,7 @@ async def answer(
 async def test_sent_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """If the server now accepts them, all arrive at once, each of them once."""
+    """If the server now accepts the readings, each of them arrives once."""
     proxy.poison = None
     result = await answer(hass, entry, "again")
     assert result["type"] is FlowResultType.CREATE_ENTRY
@@ -83,7 +83,7 @@ async def test_sent_again(
 async def test_refused_again(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """If the server still refuses them, the issue is created again."""
+    """If the server still refuses the readings, the issue is created again."""
     progress = entry.runtime_data.cursor.progress
     refused, there = progress.refused, arrived(victoria)
     await answer(hass, entry, "again")
@@ -94,7 +94,7 @@ async def test_refused_again(
 async def test_left_out(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """They are not sent, even if the server would now accept them."""
+    """Readings that are left out are not sent, even if the server would accept them."""
     proxy.poison = None
     there, sent = arrived(victoria), len(proxy.requests)
     await answer(hass, entry, "leave")
@@ -106,14 +106,14 @@ async def test_left_out(
 async def test_sent_again_later(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """A disabled endpoint sends them once it is enabled, also after a restart."""
+    """A disabled endpoint sends them when it is enabled, also after a restart."""
     proxy.poison = None
     disabled = ConfigEntryDisabler.USER
     await hass.config_entries.async_set_disabled_by(entry.entry_id, disabled)
     sent = len(proxy.requests)
     await answer(hass, entry, "again")
     assert len(proxy.requests) == sent
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_set_disabled_by(entry.entry_id, None)
     await deliver(entry)
     assert arrived(victoria) == await recorded(hass)
@@ -128,10 +128,10 @@ async def test_answered_elsewhere(hass: HomeAssistant, entry: MockConfigEntry) -
     assert not entry.runtime_data.cursor.progress.is_again
 
 
-async def test_numbered_anew(
+async def test_new_row_ids(
     hass: HomeAssistant, entry: MockConfigEntry, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """In a new database their row ids mean nothing; all its readings are sent."""
+    """In a new database the row ids mean nothing; all its readings are sent."""
     proxy.poison = None
     await execute(hass, "UPDATE states SET last_updated_ts = last_updated_ts - 9")
     await deliver(entry)
@@ -154,7 +154,7 @@ async def test_deleted(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 async def test_question_was_lost(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     """A lost issue is created again from the stored progress."""
     ir.async_delete_issue(hass, DOMAIN, issue_id(entry))
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await hass.config_entries.async_reload(entry.entry_id)
     await deliver(entry)
     assert has_issue(hass, entry)
@@ -180,7 +180,7 @@ async def test_cursor_was_lost(
     await hass.config_entries.async_set_disabled_by(
         entry.entry_id, ConfigEntryDisabler.USER
     )
-    del hass.data[DATA_CURSORS]
+    cursors(hass).clear()
     await answer(hass, entry, "again")
     assert (await async_cursor(hass, entry.entry_id)).is_new
 
@@ -191,7 +191,7 @@ async def test_held_back(
     hass: HomeAssistant, entry: MockConfigEntry, proxy: Proxy, choice: str
 ) -> None:
     """The disk guard does not thin them until the user has left them out."""
-    (held,) = hass.data[DATA_HOLDS].values()
+    (held,) = holds(hass).values()
     since = entry.runtime_data.cursor.progress.refused_since
     assert held() == since
     await hass.config_entries.async_set_disabled_by(
@@ -203,7 +203,8 @@ async def test_held_back(
     await proxy.fail(Failure.UNAVAILABLE)
     await deliver(entry)
     assert (held() <= since) == (choice == "again")
-    del hass.data[DATA_CURSORS], hass.data[DATA_HOLDS]
+    cursors(hass).clear()
+    holds(hass).clear()
     await async_cursor(hass, entry.entry_id)
-    (held,) = hass.data[DATA_HOLDS].values()
+    (held,) = holds(hass).values()
     assert (held() <= since) == (choice == "again")

@@ -70,7 +70,7 @@ def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
     assert settings.data["url"] == url
 
 
-def test_suffixes_are_what_is_posted_to() -> None:
+def test_suffixes_of_urls() -> None:
     """The suffixes that are removed are those that are appended."""
     for protocol, suffixes in URL_SUFFIXES.items():
         data = read_server(protocol, TYPED, {}).data
@@ -209,7 +209,7 @@ def test_a_login_replaces_a_header() -> None:
 
 
 @pytest.mark.parametrize("protocol", EndpointProtocol)
-def test_what_is_shown_gives_the_same_again(protocol: EndpointProtocol) -> None:
+def test_unchanged_form(protocol: EndpointProtocol) -> None:
     """A form that is submitted unchanged changes no data, and shows no secret."""
     login = {"token": "t"} if "token" in LOGIN_FIELDS[protocol] else {"username": "u"}
     typed = TYPED | login | {"site": "s", "past": False}

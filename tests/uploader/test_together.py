@@ -17,13 +17,13 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.disk_guard import guard
 from custom_components.temperature_logger.disk_guard.decision import Outcome
 from custom_components.temperature_logger.history.holds import (
-    DATA_HOLDS,
+    holds,
     thinnable_until,
 )
 from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp
 from tests.disk_guard.test_guard import count, fill, let
-from tests.disk_guard.test_guard import told as told_of_the_disk
+from tests.disk_guard.test_guard import issue_key as told_of_the_disk
 from tests.history.conftest import GOLD, execute
 
 from .common import arrived, deliver, endpoint, recorded
@@ -87,7 +87,7 @@ async def test_guard_waits_for_endpoints(
     assert set(everything[series]) <= set(arrived(victoria)[series])
 
 
-async def test_half_of_it_has_arrived(
+async def test_half_has_arrived(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy, set_up: SetUp
 ) -> None:
     """If half of the readings have arrived, only those are thinned."""
@@ -121,7 +121,7 @@ async def test_endpoints_that_are_not_set_up_hold_back(
     assert thinnable_until(hass) == 0
     await hass.config_entries.async_remove(entry.entry_id)
     assert thinnable_until(hass) == pytest.approx(time.time() - DAY, abs=60)
-    assert not hass.data[DATA_HOLDS]
+    assert not holds(hass)
 
 
 async def test_before_it_is_deleted(

@@ -10,7 +10,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, DOMAIN
 from ..drivers import Fault
-from ..shared import async_shared
+from ..shared import shared_object
 from .fault_durations import DEVICE_MISSING, FaultDurations
 
 REPAIR_AT_ONCE: Final = timedelta()
@@ -70,7 +70,7 @@ def async_report_fault(
     if repair is None:
         async_clear_fault(hass, entry)
         return
-    durations = async_shared(hass, FaultDurations)
+    durations = shared_object(hass, FaultDurations)
     duration = durations.async_duration(entry.entry_id, repair.key)
     if not duration:  # A new fault: an issue that exists belongs to another one.
         ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
@@ -91,7 +91,7 @@ def async_report_fault(
 @callback
 def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the issue of a device that works again, or was deleted or disabled."""
-    async_shared(hass, FaultDurations).async_forget(entry.entry_id)
+    shared_object(hass, FaultDurations).async_forget(entry.entry_id)
     ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
 
 

@@ -19,17 +19,9 @@ from ..const import (
     KIND_HOST,
     KIND_USB,
 )
-from ..drivers import (
-    HOST,
-    Driver,
-    I2cPlace,
-    Place,
-    UsbPlace,
-    Workers,
-    driver_class,
-    module_of,
-)
-from ..shared import async_shared
+from ..drivers import Driver, Workers, driver_class, module_of
+from ..drivers.places import HOST, I2cPlace, Place, UsbPlace
+from ..shared import shared_object
 from ..translation import async_label, async_text
 
 type EntryData = Mapping[str, Any]
@@ -99,7 +91,7 @@ async def async_make_driver(
 
 def workers(hass: HomeAssistant) -> Workers:
     """Return the worker threads of all drivers, which end with Home Assistant."""
-    return async_shared(hass, _start_workers)
+    return shared_object(hass, _start_workers)
 
 
 def _start_workers(hass: HomeAssistant) -> Workers:

@@ -32,7 +32,7 @@ from ..const import (
     MIN_INTERVAL,
     DiskGuard,
 )
-from ..drivers import probe_quantity, rom_of, without_probes
+from ..drivers.readings import probe_quantity, rom_of, without_probes
 from ..units import base_quantity
 
 type Field = NumberSelector | SelectSelector

@@ -21,18 +21,10 @@ import voluptuous as vol
 from ..const import CONF_QUANTITIES, CONF_SHAPE, CONF_THERMOMETER, DOMAIN
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import async_make_driver, model_name
-from ..drivers import (
-    QUANTITIES,
-    Candidate,
-    DriverError,
-    Fault,
-    Reading,
-    UsbPlace,
-    ValueAnswer,
-    in_order,
-    within_deadline,
-    without_probes,
-)
+from ..drivers import DriverError, Fault, Reading, within_deadline
+from ..drivers.finder import Candidate, ValueAnswer
+from ..drivers.places import UsbPlace
+from ..drivers.readings import QUANTITIES, in_order, without_probes
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import base_quantity
 from .forms import Fields, Hint, Message, fault_message, list_field

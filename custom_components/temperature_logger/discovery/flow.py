@@ -21,15 +21,9 @@ from ..const import (
 )
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
-from ..drivers import (
-    CHIP_ADDRESSES,
-    Candidate,
-    Fault,
-    I2cPlace,
-    SearchResult,
-    addresses_label,
-    device_type,
-)
+from ..drivers import Fault
+from ..drivers.finder import CHIP_ADDRESSES, Candidate, SearchResult, device_type
+from ..drivers.places import I2cPlace, addresses_label
 from ..translation import async_explain, async_load_texts, async_option
 from .forms import Hint, Message, fault_message, list_field, reasons
 from .relocation import async_gives_way

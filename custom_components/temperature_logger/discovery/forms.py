@@ -16,7 +16,9 @@ from homeassistant.helpers.selector import (
 import voluptuous as vol
 
 from ..const import KIND_BME280, KIND_USB
-from ..drivers import HOST, Fault, Label, Problem, SearchResult
+from ..drivers import Fault
+from ..drivers.finder import Problem, SearchResult
+from ..drivers.places import HOST, Label
 from ..translation import async_label
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]

@@ -26,13 +26,8 @@ from homeassistant.helpers.start import async_at_started
 from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import place_of, workers
-from ..drivers import (
-    DriverError,
-    PresentDevices,
-    present_devices,
-    usb_nodes,
-    within_deadline,
-)
+from ..drivers import DriverError, within_deadline
+from ..drivers.presence import PresentDevices, present_devices, usb_nodes
 
 type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
 """Offers the connected devices that are not set up."""

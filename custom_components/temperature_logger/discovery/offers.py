@@ -15,7 +15,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
 from ..devices import driver_name, place_data, place_of
-from ..drivers import Candidate, DeviceType, device_type
+from ..drivers.finder import Candidate, DeviceType, device_type
 from ..translation import async_label
 from .relocation import PLACE_KEYS
 from .search import async_search, candidate_label

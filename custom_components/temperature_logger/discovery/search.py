@@ -14,8 +14,9 @@ from ..const import (
     KIND_USB,
 )
 from ..devices import async_import_drivers, model_name, place_data, workers
-from ..drivers import HOST, Candidate, Finder, SearchResult
-from ..shared import async_shared
+from ..drivers.finder import Candidate, Finder, SearchResult
+from ..drivers.places import HOST
+from ..shared import shared_object
 from ..translation import async_label, async_text
 
 THIS_MACHINE: Final = Candidate(driver="host", place=HOST)
@@ -46,7 +47,7 @@ async def async_search(
 
 def finder(hass: HomeAssistant) -> Finder:
     """Return the shared finder of devices."""
-    return async_shared(hass, _make_finder)
+    return shared_object(hass, _make_finder)
 
 
 def _make_finder(hass: HomeAssistant) -> Finder:

@@ -1,4 +1,4 @@
-"""What the guard of the disk decides, and from what. Nothing here waits or blocks."""
+"""The decisions of the guard of the disk. Nothing here waits or blocks."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -41,7 +41,7 @@ class Pass:
     began: float
     """Unix time."""
     ended: bool = False
-    """Whether it came to its end, without an interruption."""
+    """Whether it came to its end, without interruption."""
     rows: int = 0
     """The rows that it deleted."""
     minutes: int = 0
@@ -59,7 +59,7 @@ class Pass:
 
     @property
     def outcome(self) -> Outcome:
-        """What it achieved."""
+        """The result of the pass, for the owner."""
         if self.error:
             return Outcome.FAILED
         if not self.ended:
@@ -82,9 +82,9 @@ class DatabaseSpace(NamedTuple):
 
     size: int
     free: int
-    """What new rows can take before the database grows."""
+    """The space for new rows, before the database grows."""
     growth: int
-    """What is written in a day, for all entities."""
+    """The rows of a day, of all entities."""
     row: int
     """The size of a row of the states."""
     disk_free: int
@@ -105,7 +105,7 @@ class DatabaseSpace(NamedTuple):
 
     @property
     def summary(self) -> dict[str, int]:
-        """What the preview shows of it."""
+        """The part that the preview shows."""
         return {
             "size": self.size,
             "free": self.free,
@@ -115,7 +115,7 @@ class DatabaseSpace(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What a decision is made from."""
+    """The basis of a decision."""
 
     metadata_ids: tuple[int, ...]
     """The recorder's numbers of the entities whose readings may be thinned."""

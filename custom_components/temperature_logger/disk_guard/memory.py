@@ -6,9 +6,9 @@ from typing import Any, Final
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers.storage import Store
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
+from ..shared import shared_object
 from .decision import Pass
 
 STORE_KEY: Final = f"{DOMAIN}.disk_guard"
@@ -24,6 +24,8 @@ class Memory:
         """Whether the disk has had free space since the last pass."""
         self.is_busy = False
         """Whether the database is being measured or thinned."""
+        self.is_loaded = False
+        """Whether the last pass was read from its file."""
         self.is_stopping = False
         """Whether Home Assistant is stopping."""
         self.last: Pass | None = None
@@ -34,6 +36,7 @@ class Memory:
 
     async def async_load(self) -> None:
         """Load the last pass."""
+        self.is_loaded = True
         if (stored := await self._store.async_load()) is not None:
             self.last = Pass(**stored)
         self._hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, self._async_stop)
@@ -54,12 +57,9 @@ class Memory:
         self.is_stopping = True
 
 
-DATA_GUARD: HassKey[Memory] = HassKey(f"{DOMAIN}_guard")
-
-
 async def async_memory(hass: HomeAssistant) -> Memory:
     """Return the memory of the guard; load it at the first call."""
-    if (memory := hass.data.get(DATA_GUARD)) is None:
-        memory = hass.data[DATA_GUARD] = Memory(hass)
+    memory = shared_object(hass, Memory)
+    if not memory.is_loaded:
         await memory.async_load()
     return memory

@@ -117,17 +117,17 @@ class ThinningPass:
             return Outcome.TOO_FEW
         if not self._is_wanted():
             return Outcome.INTERRUPTED
-        done = Pass(began=time.time())
+        result = Pass(began=time.time())
         # Should Home Assistant crash now, no other pass begins within a day.
-        await self._remember(done)
-        done = await self._async_thin(done)
-        if not done.error:
-            done = await self._async_repack(done)
-        await self._remember(done)
-        _async_report(self._hass, done)
-        return done.outcome
+        await self._remember(result)
+        result = await self._async_thin(result)
+        if not result.error:
+            result = await self._async_repack(result)
+        await self._remember(result)
+        _async_report(self._hass, result)
+        return result.outcome
 
-    async def _async_thin(self, done: Pass) -> Pass:
+    async def _async_thin(self, result: Pass) -> Pass:
         """Thin the readings; return the pass with the rows that were deleted."""
         from ..history.recorder import async_work
         from .database import is_enough
@@ -150,41 +150,41 @@ class ThinningPass:
             await async_work(self._hass, work)
         except HomeAssistantError as err:
             error = reason(err)
-        return replace(done, **asdict(tally), error=error)
+        return replace(result, **asdict(tally), error=error)
 
-    async def _async_repack(self, done: Pass) -> Pass:
+    async def _async_repack(self, result: Pass) -> Pass:
         """Give the freed space to the disk, if it has space for that."""
         from ..history.recorder import async_repack
         from .database import freed_bytes, measure_space
 
         hass, job = self._hass, get_instance(self._hass).async_add_executor_job
         try:
-            freed = await job(freed_bytes, hass, self._before, done.rows)
-            done = replace(done, bytes=freed)
+            freed = await job(freed_bytes, hass, self._before, result.rows)
+            result = replace(result, bytes=freed)
             space = await job(measure_space, hass)
-            done = replace(done, ended=self._is_wanted())
-            if done.ended and done.rows and space is not None and space.can_repack:
+            result = replace(result, ended=self._is_wanted())
+            if result.ended and result.rows and space is not None and space.can_repack:
                 await async_repack(hass)
-                done = replace(done, repacked=True)
+                result = replace(result, repacked=True)
                 after = await job(measure_space, hass)
                 smaller = 0 if after is None else max(0, self._before.size - after.size)
-                done = replace(done, disk_bytes=smaller)
+                result = replace(result, disk_bytes=smaller)
         except HomeAssistantError as err:
-            done = replace(done, error=reason(err))
-        return done
+            result = replace(result, error=reason(err))
+        return result
 
 
 @callback
-def _async_report(hass: HomeAssistant, done: Pass) -> None:
+def _async_report(hass: HomeAssistant, result: Pass) -> None:
     """Log what a pass did, and fire its event."""
-    summary = done.summary
+    summary = result.summary
     LOGGER.warning(
         "The disk is getting full. Thinned readings to one in %d minutes: %d rows "
         "deleted, from %s to %s; %d bytes freed inside the database, which was "
         "%srepacked and is %d bytes smaller%s",
-        *(done.minutes, done.rows, summary["first"], summary["last"]),
-        *(done.bytes, "" if done.repacked else "not ", done.disk_bytes),
-        f"; it failed: {done.error}" if done.error else "",
+        *(result.minutes, result.rows, summary["first"], summary["last"]),
+        *(result.bytes, "" if result.repacked else "not ", result.disk_bytes),
+        f"; it failed: {result.error}" if result.error else "",
     )
     hass.bus.async_fire(EVENT_THINNED, summary)
     async_dispatcher_send(hass, SIGNAL_THINNED)

@@ -164,7 +164,7 @@ def _next_hour(
     connection: Connection, metadata_ids: Iterable[int], begin: int
 ) -> int | None:
     """Return the begin of the first hour with rows, from some hour on."""
-    times = [oldest_time(connection, begin, own) for own in metadata_ids]
+    times = [oldest_time(connection, begin, own_id) for own_id in metadata_ids]
     first = min((time for time in times if time is not None), default=None)
     return None if first is None else int(first // HOUR_SECONDS) * HOUR_SECONDS
 

@@ -1,65 +1,27 @@
-"""Drivers for thermometers on this machine, in asyncio without Home Assistant.
+"""Thermometers wired to this machine, in plain asyncio Python without Home Assistant.
 
-The module of a driver is imported for the first device that needs it.
+Others import the names below, and those of the modules in OPEN. The module of each
+driver is imported for the first device that needs it.
 """
 
+from typing import Final
+
 from .errors import DetailedError, DriverError, Fault
-from .finder import (
-    CHIP_ADDRESSES,
-    Candidate,
-    DeviceType,
-    Finder,
-    Problem,
-    SearchResult,
-    ValueAnswer,
-    device_type,
-)
-from .places import HOST, I2cPlace, Label, Place, UsbPlace, addresses_label
-from .presence import PresentDevices, present_devices, usb_nodes
-from .readings import (
-    QUANTITIES,
-    Driver,
-    Reading,
-    in_order,
-    is_quantity,
-    probe_quantity,
-    rom_of,
-    without_probes,
-)
+from .readings import Driver, Reading
 from .registry import driver_class, module_of
 from .workers import Workers, within_deadline
 
 __all__ = [
-    "CHIP_ADDRESSES",
-    "HOST",
-    "QUANTITIES",
-    "Candidate",
     "DetailedError",
-    "DeviceType",
     "Driver",
     "DriverError",
     "Fault",
-    "Finder",
-    "I2cPlace",
-    "Label",
-    "Place",
-    "PresentDevices",
-    "Problem",
     "Reading",
-    "SearchResult",
-    "UsbPlace",
-    "ValueAnswer",
     "Workers",
-    "addresses_label",
-    "device_type",
     "driver_class",
-    "in_order",
-    "is_quantity",
     "module_of",
-    "present_devices",
-    "probe_quantity",
-    "rom_of",
-    "usb_nodes",
     "within_deadline",
-    "without_probes",
 ]
+
+OPEN: Final = ("finder", "places", "presence", "readings")
+"""Places, the search for devices at them, hot-plug, and the names of quantities."""

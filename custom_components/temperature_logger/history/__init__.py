@@ -7,7 +7,7 @@ in functions, after async_import_module.
 
 from typing import Final
 
-from .holds import DATA_HOLDS, thinnable_until
+from .holds import holds, thinnable_until
 from .query import (
     CONF_END,
     CONF_FORMAT,
@@ -26,7 +26,6 @@ __all__ = [
     "CONF_END",
     "CONF_FORMAT",
     "CONF_START",
-    "DATA_HOLDS",
     "FIELDS",
     "LATE",
     "READING_SECONDS",
@@ -39,6 +38,7 @@ __all__ = [
     "async_query",
     "async_reading_entries",
     "async_watch_retention",
+    "holds",
     "iso",
     "reading_starts",
     "thinnable_until",

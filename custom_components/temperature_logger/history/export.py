@@ -17,7 +17,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.json import json_bytes
 
 from ..const import Refusal
-from ..drivers import in_order
+from ..drivers.readings import in_order
 from ..translation import invalid, refused
 from . import series
 from .query import RAW, Query
@@ -56,17 +56,17 @@ def readings(
 def latest(
     hass: HomeAssistant,
     query: Query,
-    shown: Sequence[Mapping[str, Series]],
+    current: Sequence[Mapping[str, Series]],
     now: float,
 ) -> dict[str, Any]:
     """Return the latest reading of each device, and its age in seconds.
 
-    That is the reading that its entities show; without one it is read.
+    That is the current one; the reading of a device without current values is read.
     """
     check(hass, query)
     span = Span(start=0, end=now, newest_first=True, limit=1)
     devices: list[dict[str, Any]] = []
-    for target, values in zip(query.targets, shown, strict=True):
+    for target, values in zip(query.targets, current, strict=True):
         columns = (
             to_columns(target.entities, values, span)
             if values

@@ -2,16 +2,25 @@
 
 from collections.abc import Callable
 import time
-from typing import Final
 
 from homeassistant.core import HomeAssistant
-from homeassistant.util.hass_dict import HassKey
 
-from ..const import DAY_SECONDS, DOMAIN
+from ..const import DAY_SECONDS
+from ..shared import shared_object
 
-DATA_HOLDS: Final[HassKey[dict[str, Callable[[], float]]]] = HassKey(f"{DOMAIN}_holds")
+type Holds = dict[str, Callable[[], float]]
 """By the name of a holder, a function that returns the Unix time from which on readings
 have to stay whole; it is called in any thread."""
+
+
+def holds(hass: HomeAssistant) -> Holds:
+    """Return the holds; whoever adds one removes it again."""
+    return shared_object(hass, _no_holds)
+
+
+def _no_holds(_: HomeAssistant) -> Holds:
+    """Begin without a hold."""
+    return {}
 
 
 def thinnable_until(hass: HomeAssistant) -> float:
@@ -20,5 +29,5 @@ def thinnable_until(hass: HomeAssistant) -> float:
     The newest 24 hours always stay whole.
     """
     # A copy, as a holder may be added meanwhile.
-    holds = list(hass.data.get(DATA_HOLDS, {}).values())
-    return min([time.time() - DAY_SECONDS, *(hold() for hold in holds)])
+    begins = [hold() for hold in list(holds(hass).values())]
+    return min([time.time() - DAY_SECONDS, *begins])

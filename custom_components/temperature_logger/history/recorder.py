@@ -28,7 +28,6 @@ from homeassistant.components.recorder.util import periodic_db_cleanups
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.recorder import get_instance, session_scope
-from homeassistant.util.hass_dict import HassKey
 import sqlalchemy
 from sqlalchemy import (
     URL,
@@ -43,7 +42,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..const import DOMAIN, Refusal
+from ..const import Refusal
+from ..shared import shared_object
 from ..translation import refused
 from .readings import StatisticsPeriod
 from .tables import (
@@ -58,11 +58,8 @@ from .tables import (
 
 type Connection = sqlalchemy.Connection
 """A connection to the recorder's database."""
-type Done = Callable[[HomeAssistantError | None], object]
+type OnEnd = Callable[[HomeAssistantError | None], object]
 """Takes the error of a task, or None; called once, in the recorder's thread."""
-
-DATA_KNOWN: HassKey[set[str]] = HassKey(f"{DOMAIN}_recorder_known")
-"""The columns that the database is known to have."""
 
 # Seconds that the recorder may take to write what it was given.
 COMMIT_SECONDS: Final = 60
@@ -119,27 +116,32 @@ def _failed(error: str) -> HomeAssistantError:
     return refused(Refusal.RECORDER_FAILED, error=error.partition("\n")[0])
 
 
+def known_columns(_: HomeAssistant) -> set[str]:
+    """Return the columns that the database is known to have: none at first."""
+    return set()
+
+
 def check_schema(hass: HomeAssistant, purpose: Purpose) -> None:
     """Raise HomeAssistantError if a table or column that is needed is missing.
 
     The tables do not change while Home Assistant runs, so each is inspected once.
     """
-    known = hass.data.setdefault(DATA_KNOWN, set())
+    present = shared_object(hass, known_columns)
     names = [str(column) for column in NEEDED[purpose]]
-    if known.issuperset(names):
+    if present.issuperset(names):
         return
     with connected(hass) as connection:
         inspector = inspect(connection)
-        present = {
+        columns = {
             f"{table}.{column['name']}"
             for table in {name.partition(".")[0] for name in names}
             if inspector.has_table(table)
             for column in inspector.get_columns(table)
         }
-    missing = [name for name in names if name not in present]
+    missing = [name for name in names if name not in columns]
     if missing:
         raise refused(Refusal.RECORDER_CHANGED, missing=", ".join(missing))
-    known.update(names)
+    present.update(names)
 
 
 def is_sqlite(connection: Connection) -> bool:
@@ -166,9 +168,9 @@ def has_statistics(
 ) -> bool:
     """Return whether any of these entities has statistics of a period."""
     with _translated():
-        known = get_metadata(hass, statistic_ids=entity_ids)
+        metadata = get_metadata(hass, statistic_ids=entity_ids)
     rows = STATISTICS_SHORT if period == "5minute" else STATISTICS_HOURLY
-    ids = [metadata_id for metadata_id, _ in known.values()]
+    ids = [metadata_id for metadata_id, _ in metadata.values()]
     statement = (
         select(rows.columns.metadata_id)
         .where(rows.columns.metadata_id.in_(ids))
@@ -209,21 +211,21 @@ async def async_repack(hass: HomeAssistant) -> None:
 
 
 async def _async_run(
-    hass: HomeAssistant, make_task: Callable[[Done], RecorderTask]
+    hass: HomeAssistant, make_task: Callable[[OnEnd], RecorderTask]
 ) -> None:
     """Wait until the recorder's thread has done a task; raise the error of the task."""
     instance = get_instance(hass)
     ended: asyncio.Future[None] = hass.loop.create_future()
 
-    def done(error: HomeAssistantError | None) -> None:
+    def on_end(error: HomeAssistantError | None) -> None:
         """End the wait, from the recorder's thread."""
         hass.loop.call_soon_threadsafe(_end, ended, error)
 
-    instance.queue_task(make_task(done))
+    instance.queue_task(make_task(on_end))
     while not ended.done():
         await asyncio.wait([ended], timeout=ALIVE_CHECK_SECONDS)
         if not instance.is_alive():
-            done(_failed("its thread has ended"))
+            on_end(_failed("its thread has ended"))
     ended.result()
 
 
@@ -244,22 +246,22 @@ class WorkTask(RecorderTask):
     # The task commits by itself, to report the error if that fails.
     commit_before = False
 
-    def __init__(self, work: Generator[None], done: Done) -> None:
+    def __init__(self, work: Generator[None], on_end: OnEnd) -> None:
         """Keep the work, and the function to call at its end."""
-        self._done = done
+        self._on_end = on_end
         self._work = work
 
     @override
     def run(self, instance: Recorder) -> None:
         """Work for one turn, then queue the rest."""
         ends = time.monotonic() + TURN_SECONDS
-        with _reporting(self._done):
+        with _reporting(self._on_end):
             CommitTask().run(instance)
             while time.monotonic() < ends:
                 try:
                     next(self._work)
                 except StopIteration:
-                    self._done(None)
+                    self._on_end(None)
                     return
             instance.queue_task(self)
 
@@ -269,31 +271,31 @@ class RepackTask(RecorderTask):
 
     commit_before = False
 
-    def __init__(self, done: Done) -> None:
+    def __init__(self, on_end: OnEnd) -> None:
         """Keep the function to call at the end."""
-        self._done = done
+        self._on_end = on_end
 
     @override
     def run(self, instance: Recorder) -> None:
         """Repack the database and the journal of SQLite."""
-        with _reporting(self._done):
+        with _reporting(self._on_end):
             CommitTask().run(instance)
             with _translated():
                 repack_database(instance)
                 # Only this shrinks the journal, which has grown by the repacking.
                 periodic_db_cleanups(instance)
-            self._done(None)
+            self._on_end(None)
 
 
 @contextmanager
-def _reporting(done: Done) -> Generator[None]:
+def _reporting(on_end: OnEnd) -> Generator[None]:
     """End the wait for a task that fails, and let the recorder go on."""
     try:
         yield
     except HomeAssistantError as err:
-        done(err)
+        on_end(err)
     except Exception as err:
-        done(_failed(repr(err).partition("\\n")[0]))
+        on_end(_failed(repr(err).partition("\\n")[0]))
         raise  # The recorder begins a new session, and logs the error.
 
 

@@ -19,8 +19,8 @@ from .tables import STATE_ATTRIBUTES, STATE_ROW, STATES, STATES_META
 # Rows that become objects at a time: few enough for the garbage collector not to run,
 # which stops every thread while it looks at all objects of Home Assistant.
 CHUNK_ROWS: Final = 500
-# Numbers that are searched for rows at a time: some milliseconds, whoever wrote them.
-NUMBERS: Final = 20_000
+# Numbers that are searched for rows at a time: some milliseconds.
+NUMBERS_AT_ONCE: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
 
 type Values = Sequence[tuple[float, str | None, int | None]]
@@ -81,13 +81,13 @@ def read_values(
         cursor = connection.execute(_page(metadata_id, span, page_rows)).cursor
         if TYPE_CHECKING:
             assert cursor is not None
-        left = page_rows
+        missing = page_rows
         with closing(cursor):
             while rows := cursor.fetchmany(CHUNK_ROWS):
-                left -= len(rows)
+                missing -= len(rows)
                 last = rows[-1][0]
                 yield rows
-        if left:
+        if missing:  # The span has no more rows.
             return
         if span.newest_first:
             span = span._replace(end=last)
@@ -178,7 +178,7 @@ def rows_between(
 def newest_rows(connection: Connection, ids: Iterable[int]) -> set[int]:
     """Return the number of the newest row of each entity."""
     states = STATES.columns
-    found: set[int] = set()
+    numbers: set[int] = set()
     for metadata_id in ids:
         statement = (
             select(states.state_id)
@@ -187,8 +187,8 @@ def newest_rows(connection: Connection, ids: Iterable[int]) -> set[int]:
             .order_by(states.last_updated_ts.desc(), states.state_id.desc())
             .limit(1)
         )
-        found.update(connection.scalars(statement))
-    return found
+        numbers.update(connection.scalars(statement))
+    return numbers
 
 
 def newest_number(connection: Connection) -> int:
@@ -249,7 +249,7 @@ def last_rows(
 ) -> list[StateRow]:
     """Return the last rows of some entities up to a number, if they are near it."""
     newest_first = STATES.columns.state_id.desc()
-    statement = _numbered(ids, upto - NUMBERS, upto).order_by(newest_first)
+    statement = _numbered(ids, upto - NUMBERS_AT_ONCE, upto).order_by(newest_first)
     rows = connection.execute(statement.limit(limit)).all()
     return [StateRow(*row) for row in rows[::-1]]
 
@@ -261,18 +261,18 @@ def next_rows(
 
     The rows are those after a number, up to another one.
     """
-    found: list[StateRow] = []
+    rows: list[StateRow] = []
     # There may be millions of numbers without a row before the first one.
     after = (first_number(connection, after) or upto + 1) - 1
     while after < upto:
-        end = min(after + NUMBERS, upto)
+        end = min(after + NUMBERS_AT_ONCE, upto)
         statement = _numbered(ids, after, end).order_by(STATES.columns.state_id)
-        rows = connection.execute(statement.limit(limit - len(found)))
-        found += [StateRow(*row) for row in rows]
-        if len(found) >= limit:
-            return found, found[-1].state_id
+        page = connection.execute(statement.limit(limit - len(rows)))
+        rows += [StateRow(*row) for row in page]
+        if len(rows) >= limit:
+            return rows, rows[-1].state_id
         after = end
-    return found, upto
+    return rows, upto
 
 
 def _numbered(ids: Iterable[int], after: int, upto: int) -> Select[Any]:

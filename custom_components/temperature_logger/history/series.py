@@ -22,7 +22,7 @@ from .rows import CHUNK_ROWS, Values
 
 # Rows of several devices that are read together: some 64 bytes each, and as much again.
 BATCH_ROWS: Final = 250_000
-# Rows that a database server is asked for at a time.
+# Rows of one request to a database server.
 PAGE_ROWS: Final = 10_000
 # The parts of a span that are read one after the other: the pages of SQLite that hold
 # the rows of a part fit into its cache of 16 MiB, for the next entity.
@@ -50,7 +50,7 @@ def _read(
     """Return the readers of each device, after they have read."""
     with connected(hass) as connection:
         ids = rows.metadata_ids(connection, _entity_ids(devices))
-        found = deque(
+        readers = deque(
             {
                 quantity: _Reader(connection, ids[entity], quantity, units[quantity])
                 for quantity, entity in entities.items()
@@ -58,16 +58,19 @@ def _read(
             }
             for entities in devices
         )
-        readers = [reader for device in found for reader in device.values()]
-        own = [[ids[e] for e in entities.values() if e in ids] for entities in devices]
+        every_reader = [reader for device in readers for reader in device.values()]
+        known = [
+            [ids[entity] for entity in entities.values() if entity in ids]
+            for entities in devices
+        ]
         # Values less than 2 s after the span may belong to a reading that began in it.
         wide = span._replace(
-            start=_begin(connection, own, span.start), end=span.end + READING_SECONDS
+            start=_begin(connection, known, span.start), end=span.end + READING_SECONDS
         )
-        for part in _parts(connection, wide, len(readers)):
-            for reader in readers:
+        for part in _parts(connection, wide, len(every_reader)):
+            for reader in every_reader:
                 reader.read(part)
-    return found
+    return readers
 
 
 def _begin(
@@ -78,12 +81,12 @@ def _begin(
     That is the start of the span, unless rows of a device follow each other closely
     there: then the first of them decides which of the next ones begin a reading.
     """
-    ids = [metadata_id for own in devices for metadata_id in own]
-    close = rows.count_by_entity(connection, ids, start - READING_SECONDS, start)
+    all_ids = [metadata_id for ids in devices for metadata_id in ids]
+    close = rows.count_by_entity(connection, all_ids, start - READING_SECONDS, start)
     begins = [
-        _begin_of_close_rows(connection, own, start)
-        for own in devices
-        if not close.keys().isdisjoint(own)
+        _begin_of_close_rows(connection, ids, start)
+        for ids in devices
+        if not close.keys().isdisjoint(ids)
     ]
     return min(begins, default=start)
 

@@ -26,26 +26,28 @@ def read_periods(
     period: StatisticsPeriod,
 ) -> Columns:
     """Return the statistics of a device, given its entities by quantity."""
-    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    rows_by_entity: dict[str, Sequence[Mapping[str, Any]]] = {}
     times = (
         dt_util.utc_from_timestamp(span.start),
         dt_util.utc_from_timestamp(span.end),
     )
     # One unit at a time: CO2 and humidity are both ratios to the recorder.
     for unit in {units[quantity] for quantity in entities}:
-        own = {q: entity for q, entity in entities.items() if units[q] == unit}
-        classes = {
-            str(base_quantity(quantity).converter.UNIT_CLASS): unit for quantity in own
-        }
-        found |= read_statistics(hass, set(own.values()), period, times, classes)
-    rows = _by_time(found, entities, span)
-    ordered = sorted(rows, reverse=span.newest_first)
-    kept = ordered[: span.limit]
+        quantities = [quantity for quantity in entities if units[quantity] == unit]
+        ids = {entities[quantity] for quantity in quantities}
+        converters = {base_quantity(q).converter for q in quantities}
+        classes = {str(converter.UNIT_CLASS): unit for converter in converters}
+        rows_by_entity |= read_statistics(hass, ids, period, times, classes)
+    rows = _by_time(rows_by_entity, entities, span)
+    begins = sorted(rows, reverse=span.newest_first)
+    collected_at = begins[: span.limit]
     names = [column_name(q, kind) for q in entities for kind in STATISTICS]
     return Columns(
-        collected_at=kept,
-        values={name: [rows[time].get(name) for time in kept] for name in names},
-        truncated=len(ordered) > len(kept),
+        collected_at=collected_at,
+        values={
+            name: [rows[time].get(name) for time in collected_at] for name in names
+        },
+        truncated=len(begins) > span.limit,
     )
 
 
@@ -55,12 +57,12 @@ def column_name(quantity: str, kind: str) -> str:
 
 
 def _by_time(
-    found: Rows, entities: Mapping[str, str], span: Span
+    rows_by_entity: Rows, entities: Mapping[str, str], span: Span
 ) -> dict[int, dict[str, float | None]]:
     """Return the values of each period that begins in a span, by column."""
     rows: dict[int, dict[str, float | None]] = {}
     for quantity, entity in entities.items():
-        for row in found.get(entity, []):
+        for row in rows_by_entity.get(entity, []):
             # Home Assistant adds the days that a span only touches.
             if span.start <= row["start"] < span.end:
                 values = rows.setdefault(int(row["start"]), {})

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnClause, column, table
 
 type Purpose = Literal["read", "send", "thin"]
-"""What the tables are used for."""
+"""A use of the tables, which decides the columns that are needed."""
 
 EVENTS: Final = table("events", column("time_fired_ts"))
 STATES: Final = table(

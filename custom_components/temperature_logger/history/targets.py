@@ -17,7 +17,7 @@ from homeassistant.helpers.target import (
 )
 
 from ..const import DOMAIN, Refusal
-from ..drivers import in_order, is_quantity
+from ..drivers.readings import in_order, is_quantity
 from ..translation import invalid
 
 
@@ -75,8 +75,8 @@ def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
         if (quantity := quantity_of(entry)) is not None:
             entities.setdefault(entry.device_id, {})[quantity] = entity_id
     targets = [
-        Target(device_id, _name(hass, device_id), {q: own[q] for q in in_order(own)})
-        for device_id, own in entities.items()
+        Target(device_id, _name(hass, device_id), {q: ids[q] for q in in_order(ids)})
+        for device_id, ids in entities.items()
     ]
     return sorted(targets, key=lambda target: (target.name, target.device_id))
 

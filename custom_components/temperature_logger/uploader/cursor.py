@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.storage import Store
-from homeassistant.util.hass_dict import HassKey
 
 from ..const import DOMAIN
-from ..history import DATA_HOLDS
+from ..history import holds
+from ..shared import shared_object
 
-DATA_CURSORS: HassKey[dict[str, Cursor]] = HassKey(f"{DOMAIN}_cursors")
 CURSOR_STORE_VERSION: Final = 1
 # Refused readings that are kept with their values and reasons.
 MAX_REFUSALS: Final = 100
@@ -133,16 +132,25 @@ class Cursor:
         await self._store.async_remove()
 
 
+def cursors(hass: HomeAssistant) -> dict[str, Cursor]:
+    """Return the cursors in use, by the ids of their entries."""
+    return shared_object(hass, _no_cursors)
+
+
+def _no_cursors(_: HomeAssistant) -> dict[str, Cursor]:
+    """Begin without a cursor."""
+    return {}
+
+
 async def async_cursor(hass: HomeAssistant, entry_id: str) -> Cursor:
     """Return the cursor of an endpoint.
 
     From then on, thinning spares its unsent readings, even if it is not loaded.
     """
-    cursors = hass.data.setdefault(DATA_CURSORS, {})
-    if (cursor := cursors.get(entry_id)) is None:
-        cursor = cursors[entry_id] = Cursor(hass, entry_id)
-        holds = hass.data.setdefault(DATA_HOLDS, {})
-        holds[entry_id] = partial(_unsent_since, cursor)
+    known = cursors(hass)
+    if (cursor := known.get(entry_id)) is None:
+        cursor = known[entry_id] = Cursor(hass, entry_id)
+        holds(hass)[entry_id] = partial(_unsent_since, cursor)
         await cursor.async_load()
     return cursor
 
@@ -150,8 +158,8 @@ async def async_cursor(hass: HomeAssistant, entry_id: str) -> Cursor:
 async def async_remove_cursor(hass: HomeAssistant, entry_id: str) -> None:
     """Delete the progress of an endpoint that was deleted, and its hold."""
     cursor = await async_cursor(hass, entry_id)
-    hass.data[DATA_HOLDS].pop(entry_id)
-    hass.data[DATA_CURSORS].pop(entry_id)
+    holds(hass).pop(entry_id)
+    cursors(hass).pop(entry_id)
     await cursor.async_remove()
 
 

@@ -95,7 +95,7 @@ class Outbox:
         )
 
     def is_numbered_anew(self, newest: int, newest_at: float | None) -> bool:
-        """Return whether a row that was the newest one is another one now, or gone.
+        """Return whether the number of the newest row belongs to another row now.
 
         A new database starts with the first id again, and the ids of deleted newest
         rows are used again. A row that is gone with all rows before it was just old.

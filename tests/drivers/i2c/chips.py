@@ -1,4 +1,4 @@
-"""Bosch's chips on the pins of the board, and what tests of their drivers do there."""
+"""Bosch's chips on the pins of the board, and steps shared by the tests of drivers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from emulation.i2c import Bus, Message
 
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
-# The transfers of a reading of an initialised chip; the last only of a BME680.
+# The transfers of a reading of an initialised chip; the last one only of a BME680.
 TRIGGER, PROOF, BURST, SETTINGS = range(4)
 VALUES = {"temperature": 21.5, "pressure": 1013.25, "humidity": 45.0}
 OTHERS = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
@@ -26,22 +26,22 @@ TOLERANCES = {"temperature": 0.01, "pressure": 0.05, "humidity": 0.05}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A model of chip, and what its driver promises."""
+    """A model of chip, and the promises of its driver."""
 
     name: str
     driver: type[BoschChip]
     chip_id: str
     variant: int = 0
-    """What tells models with the same id apart."""
+    """The registers that distinguish models with the same id."""
     probed: bosch.Chip
-    """What its id alone says."""
+    """The model by the id alone."""
     quantities: tuple[str, ...]
     transfers: int
     """The transfers of a reading."""
     first_transfers: int
     """The transfers of the first reading, which initialises the chip."""
     all_ff: Fault
-    """What it is if the wire reads as ones."""
+    """The model where the wire reads as ones."""
     calibrations: tuple[chips.Calibration, ...]
 
     def on_pins(self, **bus: Any) -> dict[str, Any]:  # noqa: ANN401 - as in a machine spec
@@ -82,12 +82,12 @@ BME680 = Model(
     calibrations=bme680.CALIBRATIONS,
 )
 MODELS = (BME280, BMP280, BME680)
-# It differs from a BME680 in its name alone.
+# It differs from a BME680 only in its name.
 BME688 = replace(BME680, name="BME688", variant=1)
 
 
 async def assert_reads(driver: BoschChip, values: dict[str, float]) -> None:
-    """Read once, and compare what the chip has, as near as the promise says."""
+    """Read once, and compare with the chip's values, to the promised accuracy."""
     reading = await driver.read()
     for quantity, value in values.items():
         near = pytest.approx(value, abs=TOLERANCES[quantity])
@@ -96,7 +96,7 @@ async def assert_reads(driver: BoschChip, values: dict[str, float]) -> None:
 
 
 def before_transfer(bus: Bus, number: int, action: Callable[[], object]) -> None:
-    """Do something before the transfer with this number, counted from now on."""
+    """Call a function before the transfer with this number, counted from now on."""
     strike, numbers = bus.strike, itertools.count()
 
     def counted(kind: str) -> Any:  # noqa: ANN401 - as the method that it covers
@@ -118,5 +118,5 @@ def codes_of(chip: chips.Chip) -> list[int]:
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> None:
-    """Let every conversion end in these codes, as they are by then."""
+    """Let every conversion end in the codes that the dictionary then has."""
     monkeypatch.setattr(chips, "codes", lambda *_: codes)

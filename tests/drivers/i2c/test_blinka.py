@@ -1,4 +1,4 @@
-"""Adafruit's libraries are imported on every board, and disturb nothing."""
+"""Adafruit's libraries can be imported on every board without side effects."""
 
 from contextlib import suppress
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from custom_components.temperature_logger.drivers.i2c import blinka
 
-# What the kernel of a board says to adafruit_platformdetect.
+# Files with which adafruit_platformdetect recognises a board.
 BOARDS = {
     "Raspberry Pi 3": {
         "compatible": "raspberrypi,3-model-b\0brcm,bcm2837\0",
@@ -81,7 +81,7 @@ assert "board" not in sys.modules
 def run_on(
     board: str, *, plain: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Import the libraries in a process that takes itself for one on a board."""
+    """Import the libraries in a process that runs as on a board."""
     argument = json.dumps((str(Path(blinka.__file__)), BOARDS[board], plain))
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, argument],
@@ -95,28 +95,28 @@ def run_on(
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_import(board: str) -> None:
-    """The import succeeds, and the environment is as before."""
+    """The import succeeds and leaves the environment as before."""
     result = run_on(board)
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("board", [board for board in BOARDS if board != "PC"])
-def test_boards_are_imitated_well(board: str) -> None:
-    """Imported as on a PC, the library fails on these boards."""
+def test_boards_are_emulated_well(board: str) -> None:
+    """Imported without the workaround, the library fails on these boards."""
     assert run_on(board, plain=True).returncode == 1
 
 
 def test_owner_forced_a_board() -> None:
-    """What the owner set for Blinka is there again after the import."""
+    """The owner's setting for Blinka is restored after the import."""
     result = run_on("Raspberry Pi 4", BLINKA_FORCEBOARD="RASPBERRY_PI_5")
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("before", [None, "RASPBERRY_PI_5"])
-def test_environment_is_put_back(
+def test_environment_is_restored(
     monkeypatch: pytest.MonkeyPatch, before: str | None
 ) -> None:
-    """Blinka is told that it runs on no board, and nobody else is, not even after."""
+    """Only Blinka sees the setting for no board, and only during the import."""
     monkeypatch.delitem(sys.modules, "digitalio", raising=False)
     monkeypatch.delenv("BLINKA_FORCEBOARD", raising=False)
     if before is not None:
@@ -128,8 +128,8 @@ def test_environment_is_put_back(
     assert dict(os.environ) == environment
 
 
-def test_digitalio_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another integration has loaded it, there is nothing to tell Blinka."""
+def test_digitalio_is_already_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With digitalio loaded by another integration, the environment is not changed."""
     monkeypatch.setitem(sys.modules, "digitalio", ModuleType("digitalio"))
     environment = dict(os.environ)
     with blinka._no_board():

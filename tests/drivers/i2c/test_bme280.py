@@ -1,4 +1,4 @@
-"""What a BME280 does in its own way; test_bosch.py has what it shares with others."""
+"""The behaviour of a BME280 alone; test_bosch.py tests what all chips share."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def model_fixture() -> Model:
 
 
 async def test_raw_registers(chip: Chip, driver: BoschChip) -> None:
-    """The registers of the last reading are kept, of a refused one as well."""
+    """The registers of the last reading are kept, even of a refused one."""
     trimming = b"".join(CALIBRATIONS[0].registers())
     assert bytes.fromhex(driver.raw["trimming"]) == trimming
     assert driver.raw["burst"].startswith("00 24 a0 00 ")
@@ -38,7 +38,7 @@ async def test_stuck_conversion(chip: Chip, driver: BoschChip) -> None:
 
 
 async def test_humidity_switched_off(chip: Chip, driver: BoschChip) -> None:
-    """Without its setting for humidity a chip is configured anew."""
+    """A chip without its setting for humidity is configured again."""
     chip.values |= OTHERS
     chip.write(bytes((bme280.BME280_CTRL_HUM, 0)))
     await assert_reads(driver, OTHERS)

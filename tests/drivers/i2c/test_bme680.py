@@ -1,4 +1,4 @@
-"""What a BME680 does in its own way; test_bosch.py has what it shares with others."""
+"""The behaviour of a BME680 alone; test_bosch.py tests what all chips share."""
 
 from importlib import import_module
 from typing import Any, override
@@ -48,7 +48,7 @@ def chip_fixture(chip: Chip) -> EmulatedBme680:
 
 
 def test_values_of_a_real_chip() -> None:
-    """pimoroni/bme680-python #11 and its tests: one chip's coefficients and codes."""
+    """The values of a real chip agree with the tests of pimoroni/bme680-python."""
     trimming = Trimming(
         t1=26041,
         t2=26469,
@@ -58,7 +58,7 @@ def test_values_of_a_real_chip() -> None:
     )
     temperature = trimming.temperature(501240)
     assert temperature == pytest.approx(26.69, abs=0.01)
-    # Those were computed in integers.
+    # These were computed in integers.
     assert trimming.pressure(353485, temperature) == pytest.approx(987.12, abs=0.1)
     assert trimming.humidity(19019, temperature) == pytest.approx(42.402, abs=0.02)
 
@@ -66,7 +66,7 @@ def test_values_of_a_real_chip() -> None:
 def image_of(
     calibration: Calibration680, data: bytes = b"", *, variant: int = 0
 ) -> bytearray:
-    """Return the registers of a chip that has finished a conversion of ours."""
+    """Return the registers of a chip after one of the driver's conversions."""
     image = bytearray(256)
     first, second = calibration.registers()
     image[0x8A : 0x8A + len(first)] = first
@@ -86,7 +86,7 @@ def data_of(temperature: int, pressure: int, humidity: int) -> bytes:
 
 
 class ImageBus:
-    """A bus as Adafruit's library knows it, with one chip that never changes."""
+    """The bus of Adafruit's library, with one chip that never changes."""
 
     def __init__(self, image: bytearray) -> None:
         """Take the chip's registers."""
@@ -94,11 +94,11 @@ class ImageBus:
         self._pointer = 0
 
     def try_lock(self) -> bool:
-        """Give the bus away."""
+        """Lock the bus."""
         return True
 
     def unlock(self) -> None:
-        """Take the bus back."""
+        """Unlock the bus."""
 
     def writeto(self, _: int, buffer: bytes, **__: int) -> None:
         """Take the register pointer, and ignore what is written."""
@@ -124,14 +124,14 @@ def adafruits(image: bytearray) -> Any:  # noqa: ANN401 - the library has no typ
     pressure=st.floats(310, 1090),
     humidity=st.floats(1, 99),
 )
-def test_adafruits_library_says_the_same(
+def test_adafruits_library_agrees(
     calibration: Calibration680, temperature: float, pressure: float, humidity: float
 ) -> None:
-    """It computes in other steps, and takes some of H2 for a fraction of H1."""
+    """Adafruit's library gives the same values in other steps."""
     t, p, h = codes(calibration, (0, 0), temperature, pressure, humidity)
     image = image_of(calibration, data_of(t, p, h))
     reading = Bme680Sensor(Image(image), None).collect()
-    # To it, the low halves of H1 and H2 stand the other way round.
+    # The library swaps the low halves of H1 and H2.
     image[0xE2] = image[0xE2] >> 4 | image[0xE2] << 4 & 0xF0
     library = adafruits(image)
     assert reading.temperature == pytest.approx(library.temperature, abs=0.01)
@@ -140,7 +140,7 @@ def test_adafruits_library_says_the_same(
 
 
 def test_why_adafruits_library_is_not_used() -> None:
-    """With the halves as the data sheet says it, the library's humidity is off."""
+    """With the halves ordered as in the data sheet, the library's humidity is wrong."""
     calibration = CALIBRATIONS[2]
     image = image_of(calibration, data_of(*codes(calibration, (0, 0), 20, 1000, 50)))
     reading = Bme680Sensor(Image(image), None).collect()
@@ -163,12 +163,12 @@ class Image(Registers):
 
 
 @given(data())
-def test_nothing_but_a_reading_or_an_error_of_ours(draw: DataObject) -> None:
-    """Any coefficients and any burst give values in range, or an error."""
+def test_any_registers(draw: DataObject) -> None:
+    """Any coefficients and any burst give values in range, or a driver error."""
     image = bytearray(draw.draw(st.binary(min_size=256, max_size=256)))
     image[0xD0], image[0xF0] = 0x61, 0
     if draw.draw(st.booleans()):
-        # Let more of them come through: real coefficients, and no doubt of the rest.
+        # Let more of them pass: real coefficients, and valid flags.
         real = image_of(draw.draw(st.sampled_from(CALIBRATIONS)))
         codes = image[0x1F:0x27]
         image[:] = real
@@ -185,8 +185,8 @@ def test_nothing_but_a_reading_or_an_error_of_ours(draw: DataObject) -> None:
     assert 0 <= reading.humidity <= 100
 
 
-def test_registers_without_a_meaning_do_not_make_another_chip() -> None:
-    """Nobody says that they stay the same."""
+def test_other_registers_do_not_make_another_chip() -> None:
+    """Registers without a meaning may change."""
     image = image_of(CALIBRATIONS[0])
     before = Bme680Sensor(Image(image), None).trimming_hash
     for register in (0x8D, 0x93, 0x9A, 0x9B):
@@ -198,7 +198,7 @@ def test_registers_without_a_meaning_do_not_make_another_chip() -> None:
 
 
 async def test_raw_registers(chip: EmulatedBme680, driver: BoschChip) -> None:
-    """The registers of the last reading are kept, of a refused one as well."""
+    """The registers of the last reading are kept, even of a refused one."""
     assert len(bytes.fromhex(driver.raw["trimming"])) == 37
     assert driver.raw["burst"].startswith("80 00 ")
     chip.fail("nodata")
@@ -207,10 +207,10 @@ async def test_raw_registers(chip: EmulatedBme680, driver: BoschChip) -> None:
     assert driver.raw["burst"] == "80 00 80 00 00 80 00 00 80 00"
 
 
-async def test_codes_without_the_flag_that_they_are_new(
+async def test_codes_without_the_flag_for_new_data(
     chip: EmulatedBme680, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the chip does not call new may be old."""
+    """Codes that the chip does not flag as new are refused."""
     convert = chip._convert
 
     def forgetful(conversions: int) -> None:
@@ -232,7 +232,7 @@ async def test_codes_without_the_flag_that_they_are_new(
 async def test_humidity_out_of_range(
     chip: EmulatedBme680, unread: BoschChip, felt: float, message: str
 ) -> None:
-    """So far beyond its limits it is no humidity."""
+    """A humidity far beyond 0 or 100 % is rejected."""
     chip.values["humidity"] = felt
     with pytest.raises(BadFrameError, match=rf"^out_of_range \({message}\)$"):
         await unread.read()
@@ -242,12 +242,12 @@ async def test_humidity_out_of_range(
 async def test_saturated_and_dry_air(
     chip: EmulatedBme680, unread: BoschChip, felt: float, read: float
 ) -> None:
-    """Nearer to them the sensor is just not exact."""
+    """A humidity just beyond 0 or 100 % is limited to that range."""
     chip.values["humidity"] = felt
     assert (await unread.read()).humidity == read
 
 
-# A chip that has another master, or is another one
+# A chip with another master, or another chip
 
 
 @pytest.mark.parametrize(
@@ -256,12 +256,12 @@ async def test_saturated_and_dry_air(
 async def test_settings_of_another_program(
     chip: EmulatedBme680, driver: BoschChip, setting: tuple[int, int]
 ) -> None:
-    """With the heater on, no humidity or a filter, the chip is configured anew."""
+    """A chip with the heater on, no humidity or a filter is configured again."""
     chip.values |= OTHERS
     chip.write(bytes(setting))
     try:
         await assert_reads(driver, OTHERS)
-    except BadFrameError as err:  # It heats longer than our conversion takes.
+    except BadFrameError as err:  # It heats longer than the driver's conversion takes.
         assert setting[0] == 0x71
         assert err.fault is Fault.CONVERSION_UNFINISHED  # noqa: PT017
         await assert_reads(driver, OTHERS)
@@ -270,10 +270,10 @@ async def test_settings_of_another_program(
 async def test_conversion_of_another_program(
     chip: EmulatedBme680, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written while a conversion runs is ignored, and written once more."""
+    """A write that a running conversion made the chip ignore is repeated."""
     monkeypatch.setattr(Bme680Sensor, "LONGEST_CONVERSION_S", 0.12)
     before = chip.counters.copy()
-    chip.write(bytes((0x72, 0x05, 0x74, 0xB5)))  # Everything sixteen times.
+    chip.write(bytes((0x72, 0x05, 0x74, 0xB5)))  # Oversampling of 16 for each quantity.
     await assert_reads(unread, VALUES)
     assert (chip.counters - before)["conversions"] == 2
 
@@ -282,7 +282,7 @@ async def test_conversion_of_another_program(
 async def test_other_variants(
     bus: Bus, chip: EmulatedBme680, unread: BoschChip, variant: int, name: str
 ) -> None:
-    """A BME690 has the same id and computes otherwise; nothing is written to it."""
+    """A BME690 has the same id and another formula; nothing is written to it."""
     chip.variant = variant
     with pytest.raises(BadFrameError, match=Fault.CHIP_UNSUPPORTED) as error:
         await unread.read()

@@ -1,4 +1,4 @@
-"""Every chip of Bosch's: a reading is one proven conversion, or an error."""
+"""Every chip of Bosch's gives the reading of one proven conversion, or an error."""
 
 import asyncio
 from collections import Counter
@@ -50,27 +50,27 @@ from .chips import (
 )
 
 HUMIDITY = 2
-"""The place of its code."""
+"""The register of its code."""
 NAMED = (*MODELS, BME688)
 
 
 def name_of(value: object) -> str | None:
-    """Return what a model is called in the id of a test, and nothing of the rest."""
+    """Return the name of a model for the id of a test, and none for other values."""
     return value.name if isinstance(value, Model) else None
 
 
-def counted(
+def for_each(
     name: str, count: Callable[[Model], int], models: Iterable[Model] = MODELS
 ) -> pytest.MarkDecorator:
-    """Run a test for each model, and each number below what is counted of it."""
+    """Run a test for each model and each of its transfers or writes."""
     pairs = [(model, number) for model in models for number in range(count(model))]
     return pytest.mark.parametrize(("model", name), pairs, ids=name_of)
 
 
-each_calibration = counted("calibration", lambda model: len(model.calibrations), NAMED)
-each_quantity = counted("quantity", lambda model: len(model.quantities))
-each_transfer = counted("transfer", lambda model: model.transfers)
-each_first_transfer = counted("transfer", lambda model: model.first_transfers)
+each_calibration = for_each("calibration", lambda model: len(model.calibrations), NAMED)
+each_quantity = for_each("quantity", lambda model: len(model.quantities))
+each_transfer = for_each("transfer", lambda model: model.transfers)
+each_first_transfer = for_each("transfer", lambda model: model.first_transfers)
 
 
 @pytest.fixture(name="model", params=MODELS, ids=name_of)
@@ -84,7 +84,7 @@ def model_fixture(request: pytest.FixtureRequest) -> Model:
 async def test_values(
     chip: Chip, model: Model, unread: BoschChip, calibration: int
 ) -> None:
-    """What a chip feels is what is read, whatever it was trimmed to."""
+    """The value read is the chip's value, whatever its trimming."""
     chip.calibration = model.calibrations[calibration]
     for values in (
         VALUES,
@@ -99,7 +99,7 @@ async def test_values(
 async def test_identity(
     board: Machine, lane: Lane, model: Model, unread: BoschChip
 ) -> None:
-    """A chip says what it is, and what it was trimmed to tells it from others."""
+    """A chip is identified by its model and its trimming."""
     assert (unread.identity.model, unread.facts, unread.quantities) == ("", {}, ())
     await unread.read()
     assert unread.identity == Identity(
@@ -119,7 +119,7 @@ async def test_identity(
 
 
 async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) -> None:
-    """A reading is one conversion, which never heats, and one burst after its end."""
+    """A reading is one conversion without heating, and one burst after its end."""
     await unread.read()
     first = Counter(transfers=model.first_transfers, conversions=1)
     assert chip.counters == first
@@ -131,7 +131,7 @@ async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) ->
 
 
 async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
-    """It holds its node from its first reading on, and none once it is closed."""
+    """A driver holds the node from its first reading until it is closed."""
     assert len(board.buses._nodes) == 1
     await driver.close()
     assert not board.buses._nodes
@@ -139,7 +139,7 @@ async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> Non
     assert len(board.buses._nodes) == 1
 
 
-# Conversions that are none
+# Failed conversions
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> Non
         ("zero", Fault.CONVERSION_LOST),
     ],
 )
-async def test_no_conversion(
+async def test_failed_conversion(
     chip: Chip,
     driver: BoschChip,
     lane: Lane,
@@ -160,13 +160,13 @@ async def test_no_conversion(
     fault: str,
     expected: Fault | None,
 ) -> None:
-    """Without a conversion there is no reading; with one there is again."""
+    """Without a conversion there is no reading; with the next one there is."""
     chip.fail(fault)
     with pytest.raises(BadFrameError, match=expected or model.all_ff):
         await driver.read()
     assert lane.failing
     chip.clear()
-    if fault == "stuck":  # A BME680 obeys nobody while it measures.
+    if fault == "stuck":  # A BME680 ignores commands while it measures.
         chip.power_cycle()
     chip.values |= OTHERS
     await assert_reads(driver, OTHERS)
@@ -177,14 +177,14 @@ async def test_no_conversion(
 async def test_burst_of_nothing(
     bus: Bus, chip: Chip, driver: BoschChip, fault: str
 ) -> None:
-    """A wire that is stuck while the codes are read gives none."""
+    """A wire that is stuck during the burst gives no reading."""
     before_transfer(bus, BURST, lambda: chip.fail(fault, count=1))
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
         await driver.read()
 
 
 async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None:
-    """One trigger that got lost costs nothing, and gives no old value."""
+    """One lost trigger costs nothing, and gives no old value."""
     chip.values |= OTHERS
     chip.fail("lost-trigger", count=1)
     await assert_reads(driver, OTHERS)
@@ -193,7 +193,7 @@ async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None
 async def test_every_write_lost(
     chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A chip that takes no command any more gives no old value either."""
+    """A chip that ignores every write gives no old value either."""
     monkeypatch.setattr(chip, "_set", lambda *_: None)
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_LOST):
         await driver.read()
@@ -202,7 +202,7 @@ async def test_every_write_lost(
 async def test_slow_bus(
     chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A conversion that is over before it can be seen is proven all the same."""
+    """A conversion that ends before it can be seen is proven all the same."""
     monkeypatch.setattr(i2c, "BYTE_TIME", 0.004)
     chip.outrun = True
     chip.values |= OTHERS
@@ -212,7 +212,7 @@ async def test_slow_bus(
 async def test_another_program_uses_the_chip(
     bus: Bus, chip: Chip, driver: BoschChip, model: Model
 ) -> None:
-    """A conversion with other settings is not the one that was asked for."""
+    """A conversion with another program's settings is not used."""
     other = bytes((driver.SENSOR.CTRL_MEAS, 0x48))
     before_transfer(bus, model.transfers - 1, lambda: chip.write(other))
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
@@ -228,11 +228,11 @@ async def test_codes_that_are_no_measurement(
     code: int,
     quantity: int,
 ) -> None:
-    """Codes that would be turned into plausible values are refused."""
+    """Codes of a skipped measurement are refused, though they give plausible values."""
     codes = codes_of(chip)
     publish(monkeypatch, codes)
     await assert_reads(driver, VALUES)
-    # That of the humidity has four bits less.
+    # The code of the humidity has four bits less.
     codes[quantity] = code >> 4 if quantity == HUMIDITY else code
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
         await driver.read()
@@ -250,16 +250,16 @@ async def test_codes_that_are_no_measurement(
 async def test_out_of_range(
     chip: Chip, unread: BoschChip, quantity: str, value: float, message: str
 ) -> None:
-    """A value that the chip is not made to measure is an error, which quotes it."""
+    """A value that the chip cannot measure is an error that quotes it."""
     chip.values[quantity] = value
     with pytest.raises(BadFrameError, match=rf"^out_of_range \({message}\)$"):
         await unread.read()
 
 
-async def test_coefficients_that_do_not_compute(
+async def test_coefficients_that_divide_by_zero(
     chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Coefficients that nothing can be divided by are an error."""
+    """Coefficients that would divide by zero are an error."""
     publish(monkeypatch, codes_of(chip))
     nothing = (0,) * len(chip.calibration.p)
     chip.calibration = replace(chip.calibration, p=nothing)
@@ -269,7 +269,7 @@ async def test_coefficients_that_do_not_compute(
 
 
 async def test_no_coefficients(chip: Chip, unread: BoschChip) -> None:
-    """Without coefficients there is no reading; with them there is again."""
+    """Without coefficients there is no reading; with them there is one again."""
     chip.fail("zero-calibration")
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
         await unread.read()
@@ -277,14 +277,14 @@ async def test_no_coefficients(chip: Chip, unread: BoschChip) -> None:
     await assert_reads(unread, VALUES)
 
 
-# A chip that lost its power or its place, or has another master
+# A chip that lost its power or was replaced, or has another master
 
 
 @each_transfer
 async def test_brown_out(
     bus: Bus, chip: Chip, driver: BoschChip, transfer: int
 ) -> None:
-    """A chip that forgot its settings gets them back in the same poll."""
+    """A chip that lost its settings gets them back in the same poll."""
     chip.values |= OTHERS
     before_transfer(bus, transfer, chip.power_cycle)
     await assert_reads(driver, OTHERS)
@@ -307,7 +307,7 @@ async def test_brown_out_again(
 async def test_chip_that_another_program_keeps_busy(
     chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """A write that a running conversion made the chip ignore is written once more."""
+    """A write that a running conversion made the chip ignore is repeated."""
     monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
     writes: Counter[int] = Counter()
     write = chip._set
@@ -328,7 +328,7 @@ async def test_chip_that_another_program_keeps_busy(
 async def test_another_chip(
     chip: Chip, driver: BoschChip, lane: Lane, model: Model, *, running: bool
 ) -> None:
-    """Another chip at the address is not read in the place of the first."""
+    """Another chip at the address is not read in place of the first."""
     trimming_hash = driver.facts["trimming_hash"]
     known = model.driver(
         lane, I2cPlace(PINS, ADDRESS), {"trimming_hash": trimming_hash}
@@ -346,7 +346,7 @@ async def test_another_chip(
     ("model", "other"), [(BME280, BME680), (BME680, BME280)], ids=name_of
 )
 async def test_chip_of_the_other_driver(bus: Bus, lane: Lane, other: Model) -> None:
-    """A BME280 in the place of a BME680 is another chip, and so the other way."""
+    """A BME280 is not read in place of a BME680, nor a BME680 in place of a BME280."""
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
         await other.driver(lane, I2cPlace(PINS, ADDRESS), {}).read()
     assert not written(bus)
@@ -370,7 +370,7 @@ async def test_other_chips(
     fault: Fault,
     details: dict[str, str],
 ) -> None:
-    """What is no chip that is served is named, and nothing is written to it."""
+    """A chip that is not supported is named, and nothing is written to it."""
     chip.chip_id = chip_id
     with pytest.raises(BadFrameError) as error:
         await unread.read()
@@ -381,7 +381,7 @@ async def test_other_chips(
 
 
 def test_probe(bus: Bus, chip: Chip, model: Model) -> None:
-    """To tell what a chip is, one register is read and none written."""
+    """A probe reads one register to identify a chip, and writes nothing."""
     assert bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS) == model.probed
     assert chip.counters == {"transfers": 1}
     assert not written(bus)
@@ -402,7 +402,8 @@ def test_probe(bus: Bus, chip: Chip, model: Model) -> None:
         (errno.ESHUTDOWN, DeviceNotFoundError, Fault.BUS_NOT_FOUND, 1),
         (errno.EIO, BadFrameError, Fault.BUS_ERROR, 1),
         (errno.ETIMEDOUT, BadFrameError, Fault.BUS_ERROR, 1),
-        # The trigger is lost without a word; what tells is asked twice.
+        # The trigger may get lost silently; the transfers that detect this are
+        # repeated.
         (errno.EAGAIN, BadFrameError, Fault.BUS_ERROR, 3),
     ],
     ids=lambda value: errno.errorcode.get(value) if isinstance(value, int) else "",
@@ -418,15 +419,15 @@ async def test_bus_error(
     fault: Fault,
     transfers: int,
 ) -> None:
-    """What the kernel says of a transfer has a name of ours, and ends the poll."""
+    """Each error that the kernel gives for a transfer becomes a driver error."""
     monkeypatch.setitem(i2c.ERRORS, "eio", number)
     chip.fail("eio")
     before = chip.counters["transfers"]
     with pytest.raises(kind, match=fault):
         await driver.read()
     assert chip.counters["transfers"] == before + transfers
-    # Nothing is left open of a chip or a bus that is gone, as soon as the event loop
-    # and the worker have forgotten the error.
+    # Nothing is left open of a chip or bus that is gone, once the event loop and the
+    # worker have dropped the error.
     await until(lambda: kind is BadFrameError or not board.buses._nodes)
     assert bool(board.buses._nodes) == (kind is BadFrameError)
     chip.clear()
@@ -448,7 +449,7 @@ async def test_timeout_of_the_bus(chip: Chip, driver: BoschChip) -> None:
 async def test_arbitration_lost_once(
     bus: Bus, chip: Chip, driver: BoschChip, transfer: int
 ) -> None:
-    """A transfer that lost the bus to another master is done again."""
+    """A transfer that lost the bus to another master is repeated."""
     chip.values |= OTHERS
     before_transfer(bus, transfer, lambda: bus.fail("arb", count=1))
     await assert_reads(driver, OTHERS)
@@ -458,7 +459,7 @@ async def test_arbitration_lost_once(
 async def test_arbitration_lost_while_initialising(
     bus: Bus, chip: Chip, unread: BoschChip, transfer: int
 ) -> None:
-    """A setting that got lost is noticed: there is a right value, or none."""
+    """A lost setting is noticed: there is a right value or an error."""
     before_transfer(bus, transfer, lambda: bus.fail("arb", count=1))
     try:
         await assert_reads(unread, VALUES)
@@ -472,7 +473,7 @@ async def test_arbitration_lost_while_initialising(
 async def test_garbage(
     bus: Bus, chip: Chip, lane: Lane, unread: BoschChip, transfer: int
 ) -> None:
-    """Bytes that came apart on the wire never raise anything but our errors."""
+    """Corrupted bytes raise nothing but driver errors."""
     before_transfer(bus, transfer, lambda: chip.fail("garbage", count=1))
     try:
         await unread.read()
@@ -481,7 +482,7 @@ async def test_garbage(
 
 
 async def test_bus_under_another_number(board: Machine, driver: BoschChip) -> None:
-    """A bus that went and came back is found again, whatever its number."""
+    """A bus that returns under another number is found."""
     board.unplug_bus(1)
     for fault in (Fault.BUS_NOT_FOUND, Fault.BUS_DISABLED):
         with pytest.raises(DeviceNotFoundError, match=fault):
@@ -492,7 +493,7 @@ async def test_bus_under_another_number(board: Machine, driver: BoschChip) -> No
 
 
 async def test_address_held(build: Build, model: Model, unread: BoschChip) -> None:
-    """An address that a driver of the kernel uses is not touched."""
+    """An address held by a kernel driver is not touched."""
     board = build(i2c=[model.on_pins(held={"0x76": "bmp280"})])
     with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD) as error:
         await unread.read()
@@ -501,7 +502,7 @@ async def test_address_held(build: Build, model: Model, unread: BoschChip) -> No
 
 
 async def test_address_held_later(bus: Bus, driver: BoschChip) -> None:
-    """The same for a driver that was loaded in between."""
+    """An address is not touched after a kernel driver takes it between two polls."""
     bus.held.add(ADDRESS)
     with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD):
         await driver.read()
@@ -522,7 +523,7 @@ async def test_node_that_cannot_be_opened(
     number: int,
     fault: Fault,
 ) -> None:
-    """Whatever the system says, it is said in words."""
+    """Every error on opening the node becomes a driver error."""
 
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -534,7 +535,7 @@ async def test_node_that_cannot_be_opened(
 
 
 async def test_no_node(build: Build, model: Model, unread: BoschChip) -> None:
-    """A bus without a node is an error that names it."""
+    """The error names a bus without a node."""
     board = build(i2c=[model.on_pins(node=False)])
     with pytest.raises(DeviceAccessError, match=Fault.BUS_NO_NODE) as error:
         await unread.read()
@@ -544,7 +545,7 @@ async def test_no_node(build: Build, model: Model, unread: BoschChip) -> None:
 async def test_no_permission(
     build: Build, model: Model, unread: BoschChip, as_nobody: AsNobody
 ) -> None:
-    """A node that is not ours to open is an error that names it."""
+    """The error names a node that may not be opened."""
     board = build(i2c=[model.on_pins(mode="000")])
     with (
         as_nobody(),
@@ -555,24 +556,24 @@ async def test_no_permission(
 
 
 async def test_no_bus(build: Build, unread: BoschChip) -> None:
-    """A bus that was never there is not found."""
+    """A bus that never existed is not found."""
     build()
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
         await unread.read()
 
 
-def test_bus_removed_while_it_is_opened(board: Machine) -> None:
-    """A bus that goes between being found and being opened is not found."""
+def test_bus_removed_while_opening(board: Machine) -> None:
+    """A bus that disappears between search and opening is not found."""
     adapter = sysfs.i2c_adapter(PINS)
     board.unplug_bus(1)
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
         Registers(adapter, ADDRESS)
 
 
-async def test_given_up(
+async def test_cancelled_reading(
     chip: Chip, driver: BoschChip, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reading that is given up leaves nothing behind for the next one."""
+    """A cancelled reading leaves nothing behind for the next one."""
     monkeypatch.setattr(driver._sensor, "conversion_s", 60.0)  # It has not ended.
     before = chip.counters["transfers"]
     reading = asyncio.create_task(driver.read())

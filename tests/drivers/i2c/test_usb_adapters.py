@@ -1,4 +1,4 @@
-"""A chip on a USB adapter is read as one on the board's pins, and holds nothing up."""
+"""A chip on a USB adapter is read as one on the board's pins, and blocks no unplug."""
 
 import asyncio
 import errno
@@ -56,8 +56,8 @@ def driver(lane: Lane, port: int = 1, **known: str) -> Bme280:
     return Bme280(lane, I2cPlace(f"{CONTROLLER}-{port}", ADDRESS), known)
 
 
-async def test_node_is_open_only_while_it_reads(build: Build, lane: Lane) -> None:
-    """Between two readings the adapter can be pulled out; each has three transfers."""
+async def test_node_is_open_only_while_reading(build: Build, lane: Lane) -> None:
+    """Between two readings the adapter can be unplugged; each takes three transfers."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
     await assert_reads(chip, VALUES)
@@ -71,14 +71,14 @@ async def test_node_is_open_only_while_it_reads(build: Build, lane: Lane) -> Non
 
 
 def test_node_is_closed_after_a_probe(build: Build) -> None:
-    """Who only looks does not hold it either."""
+    """A probe closes the node as well."""
     machine = plug_in(build, bridge(1))
     assert probe(sysfs.i2c_adapter(f"{CONTROLLER}-1"), ADDRESS).model == "BME280"
     assert not machine.buses._nodes
 
 
 async def test_swapped(build: Build, lane: Lane) -> None:
-    """Two adapters that come back in the other order are found where they are."""
+    """Two adapters plugged in again in the other order are found at their ports."""
     machine = plug_in(build, bridge(1), bridge(2, **OTHERS))
     chip = driver(lane)
     await assert_reads(chip, VALUES)
@@ -92,8 +92,8 @@ async def test_swapped(build: Build, lane: Lane) -> None:
     await chip.close()
 
 
-async def test_pulled_out(build: Build, lane: Lane) -> None:
-    """It is gone until it is back at the same port, its chip without its settings."""
+async def test_unplugged(build: Build, lane: Lane) -> None:
+    """An unplugged adapter fails until it is back at its port."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
     await chip.read()
@@ -108,7 +108,7 @@ async def test_pulled_out(build: Build, lane: Lane) -> None:
 
 
 async def test_chip_taken_to_another_adapter(build: Build, lane: Lane) -> None:
-    """Another chip on the adapter is found out when that is plugged in again."""
+    """Another chip is noticed when the adapter is plugged in again."""
     machine = plug_in(build, bridge(1), bridge(2, **OTHERS))
     first = driver(lane)
     await first.read()
@@ -124,16 +124,16 @@ async def test_chip_taken_to_another_adapter(build: Build, lane: Lane) -> None:
 
 
 @pytest.mark.parametrize("transfer", [TRIGGER, PROOF, BURST])
-async def test_pulled_out_in_the_middle_of_a_reading(
+async def test_unplugged_during_a_reading(
     build: Build, lane: Lane, transfer: int
 ) -> None:
-    """Nothing is left open, even while somebody keeps the error."""
+    """Nothing is left open, even while a reference to the error remains."""
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
     await chip.read()
     (bus,) = machine.buses.all
     before_transfer(bus, transfer, lambda: setattr(bus, "plugged", False))
-    vars(bus)["transfer"] = gone_if_unplugged(bus)
+    vars(bus)["transfer"] = failing_if_unplugged(bus)
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND) as error:
         await chip.read()
     await until(lambda: not machine.buses._nodes)
@@ -141,8 +141,8 @@ async def test_pulled_out_in_the_middle_of_a_reading(
     await chip.close()
 
 
-def gone_if_unplugged(bus: i2c.Bus) -> Any:  # noqa: ANN401 - as the method that it covers
-    """Return transfers that notice at their end that the adapter is gone."""
+def failing_if_unplugged(bus: i2c.Bus) -> Any:  # noqa: ANN401 - as the method that it covers
+    """Return transfers that fail at their end if the adapter was unplugged."""
     transfer = bus.transfer
 
     def transferred(messages: list[i2c.Message]) -> list[i2c.Message]:
@@ -152,7 +152,7 @@ def gone_if_unplugged(bus: i2c.Bus) -> Any:  # noqa: ANN401 - as the method that
     return transferred
 
 
-async def test_pulled_out_between_two_looks(
+async def test_unplugged_between_two_searches(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An adapter that comes and goes all the time gives no reading."""
@@ -174,7 +174,7 @@ async def test_pulled_out_between_two_looks(
 async def test_time_out_is_no_answer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CP2112 and CH341 call it a time-out that nobody is at an address."""
+    """CP2112 and CH341 report a time-out for an address without a chip."""
     machine = plug_in(build, bridge(1))
     monkeypatch.setitem(i2c.ERRORS, "gone", errno.ETIMEDOUT)
     machine.chip("chip 1").fail("gone")
@@ -182,7 +182,7 @@ async def test_time_out_is_no_answer(
         await driver(lane).read()
 
 
-async def test_given_up(
+async def test_cancelled_transfer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transfer that hangs keeps the node open until it ends, and no longer."""

@@ -48,8 +48,8 @@ def report(count: int, number: int, tenths: int, rom: str = ONE) -> bytes:
     return (head + bytes(2) + bytes.fromhex(rom)).ljust(64, b"\0")
 
 
-def taken(*reports: bytes) -> Diamex:
-    """Return an adapter that has sent these reports."""
+def received(*reports: bytes) -> Diamex:
+    """Return the driver's decoder after it has received these reports."""
     adapter = Diamex()
     for one in reports:
         adapter.feed(one, 0)
@@ -70,8 +70,8 @@ def driver(lane: Lane) -> stream.Stream:
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any]) -> None:
-    """What real probes were seen to say is read."""
-    adapter = taken(*map(bytes.fromhex, capture["reports"]))
+    """Reports captured from real probes are decoded."""
+    adapter = received(*map(bytes.fromhex, capture["reports"]))
     found = adapter.reading(0)
     assert found is not None
     assert found.values == capture["reading"]
@@ -79,7 +79,7 @@ def test_captures(capture: dict[str, Any]) -> None:
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """The first reading has all probes, and each is known by its code."""
+    """The first reading has every probe, each named by its ROM code."""
     adapter = driver(lane)
     assert adapter.quantities == ()
     assert await adapter.read() == Reading(probes={ONE: 24.7, TWO: -6.5})
@@ -104,21 +104,21 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 async def test_faults(
     machine: Machine, build: Build, lane: Lane, fault: str, expected: Fault
 ) -> None:
-    """Where no probe says what can be there is no reading; then there is one again."""
+    """Without a plausible value there is no reading; the next good report gives one."""
     machine = build(ADAPTER | {"fault": fault})
     adapter = driver(lane)
     with pytest.raises(DriverError) as raised:
         await adapter.read()
     assert raised.value.fault is expected
     machine.stick("adapter").clear()
-    # A probe that was refused may come later.
+    # A probe whose report was refused may come later.
     both = await first(adapter.read, lambda reading: len(reading.probes) == 2)
     assert both == Reading(probes={ONE: 24.7, TWO: -6.5})
     await adapter.close()
 
 
 async def test_probe_is_taken_away_and_put_back(machine: Machine, lane: Lane) -> None:
-    """A probe that is not reported any more has no value, not its last one."""
+    """A removed probe has no value, rather than its last one."""
     adapter = driver(lane)
     await adapter.read()
     machine.stick("adapter").values[ONE] = None
@@ -134,10 +134,10 @@ async def test_probe_is_taken_away_and_put_back(machine: Machine, lane: Lane) ->
     "spec",
     [{"product": "Teensyduino RawHID"}, {"manufacturer": "PJRC"}],
 )
-async def test_what_only_shares_the_id(
+async def test_other_teensy_device(
     build: Build, lane: Lane, spec: dict[str, str]
 ) -> None:
-    """What somebody else built with a Teensy is not opened."""
+    """Another device built with a Teensy is not opened."""
     build(ADAPTER | spec)
     assert not list(thermometers())
     with pytest.raises(DriverError) as raised:
@@ -159,63 +159,63 @@ async def test_what_only_shares_the_id(
     ],
 )
 def test_no_report(wrong: bytes) -> None:
-    """Numbers have to fit, and the code has to be that of a DS18B20."""
+    """A report needs matching numbers and the ROM code of a DS18B20."""
     with pytest.raises(BadFrameError) as raised:
-        taken(wrong)
+        received(wrong)
     assert raised.value.fault is Fault.BAD_REPORT
 
 
 @pytest.mark.parametrize("tenths", [-551, 1251, -1270, 32767])
 def test_out_of_range(tenths: int) -> None:
-    """A DS18B20 measures -55 to 125 °C."""
+    """A temperature outside of the -55 to 125 °C of a DS18B20 is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        taken(report(1, 1, tenths))
+        received(report(1, 1, tenths))
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
 def test_85_degrees() -> None:
-    """85 °C is believed of a probe that was nearly there just before."""
-    adapter = taken(report(1, 1, 848))
+    """The power-on value of 85 °C counts only if the probe was nearly as warm."""
+    adapter = received(report(1, 1, 848))
     adapter.feed(report(1, 1, 850), 1)
     assert adapter.reading(1) == Reading(probes={ONE: 85.0})
     for before in ((report(1, 1, 200),), (), (report(1, 1, 848, TWO),)):
         with pytest.raises(BadFrameError) as raised:
-            taken(*before, report(1, 1, 850))
+            received(*before, report(1, 1, 850))
         assert raised.value.fault is Fault.PROBE_RESET
         assert raised.value.details == {"probe": ONE}
-    adapter = taken(report(1, 1, 848))
+    adapter = received(report(1, 1, 848))
     with pytest.raises(BadFrameError):
         adapter.feed(report(1, 1, 850), 60)
 
 
 def test_set_is_whole() -> None:
-    """All probes of a count have to be there, each once."""
+    """A reading needs a report of each probe of the set."""
     assert Diamex().reading(0) is None
-    assert taken(report(2, 1, 200)).reading(0) is None
-    assert taken(report(2, 1, 200), report(2, 2, 210)).reading(0) is None
-    whole = taken(report(2, 1, 200), report(2, 2, 210, TWO))
+    assert received(report(2, 1, 200)).reading(0) is None
+    assert received(report(2, 1, 200), report(2, 2, 210)).reading(0) is None
+    whole = received(report(2, 1, 200), report(2, 2, 210, TWO))
     assert whole.reading(0) == Reading(probes={ONE: 20.0, TWO: 21.0})
-    # Renumbered, as another one was put before them.
+    # The probes were renumbered because another one was put before them.
     whole.feed(report(3, 2, 201), 0)
     assert whole.reading(0) is None
-    # Another probe under the same number.
-    other = taken(report(1, 1, 200), report(1, 1, 210, TWO))
+    # Another probe has the same number.
+    other = received(report(1, 1, 200), report(1, 1, 210, TWO))
     assert other.reading(0) == Reading(probes={TWO: 21.0})
 
 
 def test_age() -> None:
-    """A value that is too old is left out; with more probes it may be older."""
+    """A value that is too old is left out; more probes allow it a greater age."""
     limit = DIAMEX_MAX_AGE_S + 2 * EXTRA_AGE_PER_PROBE_S
-    adapter = taken(report(2, 1, 200), report(2, 2, 210, TWO))
+    adapter = received(report(2, 1, 200), report(2, 2, 210, TWO))
     adapter.feed(report(2, 1, 200), 1)
     assert adapter.reading(limit) == Reading(probes={ONE: 20.0, TWO: 21.0})
     assert adapter.reading(limit + 1) == Reading(probes={ONE: 20.0})
     assert adapter.reading(limit + 2) is None
 
 
-def test_bad_probe_costs_the_others_nothing() -> None:
-    """What one probe says that cannot be is left out until it is right again."""
-    adapter = taken(report(2, 1, 200))
+def test_bad_probe_does_not_affect_the_others() -> None:
+    """An implausible probe is left out until it is right; the others are read."""
+    adapter = received(report(2, 1, 200))
     with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
         adapter.feed(report(2, 2, 850, TWO), 0)
     assert adapter.reading(0) == Reading(probes={ONE: 20.0})
@@ -224,14 +224,14 @@ def test_bad_probe_costs_the_others_nothing() -> None:
 
 
 def test_many_probes() -> None:
-    """Those that have reported do not wait for the others longer than a poll may."""
-    adapter = taken(report(20, 1, 200))
+    """A poll that has run for its full time returns the probes that have reported."""
+    adapter = received(report(20, 1, 200))
     assert adapter.reading(ALL_PROBES_TIMEOUT_S - 0.1) is None
     assert adapter.reading(ALL_PROBES_TIMEOUT_S) == Reading(probes={ONE: 20.0})
 
 
 def test_crc() -> None:
-    """The example of Maxim's application note 27."""
+    """The CRC is that of the example in Maxim's application note 27."""
     assert crc(bytes.fromhex("021cb801000000")) == 0xA2
     assert crc(bytes.fromhex("021cb801000000a2")) == 0
 
@@ -242,7 +242,7 @@ ROMS = st.binary(min_size=6, max_size=6).map(
 
 
 def frames() -> st.SearchStrategy[bytes]:
-    """Return reports of which many are right."""
+    """Return reports, many of them valid."""
     whole = st.builds(
         lambda count, number, tenths, rom: report(count, number, tenths, rom.hex()),
         st.integers(0, 3),
@@ -255,7 +255,7 @@ def frames() -> st.SearchStrategy[bytes]:
 
 @given(st.lists(frames(), max_size=20))
 def test_any_bytes(reports: list[bytes]) -> None:
-    """Whatever comes is a value that a probe can measure, or an error."""
+    """Any bytes give values that a probe can measure, or an error."""
     adapter = Diamex()
     for now, one in enumerate(reports):
         try:

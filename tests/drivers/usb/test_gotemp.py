@@ -34,7 +34,7 @@ def driver(lane: Lane) -> Stream:
 
 
 async def fault_of(probe: Stream) -> Fault:
-    """Return what goes wrong in a poll."""
+    """Return the fault that a poll raises."""
     with pytest.raises(DriverError) as raised:
         await probe.read()
     return raised.value.fault
@@ -48,7 +48,7 @@ def report(counter: int, *codes: int, count: int | None = None) -> bytes:
 
 
 def reading(*reports: bytes) -> Reading | None:
-    """Return what reports say."""
+    """Return the reading in these reports."""
     probe = GoTemp()
     for one in reports:
         probe.feed(one, 0)
@@ -56,7 +56,7 @@ def reading(*reports: bytes) -> Reading | None:
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """It is taken from its driver, listened to in each poll, and given back."""
+    """Each poll takes the device from its driver, listens, and gives it back."""
     probe = driver(lane)
     assert await probe.read() == Reading(temperature=20.5)
     device = machine.device("probe")
@@ -75,7 +75,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 async def test_read_through_hidraw(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel without ldusb makes a node of it, which is listened to."""
+    """On a kernel without ldusb the device has a hidraw node, which is read."""
     monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
     machine = build(PROBE | {"model": "Go!Temp (usbhid)"})
     probe = driver(lane)
@@ -88,12 +88,12 @@ async def test_read_through_hidraw(
     await probe.close()
 
 
-async def test_what_waited_is_old(machine: Machine, lane: Lane) -> None:
-    """The report that waited in the device since the last poll is not published."""
+async def test_report_from_before_the_poll_is_old(machine: Machine, lane: Lane) -> None:
+    """A report that waited in the device since the last poll is not published."""
     probe = driver(lane)
     await probe.read()
     device = machine.device("probe")
-    await until(lambda: len(device._reports) > 0)  # It says 20.5 °C.
+    await until(lambda: len(device._reports) > 0)  # It reads 20.5 °C.
     machine.stick("probe").values["temperature"] = 60.0
     assert await probe.read() == Reading(temperature=60.0)
     await probe.close()
@@ -112,7 +112,7 @@ async def test_what_waited_is_old(machine: Machine, lane: Lane) -> None:
 async def test_faults(
     machine: Machine, lane: Lane, fault: str, expected: Fault
 ) -> None:
-    """What is no report, or stands still, is no value; the next poll is right."""
+    """An invalid or repeated report gives no value; the next poll is right."""
     machine.stick("probe").fail(fault)
     probe = driver(lane)
     assert await fault_of(probe) is expected
@@ -123,7 +123,7 @@ async def test_faults(
 
 
 async def test_unplugged(machine: Machine, lane: Lane) -> None:
-    """It is noticed by the next poll, and the one after a replug works."""
+    """The next poll notices an unplug; the poll after a replug gives a reading."""
     probe = driver(lane)
     await probe.read()
     machine.unplug("probe")
@@ -134,22 +134,22 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     await probe.close()
 
 
-async def test_unplugged_while_it_is_listened_to(
+async def test_unplugged_while_waiting(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The poll that waits is told."""
+    """A poll that waits for a report fails when the device is unplugged."""
     monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", (10.0,))
     machine = build(PROBE | {"fault": "silent"})
     calls = machine.device("probe").calls
     poll = asyncio.create_task(fault_of(driver(lane)))
-    # The first finds that nothing waits.
+    # The first call finds that no report waits.
     await until(lambda: calls["interrupt_in"] > 1)
     machine.unplug("probe")
     assert await poll is Fault.STICK_NOT_FOUND
 
 
 async def test_stalled_endpoint(machine: Machine, lane: Lane) -> None:
-    """A stall is cleared once; one that stays is an error, and mended by a replug."""
+    """A stall is cleared once; a lasting stall is an error until a replug."""
     probe = driver(lane)
     machine.stick("probe").halted.add(0x81)
     assert await probe.read() == Reading(temperature=20.5)
@@ -157,7 +157,7 @@ async def test_stalled_endpoint(machine: Machine, lane: Lane) -> None:
 
 
 async def test_in_use(machine: Machine, lane: Lane) -> None:
-    """Another program that claimed it is named."""
+    """The error names the other program that claimed the device."""
     first, second = driver(lane), driver(Lane(lane._workers))
     await first.read()
     assert await fault_of(second) is Fault.IN_USE
@@ -167,14 +167,14 @@ async def test_in_use(machine: Machine, lane: Lane) -> None:
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """The node that may not be opened is named."""
+    """The error names the node that may not be opened."""
     build(PROBE | {"usbfs_mode": "600"})
     with as_nobody():
         assert await fault_of(driver(lane)) is Fault.NO_PERMISSION
 
 
 def test_counter() -> None:
-    """Only a report that follows another is new."""
+    """Only a report with the next counter is new."""
     assert reading(report(7, 2624)) is None
     assert reading(report(7, 128), report(8, 256)) == Reading(temperature=2.0)
     assert reading(report(7, 128), report(90, 256)) is None
@@ -186,7 +186,7 @@ def test_counter() -> None:
 
 
 def test_age() -> None:
-    """A report counts for some seconds."""
+    """A report is valid for some seconds."""
     probe = GoTemp()
     for now, counter in ((0, 1), (1, 2)):
         probe.feed(report(counter, 256), now)
@@ -195,13 +195,13 @@ def test_age() -> None:
 
 
 def test_several_values() -> None:
-    """A report can have up to three; the last is the latest."""
+    """A report can have up to three values; the last is the latest."""
     assert reading(report(0, 0), report(1, 128, 256, 384)) == Reading(temperature=3.0)
 
 
 @pytest.mark.parametrize("wrong", [b"", report(1, count=0), report(1, 1, count=4)])
 def test_no_report(wrong: bytes) -> None:
-    """A report says how many values it has."""
+    """A report without the number of its values is rejected."""
     with pytest.raises(BadFrameError) as raised:
         reading(wrong)
     assert raised.value.fault is Fault.BAD_REPORT
@@ -209,14 +209,14 @@ def test_no_report(wrong: bytes) -> None:
 
 @pytest.mark.parametrize("code", [-1281, 14081, 32767, -32768])
 def test_out_of_range(code: int) -> None:
-    """The probe measures -10 to 110 °C."""
+    """A temperature outside of the -10 to 110 °C of the probe is rejected."""
     with pytest.raises(BadFrameError) as raised:
         reading(report(0, 0), report(1, 0, code))
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
 def frames() -> st.SearchStrategy[bytes]:
-    """Return reports of which many are right."""
+    """Return reports, many of them valid."""
     codes = st.lists(st.integers(-1500, 14500), min_size=1, max_size=3)
     whole = st.builds(lambda n, codes: report(n, *codes), st.integers(0, 3), codes)
     return st.one_of(whole, whole, st.binary(max_size=9))
@@ -224,7 +224,7 @@ def frames() -> st.SearchStrategy[bytes]:
 
 @given(st.lists(frames(), max_size=20))
 def test_any_bytes(reports: list[bytes]) -> None:
-    """Whatever comes is a value that the probe can measure, or an error."""
+    """Any bytes give a value that the probe can measure, or an error."""
     probe = GoTemp()
     for one in reports:
         try:

@@ -1,4 +1,4 @@
-"""A hidraw node gives the answers to our commands, and nothing else."""
+"""A hidraw node returns the answers to the driver's commands, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -50,7 +50,7 @@ def node_fixture(machine: Machine) -> Path:
 
 @pytest.fixture(name="gone")
 def gone_fixture() -> asyncio.Event:
-    """Return what is set if the stick goes while nobody reads."""
+    """Return an event that is set when the stick disappears while idle."""
     return asyncio.Event()
 
 
@@ -66,21 +66,21 @@ async def transport_fixture(
 
 @pytest.fixture(name="kernel")
 def kernel_fixture(monkeypatch: pytest.MonkeyPatch, node: Path) -> Kernel:
-    """Return what makes system calls on the node fail."""
+    """Return a kernel whose system calls on the node can fail or hang."""
     return Kernel(monkeypatch, node)
 
 
 class Kernel:
-    """System calls on one node, as a kernel does them that has its own troubles."""
+    """System calls on one node, which can be made to fail or to hang."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, node: Path) -> None:
-        """Name the node."""
+        """Take the path of the node."""
         self._monkeypatch = monkeypatch
         self._number = node.stat().st_rdev
         self.hangs = Event()
         """Set while a call hangs."""
         self.ends = Event()
-        """What a call that hangs waits for."""
+        """Set to end the hanging call."""
 
     def fail(self, call: str, number: int) -> None:
         """Let a system call fail from now on."""
@@ -118,25 +118,25 @@ class Kernel:
 
 
 def lock(node: Path) -> int:
-    """Open a node as another program does that locks it."""
+    """Open and lock a node as another program does."""
     descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
 
 
 async def test_exchange(transport: HidrawTransport, machine: Machine) -> None:
-    """A command goes out as it is, and its reports come back as they are."""
+    """A command is sent unchanged, and its reports are returned unchanged."""
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
     assert list(machine.stick("two").log) == [READ_VALUES]
 
 
-async def test_no_more_than_asked_for(transport: HidrawTransport) -> None:
-    """One report is returned if one is expected."""
+async def test_no_more_than_expected(transport: HidrawTransport) -> None:
+    """A command that expects one report returns one."""
     assert await transport.exchange(READ_VALUES, LIMITS[:1]) == REPORTS[:1]
 
 
 async def test_silence(transport: HidrawTransport, machine: Machine) -> None:
-    """The reports end where none came in time."""
+    """A silent stick ends the wait after its time limit."""
     machine.stick("two").fail("partial")
     assert await transport.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
     machine.stick("two").fail("timeout")
@@ -146,20 +146,20 @@ async def test_silence(transport: HidrawTransport, machine: Machine) -> None:
 async def test_stale_in_the_kernel(
     transport: HidrawTransport, machine: Machine
 ) -> None:
-    """Reports that are queued before a command are no answer to it."""
+    """Reports queued before a command are not returned as its answer."""
     machine.send("two", *[STALE] * (MAX_DRAINED_REPORTS - 1))
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
 async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) -> None:
-    """Reports that came while nobody waited are no answer to the next command."""
+    """Reports received while the driver was idle are not the next answer."""
     machine.send("two", STALE, STALE)
     await until(lambda: len(transport._reports) == 2)
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
 async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None:
-    """An answer that came too late is no answer to the next command."""
+    """A late answer is not returned as the answer to the next command."""
     stick = machine.stick("two")
     stick.fail("delay", 60, count=1)
     assert await transport.exchange(READ_VALUES, SOON) == []
@@ -171,7 +171,7 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
 
 
 async def test_flooded(transport: HidrawTransport, machine: Machine) -> None:
-    """A node that reports without end is not asked at all."""
+    """A node that reports without end gets no command."""
     machine.send("two", *[STALE] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         await transport.exchange(READ_VALUES, LIMITS)
@@ -181,7 +181,7 @@ async def test_flooded(transport: HidrawTransport, machine: Machine) -> None:
 async def test_unplugged_while_idle(
     transport: HidrawTransport, machine: Machine, gone: asyncio.Event
 ) -> None:
-    """The end of a stick is told at once, and stays an error."""
+    """An idle node reports the unplug at once, and every later command fails."""
     machine.unplug("two")
     await gone.wait()
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
@@ -191,7 +191,7 @@ async def test_unplugged_while_idle(
 async def test_unplugged_while_reading(
     transport: HidrawTransport, machine: Machine, gone: asyncio.Event
 ) -> None:
-    """Who waits for a report is told instead."""
+    """An unplug ends a wait for a report with an error."""
     machine.stick("two").fail("timeout")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0,)))
     await until(lambda: bool(machine.stick("two").commands))
@@ -202,10 +202,10 @@ async def test_unplugged_while_reading(
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
-async def test_unplugged_during_a_call(
+async def test_unplugged_during_a_system_call(
     transport: HidrawTransport, machine: Machine, kernel: Kernel, call: str
 ) -> None:
-    """An error of input and output on a node that hung up is the end of the stick."""
+    """An I/O error on a node that hung up means that the stick is gone."""
     machine.unplug("two")
     kernel.fail(call, errno.EIO)
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
@@ -213,7 +213,7 @@ async def test_unplugged_during_a_call(
 
 
 async def test_exclusive(transport: HidrawTransport, node: Path) -> None:
-    """Another program that locks the node keeps off, until it is closed."""
+    """An open node is locked against other programs until it is closed."""
     with pytest.raises(BlockingIOError):
         lock(node)
     await transport.close()
@@ -226,7 +226,7 @@ async def test_exclusive(transport: HidrawTransport, node: Path) -> None:
 
 
 async def test_closed(transport: HidrawTransport) -> None:
-    """A closed node is closed once, and there is nothing to read from it."""
+    """Closing twice is harmless, and a closed node cannot be read."""
     await transport.close()
     await transport.close()
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
@@ -234,7 +234,7 @@ async def test_closed(transport: HidrawTransport) -> None:
 
 
 def test_no_permission(machine: Machine, node: Path, as_nobody: AsNobody) -> None:
-    """A node that is not ours to open is an error that names it."""
+    """The error names a node that may not be opened."""
     machine.permit("two", hidraw=0)
     with (
         as_nobody(),
@@ -245,7 +245,7 @@ def test_no_permission(machine: Machine, node: Path, as_nobody: AsNobody) -> Non
 
 
 def test_no_node(build: Build) -> None:
-    """A node that the container was not given is an error that names it."""
+    """The error names a node that is missing in the container."""
     spec = {"name": "two", "model": "TEMPer2_V3.9", "hidraw_nodes": False}
     node = build(spec).device("two").hidraw
     assert node is not None
@@ -268,7 +268,7 @@ def test_no_node(build: Build) -> None:
 def test_open_fails(
     node: Path, kernel: Kernel, *, number: int, kind: type[DriverError], message: str
 ) -> None:
-    """What the kernel says when a node is opened has a name of ours."""
+    """Each error that the kernel raises on opening becomes a driver error."""
     kernel.fail("open", number)
     with pytest.raises(kind, match=message):
         Node(node)
@@ -294,7 +294,7 @@ async def test_exchange_fails(
     kind: type[DriverError],
     message: str,
 ) -> None:
-    """An error on a node that did not hang up is not the end of the stick."""
+    """An I/O error on a node that did not hang up does not mean an unplug."""
     kernel.fail(call, number)
     with pytest.raises(kind, match=message):
         await transport.exchange(READ_VALUES, LIMITS)
@@ -303,7 +303,7 @@ async def test_exchange_fails(
 async def test_closed_while_a_command_hangs(
     transport: HidrawTransport, workers: Workers, node: Path, kernel: Kernel
 ) -> None:
-    """The node is closed when the kernel lets go of it, and then nobody reads."""
+    """The node is closed once the hanging call ends, and is not read again."""
     kernel.hang("write")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
     await Lane(workers).run(kernel.hangs.wait)
@@ -319,7 +319,7 @@ async def test_closed_while_a_command_hangs(
 async def test_report_while_a_command_hangs(
     transport: HidrawTransport, machine: Machine, workers: Workers, kernel: Kernel
 ) -> None:
-    """It stays in the kernel's queue, in order: the driver sees that it is too many."""
+    """The report stays queued in order, so that the driver sees one too many."""
     kernel.hang("write")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
     await Lane(workers).run(kernel.hangs.wait)
@@ -329,19 +329,15 @@ async def test_report_while_a_command_hangs(
     assert await reading == [bytes.fromhex(STALE), REPORTS[0]]
 
 
-async def test_watch_that_comes_late(
-    transport: HidrawTransport, gone: asyncio.Event
-) -> None:
-    """A watch that is called for nothing, or for a closed node, does nothing."""
+async def test_late_callback(transport: HidrawTransport, gone: asyncio.Event) -> None:
+    """A callback without a report, or after the close, does nothing."""
     transport._receive()
     await transport.close()
     transport._receive()
     assert not gone.is_set()
 
 
-async def test_reports_that_come_at_once(
-    transport: HidrawTransport, machine: Machine
-) -> None:
+async def test_queued_reports(transport: HidrawTransport, machine: Machine) -> None:
     """Reports are returned in their order, however late they are taken."""
     machine.stick("two").fail("timeout")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
@@ -352,10 +348,10 @@ async def test_reports_that_come_at_once(
     assert await reading == REPORTS
 
 
-async def test_listen_on_a_loop_that_comes_late(
+async def test_listen_on_a_slow_loop(
     transport: HidrawTransport, machine: Machine
 ) -> None:
-    """A report that is there is found, however late the event loop looks."""
+    """A report that has arrived is found, however late the event loop looks."""
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
     machine.send("two", STALE)
     assert transport._node is not None
@@ -367,7 +363,7 @@ async def test_listen_on_a_loop_that_comes_late(
 async def test_unplugged_between_two_reports(
     transport: HidrawTransport, machine: Machine, gone: asyncio.Event
 ) -> None:
-    """It is known at once, though one report is there to be taken first."""
+    """An unplug is noticed at once, even with one report left to take."""
     machine.stick("two").fail("timeout")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0, 60.0)))
     await until(lambda: transport._waiter is not None)
@@ -383,14 +379,14 @@ async def test_unplugged_between_two_reports(
 
 
 @pytest.mark.parametrize("unplugged", [False, True])
-async def test_report_that_comes_with_the_limit(
+async def test_report_at_the_time_limit(
     transport: HidrawTransport,
     machine: Machine,
     gone: asyncio.Event,
     *,
     unplugged: bool,
 ) -> None:
-    """What comes when a reader has just been given up finds nobody, and is no error."""
+    """A report that arrives just after the time limit raises nothing."""
     machine.stick("two").fail("timeout")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0,)))
     await until(lambda: transport._waiter is not None)
@@ -412,8 +408,8 @@ async def test_report_that_comes_with_the_limit(
     [
         (VENDOR_REPORT, (8, 8)),
         (KEYBOARD_REPORT, (8, 1)),
-        # TEMPerGold_V3.5 and TEMPerHUM_V4.1 (charlieh0tel/temper, docs/protocol.md);
-        # the first has a feature report, too.
+        # TEMPerGold_V3.5 and TEMPerHUM_V4.1 (charlieh0tel/temper, docs/protocol.md).
+        # The first has also a feature report.
         (
             bytes.fromhex(
                 "0600ff0901a10109011500 26ff00750895088102"
@@ -429,5 +425,5 @@ async def test_report_that_comes_with_the_limit(
     ids=["stick", "keyboard", "gold", "hum", "long item", "empty", "cut off"],
 )
 def test_report_sizes(descriptor: bytes, sizes: tuple[int, int]) -> None:
-    """The sizes of reports stand in the descriptor."""
+    """The descriptor gives the sizes of the reports."""
     assert report_sizes(descriptor) == sizes

@@ -1,4 +1,4 @@
-"""The first HidTEMPer sticks, of which nothing in an answer says what it answers."""
+"""The first HidTEMPer sticks, whose answers do not name the command they answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -43,8 +43,8 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the stick less time than a real one needs."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a real stick needs."""
     monkeypatch.setattr(hidtemper, "ANSWER_DELAY_S", 0.05)
 
 
@@ -60,14 +60,14 @@ def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> HidTemper:
 
 
 async def fault_of(work: Awaitable[object]) -> Fault:
-    """Return what goes wrong."""
+    """Return the fault that a reading raises."""
     with pytest.raises(DriverError) as raised:
         await work
     return raised.value.fault
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """The type is asked before each value, so that an old answer shows."""
+    """Each value is preceded by a query of the type, so that an old answer shows."""
     stick = driver(lane)
     assert stick.quantities == ()
     assert await stick.read() == READING
@@ -106,7 +106,7 @@ async def test_one_sensor(build: Build, lane: Lane) -> None:
 
 
 async def test_other_types(build: Build, lane: Lane) -> None:
-    """A stick with another sensor is named, and asked for nothing but its type."""
+    """A stick with another sensor is named, and gets no command but the type query."""
     machine = build(TWO | {"model": "HidTEMPerNTC"})
     with pytest.raises(BadFrameError) as raised:
         await driver(lane).read()
@@ -116,7 +116,7 @@ async def test_other_types(build: Build, lane: Lane) -> None:
 
 
 async def test_another_stick(machine: Machine, lane: Lane) -> None:
-    """A stick of another type than the one that was set up is not read."""
+    """A stick of another type than the configured one is not read."""
     stick = driver(lane, model="HidTEMPer1")
     assert stick.identity.model == "HidTEMPer1"
     assert await fault_of(stick.read()) is Fault.STICK_CHANGED
@@ -136,7 +136,7 @@ async def test_another_stick(machine: Machine, lane: Lane) -> None:
 async def test_faults(
     machine: Machine, lane: Lane, fault: str, on: str, expected: set[Fault]
 ) -> None:
-    """What was not answered anew is no value; the next poll is right."""
+    """A missing answer gives no value; the next poll is right."""
     machine.stick("stick").fail(fault, on=on)
     stick = driver(lane)
     assert await fault_of(stick.read()) in expected
@@ -147,7 +147,7 @@ async def test_faults(
 
 
 async def test_garbage(machine: Machine, lane: Lane) -> None:
-    """An answer that is none is no type, and none out of range is a value."""
+    """An invalid answer gives neither a type nor a value out of range."""
     stick = driver(lane)
     machine.stick("stick").fail("garbage", on="type")
     assert await fault_of(stick.read()) in {Fault.BAD_REPORT, Fault.UNKNOWN_TYPE}
@@ -163,7 +163,7 @@ async def test_garbage(machine: Machine, lane: Lane) -> None:
 async def test_one_lost_command(
     machine: Machine, lane: Lane, lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that is lost anywhere in a poll gives an error, or the right values."""
+    """A command lost anywhere in a poll gives an error or the right values."""
     stick = driver(lane)
     await stick.read()
     real = machine.stick("stick")
@@ -185,7 +185,7 @@ async def test_one_lost_command(
 
 
 async def test_unplugged(machine: Machine, lane: Lane) -> None:
-    """It is told at once between two polls, and while one waits."""
+    """An unplug is noticed at once, both between polls and during one."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
@@ -203,7 +203,7 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     await stick.close()
 
 
-async def test_closed_while_it_is_asked(machine: Machine, lane: Lane) -> None:
+async def test_closed_during_a_poll(machine: Machine, lane: Lane) -> None:
     """Unloading does not wait for a poll."""
     stick = driver(lane)
     await stick.read()
@@ -221,7 +221,7 @@ async def test_no_node(build: Build, lane: Lane) -> None:
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """The node that may not be opened is named."""
+    """The error names the node that may not be opened."""
     build(TWO)
     with as_nobody():
         assert await fault_of(driver(lane).read()) is Fault.NO_PERMISSION
@@ -229,7 +229,7 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
 
 @given(st.binary(min_size=3, max_size=40))
 def test_any_bytes(answer: bytes) -> None:
-    """Whatever comes is a value that the sensor can measure, or an error."""
+    """Any bytes give a value that the sensor can measure, or an error."""
     try:
         value = temperature(answer)
     except BadFrameError:

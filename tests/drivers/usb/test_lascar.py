@@ -32,8 +32,8 @@ WARM, HUMID = bytes.fromhex("03a508"), bytes.fromhex("0263")
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait no longer than an emulated device needs."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits to what an emulated device needs."""
     monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
     monkeypatch.setattr(stream, "LIBUSB_TIMEOUTS_S", (0.3,) * 4)
 
@@ -44,13 +44,13 @@ def driver(lane: Lane) -> stream.Stream:
 
 
 def is_bound(machine: Machine) -> bool:
-    """Return whether the kernel has the device."""
+    """Return whether the kernel's driver is bound to the device."""
     return list(machine.device("sensor").bound) == [0]
 
 
 @pytest.mark.parametrize("way", [{}, {"bound": False}], ids=["hidraw", "libusb"])
 async def test_read(build: Build, lane: Lane, way: dict[str, Any]) -> None:
-    """A reading has both values; the kernel keeps it where it can be read so."""
+    """A reading has both values; a device with a hidraw node keeps its driver."""
     machine = build(SENSOR | way)
     sensor = driver(lane)
     assert await sensor.read() == READING
@@ -62,7 +62,7 @@ async def test_read(build: Build, lane: Lane, way: dict[str, Any]) -> None:
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """Libusb reads it where only that may; without either the node is named."""
+    """Libusb reads the device where only its node is permitted; else it is an error."""
     sensor = driver(lane)
     with as_nobody():
         machine = build(SENSOR | {"hidraw_mode": "000"})
@@ -89,7 +89,7 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
 async def test_faults(
     build: Build, lane: Lane, fault: str, expected: Fault, way: dict[str, Any]
 ) -> None:
-    """Half of a reading is none; the next one is right."""
+    """Half a reading is refused; the next one is right."""
     machine = build(SENSOR | way | {"fault": fault})
     sensor = driver(lane)
     with pytest.raises(DriverError) as raised:
@@ -100,26 +100,26 @@ async def test_faults(
     await sensor.close()
 
 
-def taken(*reports: bytes) -> Lascar:
-    """Return a sensor that has sent these reports."""
+def received(*reports: bytes) -> Lascar:
+    """Return the driver's decoder after it has received these reports."""
     sensor = Lascar()
     for one in reports:
         sensor.feed(one, 0)
     return sensor
 
 
-def test_both_are_needed() -> None:
-    """Each comes in a report of its own, with or without padding."""
-    assert taken(WARM).reading(0) is None
-    assert taken(HUMID).reading(0) is None
+def test_both_values_are_needed() -> None:
+    """Each value has a report of its own, with or without padding."""
+    assert received(WARM).reading(0) is None
+    assert received(HUMID).reading(0) is None
     expected = Reading(temperature=21.3, humidity=49.5)
-    assert taken(WARM, HUMID).reading(0) == expected
-    assert taken(HUMID + bytes(6), WARM + bytes(5)).reading(0) == expected
+    assert received(WARM, HUMID).reading(0) == expected
+    assert received(HUMID + bytes(6), WARM + bytes(5)).reading(0) == expected
 
 
 def test_age() -> None:
-    """Each value counts for itself."""
-    sensor = taken(WARM, HUMID)
+    """Each value has an age of its own."""
+    sensor = received(WARM, HUMID)
     sensor.feed(WARM, 1)
     assert sensor.reading(LASCAR_MAX_AGE_S) is not None
     assert sensor.reading(LASCAR_MAX_AGE_S + 1) is None
@@ -127,22 +127,22 @@ def test_age() -> None:
 
 @pytest.mark.parametrize("wrong", ["", "03", "03a5", "02", "01a508", "ffffff"])
 def test_no_report(wrong: str) -> None:
-    """The first byte says what it is, and so how long."""
+    """The first byte gives the kind of a report, and with it the length."""
     with pytest.raises(BadFrameError) as raised:
-        taken(bytes.fromhex(wrong))
+        received(bytes.fromhex(wrong))
     assert raised.value.fault is Fault.BAD_REPORT
 
 
 @pytest.mark.parametrize("wrong", ["030000", "03ffff", "033b06", "03230b", "02c9"])
 def test_out_of_range(wrong: str) -> None:
-    """What the sensor cannot measure is no value."""
+    """A value that the sensor cannot measure is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        taken(bytes.fromhex(wrong))
+        received(bytes.fromhex(wrong))
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
 def frames() -> st.SearchStrategy[bytes]:
-    """Return reports of which many are right."""
+    """Return reports, many of them valid."""
     warm = st.integers(1500, 3000).map(lambda code: b"\3" + code.to_bytes(2, "little"))
     humid = st.integers(0, 255).map(lambda code: bytes((2, code)))
     return st.one_of(warm, humid, st.binary(max_size=9))
@@ -150,7 +150,7 @@ def frames() -> st.SearchStrategy[bytes]:
 
 @given(st.lists(frames(), max_size=20))
 def test_any_bytes(reports: list[bytes]) -> None:
-    """Whatever comes is a value that the sensor can measure, or an error."""
+    """Any bytes give a value that the sensor can measure, or an error."""
     sensor = Lascar()
     for now, one in enumerate(reports):
         try:

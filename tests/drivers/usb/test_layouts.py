@@ -1,4 +1,4 @@
-"""Frames become the values that the stick meant, or an error."""
+"""Reports are decoded to the values that the stick sent, or to an error."""
 
 from pathlib import Path
 import tomllib
@@ -20,7 +20,8 @@ CAPTURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parents[2] / "fixtures/captures.toml").read_text()
 )["capture"]
 EMULATED = {name: model for name, model in MODELS.items() if model.firmware}
-# What an emulated stick calls the quantities, and values that every formula resolves.
+# The names of the quantities in an emulated stick, and values that every formula
+# resolves exactly.
 SENSORS = {
     "internal_temperature": "temperature",
     "internal_humidity": "humidity",
@@ -44,13 +45,13 @@ EXTERNAL = bytes.fromhex("800103e84e200000")
 
 
 def layout_of(firmware: str, product: str = "") -> Layout:
-    """Return the layout of a stick that leaves no choice."""
+    """Return the only layout of a firmware."""
     (layout,) = layouts_of(firmware, product)
     return layout
 
 
 def captured_layout(capture: dict[str, Any]) -> Layout:
-    """Return the layout of a stick that was captured."""
+    """Return the layout of a captured stick."""
     halves = (bytes.fromhex(half) for half in capture.get("firmware", ()))
     firmware = b"".join(halves).rstrip(b" \0").decode() or "TEMPer"
     found = layouts_of(firmware, capture.get("product", ""))
@@ -60,7 +61,7 @@ def captured_layout(capture: dict[str, Any]) -> Layout:
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any]) -> None:
-    """What real sticks sent is read as their owners read it."""
+    """Reports captured from real sticks give the values that their owners saw."""
     layout = captured_layout(capture)
     if capture.get("first"):
         layout = layout._replace(reports=layout.reports[:1])
@@ -71,7 +72,7 @@ def test_captures(capture: dict[str, Any]) -> None:
 
 
 def test_every_layout_is_covered() -> None:
-    """No row of the table is without a captured or an emulated stick."""
+    """Each row of the table has a captured or an emulated stick."""
     covered = {captured_layout(capture) for capture in CAPTURES}
     for model in EMULATED.values():
         covered |= set(layouts_of(model.firmware, model.gadget.product))
@@ -82,7 +83,7 @@ def test_every_layout_is_covered() -> None:
 @pytest.mark.parametrize("name", EMULATED)
 @pytest.mark.parametrize("offset", [-30.0, 0.0, 60.0])
 def test_every_formula_both_ways(name: str, offset: float) -> None:
-    """What a stick feels, below and above zero, is what is read from its reports."""
+    """Each formula reads what an emulated stick encoded, above and below zero."""
     model = EMULATED[name]
     rows = layouts_of(model.firmware, model.gadget.product)
     sensors = {SENSORS.get(q, q) for row in rows for q in row.quantities}
@@ -103,7 +104,7 @@ def test_every_formula_both_ways(name: str, offset: float) -> None:
 
 
 def test_order_of_reports() -> None:
-    """Reports are told apart by what they say, not by which came first."""
+    """Reports are identified by their content, not by their order."""
     layout = layout_of(TWO)
     expected = Reading(internal_temperature=20.0, external_temperature=10.0)
     assert decode([INTERNAL, EXTERNAL], layout) == expected
@@ -136,14 +137,14 @@ def test_order_of_reports() -> None:
     ],
 )
 def test_no_reading(reports: list[bytes], fault: Fault) -> None:
-    """Anything but exactly the reports of the layout is an error."""
+    """Only exactly the reports of the layout give a reading."""
     with pytest.raises(BadFrameError, match=f"^{fault}") as error:
         decode(reports, layout_of(TWO))
     assert error.value.fault is fault
 
 
 def test_bad_report_is_quoted() -> None:
-    """The error says what came."""
+    """The error quotes the reports."""
     with pytest.raises(BadFrameError) as error:
         decode([bytes(8)], layout_of(GOLD))
     assert error.value.details == {"report": "00 00 00 00 00 00 00 00"}
@@ -162,7 +163,7 @@ def test_bad_report_is_quoted() -> None:
     ],
 )
 def test_out_of_range(firmware: str, report: str, expected: str) -> None:
-    """A value that the sensor cannot measure is an error, which quotes it."""
+    """A value that the sensor cannot measure is an error that quotes it."""
     with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE) as error:
         decode([bytes.fromhex(report)], layout_of(firmware))
     details = error.value.details
@@ -205,7 +206,7 @@ def test_out_of_range(firmware: str, report: str, expected: str) -> None:
 def test_absent_probe(
     firmware: str, reports: list[str], expected: dict[str, float | None]
 ) -> None:
-    """What is not plugged in has no value, and the rest has."""
+    """An absent probe has no value; the other quantities have one."""
     reading = decode([bytes.fromhex(r) for r in reports], layout_of(firmware))
     assert reading == Reading.of(expected)
 
@@ -221,14 +222,14 @@ def test_absent_probe(
     ],
 )
 def test_sensor_missing_in_the_stick(firmware: str, report: str) -> None:
-    """The code of a missing sensor is no 200 degrees or percent, and no 78."""
+    """The code of a missing sensor is not read as 200 degrees or percent, or as 78."""
     with pytest.raises(BadFrameError, match=Fault.SENSOR_MISSING):
         decode([bytes.fromhex(report)], layout_of(firmware))
 
 
 @pytest.mark.parametrize("humidity", [0x0000, 0x0FFF])
 def test_humidity_of_raw_codes_is_limited(humidity: int) -> None:
-    """At the ends of a sensor's range its formula leaves what there can be."""
+    """A humidity just beyond 0 or 100 % is limited to that range."""
     for firmware in ("TEMPerHumV1.0", "TEMPerHumM12V1.0", "TEMPer1F_H1V1.4F"):
         report = b"\x80\x04\x0a\x00" + humidity.to_bytes(2) + b"\0\0"
         reading = decode([report], layout_of(firmware))
@@ -253,12 +254,12 @@ def test_humidity_of_raw_codes_is_limited(humidity: int) -> None:
     ],
 )
 def test_layouts_of(firmware: str, product: str, models: list[str]) -> None:
-    """A firmware is known exactly, or by the product where that says more."""
+    """A firmware matches by its whole text, or by a more specific product."""
     assert [row.model for row in layouts_of(firmware, product)] == models
 
 
-def test_stick_that_hangs_is_asked_twice() -> None:
-    """TEMPerV1.4 is known by its product: its firmware text is another stick's, too."""
+def test_second_query_by_product() -> None:
+    """TEMPerV1.4, known by its product, gets a second query, as it may hang."""
     text = "TEMPerF1.4MPerF1"
     assert layout_of(text, "TEMPerV1.4").requests == 2
     assert layout_of(text).requests == 1

@@ -1,4 +1,4 @@
-"""Without a usable hidraw node, interface 1 is borrowed from the kernel."""
+"""Without a usable hidraw node, libusb claims interface 1 from the kernel."""
 
 from collections import deque
 from collections.abc import Generator
@@ -59,13 +59,13 @@ def bound(machine: Machine) -> list[int]:
 
 
 def test_exchange(handle: Handle, machine: Machine) -> None:
-    """A command goes out as it is, and its reports come back as they are."""
+    """A command is sent unchanged, and its reports are returned unchanged."""
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
     assert list(machine.stick("two").log) == [READ_VALUES]
 
 
 def test_only_interface_1_is_taken(handle: Handle, machine: Machine) -> None:
-    """The keyboard stays the kernel's, and interface 1 is the kernel's again."""
+    """The keyboard's interface stays the kernel's, and interface 1 returns to it."""
     assert bound(machine) == [0]
     assert list(machine.device("two").claims) == [1]
     handle.close()
@@ -75,7 +75,7 @@ def test_only_interface_1_is_taken(handle: Handle, machine: Machine) -> None:
 
 
 def test_no_driver_to_give_back(build: Build) -> None:
-    """What had no driver when it was claimed gets none by closing it."""
+    """An interface without a driver before the claim has none after the close."""
     machine = build({"name": "two", "model": "TEMPer2_V3.9", "bound": False})
     (device,) = sysfs.usb_devices(USB_IDS)
     handle = Handle(device)
@@ -89,7 +89,7 @@ def test_no_driver_to_give_back(build: Build) -> None:
 
 
 def test_silence(handle: Handle, machine: Machine) -> None:
-    """The reports end where none came in time."""
+    """A silent stick ends the wait after its time limit."""
     machine.stick("two").fail("partial")
     assert handle.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
     machine.stick("two").fail("timeout")
@@ -97,7 +97,7 @@ def test_silence(handle: Handle, machine: Machine) -> None:
 
 
 def test_stale_before_opening(build: Build) -> None:
-    """A report that waits in the stick is no answer to the first command."""
+    """A report that waits in the stick is not returned as the first answer."""
     machine = build({"name": "x", "model": "TEMPerGold_V3.4", "bound": False})
     machine.send("x", STALE, STALE)
     (device,) = sysfs.usb_devices(USB_IDS)
@@ -109,7 +109,7 @@ def test_stale_before_opening(build: Build) -> None:
 
 
 def test_drain(handle: Handle, machine: Machine) -> None:
-    """What came beyond an answer is dropped, and is no answer to the next command."""
+    """Surplus reports are dropped, and not returned as the next answer."""
     stick = machine.stick("two")
     stick.fail("extra", count=1)
     assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), REPORTS[0]]
@@ -120,7 +120,7 @@ def test_drain(handle: Handle, machine: Machine) -> None:
 
 
 def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> None:
-    """But for the first commands, a reading takes its reports and no time-out."""
+    """After the first commands, a reading takes only its reports and no time-out."""
     for _ in range(2):
         handle.exchange(READ_VALUES, LIMITS)
     machine.device("two").calls.clear()
@@ -129,7 +129,7 @@ def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> N
 
 
 def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
-    """What a drain could not take is drained before the next command."""
+    """Reports left after a drain are dropped before the next command."""
     handle._unsettled = 0
     machine.device("two")._reports = deque(
         [bytes.fromhex(STALE)] * (MAX_DRAINED_REPORTS + 1)
@@ -140,7 +140,7 @@ def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
 
 
 def test_flooded(handle: Handle, machine: Machine) -> None:
-    """A stick that reports without end is not asked at all."""
+    """A stick that reports without end gets no command."""
     device = machine.device("two")
     device._reports = deque([bytes.fromhex(STALE)] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
@@ -149,16 +149,16 @@ def test_flooded(handle: Handle, machine: Machine) -> None:
 
 
 def test_drain_of_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
-    """An unplug shows wherever it happens."""
+    """A drain notices an unplug."""
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         handle.drain()
 
 
-def test_listen_that_comes_late(
+def test_listen_with_a_slow_endpoint(
     handle: Handle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An endpoint is asked every 10 ms, so it is listened to for longer than that."""
+    """The endpoint is polled every 10 ms, and listening takes longer than that."""
     limits: list[int] = []
     handle.exchange(READ_VALUES, LIMITS)
     monkeypatch.setattr(handle, "_read", limits.append)
@@ -167,7 +167,7 @@ def test_listen_that_comes_late(
 
 
 def test_listen_to_a_stick_that_is_gone(handle: Handle, machine: Machine) -> None:
-    """An unplug shows wherever it happens."""
+    """Listening notices an unplug."""
     handle.exchange(READ_VALUES, LIMITS)
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
@@ -195,7 +195,7 @@ def test_stalled_input_for_ever(handle: Handle, machine: Machine) -> None:
 
 
 def test_refused_command(handle: Handle, machine: Machine) -> None:
-    """A stalled command is an error that quotes the system's."""
+    """A stalled command is an error that quotes the system's error."""
     machine.stick("two").fail("stall")
     with pytest.raises(BadFrameError, match=r"refused \(error Pipe error\)"):
         handle.exchange(READ_VALUES, LIMITS)
@@ -204,7 +204,7 @@ def test_refused_command(handle: Handle, machine: Machine) -> None:
 def test_command_without_answer(
     handle: Handle, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A control pipe that is dead is an error after its limit."""
+    """A dead control pipe is an error after its time limit."""
     monkeypatch.setattr(libusb, "CONTROL_TIMEOUT_MS", 50)
     machine.stick("two").fail("control-timeout")
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
@@ -212,7 +212,7 @@ def test_command_without_answer(
 
 
 def test_unplugged(handle: Handle, machine: Machine) -> None:
-    """The end of a stick is told, and closing it then is no error."""
+    """An unplug is an error, and closing afterwards raises nothing."""
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         handle.exchange(READ_VALUES, LIMITS)
@@ -220,7 +220,7 @@ def test_unplugged(handle: Handle, machine: Machine) -> None:
 
 
 def test_unplugged_before_opening(machine: Machine, device: UsbDevice) -> None:
-    """A stick that went before it was opened is not found."""
+    """A stick unplugged before it was opened is not found."""
     handle = Handle(device)
     machine.unplug("two")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
@@ -230,7 +230,7 @@ def test_unplugged_before_opening(machine: Machine, device: UsbDevice) -> None:
 
 
 def test_in_use(handle: Handle, machine: Machine, device: UsbDevice) -> None:
-    """A second program is refused, and the first goes on."""
+    """A second program gets an error, and the first continues."""
     second = Handle(device)
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE) as error:
         second.open()
@@ -243,7 +243,7 @@ def test_in_use(handle: Handle, machine: Machine, device: UsbDevice) -> None:
 def test_no_permission(
     machine: Machine, device: UsbDevice, as_nobody: AsNobody
 ) -> None:
-    """A node that is not ours to open is an error that names it."""
+    """The error names a node that may not be opened."""
     machine.permit("two", usbfs=0)
     handle = Handle(device)
     with (
@@ -259,7 +259,7 @@ def test_no_permission(
 def test_other_errors(
     handle: Handle, monkeypatch: pytest.MonkeyPatch, number: int | None
 ) -> None:
-    """Whatever else libusb says is quoted."""
+    """Every other error of libusb is quoted."""
 
     def fail(*_: object) -> None:
         raise usb.core.USBError("Input/Output Error", None, number)
@@ -270,7 +270,7 @@ def test_other_errors(
 
 
 def test_no_libusb(device: UsbDevice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library there is an error that names it."""
+    """Without the library the error names it."""
     monkeypatch.setattr(libusb1, "get_backend", lambda **_: None)
     with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
         Handle(device)

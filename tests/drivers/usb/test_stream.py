@@ -1,4 +1,4 @@
-"""A device that reports by itself is listened to, and never quoted too late."""
+"""A device that reports by itself is listened to, and old reports are not published."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -43,8 +43,8 @@ type Made = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait no longer than an emulated device needs."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits to what an emulated device needs."""
     monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
 
 
@@ -60,14 +60,14 @@ def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
 
 
 async def failure(work: Awaitable[object]) -> DriverError:
-    """Return what goes wrong."""
+    """Return the error of a poll."""
     with pytest.raises(DriverError) as raised:
         await work
     return raised.value
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """The node is opened once; a poll gives the latest values."""
+    """The node is opened once, and each poll returns the latest values."""
     monitor = driver(lane)
     reading = await monitor.read()
     assert reading.temperature == pytest.approx(21.5375, abs=0.05)
@@ -88,7 +88,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 
 
 async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> None:
-    """A device that is listened to costs no worker."""
+    """Listening occupies no worker between two polls."""
     monitor = driver(lane)
     await monitor.read()
     assert not lane.busy
@@ -97,7 +97,7 @@ async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> No
 
 
 async def test_silence(machine: Machine, lane: Lane) -> None:
-    """What says nothing does not answer; it is opened anew, and told to begin."""
+    """A silent device is an error; it is opened again and started again."""
     machine.stick("monitor").fail("silent")
     monitor = driver(lane)
     error = await failure(monitor.read())
@@ -113,7 +113,7 @@ async def test_silence(machine: Machine, lane: Lane) -> None:
 async def test_too_old(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value counts for a while after its report, and no longer."""
+    """A value is valid for some time after its report, and no longer."""
     monitor = driver(lane)
     await monitor.read()
     machine.stick("monitor").fail("silent")
@@ -128,7 +128,7 @@ async def test_too_old(
 
 @pytest.mark.parametrize("fault", ["garbage", "zero", "ff", "short", "no-end"])
 async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
-    """What is no report is no value, and the last of it is quoted."""
+    """Invalid reports give no value, and the error quotes the last one."""
     machine.stick("monitor").fail(fault)
     monitor = driver(lane)
     error = await failure(monitor.read())
@@ -139,8 +139,8 @@ async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
     await monitor.close()
 
 
-async def test_slow_device_is_not_begun_anew(machine: Machine, lane: Lane) -> None:
-    """What has come so far counts for the next poll."""
+async def test_slow_device_is_not_restarted(machine: Machine, lane: Lane) -> None:
+    """Reports of a slow device are kept for the next poll."""
     machine.stick("monitor").values["co2"] = 25000
     monitor = driver(lane)
     assert (await failure(monitor.read())).fault is Fault.OUT_OF_RANGE
@@ -151,7 +151,7 @@ async def test_slow_device_is_not_begun_anew(machine: Machine, lane: Lane) -> No
 
 
 async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
-    """It is told at once, and what was measured before is never published."""
+    """An unplug is noticed at once, and earlier values are never published."""
     gone = asyncio.Event()
     monitor = driver(lane, gone.set)
     await monitor.read()
@@ -167,7 +167,7 @@ async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
 
 
 async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
-    """The poll that waits is told."""
+    """The unplug ends a waiting poll with an error."""
     gone = asyncio.Event()
     machine.stick("monitor").fail("silent")
     monitor = driver(lane, gone.set)
@@ -180,7 +180,7 @@ async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
 
 
 async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
-    """A poll that is given up leaves nothing open."""
+    """A cancelled poll leaves nothing open."""
     machine.stick("monitor").fail("silent")
     monitor = driver(lane)
     before = open_files()
@@ -193,10 +193,10 @@ async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
     assert open_files() == before
 
 
-async def test_closed_while_it_is_opened(
+async def test_closed_while_opening(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is opened for a poll that was given up is closed again."""
+    """A node opened for a cancelled poll is closed again."""
     opened, go_on = Event(), Event()
 
     def wait(_: Stream, __: Node) -> None:
@@ -216,7 +216,7 @@ async def test_closed_while_it_is_opened(
 
 
 async def test_in_use(machine: Machine, lane: Lane, build: Build) -> None:
-    """Another program that listens is named as the reason."""
+    """The error names the other program that listens."""
     first = driver(lane)
     await first.read()
     error = await failure(driver(Lane(lane._workers)).read())
@@ -234,7 +234,7 @@ async def test_no_node(build: Build, lane: Lane) -> None:
 async def test_key_is_refused(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that does not take the key is closed again."""
+    """A device that refuses the key is closed again."""
 
     def refuse(_: bytes) -> None:
         raise BrokenPipeError(32, "Broken pipe")
@@ -255,10 +255,10 @@ async def test_key_is_refused(
         {"model": "ch340", "vid": "04d9", "pid": "a052", "product": "USB-zyTemp"},
     ],
 )
-async def test_what_only_shares_the_id(
+async def test_other_device_with_the_id(
     build: Build, lane: Lane, spec: dict[str, Any]
 ) -> None:
-    """Another thing with the chip is not a thermometer, and is not opened."""
+    """Another device with the same USB id is not opened."""
     machine = build(MONITOR | spec)
     assert not list(thermometers())
     assert (await failure(driver(lane).read())).fault is Fault.STICK_NOT_FOUND
@@ -268,7 +268,7 @@ async def test_what_only_shares_the_id(
 async def test_node_that_fails(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that cannot be read is closed, and opened again by the next poll."""
+    """A node that cannot be read is closed, and the next poll opens it again."""
     monitor = driver(lane)
     await monitor.read()
     assert monitor._connection is not None
@@ -288,7 +288,7 @@ async def test_node_that_fails(
 
 
 async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
-    """An event without a report changes nothing."""
+    """A wake-up without a report changes nothing."""
     monitor = driver(lane)
     machine.stick("monitor").fail("silent")
     poll = asyncio.create_task(monitor.read())

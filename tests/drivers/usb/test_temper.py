@@ -1,4 +1,4 @@
-"""A stick is recognised by its firmware, and asked for no more than it takes."""
+"""A stick is identified by its firmware, and gets no more commands than needed."""
 
 import asyncio
 from collections.abc import Callable
@@ -48,11 +48,11 @@ STICKS = [
 ]
 HIDRAW: dict[str, Any] = {}
 LIBUSB = {"hidraw_nodes": False}
-# All reports of an answer come well before the driver has listened for long enough.
+# All reports of an answer arrive well before the driver stops listening.
 QUICK = {"latency_ms": 1, "gap_ms": 1}
-# °C of the old report that an emulated stick sends.
+# °C in the old report that an emulated stick sends.
 STALE = 0.07
-# What an emulated stick calls the quantities.
+# The names of the quantities in an emulated stick.
 SENSORS = {
     "internal_temperature": "temperature",
     "internal_humidity": "humidity",
@@ -63,8 +63,8 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the sticks less time than real ones may need."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the times that real sticks may need."""
     monkeypatch.setattr(layouts, "REPORT_TIMEOUT_S", 0.5)
     monkeypatch.setattr(temper, "FIRMWARE_TIMEOUTS_S", (0.5, 0.5))
     monkeypatch.setattr(temper, "SETTLE_TIMES_S", {})
@@ -82,7 +82,7 @@ def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> Temper:
 
 
 def commands(machine: Machine) -> tuple[int, int]:
-    """Return how often the stick was asked for its firmware and for values."""
+    """Return the numbers of firmware queries and of value queries."""
     counter = machine.stick("stick").commands
     assert set(counter) <= {"firmware", "values"}
     return counter["firmware"], counter["values"]
@@ -93,7 +93,7 @@ def commands(machine: Machine) -> tuple[int, int]:
 async def test_every_model(
     build: Build, lane: Lane, entry: dict[str, Any], way: dict[str, Any]
 ) -> None:
-    """Every model is recognised and read, over both ways, with few commands."""
+    """Every model is identified and read over hidraw and libusb, with few commands."""
     machine = build(entry | way | {"name": "stick", "ports": "1"})
     stick = driver(lane)
     values = (await stick.read()).values
@@ -121,7 +121,7 @@ async def test_every_model(
 
 
 async def test_before_the_first_reading(lane: Lane) -> None:
-    """What the entry remembers is known before the stick is there."""
+    """The stored model is known before the stick is plugged in."""
     assert driver(lane).identity.model == ""
     assert not driver(lane).facts
     assert not driver(lane).quantities
@@ -132,7 +132,7 @@ async def test_before_the_first_reading(lane: Lane) -> None:
 
 
 async def test_raw_reports(build: Build, lane: Lane) -> None:
-    """The reports of the last reading are kept as they came."""
+    """The raw reports of the last reading are kept."""
     plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=-10.0)
     stick = driver(lane)
     await stick.read()
@@ -143,7 +143,7 @@ async def test_raw_reports(build: Build, lane: Lane) -> None:
 async def test_settle(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stick of 2022 gets its second, once per opening, and others get none."""
+    """A stick of 2022 gets its second to settle once per opening; others get none."""
     waited: list[float] = []
 
     async def sleep(delay: float) -> None:
@@ -165,11 +165,11 @@ async def test_settle(
     assert waited == [1.0, 1.0, 0]
 
 
-# The probe of TEMPer2_V4.1, whose report is missing where there is none
+# The report of the probe of TEMPer2_V4.1, which is missing without a probe
 
 
-async def test_one_lost_report_is_asked_for_again(build: Build, lane: Lane) -> None:
-    """The probe's value is there although its report was lost once."""
+async def test_lost_report_is_requested_again(build: Build, lane: Lane) -> None:
+    """One lost report does not cost the probe its value."""
     machine = plug(build, "TEMPer2_V4.1", temperature=20.0, external_temperature=10.0)
     stick = driver(lane)
     machine.stick("stick").fail("partial", count=1, on="values")
@@ -182,8 +182,8 @@ async def test_one_lost_report_is_asked_for_again(build: Build, lane: Lane) -> N
     await stick.close()
 
 
-async def test_absent_probe_is_asked_for_once(build: Build, lane: Lane) -> None:
-    """Missing twice, the probe is absent, and the next readings know that."""
+async def test_absent_probe_is_requested_once(build: Build, lane: Lane) -> None:
+    """A probe missing twice is absent, and the next readings do not wait for it."""
     machine = plug(build, "TEMPer2_V4.1", temperature=20.0)
     stick = driver(lane)
     absent = Reading(internal_temperature=20.0)
@@ -196,7 +196,7 @@ async def test_absent_probe_is_asked_for_once(build: Build, lane: Lane) -> None:
 
 
 async def test_probe_that_returns(build: Build, lane: Lane) -> None:
-    """A probe that was plugged in is read at once, and may then lose a report again."""
+    """A probe plugged in again is read at once, and may then lose a report again."""
     machine = plug(build, "TEMPer2_V4.1", temperature=20.0)
     stick = driver(lane)
     await stick.read()
@@ -213,7 +213,7 @@ async def test_probe_that_returns(build: Build, lane: Lane) -> None:
 async def test_lost_internal_report_is_no_absent_probe(
     build: Build, lane: Lane
 ) -> None:
-    """Without its own sensor's report a stick has no reading."""
+    """Without the report of its own sensor a stick has no reading."""
     machine = plug(build, "TEMPer2_V4.1", temperature=20.0, external_temperature=10.0)
     stick = driver(lane)
     await stick.read()
@@ -224,11 +224,11 @@ async def test_lost_internal_report_is_no_absent_probe(
     await stick.close()
 
 
-# TEMPer1F_V4.1, which says nothing without its probe
+# TEMPer1F_V4.1, which is silent without its probe
 
 
 async def test_silent_without_probe(build: Build, lane: Lane) -> None:
-    """Silence is an absent probe as long as the firmware answers."""
+    """Silence means an absent probe as long as the firmware query is answered."""
     machine = plug(build, "TEMPer1F_V4.1")
     stick = driver(lane)
     assert await stick.read() == Reading()
@@ -242,7 +242,7 @@ async def test_silent_without_probe(build: Build, lane: Lane) -> None:
 
 
 async def test_dead_is_not_absent(build: Build, lane: Lane) -> None:
-    """A stick that does not tell its firmware either is an error."""
+    """A stick that does not answer the firmware query either is an error."""
     machine = plug(build, "TEMPer1F_V4.1")
     stick = driver(lane)
     await stick.read()
@@ -254,11 +254,11 @@ async def test_dead_is_not_absent(build: Build, lane: Lane) -> None:
     await stick.close()
 
 
-# TEMPerX_V3.3, which is the firmware of two models
+# TEMPerX_V3.3, the firmware of two models
 
 
-async def test_model_chosen_by_its_reports(build: Build, lane: Lane) -> None:
-    """The one with an external sensor only is told by what it sends, twice."""
+async def test_model_chosen_by_two_answers(build: Build, lane: Lane) -> None:
+    """Two equal answers choose the model with only an external sensor."""
     machine = plug(build, "TEMPerX_V3.3 (TEMPer1F)", temperature=20.0)
     stick = driver(lane)
     assert await stick.read() == Reading(temperature=20.0)
@@ -286,7 +286,7 @@ async def test_model_not_chosen_in_doubt(build: Build, lane: Lane, fault: str) -
 
 
 async def test_remembered_model_holds(build: Build, lane: Lane) -> None:
-    """The other model of the firmware is not read in its place."""
+    """The stored model is kept, and the other model of the firmware is not read."""
     plug(build, "TEMPerX_V3.3", temperature=20.0, humidity=50.0)
     stick = driver(lane, firmware="TEMPerX_V3.3", model="TEMPer1F")
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
@@ -294,12 +294,12 @@ async def test_remembered_model_holds(build: Build, lane: Lane) -> None:
     await stick.close()
 
 
-# What is no stick, or another one
+# Other devices and other sticks
 
 
 @pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
 async def test_unknown_firmware(build: Build, lane: Lane, way: dict[str, Any]) -> None:
-    """A firmware that nobody has described is quoted, and not asked for values."""
+    """An unknown firmware is quoted, and gets no value query."""
     machine = plug(build, "TEMPerGold_V3.5", firmware="TEMPerGold_V9.9", **way)
     stick = driver(lane)
     with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE) as error:
@@ -310,7 +310,7 @@ async def test_unknown_firmware(build: Build, lane: Lane, way: dict[str, Any]) -
 
 
 async def test_changed_firmware(build: Build, lane: Lane) -> None:
-    """Another stick at the place is not read in the place of the first."""
+    """A stick with another firmware at the same place is not read."""
     machine = plug(build, "TEMPerHUM_V4.1", temperature=20.0, humidity=50.0)
     stick = driver(lane, firmware="TEMPerGold_V3.5", model="TEMPerGold")
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_CHANGED) as error:
@@ -324,7 +324,7 @@ async def test_changed_firmware(build: Build, lane: Lane) -> None:
 
 
 async def test_other_tail(build: Build, lane: Lane) -> None:
-    """What follows an old stick's firmware text in its buffer makes no other stick."""
+    """Leftovers after the firmware text of an old stick do not change its model."""
     plug(build, "TEMPerF1.4", temperature=20.0)
     stick = driver(lane, firmware="TEMPerF1.4\x80\x02", model="TEMPer")
     assert await stick.read() == Reading(temperature=20.0)
@@ -333,7 +333,7 @@ async def test_other_tail(build: Build, lane: Lane) -> None:
 
 
 async def test_unknown_model(build: Build, lane: Lane) -> None:
-    """A model that this firmware never was is not read."""
+    """A model that this firmware never had is not read."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     stick = driver(lane, firmware="TEMPerGold_V3.4", model="TEMPerHUM")
     with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE):
@@ -353,10 +353,10 @@ async def test_unknown_model(build: Build, lane: Lane) -> None:
     ],
     ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed"],
 )
-async def test_answer_that_is_no_firmware(
+async def test_invalid_firmware_text(
     build: Build, lane: Lane, answer: list[str], fault: Fault
 ) -> None:
-    """What does not say that it is a TEMPer is not asked for values."""
+    """A device whose text does not name a TEMPer gets no value query."""
     machine = plug(build, "TEMPerGold_V3.4", firmware_reports=answer)
     stick = driver(lane)
     with pytest.raises(BadFrameError, match=fault):
@@ -366,7 +366,7 @@ async def test_answer_that_is_no_firmware(
 
 
 async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
-    """A stick that lost half of its text is asked once more, and not for ever."""
+    """Half a firmware text is queried once more, not forever."""
     machine = plug(build, "TEMPerX_V3.3", temperature=20.0, external_temperature=10.0)
     machine.stick("stick").fail("drop-first", on="firmware", count=1)
     stick = driver(lane)
@@ -381,7 +381,7 @@ async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
 
 
 async def test_closed_while_it_is_read(build: Build, lane: Lane) -> None:
-    """A reading ends in an error of ours when the stick is given back below it."""
+    """A reading whose stick is closed meanwhile ends in a driver error."""
     machine = plug(build, "TEMPer1F1.4", temperature=20.0)
     stick = driver(lane)
     await stick.read()
@@ -393,10 +393,10 @@ async def test_closed_while_it_is_read(build: Build, lane: Lane) -> None:
         await reading
 
 
-async def test_hang_does_not_hold_who_asks(
+async def test_hang_ends_at_the_deadline(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stick that hangs when it is asked who it is costs the deadline, no more."""
+    """A stick that hangs in the firmware query costs the deadline and no more."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     node = machine.device("stick").hidraw
     assert node is not None
@@ -418,7 +418,7 @@ async def test_hang_does_not_hold_who_asks(
 
 
 async def test_foot_pedal(build: Build, lane: Lane) -> None:
-    """A pedal with a stick's id is asked who it is, once, and left alone then."""
+    """A foot pedal with a stick's id gets one firmware query and nothing further."""
     machine = plug(build, "pedal 413d")
     ((family, device),) = thermometers()
     assert family is TEMPER
@@ -438,10 +438,10 @@ async def test_foot_pedal(build: Build, lane: Lane) -> None:
     ],
     ids=["other reports", "no HID", "three interfaces", "one interface"],
 )
-async def test_built_otherwise(
+async def test_other_interfaces(
     build: Build, monkeypatch: pytest.MonkeyPatch, interfaces: tuple[Any, ...]
 ) -> None:
-    """What is not built like a stick is not even opened, whatever its id."""
+    """A device without a stick's interfaces is not opened, whatever its id."""
     pedal = MODELS["pedal 413d"]
     gadget = replace(pedal.gadget, interfaces=interfaces)
     monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
@@ -450,7 +450,7 @@ async def test_built_otherwise(
 
 
 def test_candidates(build: Build) -> None:
-    """What has a stick's id and build is one, with its driver or without."""
+    """A device with a stick's id and interfaces is a candidate, bound or not."""
     build(
         {"name": "gold", "model": "TEMPerGold_V3.5", "ports": "1"},
         {"name": "taken", "model": "TEMPerGold_V3.5", "ports": "2", "bound": False},
@@ -462,7 +462,7 @@ def test_candidates(build: Build) -> None:
     assert [device.place.ports for _, device in thermometers()] == ["1", "2", "3"]
 
 
-# What goes wrong in between
+# Faults during a reading
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_candidates(build: Build) -> None:
     ],
 )
 async def test_fault(build: Build, lane: Lane, fault: str, expected: Fault) -> None:
-    """A spoilt answer is no reading, and the stick is opened anew for the next one."""
+    """A spoilt answer gives no reading, and the next reading opens the stick again."""
     values = {"temperature": 20.0, "external_temperature": 10.0}
     machine = plug(build, "TEMPer2_V3.9", **values, **QUICK)
     stick = driver(lane)
@@ -506,7 +506,7 @@ async def test_fault(build: Build, lane: Lane, fault: str, expected: Fault) -> N
 async def test_late_answer(
     build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that came too late is never taken for the next one."""
+    """A late answer is never taken for the next one."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
     stick = driver(lane)
@@ -520,7 +520,7 @@ async def test_late_answer(
     device = machine.device("stick")
     taken = device.taken
     machine.send("stick", "808007d04e200000")
-    # What is too much is dropped after the reading.
+    # Surplus reports are dropped after the reading.
     await until(lambda: device.taken > taken)
     assert await stick.read() == Reading(temperature=30.0)
     await stick.close()
@@ -548,10 +548,10 @@ async def test_old_report_before_the_answer(
 
 
 @pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
-async def test_old_report_that_is_nearly_right(
+async def test_old_report_close_to_the_answer(
     build: Build, lane: Lane, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An old report that no jump betrays is betrayed by the answer that follows it."""
+    """An old report with a plausible value is found by the answer that follows it."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     near = round(STALE + JUMP_LIMITS["temperature"] / 2, 2)
     machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
@@ -560,7 +560,7 @@ async def test_old_report_that_is_nearly_right(
     machine.stick("stick").fail("extra", on="values")
     taken = machine.device("stick").taken
     assert await stick.read() == Reading(temperature=STALE)
-    # Later, what follows the answer has come.
+    # The surplus report has arrived by now.
     await until(lambda: machine.device("stick").taken == taken + 2)
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
         await stick.read()
@@ -570,7 +570,7 @@ async def test_old_report_that_is_nearly_right(
 
 
 async def test_jump(build: Build, lane: Lane) -> None:
-    """A value that really jumped is a reading, and so is a probe that came or went."""
+    """A real jump of a value is a reading, and so is a probe that comes or goes."""
     machine = plug(build, "TEMPer2_V3.9", temperature=20.0, external_temperature=None)
     stick = driver(lane)
     for internal, external in ((20.0, None), (20.1, None), (35.0, None), (35.0, -5.0)):
@@ -582,20 +582,18 @@ async def test_jump(build: Build, lane: Lane) -> None:
     await stick.close()
 
 
-async def test_report_of_another_kind_beyond_the_answer(
-    build: Build, lane: Lane
-) -> None:
-    """Some sticks report an empty slot after the values; that casts no doubt."""
+async def test_empty_slot_after_the_values(build: Build, lane: Lane) -> None:
+    """An empty slot that some sticks report after the values casts no doubt."""
     plug(build, "TEMPerX_V3.1", temperature=20.0, humidity=50.0, layout="both_x")
     stick = driver(lane)
     assert await stick.read() == Reading(temperature=20.0, humidity=50.0)
     await stick.close()
 
 
-async def test_no_stick_at_a_known_place(
+async def test_other_device_at_the_place(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What took the place of a stick and is not built like one is not even opened."""
+    """Another device in the port of a stick is not opened."""
     pedal = MODELS["pedal 413d"]
     gadget = replace(pedal.gadget, interfaces=(KEYBOARD, KEYBOARD))
     monkeypatch.setitem(MODELS, "pedal 413d", replace(pedal, gadget=gadget))
@@ -605,8 +603,8 @@ async def test_no_stick_at_a_known_place(
     assert not machine.stick("stick").commands
 
 
-async def test_given_up(build: Build, lane: Lane) -> None:
-    """A reading that is given up leaves nothing behind for the next one."""
+async def test_cancelled_reading(build: Build, lane: Lane) -> None:
+    """A cancelled reading leaves nothing behind for the next one."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     stick = driver(lane)
     await stick.read()
@@ -622,7 +620,7 @@ async def test_given_up(build: Build, lane: Lane) -> None:
 
 
 async def test_replugged(build: Build, lane: Lane) -> None:
-    """A stick that was unplugged is told at once, missed, and found again."""
+    """An unplugged stick is reported at once, and found again after a replug."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
@@ -638,7 +636,7 @@ async def test_replugged(build: Build, lane: Lane) -> None:
 
 
 async def test_unplugged_while_reading(build: Build, lane: Lane) -> None:
-    """A stick that goes during a reading costs this reading."""
+    """A stick that is unplugged during a reading costs this reading."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     stick = driver(lane)
     await stick.read()
@@ -650,8 +648,8 @@ async def test_unplugged_while_reading(build: Build, lane: Lane) -> None:
         await reading
 
 
-async def test_identify_keeps_nothing(build: Build, lane: Lane) -> None:
-    """After it was asked who it is, a stick is free for others."""
+async def test_identify_releases_the_stick(build: Build, lane: Lane) -> None:
+    """An identified stick is free for other programs."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     stick = driver(lane)
     assert await stick.identify() == "TEMPerGold_V3.4"

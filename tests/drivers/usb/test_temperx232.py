@@ -1,4 +1,4 @@
-"""A stick that is a serial port: opened when it was picked, and read in words."""
+"""A stick with a serial port: opened when the user picks it, and read as text."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -52,8 +52,8 @@ type Gone = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait no longer than an emulated stick needs."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits to what an emulated stick needs."""
     monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.3)
     monkeypatch.setattr(temperx232, "PROBE_LINE_TIMEOUT_S", 0.05)
 
@@ -70,7 +70,7 @@ def driver(lane: Lane, on_gone: Gone = lambda: None, **known: str) -> TemperX232
 
 
 async def fault_of(work: Awaitable[object]) -> Fault:
-    """Return what goes wrong."""
+    """Return the fault that a reading raises."""
     with pytest.raises(DriverError) as raised:
         await work
     return raised.value.fault
@@ -85,19 +85,19 @@ def node_of(machine: Machine) -> Path:
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any]) -> None:
-    """What real sticks answered is read as their owners read it, and is served."""
+    """Answers captured from real sticks give the values that their owners saw."""
     assert decode(capture["answer"]).values == capture["reading"]
     assert KNOWN_FIRMWARE.fullmatch(capture["firmware"])
 
 
 def test_line_without_a_mark() -> None:
-    """The end of a line is enough."""
+    """The end of a line suffices."""
     expected = Reading(internal_temperature=23.81, internal_humidity=42.0)
     assert decode("Temp-Inner:23.81 [C],42.00 [%RH]\r\n") == expected
 
 
 async def test_read(machine: Machine, lane: Lane) -> None:
-    """It is asked once what it is, and once for each reading."""
+    """The firmware is queried once, and the values once per reading."""
     stick = driver(lane)
     assert await stick.read() == READING
     machine.stick("stick").values |= {"temperature": -12.5, "external_humidity": 61.25}
@@ -116,7 +116,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
 
 
 async def test_without_a_probe(build: Build, lane: Lane) -> None:
-    """No line for the probe is no probe, if it is missing twice."""
+    """Without a line for the probe in two answers, the probe is absent."""
     machine = build(STICK | {"external_temperature": None})
     stick = driver(lane)
     expected = Reading(internal_temperature=23.81, internal_humidity=42.0)
@@ -158,7 +158,7 @@ async def test_probe_after_the_stick(
 async def test_faults(
     machine: Machine, lane: Lane, fault: str, on: str, expected: Fault
 ) -> None:
-    """Half an answer is none, and a late one is not the next."""
+    """Half an answer is refused, and a late one is not taken for the next."""
     machine.stick("stick").fail(fault, on=on)
     stick = driver(lane)
     assert await fault_of(stick.read()) is expected
@@ -170,21 +170,21 @@ async def test_faults(
 
 
 async def test_another_firmware(build: Build, lane: Lane) -> None:
-    """What is not known is not guessed, and asked no further."""
+    """An unknown firmware gets no value query."""
     machine = build(STICK | {"firmware": "TEMPerX232_V2.10"})
     assert await fault_of(driver(lane).read()) is Fault.UNKNOWN_TYPE
     assert machine.stick("stick").commands == {"Version": 1}
 
 
-async def test_another_thing_on_the_port(build: Build, lane: Lane) -> None:
-    """A serial port with something else is no stick."""
+async def test_other_device_on_the_port(build: Build, lane: Lane) -> None:
+    """Another device on the serial port is not a stick."""
     machine = build(STICK | {"firmware": "Grbl 1.1h ['$' for help]"})
     assert await fault_of(driver(lane).read()) is Fault.BAD_REPORT
     assert machine.stick("stick").commands == {"Version": 1}
 
 
 async def test_another_stick(build: Build, lane: Lane) -> None:
-    """A stick with another firmware than the one that was set up is not read."""
+    """A stick with another firmware than the configured one is not read."""
     build(STICK | {"firmware": "TEMPerX232_V2.5"})
     stick = driver(lane, firmware="TEMPerX232_V2.0")
     assert await fault_of(stick.read()) is Fault.STICK_CHANGED
@@ -195,7 +195,7 @@ async def test_another_stick(build: Build, lane: Lane) -> None:
 
 
 async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
-    """It is told at once; plugged in again it has another node, and is found."""
+    """An unplug is noticed at once; a replugged stick is found under its new node."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
@@ -209,8 +209,8 @@ async def test_unplugged_between_polls(machine: Machine, lane: Lane) -> None:
     await stick.close()
 
 
-async def test_unplugged_while_it_is_asked(machine: Machine, lane: Lane) -> None:
-    """The poll that waits is told."""
+async def test_unplugged_during_a_poll(machine: Machine, lane: Lane) -> None:
+    """The unplug ends a waiting poll with an error."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
@@ -228,14 +228,14 @@ async def test_unplugged_while_it_is_asked(machine: Machine, lane: Lane) -> None
     ("number", "expected"),
     [(errno.EIO, Fault.STICK_NOT_FOUND), (errno.EAGAIN, Fault.NO_ANSWER)],
 )
-async def test_question_not_taken(
+async def test_command_not_written(
     machine: Machine,
     lane: Lane,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     expected: Fault,
 ) -> None:
-    """A port that fails is gone; one whose buffer is full has a stick that hangs."""
+    """A port that fails is gone; a port with a full buffer has a stick that hangs."""
     stick = driver(lane)
     await stick.read()
 
@@ -248,10 +248,10 @@ async def test_question_not_taken(
     await stick.close()
 
 
-async def test_pulled_out_while_it_is_heard(
+async def test_unplugged_while_reading(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A port that the kernel cannot read any more is gone; one without news is not."""
+    """A port that the kernel cannot read is gone; one without data is not."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
@@ -275,8 +275,8 @@ async def test_pulled_out_while_it_is_heard(
     await stick.close()
 
 
-async def test_closing_is_no_unplug(machine: Machine, lane: Lane) -> None:
-    """Who closes the port is not told that it is gone."""
+async def test_close_is_not_an_unplug(machine: Machine, lane: Lane) -> None:
+    """Closing the port does not report an unplug."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
@@ -286,7 +286,7 @@ async def test_closing_is_no_unplug(machine: Machine, lane: Lane) -> None:
 
 
 async def test_in_use(machine: Machine, lane: Lane) -> None:
-    """Another program that has the port is the reason."""
+    """The error names the other program that has the port open."""
     other = os.open(node_of(machine), os.O_RDWR | os.O_NOCTTY)
     fcntl.flock(other, fcntl.LOCK_EX)
     assert await fault_of(driver(lane).read()) is Fault.IN_USE
@@ -295,7 +295,7 @@ async def test_in_use(machine: Machine, lane: Lane) -> None:
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """The node that may not be opened is named."""
+    """The error names the node that may not be opened."""
     build(STICK)
     with as_nobody():
         assert await fault_of(driver(lane).read()) is Fault.NO_PERMISSION
@@ -308,8 +308,8 @@ async def test_no_port(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
     assert await fault_of(driver(lane).read()) is Fault.NO_PORT
 
 
-async def test_what_nobody_asked_for(machine: Machine, lane: Lane) -> None:
-    """What came before a command is no answer to it, and takes no memory."""
+async def test_unsolicited_text(machine: Machine, lane: Lane) -> None:
+    """Text received before a command is not its answer, and is not kept in memory."""
     stick = driver(lane)
     await stick.read()
     port = stick._connection
@@ -340,7 +340,7 @@ async def test_what_nobody_asked_for(machine: Machine, lane: Lane) -> None:
     ],
 )
 def test_no_reading(answer: str) -> None:
-    """Exactly the lines of a reading are one."""
+    """Only exactly the lines of a reading give one."""
     with pytest.raises(BadFrameError) as raised:
         decode(answer)
     assert raised.value.fault is Fault.BAD_REPORT
@@ -356,14 +356,14 @@ def test_no_reading(answer: str) -> None:
     ],
 )
 def test_out_of_range(answer: str) -> None:
-    """What the sensors cannot measure is no value."""
+    """A value that the sensors cannot measure is rejected."""
     with pytest.raises(BadFrameError) as raised:
         decode(answer)
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
 def answers() -> st.SearchStrategy[str]:
-    """Return answers of which many are right."""
+    """Return answers, many of them valid."""
     numbers = st.floats(-150, 200).map("{:.2f}".format)
     line: Callable[..., str] = "Temp-{}:{} [C],{} [%RH]<".format
     short: Callable[..., str] = "Temp-{}:{} [C]<".format
@@ -378,7 +378,7 @@ def answers() -> st.SearchStrategy[str]:
 
 @given(answers())
 def test_any_text(answer: str) -> None:
-    """Whatever comes is a value that the sensors can measure, or an error."""
+    """Any text gives values that the sensors can measure, or an error."""
     try:
         reading = decode(answer)
     except BadFrameError:

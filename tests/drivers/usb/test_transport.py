@@ -1,4 +1,4 @@
-"""Of the two ways to a stick the gentler one is taken, and both are left as found."""
+"""Hidraw is preferred to libusb, and either leaves the stick as it was."""
 
 import asyncio
 from collections.abc import Callable
@@ -42,7 +42,7 @@ REPORT = REPORTS[0]
 
 
 class Stick:
-    """One stick, and what becomes of it."""
+    """One plugged-in stick, as the system sees it."""
 
     def __init__(self, machine: Machine) -> None:
         """Find the stick of a machine."""
@@ -61,7 +61,7 @@ class Stick:
 
     @property
     def usbfs_calls(self) -> dict[str, int]:
-        """What libusb was asked to do."""
+        """The calls that libusb got."""
         return dict(self.machine.device("gold").calls)
 
 
@@ -72,14 +72,14 @@ def plug(build: Build, **spec: Any) -> Stick:  # noqa: ANN401 - as in a machine 
 
 
 async def opened(lane: Lane, find: Callable[[], UsbDevice]) -> Transport:
-    """Open a stick and see that it answers."""
+    """Open a stick and check that it answers."""
     _, transport = await connect(lane, find, lambda: None)
     assert await transport.exchange(READ_VALUES, (1.0,)) == [REPORT]
     return transport
 
 
 async def abandon(lane: Lane, opening: asyncio.Task[Any], ends: Event) -> None:
-    """Give an opening up while it hangs, and wait until it has ended."""
+    """Cancel an opening that hangs, and wait until it has ended."""
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
@@ -89,7 +89,7 @@ async def abandon(lane: Lane, opening: asyncio.Task[Any], ends: Event) -> None:
 
 
 async def test_hidraw(build: Build, lane: Lane) -> None:
-    """A stick with a hidraw node is not taken from the kernel."""
+    """A stick with a hidraw node stays with the kernel."""
     stick = plug(build)
     transport = await opened(lane, stick.find)
     assert isinstance(transport, HidrawTransport)
@@ -99,7 +99,7 @@ async def test_hidraw(build: Build, lane: Lane) -> None:
 
 
 async def test_libusb_without_a_node(build: Build, lane: Lane) -> None:
-    """Where the hidraw node is missing, the stick is claimed and given back."""
+    """Without a hidraw node the stick is claimed and given back."""
     stick = plug(build, hidraw_nodes=False)
     transport = await opened(lane, stick.find)
     assert isinstance(transport, LibusbTransport)
@@ -113,7 +113,7 @@ async def test_libusb_without_a_node(build: Build, lane: Lane) -> None:
 async def test_drained_after_an_answer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch, *, unplugged: bool
 ) -> None:
-    """What comes beyond an answer is dropped; what goes wrong there shows later."""
+    """Surplus reports are dropped; an error while dropping them shows later."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.05)
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
@@ -139,7 +139,7 @@ async def test_drained_after_an_answer(
 
 
 async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
-    """A reading that falls into the drain is a reading, not a device that hangs."""
+    """A reading during the drain is a reading, not a hang."""
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
     assert isinstance(opened_stick, LibusbTransport)
@@ -150,7 +150,7 @@ async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
 
 
 async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
-    """A stick that was given back is not touched any more."""
+    """A stick that was given back gets no further transfers."""
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
     assert isinstance(opened_stick, LibusbTransport)
@@ -162,8 +162,8 @@ async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
     assert stick.bound == [0, 1]
 
 
-async def test_given_back_while_it_is_waited_for(build: Build, lane: Lane) -> None:
-    """Who still has a stick that was given back is told that it is not there."""
+async def test_given_back_while_waiting(build: Build, lane: Lane) -> None:
+    """A wait on a stick that was given back ends with an error."""
     transport = await opened(lane, plug(build, hidraw_nodes=False).find)
     await transport.close()
     with pytest.raises(DeviceNotFoundError):
@@ -175,7 +175,7 @@ async def test_given_back_while_it_is_waited_for(build: Build, lane: Lane) -> No
 async def test_libusb_without_permission(
     build: Build, lane: Lane, as_nobody: AsNobody
 ) -> None:
-    """Where only the usbfs node may be used, it is."""
+    """With permission for the usbfs node only, libusb is used."""
     with as_nobody():
         stick = plug(build, hidraw_mode="000")
         transport = await opened(lane, stick.find)
@@ -185,7 +185,7 @@ async def test_libusb_without_permission(
 
 
 async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> None:
-    """Where neither node may be used, the error names the gentler one."""
+    """Without permission for either node, the error names the hidraw node."""
     stick = plug(build, hidraw_mode="000", usbfs_mode="000")
     with (
         as_nobody(),
@@ -200,7 +200,7 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
 async def test_no_node_in_the_container(
     build: Build, lane: Lane, as_nobody: AsNobody
 ) -> None:
-    """Where there is no hidraw node and no way around it, the error names it."""
+    """The error names a missing hidraw node where libusb cannot be used."""
     stick = plug(build, hidraw_nodes=False, usbfs_mode="000")
     with as_nobody(), pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
         await connect(lane, stick.find, lambda: None)
@@ -209,7 +209,7 @@ async def test_no_node_in_the_container(
 
 
 async def test_in_use_over_hidraw(build: Build, lane: Lane) -> None:
-    """A stick is not taken from under another program."""
+    """A stick is not taken from another program."""
     stick = plug(build)
     node = stick.machine.device("gold").hidraw
     assert node is not None
@@ -222,7 +222,7 @@ async def test_in_use_over_hidraw(build: Build, lane: Lane) -> None:
 
 
 async def test_in_use_over_libusb(build: Build, lane: Lane) -> None:
-    """The same for a program that claimed it."""
+    """A stick that another program claimed is not taken from it."""
     stick = plug(build)
     other = Handle(stick.device)
     other.open()
@@ -234,7 +234,7 @@ async def test_in_use_over_libusb(build: Build, lane: Lane) -> None:
 
 
 async def test_in_use_as_the_kernel_says(build: Build, lane: Lane) -> None:
-    """The driver usbfs is another program: nothing is tried."""
+    """A stick bound to the driver usbfs is in use, and is not touched."""
     stick = plug(build, bound=False)
     drivers = stick.machine.sys / "bus/usb/drivers/usbfs"
     drivers.mkdir()
@@ -246,7 +246,7 @@ async def test_in_use_as_the_kernel_says(build: Build, lane: Lane) -> None:
 
 
 async def test_left_without_a_driver(build: Build, lane: Lane) -> None:
-    """What a killed program left behind is given back, and then read gently."""
+    """A stick left without a driver gets it back, and is then read over hidraw."""
     stick = plug(build, bound=False)
     transport = await opened(lane, stick.find)
     assert isinstance(transport, HidrawTransport)
@@ -255,10 +255,10 @@ async def test_left_without_a_driver(build: Build, lane: Lane) -> None:
     assert stick.bound == [0, 1]
 
 
-async def test_left_without_a_driver_and_not_ours(
+async def test_left_without_a_driver_or_permission(
     build: Build, lane: Lane, as_nobody: AsNobody
 ) -> None:
-    """Where it cannot be given back, the error names the node that is needed."""
+    """Where the driver cannot be restored, the error names the required node."""
     stick = plug(build, bound=False, usbfs_mode="000")
     with (
         as_nobody(),
@@ -269,8 +269,8 @@ async def test_left_without_a_driver_and_not_ours(
     assert stick.bound == [0]
 
 
-async def test_no_node_at_all(build: Build, lane: Lane) -> None:
-    """Where the container was given no node of the stick, the error names one."""
+async def test_no_node(build: Build, lane: Lane) -> None:
+    """Where the container has no node of the stick, the error names one."""
     stick = plug(build, bound=False)
     stick.device.usbfs.unlink()
     with pytest.raises(DeviceAccessError, match=Fault.NO_NODE) as error:
@@ -290,7 +290,7 @@ async def test_not_configured_yet(build: Build, lane: Lane) -> None:
 async def test_no_libusb(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without libusb the error says so."""
+    """Without libusb the error names it."""
     stick = plug(build, hidraw_nodes=False)
     monkeypatch.setattr(libusb1, "get_backend", lambda **_: None)
     with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
@@ -298,7 +298,7 @@ async def test_no_libusb(
 
 
 async def test_closed_unused(build: Build, lane: Lane) -> None:
-    """A stick that nobody asked anything is given back as any other."""
+    """A stick opened and not used is given back."""
     stick = plug(build, hidraw_nodes=False)
     _, transport = await connect(lane, stick.find, lambda: None)
     await transport.close()
@@ -308,7 +308,7 @@ async def test_closed_unused(build: Build, lane: Lane) -> None:
 async def test_abandoned_claim(
     build: Build, lane: Lane, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stick that is claimed after it was given up is given back."""
+    """A stick claimed after the opening was cancelled is given back."""
     stick = plug(build, hidraw_nodes=False)
     hangs, ends = Event(), Event()
     get_backend = vars(libusb1)["get_backend"]
@@ -329,7 +329,7 @@ async def test_abandoned_claim(
 async def test_abandoned_node(
     build: Build, lane: Lane, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that is opened after it was given up is closed again."""
+    """A node opened after the opening was cancelled is closed again."""
     stick = plug(build)
     before = open_files()
     hangs, ends = Event(), Event()

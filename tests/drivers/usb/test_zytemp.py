@@ -49,7 +49,7 @@ HUMID = report(0x41, 4550)
 
 
 def reading(*reports: bytes) -> Reading | None:
-    """Return what reports say, once it is sure that they are plain."""
+    """Return the reading of reports, once they are known to be plain."""
     monitor = ZyTemp()
     for one in [*FORMAT_REPORTS * [OTHER], *reports]:
         monitor.feed(one, 0)
@@ -59,7 +59,7 @@ def reading(*reports: bytes) -> Reading | None:
 @pytest.mark.parametrize("way", ["plain", "encrypted"])
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any], way: str) -> None:
-    """What real monitors sent is read as their owners read it."""
+    """Reports captured from real monitors give the values that their owners saw."""
     reports = [bytes.fromhex(one) for one in capture["reports"]]
     if way == "encrypted":
         reports = [encrypted(one, ENCRYPTION_KEY) for one in reports]
@@ -80,13 +80,13 @@ def test_captures(capture: dict[str, Any], way: str) -> None:
     ],
 )
 def test_decrypted(report: str, content: str) -> None:
-    """Decrypting gives what other programs were seen to make of the same bytes."""
+    """Decrypting gives the same bytes as other programs."""
     assert decrypt(bytes.fromhex(report)).hex() == content
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
 async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:  # noqa: FBT001 - one of two kinds
-    """Whether a monitor encrypts is found out by its reports."""
+    """The reports show whether a monitor encrypts."""
     build(
         {
             "name": "monitor",
@@ -104,8 +104,8 @@ async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:
     await driver.close()
 
 
-def test_temperature_and_co2_have_to_be_there() -> None:
-    """Humidity need not: many monitors do not measure it."""
+def test_temperature_and_co2_are_required() -> None:
+    """Humidity is optional: many monitors do not measure it."""
     assert reading(WARM) is None
     assert reading(FRESH) is None
     found = reading(WARM, FRESH)
@@ -125,7 +125,7 @@ def test_temperature_and_co2_have_to_be_there() -> None:
     ],
 )
 def test_humidity(reports: list[bytes], humidity: float | None) -> None:
-    """No sensor gives 0 %; another name counts only where the usual one is missing."""
+    """A humidity of 0 % is rejected; the second code counts only without the first."""
     found = reading(WARM, FRESH, *reports)
     assert found is not None
     assert found.humidity == humidity
@@ -143,7 +143,7 @@ def test_humidity(reports: list[bytes], humidity: float | None) -> None:
     ],
 )
 def test_out_of_range(wrong: bytes) -> None:
-    """What it cannot measure is no value, and what was there before stays."""
+    """A value out of range is ignored, and the value before it stays."""
     with pytest.raises(BadFrameError) as raised:
         reading(WARM, FRESH, HUMID, wrong)
     assert raised.value.fault is Fault.OUT_OF_RANGE
@@ -156,7 +156,7 @@ def test_out_of_range(wrong: bytes) -> None:
 
 
 def test_humidity_is_waited_for() -> None:
-    """The first reading after opening has it, too, wherever in the round it began."""
+    """The first reading after opening includes the humidity, sent first or last."""
     monitor = ZyTemp()
     for now, one in enumerate((*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID)):
         monitor.feed(one, now / 10)
@@ -168,7 +168,7 @@ def test_humidity_is_waited_for() -> None:
 
 
 def test_age() -> None:
-    """A value counts for some seconds; humidity may end without the others."""
+    """A value is valid for some seconds; humidity may end without the others."""
     monitor = ZyTemp()
     for one in (*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID):
         monitor.feed(one, 0)
@@ -187,7 +187,7 @@ def test_age() -> None:
 
 
 def test_kind_is_kept() -> None:
-    """One encrypted report that looks like a plain one is not taken for it."""
+    """One encrypted report that looks like a plain one does not change the kind."""
     monitor = ZyTemp()
     for _ in range(FORMAT_REPORTS):
         monitor.feed(encrypted(OTHER, ENCRYPTION_KEY), 0)
@@ -199,8 +199,8 @@ def test_kind_is_kept() -> None:
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
-def test_it_takes_some_reports_to_be_sure() -> None:
-    """Until then no value counts; then all do that came as the last one."""
+def test_kind_needs_several_reports() -> None:
+    """No value counts until the kind is known; then all earlier ones of it do."""
     monitor = ZyTemp()
     for one in (WARM, encrypted(OTHER, ENCRYPTION_KEY), FRESH, WARM):
         monitor.feed(one, 0)
@@ -210,7 +210,7 @@ def test_it_takes_some_reports_to_be_sure() -> None:
 
 
 def test_first_value_after_power_up() -> None:
-    """What cannot be measured is no value before it is sure what it is, either."""
+    """A value out of range is rejected while the kind is still unknown."""
     monitor = ZyTemp()
     for one in (report(0x50, 25000), WARM, OTHER):
         monitor.feed(one, 0)
@@ -220,7 +220,7 @@ def test_first_value_after_power_up() -> None:
 
 
 def frames() -> st.SearchStrategy[bytes]:
-    """Return reports of which many are whole."""
+    """Return reports, many of them valid."""
     codes = st.integers(0, 0xFFFF)
     items = st.sampled_from([*ZYTEMP_ITEMS, 0x6D])
     whole = st.builds(report, items, codes)
@@ -233,7 +233,7 @@ def frames() -> st.SearchStrategy[bytes]:
 
 @given(st.lists(frames(), max_size=20))
 def test_any_bytes(reports: list[bytes]) -> None:
-    """Whatever comes is a value that the monitor can measure, or an error."""
+    """Any bytes give a value that the monitor can measure, or an error."""
     monitor = ZyTemp()
     for now, one in enumerate(reports):
         try:
