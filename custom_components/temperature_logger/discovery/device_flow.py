@@ -197,7 +197,7 @@ class DeviceFlow(ConfigFlow):
             return self._message(err)
         if self._entry is not None:
             return await self._async_move(self._entry, data)
-        self._abort_if_unique_id_configured()  # By another window.
+        self._abort_if_unique_id_configured()  # In another window.
         titles = {entry.title for entry in self._async_current_entries()}
         title = unused_title(titles, model_name(self.hass, model))
         return self.async_create_entry(title=title, data=data)

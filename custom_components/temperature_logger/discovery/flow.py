@@ -138,7 +138,7 @@ class SearchFlow(ConfigFlow):
         # When this flow ends, Home Assistant also ends the offer with this unique id.
         await self.async_set_unique_id(candidate.place.id, raise_on_progress=False)
         unmoved = self._entry and self._entry.unique_id
-        if choice != unmoved and choice in self._owned_places():  # By another window.
+        if choice != unmoved and choice in self._owned_places():  # In another window.
             return self.async_abort(reason="already_configured")
         return await self._async_set_up(candidate)
 
