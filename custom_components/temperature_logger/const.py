@@ -60,7 +60,7 @@ MAX_BATCH_SIZE: Final = 5000
 # Decimals of a stored value, finer than any of the sensors. A state is text, so another
 # digit would cost a byte in every row of the history.
 DIGITS: Final = 3
-# The integration promises so many days of history.
+# Days of history that the integration promises.
 RETENTION: Final = 14
 READINGS_URL: Final = f"/api/{DOMAIN}/readings"
 

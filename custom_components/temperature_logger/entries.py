@@ -14,5 +14,5 @@ type AnyConfigEntry = TemperatureLoggerConfigEntry | EndpointConfigEntry
 
 
 def is_endpoint(entry: ConfigEntry[Any]) -> TypeIs[EndpointConfigEntry]:
-    """Return whether an entry is an endpoint, that is a server, and not a device."""
+    """Return whether an entry is an endpoint (a server for readings), not a device."""
     return entry.data.get(CONF_KIND) == KIND_ENDPOINT

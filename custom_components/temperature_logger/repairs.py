@@ -123,7 +123,7 @@ class MovedRepairFlow(MenuRepairFlow):
 
 
 class RefusedRepairFlow(MenuRepairFlow):
-    """Sends the readings that a server refused again, or skips them."""
+    """Sends refused readings again, or skips them."""
 
     choices: ClassVar = [STEP_AGAIN, STEP_LEAVE]
 
@@ -154,7 +154,7 @@ REPAIR_FLOWS: Final = {
     READINGS_REFUSED: RefusedRepairFlow,
     STICK_MOVED: MovedRepairFlow,
 }
-"""The repair flow by the begin of the issue id; other issues use PlaceRepairFlow."""
+"""The repair flow by the start of the issue id; other issues use PlaceRepairFlow."""
 
 
 async def async_create_fix_flow(

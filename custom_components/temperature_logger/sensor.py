@@ -67,7 +67,7 @@ def _async_add_readings(
     added: set[str] = set()
 
     def is_due(quantity: str) -> bool:
-        """Return whether a quantity is not optional, or has or had a value."""
+        """Return whether a quantity is always there, has a value, or had one before."""
         return (
             quantity not in OPTIONAL_QUANTITIES
             or coordinator.data.value(quantity) is not None

@@ -10,12 +10,12 @@ DATA_SHARED: HassKey[dict[Callable[[HomeAssistant], Any], Any]] = HassKey(__name
 
 
 def shared_object[T](hass: HomeAssistant, make: Callable[[HomeAssistant], T]) -> T:
-    """Return the object that a class or function makes, the same one for each call.
+    """Return the object that a class or function makes; each call returns the same.
 
-    Any thread may call.
+    Any thread may call it.
     """
     objects = hass.data.setdefault(DATA_SHARED, {})
     if make not in objects:
         objects.setdefault(make, make(hass))
-    made: T = objects[make]
-    return made
+    instance: T = objects[make]
+    return instance

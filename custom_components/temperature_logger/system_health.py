@@ -72,7 +72,7 @@ def _endpoints(hass: HomeAssistant) -> dict[str, Any]:
 
 
 async def _async_row_count(hass: HomeAssistant) -> dict[str, Any]:
-    """Return the number of rows and the oldest reading, not older than some minutes."""
+    """Return the number of rows and the oldest reading, counted again after a while."""
     count = shared_object(hass, RowCount)
     if time.monotonic() - count.at > COUNT_MAX_AGE_S:
         await async_import_module(hass, f"{__package__}.history.series")

@@ -32,4 +32,4 @@ __all__ = [
 ]
 
 LATE: Final = ("options_flow",)
-"""The module that others import when its form is opened."""
+"""The modules that other modules import on first use, when a form opens."""

@@ -1,8 +1,8 @@
 """The duration of each device's fault, across restarts.
 
-A monotonic clock measures it while Home Assistant runs. For restarts, the begin of a
-missing device is stored as Unix time, and stored again after the wall clock jumped. A
-begin in the future after a restart counts as now.
+A monotonic clock measures it while Home Assistant runs. For restarts, the time since
+which a device is missing is stored as Unix time, and stored again after the wall clock
+jumped. A time in the future after a restart counts as now.
 """
 
 from time import monotonic, time
@@ -29,15 +29,15 @@ class FaultDurations:
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin without faults."""
         self._began_at: dict[str, tuple[str, float]] = {}
-        """Fault and begin of each entry, by the monotonic clock."""
+        """The fault of each entry and its start, by the monotonic clock."""
         self._stored: dict[str, float] = {}
-        """The begin of the missing device of each entry, in Unix time."""
+        """The Unix time since which the device of each entry is missing."""
         self._store: Store[dict[str, float]] = Store(
             hass, FAULTS_STORE_VERSION, FAULTS_STORE_KEY
         )
 
     async def async_load(self) -> None:
-        """Load the begins that the last run of Home Assistant stored."""
+        """Load the times that the last run of Home Assistant stored."""
         self._stored = await self._store.async_load() or {}
         now, today = monotonic(), time()
         self._began_at = {
@@ -56,7 +56,7 @@ class FaultDurations:
         self._began_at[entry_id] = fault, began
         duration = now - began
         if fault == DEVICE_MISSING:
-            self._store_begin(entry_id, time() - duration)
+            self._store_start(entry_id, time() - duration)
         return duration
 
     @callback
@@ -67,8 +67,8 @@ class FaultDurations:
             self._save()
 
     @callback
-    def _store_begin(self, entry_id: str, began: float) -> None:
-        """Store the begin of a fault in Unix time, if it is new or the clock jumped."""
+    def _store_start(self, entry_id: str, began: float) -> None:
+        """Store the start of a fault in Unix time, if it is new or the clock jumped."""
         known = self._stored.get(entry_id)
         if known is None or abs(began - known) > CLOCK_JUMP_S:
             self._stored[entry_id] = began
@@ -76,5 +76,5 @@ class FaultDurations:
 
     @callback
     def _save(self) -> None:
-        """Write the begins a little later, or when Home Assistant stops."""
+        """Write the times a little later, or when Home Assistant stops."""
         self._store.async_delay_save(lambda: self._stored, SAVE_DELAY_S)

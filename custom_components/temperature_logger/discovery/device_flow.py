@@ -66,7 +66,7 @@ class DeviceFlow(ConfigFlow):
     async def async_step_discovered(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Confirm that the stick shall be set up; set it up."""
+        """Set up the stick after the user confirmed it."""
         problem = None
         if user_input is not None:
             result = await self._async_set_up(self._device)
@@ -197,7 +197,7 @@ class DeviceFlow(ConfigFlow):
             return self._message(err)
         if self._entry is not None:
             return await self._async_move(self._entry, data)
-        self._abort_if_unique_id_configured()  # Another window was faster.
+        self._abort_if_unique_id_configured()  # In another window.
         titles = {entry.title for entry in self._async_current_entries()}
         title = unused_title(titles, model_name(self.hass, model))
         return self.async_create_entry(title=title, data=data)

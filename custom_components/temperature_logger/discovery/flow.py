@@ -132,15 +132,13 @@ class SearchFlow(ConfigFlow):
 
     async def _async_use_choice(self, choice: str) -> ConfigFlowResult | Message | None:
         """Set up a device; return a message if that failed, None if it is gone."""
-        found = (c for c in self._search_result.candidates if c.place.id == choice)
-        if (candidate := next(found, None)) is None:
+        matches = (c for c in self._search_result.candidates if c.place.id == choice)
+        if (candidate := next(matches, None)) is None:
             return None
         # When this flow ends, Home Assistant also ends the offer with this unique id.
         await self.async_set_unique_id(candidate.place.id, raise_on_progress=False)
         unmoved = self._entry and self._entry.unique_id
-        if (
-            choice != unmoved and choice in self._owned_places()
-        ):  # Another window was faster.
+        if choice != unmoved and choice in self._owned_places():  # In another window.
             return self.async_abort(reason="already_configured")
         return await self._async_set_up(candidate)
 

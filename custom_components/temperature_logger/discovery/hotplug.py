@@ -41,7 +41,7 @@ RESCAN_DELAY_S: Final = 0.5
 READY_TIMEOUT_S: Final = 2.0
 # New devices are offered after this time without a change.
 OFFER_DELAY_S: Final = 0.3
-# Without inotify.
+# Between scans, if inotify does not work.
 SCAN_INTERVAL: Final = timedelta(seconds=5)
 
 

@@ -79,7 +79,7 @@ def _missing(
 def _moves(
     missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
 ) -> dict[str, Candidate]:
-    """Return the new sticks of the type of a missing one, by the id of its entry.
+    """Return the new stick for each entry that misses one of its type, by entry id.
 
     Sticks have no serial number, so two of the same type are not assigned.
     """

@@ -1,7 +1,7 @@
-"""Thermometers wired to this machine, in plain asyncio Python without Home Assistant.
+"""Drivers for thermometers on this machine, in asyncio without Home Assistant.
 
-Others import the names below, and those of the modules in OPEN. The module of each
-driver is imported for the first device that needs it.
+Modules outside of this package import the names below, or the modules in OPEN. The
+module of a driver is imported for the first device that needs it.
 """
 
 from typing import Final
@@ -24,4 +24,4 @@ __all__ = [
 ]
 
 OPEN: Final = ("finder", "places", "presence", "readings")
-"""Places, the search for devices at them, hot-plug, and the names of quantities."""
+"""The modules about places, the search, connected devices, and readings."""

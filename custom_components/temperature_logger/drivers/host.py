@@ -55,11 +55,11 @@ class Host:
     def __init__(
         self,
         lane: Lane,
-        place: HostPlace,  # noqa: ARG002 - As every driver.
+        place: HostPlace,  # noqa: ARG002 - Every driver takes it.
         facts: Facts,
-        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - It stays.
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - Never unplugged.
     ) -> None:
-        """Prepare to read this machine. Facts: a folder on the disk to measure."""
+        """Prepare to read this machine. Facts: folder, on the disk to measure."""
         self.quantities: tuple[str, ...] = DISK_QUANTITIES
         self.raw: dict[str, str] = {}
         """The last data of psutil, including sensors that are not those of the CPU."""

@@ -78,7 +78,7 @@ class Pool:
         return future
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start more threads a little later, if jobs still wait for those that hang."""
+        """Start more threads a little later, if jobs still wait behind hanging ones."""
         if self._timer is None and self._waiting:
             self._timer = loop.call_later(HANGING_AFTER_S, self._add_threads, loop)
 
@@ -244,7 +244,7 @@ class Lane:
         return last
 
     async def _wait_for_job(self) -> None:
-        """Wait shortly for the running job; raise DeviceAccessError if it hangs."""
+        """Wait briefly for the running job; raise DeviceAccessError if it hangs."""
         ends = monotonic() + JOB_GRACE_S
         while self.busy:
             if monotonic() > ends:

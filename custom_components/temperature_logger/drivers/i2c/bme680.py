@@ -149,7 +149,7 @@ class Bme680Sensor(Sensor):
     @override
     def collect(self) -> Reading:
         data = self.registers.read(*BME680_BURST)
-        # Read after the codes, the settings are those of the conversion.
+        # As they are read after the codes, these settings are those of the conversion.
         settings, control = self._settings()
         self.burst = data
         status = data[0]

@@ -24,7 +24,7 @@ from .bus import PowerLostError, Registers
 CHIP_ID_REGISTER: Final = 0xD0
 
 # CTRL_MEAS, the register that begins a conversion, has the same bits in all chips. X1
-# measures temperature and pressure once each, in CTRL_HUM the humidity.
+# means one sample: of temperature and pressure each, or in CTRL_HUM of the humidity.
 MODE_BITS: Final = 0x03
 SLEEP_MODE: Final = 0x00
 SLEEP_MODE_X1: Final = 0x24
@@ -162,7 +162,7 @@ class BoschChip:
         lane: Lane,
         place: I2cPlace,
         facts: Facts,
-        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - As every driver.
+        on_gone: Callable[[], None] = lambda: None,  # noqa: ARG002 - Every driver takes it.
     ) -> None:
         """Prepare to read the chip at a place. Facts: trimming_hash.
 
@@ -259,9 +259,9 @@ class BoschChip:
         return sensor
 
     def _release_node(self, *, gone: bool = False) -> None:
-        """Close the node if the chip is gone, or until the next poll if it must be.
+        """Close the node if the chip is gone or the adapter can be unplugged.
 
-        An adapter that can be unplugged must not stay open; see Registers.
+        The node of such an adapter stays open only during a poll; see Registers.
         """
         if (registers := self._registers) is None:
             return
@@ -284,9 +284,10 @@ def probe(adapter: I2cAdapter, address: int) -> Chip:
 
 
 def identify(registers: Registers) -> Chip:
-    """Return the chip with the id that is read.
+    """Read the chip id and return the chip.
 
-    Raises BadFrameError for an unsupported chip, and for an id of a wiring fault.
+    Raises BadFrameError for an unsupported chip, and for an id that means a wiring
+    fault.
     """
     chip_id = registers.read(CHIP_ID_REGISTER, 1)[0]
     if chip_id in {0x00, 0xFF}:

@@ -62,7 +62,7 @@ class HeldDevice[Connection](ABC):
 
     @abstractmethod
     def _release(self, connection: Connection) -> asyncio.Future[None]:
-        """Begin to close the device; the future completes with that."""
+        """Begin to close the device; the future completes once that is done."""
 
     def _fail(self) -> None:
         """Close the device after a failure; the next reading opens it again.

@@ -29,7 +29,7 @@ MAX_STEP_C: Final = 2.0
 # A probe measures for 0.75 s; the adapter may start them one after the other.
 DIAMEX_MAX_AGE_S: Final = 10.0
 EXTRA_AGE_PER_PROBE_S: Final = 1.0
-# After this time a reading does without the probes that have not reported.
+# After this time a reading leaves out the probes that have not reported.
 ALL_PROBES_TIMEOUT_S: Final = 3.5
 
 

@@ -181,7 +181,7 @@ class HidrawTransport:
         return self._reports.popleft() if self._reports else None
 
     def close(self) -> asyncio.Future[None]:
-        """Close the node once no job uses it; the future completes with that."""
+        """Close the node as soon as no job uses it; the future then completes."""
         loop = asyncio.get_running_loop()
         node, self._node = self._node, None
         if node is None:

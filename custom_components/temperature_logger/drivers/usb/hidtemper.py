@@ -2,7 +2,7 @@
 
 A command is ten messages of 32 bytes, padded with zeros:
 
-    0a 0b 0c 0d 00 00 02 00     begin of the command
+    0a 0b 0c 0d 00 00 02 00     start of the command
     52, 53 or 54                read the type, the outer or the inner temperature
     00                          seven times
     0a 0b 0c 0d 00 00 01 00     end of the command
@@ -17,7 +17,8 @@ endpoint for it, and HIDIOCGFEATURE as GET_REPORT 0300. So the driver does not n
 libusb.
 
 An answer does not say which command it belongs to. So the driver reads the type before
-each value: if the stick then did not answer, the type is there a second time.
+each value. If the stick does not answer the command for the value, the driver gets the
+type a second time and notices it.
 """
 
 import asyncio
@@ -131,7 +132,7 @@ class HidTemper(HeldDevice[HidrawTransport]):
 
     @override
     def _release(self, connection: HidrawTransport) -> asyncio.Future[None]:
-        """Begin to close the node; the future completes with that."""
+        """Begin to close the node; the future completes once that is done."""
         return connection.close()
 
     def _open_node(self) -> Node:

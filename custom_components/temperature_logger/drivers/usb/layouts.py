@@ -68,7 +68,7 @@ class Layout(NamedTuple):
     """The answer of one firmware to the value command."""
 
     firmware: str
-    """The begin of the firmware text."""
+    """The start of the firmware text."""
     model: str
     reports: tuple[Report, ...]
     product: str | None = None

@@ -193,7 +193,7 @@ class LibusbTransport:
         return await self._lane.run(lambda: self._claimed_handle.listen(window_s))
 
     def close(self) -> asyncio.Future[None]:
-        """Return the interface to the kernel; the future completes with that."""
+        """Return the interface to the kernel; the future then completes."""
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         handle, self._handle = self._handle, None

@@ -124,7 +124,7 @@ class Stream(HeldDevice[Connection]):
 
     @override
     def _release(self, connection: Connection) -> asyncio.Future[None]:
-        """Stop watching and close; the future completes with that."""
+        """Stop watching and close; the future completes once that is done."""
         if isinstance(connection, Node):
             asyncio.get_running_loop().remove_reader(connection)
         return asyncio.wrap_future(self._lane.finish(connection.close))

@@ -29,7 +29,7 @@ from .layouts import (
 from .models import TEMPER
 from .transport import Transport, connect
 
-# After opening, the stick with these ids needs so long before it answers.
+# By vendor and product id: a stick that needs time after opening before it answers.
 SETTLE_TIMES_S: Final = {(0x3553, 0xA001): 1.0}
 
 READ_VALUES: Final = bytes.fromhex("0180330100000000")
@@ -140,7 +140,7 @@ class Temper(HeldDevice[Transport]):
 
     @override
     def _release(self, connection: Transport) -> asyncio.Future[None]:
-        """Begin to close the stick; the future completes with that."""
+        """Begin to close the stick; the future completes once that is done."""
         return connection.close()
 
     async def _connect(

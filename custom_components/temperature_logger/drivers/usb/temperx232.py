@@ -125,7 +125,7 @@ class Port:
         return self.answer
 
     def close(self) -> asyncio.Future[None]:
-        """Close the port as soon as no job uses it; the future completes with that."""
+        """Close the port as soon as no job uses it; the future then completes."""
         asyncio.get_running_loop().remove_reader(self._serial)
         return asyncio.wrap_future(self._lane.finish(partial(_close, self._serial)))
 
@@ -228,7 +228,7 @@ class TemperX232(HeldDevice[Port]):
 
     @override
     def _release(self, connection: Port) -> asyncio.Future[None]:
-        """Begin to close the port; the future completes with that."""
+        """Begin to close the port; the future completes once that is done."""
         return connection.close()
 
     def _find_and_open(self) -> serialx.BaseSerial:
