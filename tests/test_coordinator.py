@@ -10,6 +10,7 @@ from homeassistant.helpers.event import async_track_state_change_event
 import pytest
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.coordinator import ReadingCoordinator
 from emulation.machine import Machine
 
 from .conftest import BME_PLACE, GOLD, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
@@ -169,6 +170,16 @@ async def test_calibration(
     assert state(hass, "sensor.bme280_humidity") == "100.0"
     pressure = float(state(hass, "sensor.bme280_atmospheric_pressure"))
     assert pressure == pytest.approx(1013.25, abs=0.05)
+
+
+async def test_unloaded_before_the_first_poll(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A coordinator that has no driver yet shuts down without an error."""
+    build(GOLD)
+    coordinator = ReadingCoordinator(hass, await set_up(GOLD_PLACE))
+    await coordinator.async_shutdown()
+    assert coordinator.raw_reading is None
 
 
 async def test_another_chip_at_the_address(

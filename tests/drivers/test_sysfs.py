@@ -409,6 +409,17 @@ def test_adapter_removed_while_reading(build: Build) -> None:
     assert [found.number for found in sysfs.i2c_adapters()] == [2]
 
 
+def test_adapter_outside_the_device_tree(build: Build) -> None:
+    """An adapter that links out of /sys/devices is left out; the others are found."""
+    machine = build(i2c=[adapter(1), adapter(2)])
+    link = machine.sys / "bus/i2c/devices/i2c-1"
+    outside = machine.sys / "elsewhere/i2c-1"
+    shutil.copytree(link.resolve(), outside, symlinks=True)
+    link.unlink()
+    link.symlink_to(outside)
+    assert [found.number for found in sysfs.i2c_adapters()] == [2]
+
+
 @pytest.mark.parametrize(
     ("place", "key", "fault"),
     [

@@ -231,6 +231,8 @@ async def test_closed(transport: HidrawTransport) -> None:
     await transport.close()
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         await transport.exchange(READ_VALUES, LIMITS)
+    with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
+        await transport.feature(8)
 
 
 def test_no_permission(machine: Machine, node: Path, as_nobody: AsNobody) -> None:

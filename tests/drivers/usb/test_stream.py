@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from threading import Event
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import stream, zytemp
 from custom_components.temperature_logger.drivers.usb.hidraw import Node
 from custom_components.temperature_logger.drivers.usb.models import thermometers
-from custom_components.temperature_logger.drivers.usb.stream import Stream
+from custom_components.temperature_logger.drivers.usb.stream import Stream, boot_time
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build, open_files
@@ -85,6 +86,12 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     assert monitor.facts == {}
     assert monitor.raw["reports"].count(" / ") > 2
     await monitor.close()
+
+
+def test_age_counts_sleep() -> None:
+    """The age of a value includes the time that the machine slept."""
+    before = clock_gettime(CLOCK_BOOTTIME)
+    assert before <= boot_time() <= clock_gettime(CLOCK_BOOTTIME)
 
 
 async def test_nothing_is_held_between_polls(machine: Machine, lane: Lane) -> None:
