@@ -14,7 +14,7 @@ have to stay whole; it is called in any thread."""
 
 
 def holds(hass: HomeAssistant) -> Holds:
-    """Return the holds; whoever adds one removes it again."""
+    """Return the holds. A module that adds one has to remove it too."""
     return shared_object(hass, _no_holds)
 
 
