@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, override
 
 from aiousbwatcher import AIOUSBWatcher
-from homeassistant import runner
 from homeassistant.components import usb
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
@@ -34,7 +33,6 @@ from .drivers.conftest import (
     disk_fixture,
     patient_clock_fixture,
 )
-from .drivers.waiting import PatientClock
 
 __all__ = [
     "as_nobody_fixture",
@@ -201,14 +199,6 @@ def quiet_database() -> None:
     """Leave the log of each statement and each event out of a test's log."""
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     logging.getLogger("homeassistant.components.recorder").setLevel(logging.INFO)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def patient_home_assistant(patient_clock: PatientClock) -> Generator[None]:
-    """Let the event loop of Home Assistant, which has its own clock, be patient."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "monotonic", patient_clock)
-        yield
 
 
 @pytest.fixture(autouse=True)
