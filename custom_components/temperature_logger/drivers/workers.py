@@ -40,6 +40,7 @@ class Pool:
         """Make the pool; threads start when there is work."""
         self._started_at: dict[Thread, float] = {}
         """The start time of the job of each busy thread."""
+        self._busy = 0
         self._closed = False
         self._idle = 0
         """The number of threads that are free for a new job."""
@@ -55,7 +56,7 @@ class Pool:
     @property
     def busy(self) -> int:
         """The number of jobs that have not ended."""
-        return len(self._started_at) + self._tasks.qsize()
+        return self._busy
 
     @property
     def threads(self) -> int:
@@ -69,6 +70,7 @@ class Pool:
             if self._closed:
                 raise RuntimeError("The workers have ended")
             self._tasks.put((future, job))
+            self._busy += 1
             if self._idle:
                 self._idle -= 1
             elif self._has_room(len(self._threads)):
@@ -89,6 +91,7 @@ class Pool:
         with self._lock:
             self._closed, self._waiting = True, 0
             dropped = [self._tasks.get() for _ in range(self._tasks.qsize())]
+            self._busy -= sum(task is not None for task in dropped)
             for _ in self._threads:
                 self._tasks.put(None)
         for task in filter(None, dropped):
@@ -135,6 +138,7 @@ class Pool:
             del task  # Its result may be an open file.
             with self._lock:
                 del self._started_at[thread]
+                self._busy -= 1
                 if self._waiting:
                     self._waiting -= 1
                 elif self._closed or self._has_room(len(self._threads) - 1):
