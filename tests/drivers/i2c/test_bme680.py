@@ -112,7 +112,7 @@ class ImageBus:
 
 def adafruits(image: bytearray) -> Any:  # noqa: ANN401 - the library has no types
     """Return Adafruit's library on a chip that never changes."""
-    with blinka._no_board():
+    with blinka.no_board():
         library = import_module("adafruit_bme680")
     return library.Adafruit_BME680_I2C(ImageBus(image), ADDRESS, refresh_rate=1)
 
