@@ -208,16 +208,10 @@ async def test_raw_registers(chip: EmulatedBme680, driver: BoschChip) -> None:
 
 
 async def test_codes_without_the_flag_for_new_data(
-    chip: EmulatedBme680, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+    chip: EmulatedBme680, driver: BoschChip
 ) -> None:
     """Codes that the chip does not flag as new are refused."""
-    convert = chip._convert
-
-    def forgetful(conversions: int) -> None:
-        convert(conversions)
-        chip._new_data = False
-
-    monkeypatch.setattr(chip, "_convert", forgetful)
+    chip.fail("unflagged")
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_UNFINISHED):
         await driver.read()
 

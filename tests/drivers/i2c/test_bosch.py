@@ -190,11 +190,9 @@ async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None
     await assert_reads(driver, OTHERS)
 
 
-async def test_every_write_lost(
-    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_write_lost(chip: Chip, driver: BoschChip) -> None:
     """A chip that ignores every write gives no old value either."""
-    monkeypatch.setattr(chip, "_set", lambda *_: None)
+    chip.fail("lost-write")
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_LOST):
         await driver.read()
 
@@ -305,22 +303,19 @@ async def test_brown_out_again(
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_chip_that_another_program_keeps_busy(
-    chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch, times: int
+    chip: Chip,
+    model: Model,
+    unread: BoschChip,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
 ) -> None:
     """A write that a running conversion made the chip ignore is repeated."""
     monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
-    writes: Counter[int] = Counter()
-    write = chip._set
-
-    def busy(register: int, value: int) -> None:
-        writes[register] += 1
-        if writes[register] > times:
-            write(register, value)
-
-    monkeypatch.setattr(chip, "_set", busy)
+    chip.fail("lost-write", count=times * model.settings)
     if times > 1:
         with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
             await unread.read()
+        assert chip.fault is None  # Both tries were lost, and no more.
     await assert_reads(unread, VALUES)
 
 
