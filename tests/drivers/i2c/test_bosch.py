@@ -132,11 +132,11 @@ async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) ->
 
 async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
     """A driver holds the node from its first reading until it is closed."""
-    assert len(board.buses._nodes) == 1
+    assert len(board.buses.open_nodes) == 1
     await driver.close()
-    assert not board.buses._nodes
+    assert not board.buses.open_nodes
     await assert_reads(driver, VALUES)
-    assert len(board.buses._nodes) == 1
+    assert len(board.buses.open_nodes) == 1
 
 
 # Failed conversions
@@ -423,13 +423,13 @@ async def test_bus_error(
     assert chip.counters["transfers"] == before + transfers
     # Nothing is left open of a chip or bus that is gone, once the event loop and the
     # worker have dropped the error.
-    await until(lambda: kind is BadFrameError or not board.buses._nodes)
-    assert bool(board.buses._nodes) == (kind is BadFrameError)
+    await until(lambda: kind is BadFrameError or not board.buses.open_nodes)
+    assert bool(board.buses.open_nodes) == (kind is BadFrameError)
     chip.clear()
     chip.values |= OTHERS
     await assert_reads(driver, OTHERS)
     await driver.close()
-    await until(lambda: not board.buses._nodes)
+    await until(lambda: not board.buses.open_nodes)
 
 
 async def test_timeout_of_the_bus(chip: Chip, driver: BoschChip) -> None:
@@ -526,7 +526,7 @@ async def test_node_that_cannot_be_opened(
     monkeypatch.setattr(blinka.import_bus(), "__init__", refuse)
     with pytest.raises(DriverError, match=fault):
         await unread.read()
-    assert not board.buses._nodes
+    assert not board.buses.open_nodes
 
 
 async def test_no_node(build: Build, model: Model, unread: BoschChip) -> None:
