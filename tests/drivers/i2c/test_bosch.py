@@ -569,13 +569,16 @@ async def test_cancelled_reading(
     chip: Chip, driver: BoschChip, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled reading leaves nothing behind for the next one."""
-    monkeypatch.setattr(driver._sensor, "conversion_s", 60.0)  # It has not ended.
     before = chip.counters["transfers"]
-    reading = asyncio.create_task(driver.read())
-    await until(lambda: chip.counters["transfers"] > before)
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
+    with monkeypatch.context() as patch:
+        # The conversion has not ended when the reading is cancelled.
+        long = property(lambda _: 60.0)
+        patch.setattr(driver.SENSOR, "conversion_s", long, raising=False)
+        reading = asyncio.create_task(driver.read())
+        await until(lambda: chip.counters["transfers"] > before and not lane.busy)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     assert lane.failing
     await asyncio.wrap_future(lane.finish(lambda: None))
     chip.values |= OTHERS
