@@ -123,6 +123,7 @@ class Bme680(Chip):
 
     CALIBRATIONS: ClassVar = CALIBRATIONS
     DATA: ClassVar = range(0x1F, 0x27)
+    FAULTS: ClassVar = {**Chip.FAULTS, "unflagged": frozenset({"conversion"})}
 
     @override
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -179,7 +180,7 @@ class Bme680(Chip):
     def _convert(self, conversions: int) -> None:
         """Finish a conversion."""
         super()._convert(conversions)
-        self._new_data = True
+        self._new_data = self.strike("conversion") is None
         self.counters["heated"] += bool(self._settings[1] & 0x30)
 
     @override

@@ -170,6 +170,7 @@ class Chip(Faulty):
             frozenset({"transfer"}),
         ),
         **dict.fromkeys(("stuck", "lost-trigger", "nodata"), frozenset({"trigger"})),
+        "lost-write": frozenset({"write"}),
         "zero-calibration": frozenset({"trimming"}),
     }
 
@@ -209,7 +210,8 @@ class Chip(Faulty):
         """Take the register pointer, and pairs of register and value."""
         self._pointer = data[0]
         for register, value in zip(data[::2], data[1::2], strict=False):
-            self._set(register, value)
+            if self.strike("write") is None:
+                self._set(register, value)
 
     def read(self, length: int) -> bytes:
         """Return registers from the pointer on, and advance it."""

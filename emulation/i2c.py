@@ -193,7 +193,8 @@ class Buses:
         self.refresh = refresh
         """Called before each transfer."""
         self._dev = dev
-        self._nodes: WeakValueDictionary[int, I2cNode] = WeakValueDictionary()
+        self.open_nodes: WeakValueDictionary[int, I2cNode] = WeakValueDictionary()
+        """The nodes that are open, by their descriptors."""
 
     def chip(self, name: str) -> Chip:
         """Return a chip by its name."""
@@ -203,16 +204,16 @@ class Buses:
     def open(self, file: str, *_: object, **__: object) -> I2cNode:
         """Open /dev/i2c-N."""
         node = I2cNode(self._dev / Path(file).name, self)
-        self._nodes[node.fileno()] = node
+        self.open_nodes[node.fileno()] = node
         return node
 
     def forget(self, node: I2cNode) -> None:
         """Note that a node is about to be closed."""
-        del self._nodes[node.fileno()]
+        del self.open_nodes[node.fileno()]
 
     def ioctl(self, descriptor: int, request: int, argument: Any = 0) -> int:  # noqa: ANN401 - a number or a structure
         """Do an ioctl of i2c-dev."""
-        node = self._nodes[descriptor]
+        node = self.open_nodes[descriptor]
         if request == I2C_RDWR:
             # The structures of the caller's library, with the kernel's layout.
             return node.transfer(I2cRdwrIoctlData.from_buffer(argument))

@@ -201,8 +201,10 @@ class Machine:
             for report in verbatim(reports):
                 self._devices[name].deliver(report)
 
-    def plug_bus(self, number: int) -> None:
-        """Plug an I2C adapter in."""
+    def plug_bus(self, number: int, *, node: bool | None = None) -> None:
+        """Plug an I2C adapter in; node changes whether it has one from now on."""
+        if node is not None:
+            self._adapters[number] = replace(self._adapters[number], node=node)
         self._tree.add_adapter(self._adapters[number])
         self.buses.numbered[number].plugged = True
 

@@ -207,12 +207,12 @@ async def test_disk_that_hangs(
     assert hass.states.is_state(USED, STATE_UNAVAILABLE)
     assert hass.states.is_state("sensor.tempergold_temperature", "19.87")
     workers = workers_of(hass)
-    threads = len(workers.healthy._threads) + len(workers.failing._threads)
+    threads = workers.healthy.threads + workers.failing.threads
     for _ in range(3):
         await hass.config_entries.async_reload(entry.entry_id)
         assert entry.state is ConfigEntryState.SETUP_RETRY
         assert "did not answer within" in str(entry.reason)
-    assert len(workers.healthy._threads) + len(workers.failing._threads) == threads
+    assert workers.healthy.threads + workers.failing.threads == threads
     assert set(issue_registry.issues) == issues
     disk.set()
     await until(lambda: not workers_of(hass).lane(KIND_HOST).busy)

@@ -413,7 +413,7 @@ async def test_bus_and_chip(
     entry = await set_up(BME_PLACE)
     for fault, repair in REPAIRS.items():
         monkeypatch.setitem(REPAIRS, fault, repair._replace(after=timedelta()))
-    chip, adapter = machine.chip("bme"), machine._adapters[1]
+    chip = machine.chip("bme")
     calibration = chip.calibration
     if change == "held":
         machine.buses.numbered[1].held.add(0x76)
@@ -421,7 +421,7 @@ async def test_bus_and_chip(
         machine.unplug_bus(1)
     elif change == "node":
         machine.unplug_bus(1)
-        machine._tree.add_adapter(type(adapter).from_spec(PINS | {"node": False}))
+        machine.plug_bus(1, node=False)
     elif change == "chip":
         chip.chip_id = 0x55
     else:
@@ -434,10 +434,10 @@ async def test_bus_and_chip(
     assert issue(hass, entry) == key
     chip.chip_id, chip.calibration = 0x60, calibration
     machine.buses.numbered[1].held.clear()
+    if change == "node":
+        machine.unplug_bus(1)
     if change in {"off", "node"}:
-        if change == "node":
-            machine._tree.remove_adapter(1)
-        machine.plug_bus(1)
+        machine.plug_bus(1, node=True)
     await read(entry)
     assert issue(hass, entry) is None
 

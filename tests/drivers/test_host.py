@@ -208,7 +208,7 @@ async def test_disk_that_hangs(
         with pytest.raises(DeviceAccessError, match="seconds") as caught:
             await driver.read()
         assert caught.value.fault is Fault.DISK_HANGING
-    assert len([*workers.healthy._threads, *workers.failing._threads]) == 1
+    assert workers.healthy.threads + workers.failing.threads == 1
     await driver.close()
     disk.set()
     await until(lambda: not lane.busy)

@@ -1,6 +1,7 @@
 """Devices are found by their ports, whatever numbers the kernel gives them."""
 
 import os
+from pathlib import Path
 import shutil
 from threading import Thread
 from typing import Any
@@ -13,7 +14,8 @@ from custom_components.temperature_logger.drivers.places import Label, UsbPlace
 from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
-from tests.drivers.waiting import block_until
+from emulation.values import now
+from tests.drivers.waiting import LONGEST, block_until
 
 from .conftest import Build
 
@@ -156,7 +158,13 @@ def test_unplugged_while_reading_interfaces(build: Build) -> None:
     assert not sticks()
 
 
-def test_device_that_blocks(build: Build) -> None:
+def descriptors(path: Path) -> int:
+    """Return how many descriptors of a file this process has open."""
+    links = Path("/proc/self/fd").iterdir()
+    return sum(link.resolve() == path.resolve() for link in links)
+
+
+def test_device_that_blocks(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port during its reset costs its own device, not the others."""
     build(gold(name="one", ports="1"), gold(name="two", ports="2"))
     (one, two) = sticks()
@@ -164,12 +172,18 @@ def test_device_that_blocks(build: Build) -> None:
     product.unlink()
     os.mkfifo(product)
     held = Thread(target=sysfs.reread, args=[one])
-    held.start()
-    block_until(sysfs._READ_LOCK.locked)
+    with product.open("r+b", buffering=0) as port:
+        held.start()
+        block_until(lambda: descriptors(product) > 1)
+        began = now()
+        assert sysfs.reread(two) == two
+        assert now() - began >= sysfs.READ_LOCK_TIMEOUT_S  # It waits for its turn.
+        port.write(b"TEMPerGold")  # The blocked reader ends.
+        held.join()
+    monkeypatch.setattr(sysfs, "READ_LOCK_TIMEOUT_S", LONGEST)
+    began = now()
     assert sysfs.reread(two) == two
-    product.write_text("TEMPerGold")  # The blocked reader ends.
-    held.join()
-    assert not sysfs._READ_LOCK.locked()
+    assert now() - began < LONGEST  # The next reader does not wait.
 
 
 def test_stick_without_strings(build: Build) -> None:

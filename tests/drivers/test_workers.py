@@ -1,10 +1,11 @@
 """Blocking jobs run in threads of their own, one at a time for each device."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Event, Semaphore, Thread, current_thread
+from typing import override
 
 import pytest
 
@@ -12,7 +13,7 @@ from custom_components.temperature_logger import drivers
 from custom_components.temperature_logger.drivers import Fault, Workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.workers import THREADS, Lane
-from tests.drivers.waiting import until
+from tests.drivers.waiting import block_until, until
 
 
 @pytest.fixture(autouse=True)
@@ -22,19 +23,39 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 60)
 
 
+class Kernel(Event):
+    """A kernel in which jobs hang until it is set."""
+
+    def __init__(self) -> None:
+        """Begin without a job."""
+        super().__init__()
+        self.entered = Semaphore(0)
+        """Released by each job that begins to hang."""
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        self.entered.release()
+        return super().wait(timeout)
+
+
 @pytest.fixture(name="kernel")
-def kernel_fixture(workers: Workers) -> Generator[Event]:
-    """Return an event that a hanging job waits for."""
-    released = Event()
-    yield released
-    released.set()  # Otherwise the workers would never end.
+def kernel_fixture(workers: Workers) -> Generator[Kernel]:
+    """Return the kernel that a hanging job waits for."""
+    kernel = Kernel()
+    yield kernel
+    kernel.set()  # Otherwise the workers would never end.
 
 
-async def abandoned[T](task: asyncio.Task[T], lane: Lane | None = None) -> None:
-    """Start a task, or even the job of a lane, then cancel it."""
+async def hangs(kernel: Kernel) -> None:
+    """Wait until one more job hangs."""
+    await until(lambda: kernel.entered.acquire(blocking=False))
+
+
+async def abandoned[T](task: asyncio.Task[T], kernel: Kernel | None = None) -> None:
+    """Start a task, or even its job that hangs, then cancel it."""
     await asyncio.sleep(0)
-    if lane is not None:
-        await until(lambda: lane._job is not None and lane._job.running())
+    if kernel is not None:
+        await hangs(kernel)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -52,7 +73,7 @@ async def test_result_and_error(lane: Lane) -> None:
     assert not lane.busy
 
 
-async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
+async def test_one_job_at_a_time(lane: Lane, kernel: Kernel) -> None:
     """While a job hangs, its device gets no other."""
     hanging = asyncio.create_task(lane.run(kernel.wait))
     await asyncio.sleep(0)
@@ -63,9 +84,9 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Event) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Event) -> None:
+async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Kernel) -> None:
     """A cancelled job occupies its device until it ends."""
-    await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
+    await abandoned(asyncio.create_task(lane.run(kernel.wait)), kernel)
     assert lane.busy
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await lane.run(divmod, 7, 2)
@@ -76,39 +97,33 @@ async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Event) -> N
 
 
 async def test_hanging_devices_leave_threads_to_others(
-    lane: Lane, workers: Workers, kernel: Event
+    lane: Lane, workers: Workers, kernel: Kernel
 ) -> None:
     """However many devices hang, those that answered get their threads."""
-    started = Semaphore(0)
-
-    def hang() -> None:
-        started.release()
-        kernel.wait()
-
     tasks = []
     for _ in range(2 * THREADS):
         failing = Lane(workers)
         failing.failing = True
-        tasks.append(asyncio.create_task(failing.run(hang)))
+        tasks.append(asyncio.create_task(failing.run(kernel.wait)))
     await asyncio.sleep(0)
     for _ in range(THREADS // 4):
-        assert await lane.run(started.acquire)
-    assert not started.acquire(blocking=False)
+        assert await lane.run(kernel.entered.acquire)
+    assert not kernel.entered.acquire(blocking=False)
     kernel.set()
     await asyncio.gather(*tasks)
 
 
-async def test_undo_of_a_cancelled_job(lane: Lane, kernel: Event) -> None:
+async def test_undo_of_a_cancelled_job(lane: Lane, kernel: Kernel) -> None:
     """The result of a job that ends after its cancellation is given back."""
     undone: Future[bool] = Future()
     opening = lane.run(kernel.wait, undo=undone.set_result)
-    await abandoned(asyncio.create_task(opening), lane)
+    await abandoned(asyncio.create_task(opening), kernel)
     assert not undone.done()
     kernel.set()
     assert await asyncio.wrap_future(undone)
 
 
-async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
+async def test_nothing_to_undo(lane: Lane, kernel: Kernel) -> None:
     """A cancelled job that failed has nothing to give back."""
     undone: list[object] = []
 
@@ -116,14 +131,14 @@ async def test_nothing_to_undo(lane: Lane, kernel: Event) -> None:
         kernel.wait()
         raise OSError
 
-    await abandoned(asyncio.create_task(lane.run(fail, undo=undone.append)), lane)
+    await abandoned(asyncio.create_task(lane.run(fail, undo=undone.append)), kernel)
     done = lane.finish(nothing)
     kernel.set()
     await asyncio.wrap_future(done)
     assert not undone
 
 
-async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
+async def test_cancelled_in_the_queue(workers: Workers, kernel: Kernel) -> None:
     """A job cancelled before a thread was free never starts."""
     lanes = [Lane(workers) for _ in range(THREADS // 4 + 1)]
     for lane in lanes:
@@ -140,7 +155,7 @@ async def test_cancelled_in_the_queue(workers: Workers, kernel: Event) -> None:
     assert not done
 
 
-async def test_finish_waits_for_a_hanging_job(lane: Lane, kernel: Event) -> None:
+async def test_finish_waits_for_a_hanging_job(lane: Lane, kernel: Kernel) -> None:
     """The last job begins when the one before it has ended."""
     order: list[str] = []
 
@@ -159,12 +174,12 @@ async def test_finish_waits_for_a_hanging_job(lane: Lane, kernel: Event) -> None
 
 @pytest.mark.parametrize("busy", [False, True])
 async def test_finish_occupies_the_device(
-    lane: Lane, workers: Workers, kernel: Event, *, busy: bool
+    lane: Lane, workers: Workers, kernel: Kernel, *, busy: bool
 ) -> None:
     """The device is occupied until its last job has ended, and free right after it."""
-    first, begun = Event(), Event()
+    first, begun = Kernel(), Event()
     if busy:
-        await abandoned(asyncio.create_task(lane.run(first.wait)), lane)
+        await abandoned(asyncio.create_task(lane.run(first.wait)), first)
 
     def last() -> None:
         begun.set()
@@ -184,11 +199,11 @@ async def test_finish_occupies_the_device(
 
 @pytest.mark.parametrize("busy", [False, True])
 async def test_finish_is_not_cancelled(
-    lane: Lane, kernel: Event, caplog: pytest.LogCaptureFixture, *, busy: bool
+    lane: Lane, kernel: Kernel, caplog: pytest.LogCaptureFixture, *, busy: bool
 ) -> None:
     """A last job runs even if its caller is cancelled."""
     if busy:
-        await abandoned(asyncio.create_task(lane.run(kernel.wait)), lane)
+        await abandoned(asyncio.create_task(lane.run(kernel.wait)), kernel)
     ended: list[bool] = []
     done = lane.finish(lambda: ended.append(kernel.wait()))
     waiting = asyncio.ensure_future(asyncio.wrap_future(done))
@@ -211,10 +226,9 @@ async def test_cancelled_as_the_job_ends(lane: Lane) -> None:
 
     task = asyncio.create_task(lane.run(ends.wait, undo=undo))
     await asyncio.sleep(0)
-    job = lane._job
-    assert job is not None
+    assert lane.busy
     ends.set()
-    job.result()
+    block_until(lambda: not lane.busy)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -222,16 +236,18 @@ async def test_cancelled_as_the_job_ends(lane: Lane) -> None:
     assert threads != [current_thread()]
 
 
-async def test_close(workers: Workers, kernel: Event) -> None:
+async def test_close(workers: Workers, kernel: Kernel) -> None:
     """Closing the workers ends the started jobs and drops the others."""
     lanes = [Lane(workers) for _ in range(THREADS)]
     undone: list[bool] = []
     tasks = [
         asyncio.create_task(lane.run(kernel.wait, undo=undone.append)) for lane in lanes
     ]
-    await until(lambda: sum(bool(lane._job) for lane in lanes) == THREADS)
-    await until(lambda: workers.healthy.threads == THREADS - THREADS // 4)
-    await until(lambda: workers.healthy._tasks.qsize() == THREADS // 4)
+    await until(lambda: all(lane.busy for lane in lanes))
+    for _ in range(THREADS - THREADS // 4):
+        await hangs(kernel)
+    assert workers.healthy.threads == THREADS - THREADS // 4
+    assert workers.healthy.busy == THREADS
     workers.close()
     await until(lambda: sum(task.cancelled() for task in tasks) == THREADS // 4)
     with pytest.raises(RuntimeError):
@@ -247,7 +263,7 @@ async def test_close(workers: Workers, kernel: Event) -> None:
 
 
 async def test_hanging_devices_lose_their_turn(
-    workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many devices begin to hang at once, the others get their threads."""
     monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 0.01)
@@ -263,14 +279,25 @@ async def test_hanging_devices_lose_their_turn(
 
 
 async def test_timer_ends_with_the_workers(
-    workers: Workers, kernel: Event, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The timer ends with the workers."""
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+    timers: list[asyncio.TimerHandle] = []
+
+    def recorded[*Ts](
+        delay: float, callback: Callable[[*Ts], object], *args: *Ts
+    ) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, callback, *args))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", recorded)
     lanes = [Lane(workers) for _ in range(THREADS)]
     tasks = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
-    timer = workers.healthy._timer
-    assert timer is not None
+    (timer,) = timers
+    assert not timer.cancelled()
     workers.close()
     assert timer.cancelled()
     kernel.set()
@@ -278,7 +305,7 @@ async def test_timer_ends_with_the_workers(
 
 
 async def test_job_about_to_end(
-    lane: Lane, kernel: Event, monkeypatch: pytest.MonkeyPatch
+    lane: Lane, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that is about to end does not count as a device that hangs."""
     monkeypatch.setattr(drivers.workers, "JOB_GRACE_S", 5)

@@ -97,7 +97,7 @@ async def test_stop_while_a_poll_hangs(
     for stick in ("gold", "two", "borrowed"):
         assert set(machine.device(stick).bound) == {0, 1}
         assert not machine.device(stick).claims
-    assert not machine.buses._nodes
+    assert not machine.buses.open_nodes
 
 
 @pytest.mark.parametrize(

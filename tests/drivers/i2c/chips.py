@@ -40,6 +40,8 @@ class Model:
     """The transfers of a reading."""
     first_transfers: int
     """The transfers of the first reading, which initialises the chip."""
+    settings: int
+    """The registers that the driver sets before the first conversion."""
     all_ff: Fault
     """The model where the wire reads as ones."""
     calibrations: tuple[chips.Calibration, ...]
@@ -59,6 +61,7 @@ BME280 = Model(
     quantities=("temperature", "humidity", "pressure"),
     transfers=3,
     first_transfers=10,
+    settings=3,
     all_ff=Fault.BAD_REGISTERS,
     calibrations=chips.CALIBRATIONS,
 )
@@ -69,6 +72,7 @@ BMP280 = replace(
     probed=bosch.Chip(driver="bme280", model="BMP280"),
     quantities=("temperature", "pressure"),
     first_transfers=8,
+    settings=2,
 )
 BME680 = Model(
     name="BME680",
@@ -78,6 +82,7 @@ BME680 = Model(
     quantities=("temperature", "humidity", "pressure"),
     transfers=4,
     first_transfers=14,
+    settings=5,
     all_ff=Fault.CONVERSION_LOST,
     calibrations=bme680.CALIBRATIONS,
 )

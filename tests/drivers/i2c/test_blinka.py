@@ -122,7 +122,7 @@ def test_environment_is_restored(
     if before is not None:
         monkeypatch.setenv("BLINKA_FORCEBOARD", before)
     environment = dict(os.environ)
-    with suppress(ImportError), blinka._no_board():
+    with suppress(ImportError), blinka.no_board():
         assert dict(os.environ) == environment | blinka.NO_BOARD_ENVIRONMENT
         raise ImportError
     assert dict(os.environ) == environment
@@ -132,7 +132,7 @@ def test_digitalio_is_already_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """With digitalio loaded by another integration, the environment is not changed."""
     monkeypatch.setitem(sys.modules, "digitalio", ModuleType("digitalio"))
     environment = dict(os.environ)
-    with blinka._no_board():
+    with blinka.no_board():
         assert dict(os.environ) == environment
 
 

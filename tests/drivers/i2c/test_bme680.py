@@ -112,7 +112,7 @@ class ImageBus:
 
 def adafruits(image: bytearray) -> Any:  # noqa: ANN401 - the library has no types
     """Return Adafruit's library on a chip that never changes."""
-    with blinka._no_board():
+    with blinka.no_board():
         library = import_module("adafruit_bme680")
     return library.Adafruit_BME680_I2C(ImageBus(image), ADDRESS, refresh_rate=1)
 
@@ -208,16 +208,10 @@ async def test_raw_registers(chip: EmulatedBme680, driver: BoschChip) -> None:
 
 
 async def test_codes_without_the_flag_for_new_data(
-    chip: EmulatedBme680, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+    chip: EmulatedBme680, driver: BoschChip
 ) -> None:
     """Codes that the chip does not flag as new are refused."""
-    convert = chip._convert
-
-    def forgetful(conversions: int) -> None:
-        convert(conversions)
-        chip._new_data = False
-
-    monkeypatch.setattr(chip, "_convert", forgetful)
+    chip.fail("unflagged")
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_UNFINISHED):
         await driver.read()
 

@@ -132,11 +132,11 @@ async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) ->
 
 async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
     """A driver holds the node from its first reading until it is closed."""
-    assert len(board.buses._nodes) == 1
+    assert len(board.buses.open_nodes) == 1
     await driver.close()
-    assert not board.buses._nodes
+    assert not board.buses.open_nodes
     await assert_reads(driver, VALUES)
-    assert len(board.buses._nodes) == 1
+    assert len(board.buses.open_nodes) == 1
 
 
 # Failed conversions
@@ -190,11 +190,9 @@ async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None
     await assert_reads(driver, OTHERS)
 
 
-async def test_every_write_lost(
-    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_write_lost(chip: Chip, driver: BoschChip) -> None:
     """A chip that ignores every write gives no old value either."""
-    monkeypatch.setattr(chip, "_set", lambda *_: None)
+    chip.fail("lost-write")
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_LOST):
         await driver.read()
 
@@ -305,22 +303,19 @@ async def test_brown_out_again(
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_chip_that_another_program_keeps_busy(
-    chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch, times: int
+    chip: Chip,
+    model: Model,
+    unread: BoschChip,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
 ) -> None:
     """A write that a running conversion made the chip ignore is repeated."""
     monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
-    writes: Counter[int] = Counter()
-    write = chip._set
-
-    def busy(register: int, value: int) -> None:
-        writes[register] += 1
-        if writes[register] > times:
-            write(register, value)
-
-    monkeypatch.setattr(chip, "_set", busy)
+    chip.fail("lost-write", count=times * model.settings)
     if times > 1:
         with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
             await unread.read()
+        assert chip.fault is None  # Both tries were lost, and no more.
     await assert_reads(unread, VALUES)
 
 
@@ -428,13 +423,13 @@ async def test_bus_error(
     assert chip.counters["transfers"] == before + transfers
     # Nothing is left open of a chip or bus that is gone, once the event loop and the
     # worker have dropped the error.
-    await until(lambda: kind is BadFrameError or not board.buses._nodes)
-    assert bool(board.buses._nodes) == (kind is BadFrameError)
+    await until(lambda: kind is BadFrameError or not board.buses.open_nodes)
+    assert bool(board.buses.open_nodes) == (kind is BadFrameError)
     chip.clear()
     chip.values |= OTHERS
     await assert_reads(driver, OTHERS)
     await driver.close()
-    await until(lambda: not board.buses._nodes)
+    await until(lambda: not board.buses.open_nodes)
 
 
 async def test_timeout_of_the_bus(chip: Chip, driver: BoschChip) -> None:
@@ -531,7 +526,7 @@ async def test_node_that_cannot_be_opened(
     monkeypatch.setattr(blinka.import_bus(), "__init__", refuse)
     with pytest.raises(DriverError, match=fault):
         await unread.read()
-    assert not board.buses._nodes
+    assert not board.buses.open_nodes
 
 
 async def test_no_node(build: Build, model: Model, unread: BoschChip) -> None:
@@ -574,13 +569,16 @@ async def test_cancelled_reading(
     chip: Chip, driver: BoschChip, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled reading leaves nothing behind for the next one."""
-    monkeypatch.setattr(driver._sensor, "conversion_s", 60.0)  # It has not ended.
     before = chip.counters["transfers"]
-    reading = asyncio.create_task(driver.read())
-    await until(lambda: chip.counters["transfers"] > before)
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
+    with monkeypatch.context() as patch:
+        # The conversion has not ended when the reading is cancelled.
+        long = property(lambda _: 60.0)
+        patch.setattr(driver.SENSOR, "conversion_s", long, raising=False)
+        reading = asyncio.create_task(driver.read())
+        await until(lambda: chip.counters["transfers"] > before and not lane.busy)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     assert lane.failing
     await asyncio.wrap_future(lane.finish(lambda: None))
     chip.values |= OTHERS

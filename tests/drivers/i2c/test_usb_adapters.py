@@ -61,12 +61,12 @@ async def test_node_is_open_only_while_reading(build: Build, lane: Lane) -> None
     machine = plug_in(build, bridge(1))
     chip = driver(lane)
     await assert_reads(chip, VALUES)
-    assert not machine.buses._nodes
+    assert not machine.buses.open_nodes
     counters = machine.chip("chip 1").counters
     before = counters.copy()
     await assert_reads(chip, VALUES)
     assert counters - before == {"transfers": 3, "conversions": 1}
-    assert not machine.buses._nodes
+    assert not machine.buses.open_nodes
     await chip.close()
 
 
@@ -74,7 +74,7 @@ def test_node_is_closed_after_a_probe(build: Build) -> None:
     """A probe closes the node as well."""
     machine = plug_in(build, bridge(1))
     assert probe(sysfs.i2c_adapter(f"{CONTROLLER}-1"), ADDRESS).model == "BME280"
-    assert not machine.buses._nodes
+    assert not machine.buses.open_nodes
 
 
 async def test_swapped(build: Build, lane: Lane) -> None:
@@ -120,7 +120,7 @@ async def test_chip_taken_to_another_adapter(build: Build, lane: Lane) -> None:
     machine.plug("bridge 1")
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
         await chip.read()
-    assert not machine.buses._nodes
+    assert not machine.buses.open_nodes
 
 
 @pytest.mark.parametrize("transfer", [TRIGGER, PROOF, BURST])
@@ -136,7 +136,7 @@ async def test_unplugged_during_a_reading(
     vars(bus)["transfer"] = failing_if_unplugged(bus)
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND) as error:
         await chip.read()
-    await until(lambda: not machine.buses._nodes)
+    await until(lambda: not machine.buses.open_nodes)
     assert error.value.__traceback__
     await chip.close()
 
@@ -199,9 +199,9 @@ async def test_cancelled_transfer(
     monkeypatch.setattr(workers, "JOB_GRACE_S", 0)
     with pytest.raises(DeviceAccessError, match=Fault.HANGING):
         await chip.read()
-    assert machine.buses._nodes
+    assert machine.buses.open_nodes
     hardware.clear()
-    await until(lambda: not machine.buses._nodes)
+    await until(lambda: not machine.buses.open_nodes)
     await until(lambda: not lane.busy)
     await assert_reads(chip, VALUES)
     await chip.close()

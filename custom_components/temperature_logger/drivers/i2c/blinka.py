@@ -34,7 +34,7 @@ class Bme280Library(NamedTuple):
 
 def import_bus() -> type[I2C]:
     """Import Blinka's I2C bus; blocks, as the first import reads many files."""
-    with _IMPORT_LOCK, _no_board():
+    with _IMPORT_LOCK, no_board():
         from adafruit_blinka.microcontroller.generic_linux import i2c
 
     bus: type[I2C] = i2c.I2C
@@ -43,14 +43,14 @@ def import_bus() -> type[I2C]:
 
 def import_bme280() -> Bme280Library:
     """Import the library for a BME280; blocks, as the first import reads many files."""
-    with _IMPORT_LOCK, _no_board():
+    with _IMPORT_LOCK, no_board():
         from adafruit_bme280 import basic
 
     return Bme280Library(bme280=basic.Adafruit_BME280, normal_mode=basic.MODE_NORMAL)
 
 
 @contextmanager
-def _no_board() -> Iterator[None]:
+def no_board() -> Iterator[None]:
     """Tell Blinka that it runs on no board, unless it has loaded its pins already."""
     if "digitalio" in sys.modules:
         yield
