@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from signal import SIGKILL, SIGQUIT, Signals
 from typing import Final, NamedTuple
 import uuid
 
@@ -18,6 +19,7 @@ class Server(NamedTuple):
     prepare: tuple[str, ...]
     start: tuple[str, ...]
     create: str
+    stop: Signals = SIGKILL
 
 
 SERVERS: Final = {
@@ -29,6 +31,7 @@ SERVERS: Final = {
             *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
         ),
         create="CREATE DATABASE {name}",
+        stop=SIGQUIT,  # Its own processes end with it.
     ),
     "mariadb": Server(
         url=URL.create("mysql+pymysql", "root", host="127.0.0.1"),
@@ -59,7 +62,9 @@ def running(kind: str) -> Generator[URL]:
             engine.dispose()
         return True
 
-    with served(server.start, answers, prepare=server.prepare) as port:
+    with served(
+        server.start, answers, prepare=server.prepare, stop=server.stop
+    ) as port:
         yield server.url.set(port=port)
 
 
