@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from usb.backend import libusb1
 
-from custom_components.temperature_logger.drivers import Fault, Workers, sysfs
+from custom_components.temperature_logger.drivers import Fault, Workers, sysfs, workers
 from custom_components.temperature_logger.drivers.errors import (
     DeviceAccessError,
     DeviceNotFoundError,
@@ -143,6 +143,7 @@ async def test_exchange_waits_for_the_drain(
 ) -> None:
     """A reading during the drain is a reading, not a hang."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0)
+    monkeypatch.setattr(workers, "JOB_GRACE_S", -1)  # A hang would show at once.
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
     drains, goes_on, drain = Event(), Event(), Handle.drain
