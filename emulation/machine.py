@@ -141,6 +141,15 @@ class Machine:
         """Return the kernel's state of a USB device that is plugged in."""
         return self._devices[name]
 
+    @property
+    def plugged_in(self) -> list[str]:
+        """The names of the USB devices that are plugged in."""
+        return list(self._devices)
+
+    def place(self, name: str) -> Place:
+        """Return the place of a USB device, where it is plugged in or was last."""
+        return place_of(self._usb[name])
+
     def plug(self, name: str, **place: Any) -> Device:  # noqa: ANN401 - fields of Place
         """Plug a USB device in, at its own place or another one."""
         entry = self._usb[name] = {**self._usb[name], **place}

@@ -21,12 +21,10 @@ from .hidraw import HidrawNode
 from .loop import Loop
 from .serial import SerialNode
 from .sticks import Stick
-from .tree import Place, Plugged, Tree, short_path
+from .tree import Place, Tree, short_path
 
 CONFIGURATION = 1
 GET_DESCRIPTOR, SET_REPORT, STRING = (0x80, 6), (0x21, 9), 3
-QUEUED = 63
-"""The number of reports that can wait for a reader."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,24 +66,21 @@ class Device:
         """The reports that the stick has made and not sent yet."""
         self.taken = 0
         """The number of reports that programs have read."""
+        self.waiting: deque[bytes] = deque()
+        """The reports that wait for a program to read them through usbfs."""
         self._loop, self._tree = loop, tree
         self._connections: set[Connection] = set()
-        self._reports: deque[bytes] = deque(maxlen=QUEUED)
         self._readers: deque[Connection] = deque()
-        self._plugged = tree.add_usb(stick.model.gadget, place)
-        self.node = tree.usbfs(self._plugged)
+        self.plugged = tree.add_usb(stick.model.gadget, place)
+        """The device as sysfs shows it."""
+        self.node = tree.usbfs(self.plugged)
         self._listener = self._listen()
         for number in range(len(stick.model.gadget.interfaces)):
-            tree.add_interface(self._plugged, number)
+            tree.add_interface(self.plugged, number)
             if access.bound or number != stick.model.data:
                 self.bind(number)
         self._plugged_in = True
         self._stream()
-
-    @property
-    def plugged(self) -> Plugged:
-        """Return the device as sysfs shows it."""
-        return self._plugged
 
     @property
     def rdev(self) -> int | None:
@@ -108,7 +103,7 @@ class Device:
         self._listener.close()
         for connection in list(self._connections):
             self.forget(connection)
-        self._tree.remove_usb(self._plugged)
+        self._tree.remove_usb(self.plugged)
 
     def permit(self, *, hidraw: int | None = None, usbfs: int | None = None) -> None:
         """Change the permissions of the nodes."""
@@ -120,11 +115,11 @@ class Device:
 
     def bind(self, number: int) -> None:
         """Give an interface to its kernel driver."""
-        self._tree.bind(self._plugged, number)
+        self._tree.bind(self.plugged, number)
         self.bound[number] = None
         if self.stick.model.gadget.interfaces[number].driver == "ch341":
             serial = SerialNode(self._loop, self.command, self.access.hidraw_mode)
-            serial.path = self._tree.add_tty(self._plugged, number, serial.rdev)
+            serial.path = self._tree.add_tty(self.plugged, number, serial.rdev)
             self.bound[number] = serial
             if self.access.hidraw_nodes:
                 serial.appear()
@@ -135,8 +130,8 @@ class Device:
         take = self.command if number == model.data else self.stray_command
         node = HidrawNode(self._loop, take, self.access.hidraw_mode, model.output)
         # usbhid reads and drops the remaining reports of the stick.
-        self._reports.clear()
-        node.path = self._tree.add_hid(self._plugged, number, node.rdev)
+        self.waiting.clear()
+        node.path = self._tree.add_hid(self.plugged, number, node.rdev)
         self.bound[number] = node
         if self.access.hidraw_nodes:
             node.appear()
@@ -145,7 +140,7 @@ class Device:
         """Take an interface away from its kernel driver."""
         if node := self.bound.pop(number):
             node.close()
-        self._tree.unbind(self._plugged, number)
+        self._tree.unbind(self.plugged, number)
 
     def command(self, data: bytes) -> None:
         """Take a command over hidraw.
@@ -187,7 +182,7 @@ class Device:
         if node := self.bound.get(self.stick.model.data):
             node.send(report)
         else:
-            self._reports.append(report)
+            self.waiting.append(report)
             self.serve()
 
     def _stream(self) -> None:
@@ -204,9 +199,9 @@ class Device:
             return
         if node:
             node.send_latest(report)
-        elif self._readers or not self._reports:
+        elif self._readers or not self.waiting:
             # The device holds one report until it is read.
-            self._reports.append(report)
+            self.waiting.append(report)
             self.serve()
 
     def read(self, connection: Connection) -> None:
@@ -217,12 +212,12 @@ class Device:
     def serve(self) -> None:
         """Answer programs that wait for a report."""
         endpoint = self.stick.model.endpoint
-        while self._readers and (endpoint in self.stick.halted or self._reports):
+        while self._readers and (endpoint in self.stick.halted or self.waiting):
             reader = self._readers.popleft()
             if endpoint in self.stick.halted:
                 reader.answer(error=errno.EPIPE)
             else:
-                reader.answer(self._reports.popleft())
+                reader.answer(self.waiting.popleft())
                 self.taken += 1
 
     def stop_reading(self, connection: Connection) -> None:

@@ -369,7 +369,7 @@ def test_hub_that_is_not_needed(tmp_path: Path) -> None:
 
 def test_buses_swap(machine: Machine) -> None:
     """Two controllers can be bound in the other order."""
-    for name in list(machine._devices):
+    for name in machine.plugged_in:
         machine.unplug(name)
     other = "pci0000:00/0000:00:1a.0"
     machine.plug("TEMPerF1.4", controller=other, bus=1)

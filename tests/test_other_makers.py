@@ -149,7 +149,6 @@ async def polled(hass: HomeAssistant, entry: MockConfigEntry, text: str) -> None
     """Poll until the raw data of the adapter's reading contain a text."""
     driver = entry.runtime_data.driver
     await until(lambda: text in driver.raw["reports"].rpartition("/")[2])
-    await until(lambda: driver._decoder.reading(0) is not None)
     await entry.runtime_data.async_refresh()
     await hass.async_block_till_done()
 

@@ -1,14 +1,16 @@
 """Emulated hardware below the unmodified drivers."""
 
+import asyncio
 from asyncio import base_events
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 import os
 from pathlib import Path
 from pkgutil import walk_packages
 from threading import Event
-from typing import Any, Protocol, override
+from typing import TYPE_CHECKING, Any, Protocol, override
 
 import pytest
 
@@ -26,6 +28,9 @@ from emulation.machine import Machine, scratch
 from .i2c.chips import ADDRESS, PINS, Model
 from .waiting import STEP, PatientClock
 
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
 NOBODY = 65534
 
 # A stick with two sensors, at 20 and 10 °C.
@@ -37,6 +42,7 @@ LIMITS = (1.0, 1.0)
 SOON = (0.05, 0.05)
 
 type AsNobody = Callable[[], AbstractContextManager[None]]
+type Wake = Callable[[], None]
 
 
 def import_all() -> None:
@@ -126,6 +132,30 @@ def workers_fixture() -> Generator[Workers]:
 def lane_fixture(workers: Workers) -> Lane:
     """Return the lane of one device to the workers."""
     return Lane(workers)
+
+
+@pytest.fixture(name="wake")
+async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
+    """Return a function that does what the event loop does for a readable file.
+
+    The file is the one that the loop was told of last. The loop does so in its own
+    order, and also if another program has read the file meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    add_reader = loop.add_reader
+    readers: list[Wake] = []
+
+    def noted_add_reader(
+        file: FileDescriptorLike, callback: Callable[..., None], *args: object
+    ) -> None:
+        readers.append(partial(callback, *args))
+        add_reader(file, callback, *args)
+
+    def wake() -> None:
+        readers[-1]()
+
+    monkeypatch.setattr(loop, "add_reader", noted_add_reader)
+    return wake
 
 
 @pytest.fixture(name="disk")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import gc
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,8 @@ from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import place_of
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import hotplug as watch
-from custom_components.temperature_logger.drivers import Workers, workers
+from custom_components.temperature_logger.drivers import Reading, Workers, workers
+from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.usb import (
     diamex,
@@ -32,7 +33,6 @@ from custom_components.temperature_logger.drivers.usb import (
     temperx232,
     zytemp,
 )
-from custom_components.temperature_logger.drivers.usb.hidraw import Node
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.bme680 import chip_of
 from emulation.machine import Machine
@@ -52,6 +52,7 @@ from tests.conftest import (
     pass_time,
 )
 from tests.drivers.conftest import Build, open_files
+from tests.drivers.kernel import is_watched
 from tests.drivers.waiting import until
 
 OTHER_CONTROLLER = "pci0000:00/0000:00:1a.0"
@@ -334,9 +335,9 @@ class Home:
         if entry.state is not ConfigEntryState.LOADED:
             return True
         driver = entry.runtime_data.driver
-        if not isinstance(driver, Stream) or not isinstance(driver._connection, Node):
+        if not isinstance(driver, Stream) or not self._is_listened_to(device):
             return True
-        reading = driver._decoder.reading(stream.boot_time())
+        reading = reported(driver)
         return self.machine.stick(device).fault is not None or (
             reading is not None
             and all(
@@ -344,6 +345,13 @@ class Home:
                 for quantity, value in reading.values.items()
             )
         )
+
+    def _is_listened_to(self, device: str) -> bool:
+        """Return whether the driver hears each report of a device at once."""
+        if device not in self.machine.plugged_in:
+            return False
+        node = self.machine.device(device).hidraw
+        return node is not None and is_watched(node)
 
     def _values(self, device: str) -> dict[str, Any]:
         """Return the values of an emulated device, which can be changed."""
@@ -394,6 +402,15 @@ def right(sight: Sight, home: Home) -> bool:
     except ValueError:
         return False
     return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
+
+
+def reported(driver: Stream) -> Reading | None:
+    """Return the values in the last reports that a driver received."""
+    decoder, now = driver.DECODER(), stream.boot_time()
+    for report in driver.raw["reports"].split(" / "):
+        with suppress(BadFrameError):
+            decoder.feed(bytes.fromhex(report), now)
+    return decoder.reading(now)
 
 
 @contextmanager

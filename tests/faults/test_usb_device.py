@@ -15,9 +15,9 @@ from usb.backend import libusb1
 
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.discovery import hotplug as watch
-from custom_components.temperature_logger.drivers import Fault
+from custom_components.temperature_logger.drivers import Driver, Fault, Reading
 from custom_components.temperature_logger.drivers.usb.stream import Stream
-from emulation.machine import Machine, place_of
+from emulation.machine import Machine
 from tests.drivers.conftest import AsNobody, open_files
 from tests.drivers.waiting import until
 
@@ -153,12 +153,16 @@ async def test_unplugged_and_replugged(
         await until(lambda: open_files() <= opened)
 
 
-def is_asked(home: Home, device: str, before: int) -> bool:
-    """Return whether a poll of a device waits for its answer, or its next report."""
-    driver = home.entries[device].runtime_data.driver
-    if isinstance(driver, Stream):
-        return driver._waiter is not None or driver._lane.busy
-    return home.machine.stick(device).commands.total() > before
+def beginning(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Return an event that is set when a poll has begun, and waits."""
+    begun, read = asyncio.Event(), driver.read
+
+    async def noted_read() -> Reading:
+        begun.set()
+        return await read()
+
+    monkeypatch.setattr(driver, "read", noted_read)
+    return begun
 
 
 @EVERY_DEVICE
@@ -168,14 +172,17 @@ async def test_unplugged_during_a_poll(
     """The unplug ends a waiting poll at once."""
     rely_on_the_watch(monkeypatch, device)
     stick = home.machine.stick(device)
-    before = stick.commands.total()
+    driver = home.entries[device].runtime_data.driver
+    begun, before = beginning(driver, monkeypatch), stick.commands.total()
     silence = next((f for f in ("timeout", "silent") if f in stick.FAULTS), None)
     if silence is not None:  # The poll waits for a HidTEMPer in any case.
         stick.fail(silence)
     with outdated(device):
         home.change()
         poll = asyncio.create_task(home.poll())
-        await until(lambda: is_asked(home, device, before))
+        await until(begun.is_set)
+        if not isinstance(driver, Stream):  # It gets a command.
+            await until(lambda: stick.commands.total() > before)
         home.machine.unplug(device)
         await poll
     assert home.trouble(device) == Fault.STICK_NOT_FOUND
@@ -231,7 +238,7 @@ async def test_replugged_elsewhere(
     home: Home, stick: str, place: dict[str, object]
 ) -> None:
     """At another place it is another device, until the owner confirms the move."""
-    before = asdict(place_of(home.machine._usb[stick]))
+    before = asdict(home.machine.place(stick))
     home.machine.replug(stick, **place)
     home.change()
     await home.poll()
@@ -244,7 +251,7 @@ async def test_replugged_elsewhere(
 async def test_another_stick_in_its_place(home: Home) -> None:
     """The values of one stick are never published as those of another."""
     machine = home.machine
-    ports = {name: machine._usb[name]["ports"] for name in ("gold", "two")}
+    ports = {name: machine.place(name).ports for name in ("gold", "two")}
     await unplug(home, *ports)
     machine.plug("gold", ports=ports["two"])
     machine.plug("two", ports=ports["gold"])

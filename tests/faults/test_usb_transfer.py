@@ -1,12 +1,12 @@
 """Faults of USB transfers give no wrong value, and the next poll works."""
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault
 from emulation.machine import Machine
-from emulation.usbfs import QUEUED
 from tests.drivers.waiting import until
 
 from .conftest import OVERCOME, RELEASED, Home
@@ -16,6 +16,8 @@ pytestmark = pytest.mark.warns("Error fetching")
 type Inject = Callable[[Machine, str], None]
 
 HIDRAW, LIBUSB = "two", "borrowed"
+QUEUED: Final = 63
+"""The number of reports that the kernel keeps for each opener of a node."""
 
 
 def fault(name: str, argument: float | None = None, count: int = 0) -> Inject:

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers import (
+    DriverError,
+    Fault,
+    Reading,
+    Workers,
+)
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import gotemp, stream
@@ -83,7 +88,7 @@ async def test_read_through_hidraw(
     assert list(machine.device("probe").bound) == [0]
     assert not machine.device("probe").calls
     machine.stick("probe").fail("silent")
-    monkeypatch.setattr(gotemp, "GOTEMP_MAX_AGE_S", 0)
+    monkeypatch.setattr(gotemp, "GOTEMP_MAX_AGE_S", -1)  # Whatever has come is too old.
     assert await fault_of(probe) is Fault.NO_ANSWER
     await probe.close()
 
@@ -93,7 +98,7 @@ async def test_report_from_before_the_poll_is_old(machine: Machine, lane: Lane) 
     probe = driver(lane)
     await probe.read()
     device = machine.device("probe")
-    await until(lambda: len(device._reports) > 0)  # It reads 20.5 °C.
+    await until(lambda: bool(device.waiting))  # It reads 20.5 °C.
     machine.stick("probe").values["temperature"] = 60.0
     assert await probe.read() == Reading(temperature=60.0)
     await probe.close()
@@ -156,9 +161,9 @@ async def test_stalled_endpoint(machine: Machine, lane: Lane) -> None:
     await probe.close()
 
 
-async def test_in_use(machine: Machine, lane: Lane) -> None:
+async def test_in_use(machine: Machine, lane: Lane, workers: Workers) -> None:
     """The error names the other program that claimed the device."""
-    first, second = driver(lane), driver(Lane(lane._workers))
+    first, second = driver(lane), driver(Lane(workers))
     await first.read()
     assert await fault_of(second) is Fault.IN_USE
     await first.close()

@@ -1,13 +1,12 @@
 """A hidraw node returns the answers to the driver's commands, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 import errno
 import fcntl
 import os
 from pathlib import Path
 import select
-from threading import Event
 
 import pytest
 
@@ -36,7 +35,9 @@ from tests.drivers.conftest import (
     STALE,
     AsNobody,
     Build,
+    Wake,
 )
+from tests.drivers.kernel import Kernel, is_watched
 from tests.drivers.waiting import until
 
 
@@ -54,12 +55,18 @@ def gone_fixture() -> asyncio.Event:
     return asyncio.Event()
 
 
+@pytest.fixture(name="opened")
+def opened_fixture(node: Path) -> Node:
+    """Return the opened node, which the transport closes."""
+    return Node(node)
+
+
 @pytest.fixture(name="transport")
 async def transport_fixture(
-    lane: Lane, node: Path, gone: asyncio.Event
+    lane: Lane, opened: Node, gone: asyncio.Event, wake: Wake
 ) -> AsyncGenerator[HidrawTransport]:
-    """Return the opened node."""
-    transport = HidrawTransport(lane, Node(node), gone.set)
+    """Return the transport of the opened node."""
+    transport = HidrawTransport(lane, opened, gone.set)
     yield transport
     await transport.close()
 
@@ -70,58 +77,27 @@ def kernel_fixture(monkeypatch: pytest.MonkeyPatch, node: Path) -> Kernel:
     return Kernel(monkeypatch, node)
 
 
-class Kernel:
-    """System calls on one node, which can be made to fail or to hang."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, node: Path) -> None:
-        """Take the path of the node."""
-        self._monkeypatch = monkeypatch
-        self._number = node.stat().st_rdev
-        self.hangs = Event()
-        """Set while a call hangs."""
-        self.ends = Event()
-        """Set to end the hanging call."""
-
-    def fail(self, call: str, number: int) -> None:
-        """Let a system call fail from now on."""
-
-        def fail() -> None:
-            raise OSError(number, os.strerror(number))
-
-        self._before(call, fail)
-
-    def hang(self, call: str) -> None:
-        """Let a system call hang from now on."""
-
-        def hang() -> None:
-            self.hangs.set()
-            self.ends.wait()
-
-        self._before(call, hang)
-
-    def _before(self, call: str, action: Callable[[], None]) -> None:
-        """Do something before each system call on the node."""
-        original = getattr(os, call)
-
-        def called(file: Path | str | int, *args: object, **options: object) -> object:
-            if self._is_node(file):
-                action()
-            return original(file, *args, **options)
-
-        self._monkeypatch.setattr(os, call, called)
-
-    def _is_node(self, file: Path | str | int) -> bool:
-        """Return whether a path or a descriptor is that of the node."""
-        if isinstance(file, int):
-            return os.fstat(file).st_rdev == self._number
-        return Path(file).exists() and Path(file).stat().st_rdev == self._number
-
-
 def lock(node: Path) -> int:
     """Open and lock a node as another program does."""
     descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return descriptor
+
+
+async def waiting_exchange(
+    transport: HidrawTransport, machine: Machine
+) -> asyncio.Task[list[bytes]]:
+    """Begin an exchange that has its first report and waits for two more."""
+    machine.stick("two").fail("partial")
+    exchange = asyncio.create_task(transport.exchange(READ_VALUES, 3 * (60.0,)))
+    await until(lambda: machine.device("two").taken == 1)
+    return exchange
+
+
+def receive(opened: Node, wake: Wake) -> None:
+    """Receive what comes next from a node before the exchange goes on."""
+    select.select([opened], [], [])
+    wake()
 
 
 async def test_exchange(transport: HidrawTransport, machine: Machine) -> None:
@@ -154,7 +130,7 @@ async def test_stale_in_the_kernel(
 async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) -> None:
     """Reports received while the driver was idle are not the next answer."""
     machine.send("two", STALE, STALE)
-    await until(lambda: len(transport._reports) == 2)
+    await until(lambda: machine.device("two").taken == 2)
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
@@ -164,7 +140,7 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
     stick.fail("delay", 60, count=1)
     assert await transport.exchange(READ_VALUES, SOON) == []
     machine.hurry("two")
-    await until(lambda: len(transport._reports) == 2)
+    await until(lambda: machine.device("two").taken == 2)
     stick.values["temperature"] = 21.0
     changed = bytes.fromhex("808008344e200000")
     assert await transport.exchange(READ_VALUES, LIMITS) == [changed, REPORTS[1]]
@@ -319,62 +295,68 @@ async def test_closed_while_a_command_hangs(
 
 
 async def test_report_while_a_command_hangs(
-    transport: HidrawTransport, machine: Machine, workers: Workers, kernel: Kernel
+    transport: HidrawTransport,
+    machine: Machine,
+    workers: Workers,
+    node: Path,
+    kernel: Kernel,
 ) -> None:
     """The report stays queued in order, so that the driver sees one too many."""
     kernel.hang("write")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
     await Lane(workers).run(kernel.hangs.wait)
     machine.send("two", STALE)
-    await until(lambda: not transport._watched)
+    await until(lambda: not is_watched(node))
     kernel.ends.set()
     assert await reading == [bytes.fromhex(STALE), REPORTS[0]]
 
 
-async def test_late_callback(transport: HidrawTransport, gone: asyncio.Event) -> None:
+async def test_late_callback(
+    transport: HidrawTransport, gone: asyncio.Event, wake: Wake
+) -> None:
     """A callback without a report, or after the close, does nothing."""
-    transport._receive()
+    wake()
     await transport.close()
-    transport._receive()
+    wake()
     assert not gone.is_set()
 
 
-async def test_queued_reports(transport: HidrawTransport, machine: Machine) -> None:
+async def test_queued_reports(
+    transport: HidrawTransport, machine: Machine, opened: Node, wake: Wake
+) -> None:
     """Reports are returned in their order, however late they are taken."""
-    machine.stick("two").fail("timeout")
-    reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
-    await until(lambda: transport._waiter is not None)
+    reading = await waiting_exchange(transport, machine)
     machine.send("two", INTERNAL, EXTERNAL)
-    transport._receive()
-    transport._receive()
-    assert await reading == REPORTS
+    receive(opened, wake)
+    receive(opened, wake)
+    assert machine.device("two").taken == 3
+    assert await reading == [REPORTS[0], *REPORTS]
 
 
 async def test_listen_on_a_slow_loop(
-    transport: HidrawTransport, machine: Machine
+    transport: HidrawTransport, machine: Machine, opened: Node
 ) -> None:
     """A report that has arrived is found, however late the event loop looks."""
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
     machine.send("two", STALE)
-    assert transport._node is not None
-    select.select([transport._node], [], [])
+    select.select([opened], [], [])
     assert await transport.listen(0) == bytes.fromhex(STALE)
     assert await transport.listen(0.05) is None
 
 
 async def test_unplugged_between_two_reports(
-    transport: HidrawTransport, machine: Machine, gone: asyncio.Event
+    transport: HidrawTransport,
+    machine: Machine,
+    gone: asyncio.Event,
+    opened: Node,
+    wake: Wake,
 ) -> None:
     """An unplug is noticed at once, even with one report left to take."""
-    machine.stick("two").fail("timeout")
-    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0, 60.0)))
-    await until(lambda: transport._waiter is not None)
-    assert transport._node is not None
-    machine.send("two", INTERNAL)
-    select.select([transport._node], [], [])
-    transport._receive()
+    reading = await waiting_exchange(transport, machine)
+    machine.send("two", EXTERNAL)
+    receive(opened, wake)
     machine.unplug("two")
-    transport._receive()
+    receive(opened, wake)
     with pytest.raises(DeviceNotFoundError, match=Fault.STICK_NOT_FOUND):
         await reading
     assert gone.is_set()
@@ -385,21 +367,20 @@ async def test_report_at_the_time_limit(
     transport: HidrawTransport,
     machine: Machine,
     gone: asyncio.Event,
+    opened: Node,
+    wake: Wake,
     *,
     unplugged: bool,
 ) -> None:
     """A report that arrives just after the time limit raises nothing."""
-    machine.stick("two").fail("timeout")
-    reading = asyncio.create_task(transport.exchange(READ_VALUES, (60.0,)))
-    await until(lambda: transport._waiter is not None)
+    reading = await waiting_exchange(transport, machine)
     if unplugged:
         machine.unplug("two")
     else:
         machine.send("two", STALE)
-    assert transport._node is not None
-    select.select([transport._node], [], [])
+    select.select([opened], [], [])
     reading.cancel()
-    transport._receive()
+    wake()
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert gone.is_set() == unplugged

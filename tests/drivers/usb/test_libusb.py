@@ -1,7 +1,6 @@
 """Without a usable hidraw node, libusb claims interface 1 from the kernel."""
 
-from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 import ctypes.util
 import errno
 from typing import override
@@ -20,6 +19,7 @@ from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb import libusb
 from custom_components.temperature_logger.drivers.usb.hidraw import MAX_DRAINED_REPORTS
 from custom_components.temperature_logger.drivers.usb.libusb import (
+    UNSETTLED_COMMANDS,
     Handle,
     reattach_driver,
 )
@@ -121,7 +121,7 @@ def test_drain(handle: Handle, machine: Machine) -> None:
 
 def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> None:
     """After the first commands, a reading takes only its reports and no time-out."""
-    for _ in range(2):
+    for _ in range(UNSETTLED_COMMANDS):
         handle.exchange(READ_VALUES, LIMITS)
     machine.device("two").calls.clear()
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
@@ -130,10 +130,9 @@ def test_nothing_is_read_before_a_command(handle: Handle, machine: Machine) -> N
 
 def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
     """Reports left after a drain are dropped before the next command."""
-    handle._unsettled = 0
-    machine.device("two")._reports = deque(
-        [bytes.fromhex(STALE)] * (MAX_DRAINED_REPORTS + 1)
-    )
+    for _ in range(UNSETTLED_COMMANDS):
+        handle.exchange(READ_VALUES, LIMITS)
+    machine.send("two", *[STALE] * (MAX_DRAINED_REPORTS + 1))
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.drain()
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
@@ -141,8 +140,7 @@ def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
 
 def test_flooded(handle: Handle, machine: Machine) -> None:
     """A stick that reports without end gets no command."""
-    device = machine.device("two")
-    device._reports = deque([bytes.fromhex(STALE)] * MAX_DRAINED_REPORTS)
+    machine.send("two", *[STALE] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands
@@ -160,8 +158,13 @@ def test_listen_with_a_slow_endpoint(
 ) -> None:
     """The endpoint is polled every 10 ms, and listening takes longer than that."""
     limits: list[int] = []
+
+    def read(_: object, __: int, ___: int, timeout_ms: int) -> bytes:
+        limits.append(timeout_ms)
+        return b""
+
     handle.exchange(READ_VALUES, LIMITS)
-    monkeypatch.setattr(handle, "_read", limits.append)
+    monkeypatch.setattr(usb.core.Device, "read", read)
     handle.listen(0)
     assert limits == [25]
 
@@ -277,9 +280,17 @@ def test_no_libusb(device: UsbDevice, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("system", ["libusb-1.0.so.0", None])
-def test_which_libusb(monkeypatch: pytest.MonkeyPatch, system: str | None) -> None:
+def test_which_libusb(
+    device: UsbDevice, monkeypatch: pytest.MonkeyPatch, system: str | None
+) -> None:
     """The system's library comes before the packaged one."""
+    found: list[str] = []
+
+    def get_backend(find_library: Callable[[str], str]) -> None:
+        found.append(find_library("usb-1.0"))
+
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: system)
-    found = libusb._find_library("usb-1.0")
-    assert found is not None
-    assert found == system or "libusb_package" in found
+    monkeypatch.setattr(libusb1, "get_backend", get_backend)
+    with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
+        Handle(device)
+    assert found == [system] if system else "libusb_package" in found[0]

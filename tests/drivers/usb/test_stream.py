@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+import errno
+from pathlib import Path
 from threading import Event
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Any
@@ -12,6 +14,7 @@ from custom_components.temperature_logger.drivers import (
     DriverError,
     Fault,
     Reading,
+    Workers,
     within_deadline,
 )
 from custom_components.temperature_logger.drivers.errors import (
@@ -21,13 +24,13 @@ from custom_components.temperature_logger.drivers.errors import (
 )
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.readings import Identity
-from custom_components.temperature_logger.drivers.usb import stream, zytemp
-from custom_components.temperature_logger.drivers.usb.hidraw import Node
+from custom_components.temperature_logger.drivers.usb import hidraw, stream, zytemp
 from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream, boot_time
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
-from tests.drivers.conftest import Build, open_files
+from tests.drivers.conftest import Build, Wake, open_files
+from tests.drivers.kernel import Kernel, is_watched
 from tests.drivers.waiting import first, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
@@ -60,6 +63,20 @@ def driver(lane: Lane, on_gone: Made = lambda: None) -> Stream:
     return zytemp.ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {}, on_gone)
 
 
+def node_of(machine: Machine) -> Path:
+    """Return the node of the monitor."""
+    node = machine.device("monitor").hidraw
+    assert node is not None
+    return node
+
+
+async def first_poll(monitor: Stream, machine: Machine) -> asyncio.Task[Reading]:
+    """Begin the first poll, and return once it waits for a report."""
+    poll = asyncio.create_task(monitor.read())
+    await until(lambda: is_watched(node_of(machine)))
+    return poll
+
+
 async def failure(work: Awaitable[object]) -> DriverError:
     """Return the error of a poll."""
     with pytest.raises(DriverError) as raised:
@@ -73,11 +90,9 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     reading = await monitor.read()
     assert reading.temperature == pytest.approx(21.5375, abs=0.05)
     assert reading.co2 == 812
-    await until(lambda: monitor._decoder.reading(0) is not None)
     machine.stick("monitor").values["co2"] = 900
-    node = monitor._connection
     await first(monitor.read, lambda reading: reading.co2 == 900)
-    assert monitor._connection is node
+    # The driver sends the key whenever it opens the node.
     assert machine.stick("monitor").commands == {"feature": 1}
     assert monitor.identity == Identity(
         manufacturer="ZyAura",
@@ -178,8 +193,7 @@ async def test_unplugged_while_waiting(machine: Machine, lane: Lane) -> None:
     gone = asyncio.Event()
     machine.stick("monitor").fail("silent")
     monitor = driver(lane, gone.set)
-    poll = asyncio.create_task(monitor.read())
-    await until(lambda: monitor._waiter is not None)
+    poll = await first_poll(monitor, machine)
     machine.unplug("monitor")
     assert (await failure(poll)).fault is Fault.STICK_NOT_FOUND
     assert not gone.is_set()
@@ -191,8 +205,7 @@ async def test_closed_while_waiting(machine: Machine, lane: Lane) -> None:
     machine.stick("monitor").fail("silent")
     monitor = driver(lane)
     before = open_files()
-    poll = asyncio.create_task(monitor.read())
-    await until(lambda: monitor._waiter is not None)
+    poll = await first_poll(monitor, machine)
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
@@ -206,14 +219,16 @@ async def test_closed_while_opening(
     """A node opened for a cancelled poll is closed again."""
     opened, go_on = Event(), Event()
 
-    def wait(_: Stream, __: Node) -> None:
+    def wait(_: int, __: int, report: bytearray) -> int:
         opened.set()
         go_on.wait()
+        return len(report)
 
-    monkeypatch.setattr(zytemp.ZyTempStream, "_start", wait)
     before = open_files()
-    poll = asyncio.create_task(driver(lane).read())
-    await until(opened.is_set)
+    with monkeypatch.context() as kernel:
+        kernel.setattr(hidraw, "ioctl", wait)
+        poll = asyncio.create_task(driver(lane).read())
+        await until(opened.is_set)
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
@@ -222,11 +237,11 @@ async def test_closed_while_opening(
     await until(lambda: open_files() == before)
 
 
-async def test_in_use(machine: Machine, lane: Lane, build: Build) -> None:
+async def test_in_use(machine: Machine, lane: Lane, workers: Workers) -> None:
     """The error names the other program that listens."""
     first = driver(lane)
     await first.read()
-    error = await failure(driver(Lane(lane._workers)).read())
+    error = await failure(driver(Lane(workers)).read())
     assert isinstance(error, DeviceAccessError)
     assert error.fault is Fault.IN_USE
     await first.close()
@@ -278,30 +293,23 @@ async def test_node_that_fails(
     """A node that cannot be read is closed, and the next poll opens it again."""
     monitor = driver(lane)
     await monitor.read()
-    assert monitor._connection is not None
-
-    def fail() -> bytes:
-        raise BadFrameError(Fault.REFUSED, error="Protocol error")
-
-    machine.stick("monitor").fail("silent")
-    monitor._decoder = monitor.DECODER()
-    poll = asyncio.create_task(monitor.read())
-    await until(lambda: monitor._waiter is not None)
-    monkeypatch.setattr(monitor._connection, "read", fail)
-    machine.stick("monitor").clear()
-    assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
+    with monkeypatch.context() as patch:
+        patch.setattr(zytemp, "ZYTEMP_MAX_AGE_S", -1)  # Whatever has come is too old.
+        poll = asyncio.create_task(monitor.read())
+        await asyncio.sleep(0)  # It waits now.
+        Kernel(patch, node_of(machine)).fail("read", errno.EPROTO)
+        assert (await failure(within_deadline(poll))).fault is Fault.REFUSED
     assert (await monitor.read()).co2 == 812
+    assert machine.stick("monitor").commands == {"feature": 2}
     await monitor.close()
 
 
-async def test_woken_without_a_report(machine: Machine, lane: Lane) -> None:
+async def test_woken_without_a_report(machine: Machine, lane: Lane, wake: Wake) -> None:
     """A wake-up without a report changes nothing."""
     monitor = driver(lane)
     machine.stick("monitor").fail("silent")
-    poll = asyncio.create_task(monitor.read())
-    await until(lambda: monitor._waiter is not None)
-    assert isinstance(monitor._connection, Node)
-    monitor._receive(monitor._connection)
+    poll = await first_poll(monitor, machine)
+    wake()
     assert not poll.done()
     machine.stick("monitor").clear()
     assert (await poll).co2 == 812

@@ -15,6 +15,7 @@ from custom_components.temperature_logger.drivers import (
     DriverError,
     Fault,
     Reading,
+    Workers,
     within_deadline,
     workers,
 )
@@ -388,7 +389,7 @@ async def test_closed_while_it_is_read(build: Build, lane: Lane) -> None:
     before = machine.stick("stick").commands["values"]
     reading = asyncio.create_task(stick.read())
     await until(lambda: machine.stick("stick").commands["values"] > before)
-    stick._close()
+    await stick.close()
     with pytest.raises(DriverError):
         await reading
 
@@ -648,13 +649,15 @@ async def test_unplugged_while_reading(build: Build, lane: Lane) -> None:
         await reading
 
 
-async def test_identify_releases_the_stick(build: Build, lane: Lane) -> None:
+async def test_identify_releases_the_stick(
+    build: Build, lane: Lane, workers: Workers
+) -> None:
     """An identified stick is free for other programs."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     stick = driver(lane)
     assert await stick.identify() == "TEMPerGold_V3.4"
     assert commands(machine) == (1, 0)
-    other = driver(Lane(lane._workers))
+    other = driver(Lane(workers))
     await other.read()
     with pytest.raises(DeviceAccessError, match=Fault.IN_USE):
         await stick.identify()

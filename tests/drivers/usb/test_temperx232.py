@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+import serialx
 
 from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
 from custom_components.temperature_logger.drivers.errors import (
@@ -21,16 +22,20 @@ from custom_components.temperature_logger.drivers.errors import (
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import temperx232
 from custom_components.temperature_logger.drivers.usb.temperx232 import (
+    BAUD_RATE,
     KNOWN_FIRMWARE,
     MAX_TEXT_BYTES,
+    READ_TEMP,
     TEMPERX232_RANGES,
+    Port,
     TemperX232,
     decode,
 )
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.faults import failure
 from emulation.machine import Machine
-from tests.drivers.conftest import AsNobody, Build
+from tests.drivers.conftest import AsNobody, Build, Wake
+from tests.drivers.kernel import Kernel
 from tests.drivers.waiting import until
 
 CAPTURES: list[dict[str, Any]] = tomllib.loads(
@@ -249,26 +254,17 @@ async def test_command_not_written(
 
 
 async def test_unplugged_while_reading(
-    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch, wake: Wake
 ) -> None:
     """A port that the kernel cannot read is gone; one without data is not."""
     gone = asyncio.Event()
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
-    port = stick._connection
-    assert port is not None
-    port._receive()
+    wake()
     assert await stick.read() == READING
-    read, own = os.read, port._serial.fileno()
-
-    def fail(fd: int, size: int) -> bytes:
-        if fd == own:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(fd, size)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "read", fail)
-        port._receive()
+        Kernel(patch, node_of(machine)).fail("read", errno.EIO)
+        wake()
     assert gone.is_set()
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
     assert await stick.read() == READING
@@ -310,17 +306,22 @@ async def test_no_port(build: Build, lane: Lane, spec: dict[str, Any]) -> None:
 
 async def test_unsolicited_text(machine: Machine, lane: Lane) -> None:
     """Text received before a command is not its answer, and is not kept in memory."""
-    stick = driver(lane)
-    await stick.read()
-    port = stick._connection
-    assert port is not None
+    node = str(node_of(machine))
+    serial = serialx.serial_for_url(node, baudrate=BAUD_RATE, exclusive=True)
+    serial.open()
+    port = Port(lane, serial, lambda: None)
+
+    def has_both_lines(answer: str) -> bool:
+        return answer.count("\n") == 2
+
+    assert decode(await port.query(READ_TEMP, has_both_lines)) == READING
     machine.send("stick", b"Temp-Inner:99.00 [C]<\r\n".hex())
     await until(lambda: b"99" in port.text)
-    assert await stick.read() == READING
+    assert decode(await port.query(READ_TEMP, has_both_lines)) == READING
     machine.send("stick", bytes(MAX_TEXT_BYTES).hex())
     await until(lambda: port.text == bytes(MAX_TEXT_BYTES))
-    assert await stick.read() == READING
-    await stick.close()
+    assert decode(await port.query(READ_TEMP, has_both_lines)) == READING
+    await port.close()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from usb.backend import libusb1
 
-from custom_components.temperature_logger.drivers import Fault, Workers, sysfs
+from custom_components.temperature_logger.drivers import Fault, Workers, sysfs, workers
 from custom_components.temperature_logger.drivers.errors import (
     DeviceAccessError,
     DeviceNotFoundError,
@@ -138,24 +138,41 @@ async def test_drained_after_an_answer(
     await opened_stick.close()
 
 
-async def test_exchange_waits_for_the_drain(build: Build, lane: Lane) -> None:
+async def test_exchange_waits_for_the_drain(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reading during the drain is a reading, not a hang."""
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0)
+    monkeypatch.setattr(workers, "JOB_GRACE_S", -1)  # A hang would show at once.
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
-    assert isinstance(opened_stick, LibusbTransport)
-    opened_stick._drain_later()
-    await until(lambda: lane.busy)
-    assert await opened_stick.exchange(READ_VALUES, (1.0,)) == [REPORT]
+    drains, goes_on, drain = Event(), Event(), Handle.drain
+
+    def slow_drain(handle: Handle) -> list[bytes]:
+        drains.set()
+        goes_on.wait()
+        return drain(handle)
+
+    monkeypatch.setattr(Handle, "drain", slow_drain)
+    await until(drains.is_set)
+    assert lane.busy
+    reading = asyncio.create_task(opened_stick.exchange(READ_VALUES, (1.0,)))
+    await asyncio.sleep(0)
+    goes_on.set()
+    assert await reading == [REPORT]
     await opened_stick.close()
 
 
-async def test_closed_before_the_drain(build: Build, lane: Lane) -> None:
+async def test_closed_before_the_drain(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stick that was given back gets no further transfers."""
+    monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0)
     stick = plug(build, hidraw_nodes=False)
     opened_stick = await opened(lane, stick.find)
-    assert isinstance(opened_stick, LibusbTransport)
-    calls = stick.usbfs_calls
-    opened_stick._drain_later()
+    calls, tasks = stick.usbfs_calls, len(asyncio.all_tasks())
+    while len(asyncio.all_tasks()) == tasks:  # The drain gets the next turn.
+        await asyncio.sleep(0)
     await opened_stick.close()
     await asyncio.sleep(0)
     assert stick.usbfs_calls.get("interrupt_in") == calls["interrupt_in"]
