@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 import errno
 import logging
+from pathlib import Path
 from threading import Event
 from typing import Any, override
 
@@ -356,13 +357,12 @@ async def test_before_home_assistant_has_started(
 async def test_while_home_assistant_stops(
     hass: HomeAssistant,
     machine: Machine,
+    set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[PresentDevices],
 ) -> None:
     """No device is offered, and a blocked search is not repeated."""
-    hass.set_state(CoreState.not_running)
-    assert await async_setup_component(hass, DOMAIN, {})
-    await until(hass, lambda: bool(looks))  # The search at the start.
+    machine.unplug("gold")
+    await set_up(TWO_PLACE)
     hass.set_state(CoreState.stopping)
     blocked: list[Fault] = []
 
@@ -371,7 +371,7 @@ async def test_while_home_assistant_stops(
         raise DeviceAccessError(Fault.HANGING)
 
     monkeypatch.setattr(watch, "present_devices", look)
-    machine.replug("gold")
+    machine.plug("gold")
     await until(hass, lambda: len(blocked) >= len(watch.SCAN_DELAYS_S))
     await pass_time(hass, 2 * watch.RESCAN_DELAY_S)  # Scans that are due still run.
     scans = len(blocked)
@@ -381,20 +381,21 @@ async def test_while_home_assistant_stops(
     assert machine.stick("gold").commands == {}
 
 
+def inotify_instances() -> int:
+    """Return how many inotify instances this process has open."""
+    files = Path("/proc/self/fd").iterdir()
+    return sum(file.resolve().name == "anon_inode:inotify" for file in files)
+
+
 async def test_stopped_before_the_start(
-    hass: HomeAssistant,
-    machine: Machine,
-    looks: list[PresentDevices],
-    caplog: pytest.LogCaptureFixture,
+    hass: HomeAssistant, machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A watch ends even if it has announced nothing yet."""
     hass.set_state(CoreState.not_running)
+    before = inotify_instances()
     assert await async_setup_component(hass, DOMAIN, {})
-    await until(hass, lambda: bool(looks))  # The search at the start.
+    await until(hass, lambda: inotify_instances() > before)
     hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
-    await hass.async_block_till_done()
-    machine.replug("gold")
-    await pass_time(hass, 2 * watch.RESCAN_DELAY_S)
-    assert len(looks) == 1
+    await until(hass, lambda: inotify_instances() <= before)
     assert machine.stick("gold").commands == {}
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
