@@ -12,6 +12,7 @@ from pathlib import Path
 import tempfile
 import time
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import usb.core
@@ -45,13 +46,12 @@ def bme280(bus: int, address: int) -> Read:
 def temper() -> Read:
     """Return a callable that does one reading: °C, and the stick's other quantities."""
     root = _root()
-    device = usb.core.find()
-    if not isinstance(device, usb.core.Device):
+    device: Any = usb.core.find()  # pyusb sets the attributes of a device by name.
+    if device is None:
         raise FileNotFoundError(errno.ENOENT, "No modelled stick is plugged in")
-    descriptor = device.backend.get_device_descriptor(device._ctx.dev)  # noqa: SLF001
     path = root / f"sys/devices/{CONTROLLER}/usb1/1-1"
     told = uevent(
-        PRODUCT=f"{descriptor.idVendor:x}/{descriptor.idProduct:x}/0",
+        PRODUCT=f"{device.idVendor:x}/{device.idProduct:x}/0",
         BUSNUM=f"{device.bus:03}",
         DEVNUM=f"{device.address:03}",
     )

@@ -25,6 +25,11 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.filters import props
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.discovery import hotplug
+from custom_components.temperature_logger.drivers.presence import (
+    PresentDevices,
+    present_devices,
+)
 from emulation.machine import Machine
 
 from .drivers.conftest import (
@@ -262,6 +267,19 @@ def snapshot_fixture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
 def machine_fixture(build: Build) -> Machine:
     """Plug in a stick with one sensor, one with two, and a BME280."""
     return build(GOLD, TWO, i2c=[PINS])
+
+
+@pytest.fixture(name="looks")
+def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
+    """Return the results of all scans for connected devices."""
+    looks: list[PresentDevices] = []
+
+    def look() -> PresentDevices:
+        looks.append(present_devices())
+        return looks[-1]
+
+    monkeypatch.setattr(hotplug, "present_devices", look)
+    return looks
 
 
 @pytest.fixture(name="known_id")

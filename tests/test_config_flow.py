@@ -5,30 +5,36 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 import os
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from homeassistant.config_entries import (
     SOURCE_IGNORE,
     SOURCE_RECONFIGURE,
     SOURCE_USER,
+    ConfigEntry,
     ConfigEntryState,
     ConfigFlowContext,
 )
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, InvalidData
 from homeassistant.helpers import entity_registry as er
+from homeassistant.util import dt as dt_util
 import pytest
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+)
 import voluptuous as vol
 
 from custom_components.temperature_logger.const import DOMAIN
+from custom_components.temperature_logger.coordinator import FIRST_RETRY_DELAY
 from custom_components.temperature_logger.devices import workers as workers_of
-from custom_components.temperature_logger.discovery import HotPlug, device_flow
-from custom_components.temperature_logger.discovery.search import async_search
+from custom_components.temperature_logger.discovery import async_move, device_flow
 from custom_components.temperature_logger.drivers import workers
-from custom_components.temperature_logger.drivers.finder import Candidate
-from custom_components.temperature_logger.drivers.presence import present_devices
-from custom_components.temperature_logger.shared import shared_object
+from custom_components.temperature_logger.drivers.presence import (
+    PresentDevices,
+    present_devices,
+)
 from emulation.machine import Machine
 
 from .conftest import (
@@ -497,11 +503,11 @@ async def test_form_and_poll_at_once(
     await entry.runtime_data.async_refresh()
     form = await begin(hass, entry)
     gold.fail("delay", 0.2, count=1)
-    poll = asyncio.create_task(entry.runtime_data._handle_refresh_interval())
-    await until(lambda: gold.fault is None)
+    async_fire_time_changed(hass, dt_util.utcnow() + 2 * FIRST_RETRY_DELAY)
+    await until(lambda: gold.fault is None)  # The poll has begun.
     result = await submit(hass, form, device=GOLD_PLACE)
     assert result["reason"] == "reconfigure_successful"
-    await poll
+    await hass.async_block_till_done(wait_background_tasks=True)
     assert entry.state is ConfigEntryState.LOADED
 
 
@@ -532,31 +538,48 @@ async def test_move_to_a_place_that_was_taken_meanwhile(
     assert result["reason"] == "already_configured"
 
 
-async def change_places(
-    hass: HomeAssistant, machine: Machine, *entries: MockConfigEntry, **ports: str
-) -> None:
+class ChangePlaces(Protocol):
     """Plug sticks into other ports while their entries are not loaded; load these."""
-    for entry in entries:
-        await hass.config_entries.async_unload(entry.entry_id)
-    for name in ports:
-        machine.unplug(name)
-    for name, port in ports.items():
-        machine.plug(name, ports=port)
-    await until(lambda: shared_object(hass, HotPlug)._present == present_devices())
-    for entry in entries:
-        await hass.config_entries.async_setup(entry.entry_id)
-    await hass.async_block_till_done(wait_background_tasks=True)
+
+    async def __call__(
+        self, machine: Machine, *entries: MockConfigEntry, **ports: str
+    ) -> None:
+        """Give the new ports by the names of the sticks."""
+
+
+@pytest.fixture(name="change_places")
+def change_places_fixture(
+    hass: HomeAssistant, looks: list[PresentDevices]
+) -> ChangePlaces:
+    """Return a function that plugs sticks into other ports."""
+
+    async def change_places(
+        machine: Machine, *entries: MockConfigEntry, **ports: str
+    ) -> None:
+        for entry in entries:
+            await hass.config_entries.async_unload(entry.entry_id)
+        for name in ports:
+            machine.unplug(name)
+        for name, port in ports.items():
+            machine.plug(name, ports=port)
+        await until(lambda: looks[-1:] == [present_devices()])
+        await hass.async_block_till_done(wait_background_tasks=True)
+        for entry in entries:
+            await hass.config_entries.async_setup(entry.entry_id)
+        await hass.async_block_till_done(wait_background_tasks=True)
+
+    return change_places
 
 
 @pytest.mark.warns("another stick")
 async def test_exchange_the_places_of_two_sticks(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, change_places: ChangePlaces
 ) -> None:
     """Each of two swapped sticks gets its own entry back with one form."""
     entries = [await set_up(GOLD_PLACE), await set_up(TWO_PLACE)]
     gold, two = entries
     names = sorted(hass.states.async_entity_ids("sensor"))
-    await change_places(hass, machine, *entries, gold="2", two="1.4")
+    await change_places(machine, *entries, gold="2", two="1.4")
     assert {entry.state for entry in entries} == {ConfigEntryState.SETUP_RETRY}
     form = await begin(hass, gold)
     assert set(choices(form)) == {GOLD_PLACE, TWO_PLACE}
@@ -599,12 +622,12 @@ async def test_exchange_while_both_are_loaded(
 
 @pytest.mark.warns("No thermometer is plugged in")
 async def test_exchange_the_places_of_two_families(
-    hass: HomeAssistant, build: Build, set_up: SetUp
+    hass: HomeAssistant, build: Build, set_up: SetUp, change_places: ChangePlaces
 ) -> None:
     """Two swapped devices of different makers get their entries back with one form."""
     machine = build(GOLD, MONITOR)
     gold, monitor = await set_up(GOLD_PLACE), await set_up(MONITOR_PLACE)
-    await change_places(hass, machine, gold, monitor, gold="3", monitor="1.4")
+    await change_places(machine, gold, monitor, gold="3", monitor="1.4")
     result = await submit(hass, await begin(hass, gold), device=MONITOR_PLACE)
     assert result["reason"] == "reconfigure_successful"
     assert (gold.unique_id, monitor.unique_id) == (MONITOR_PLACE, GOLD_PLACE)
@@ -636,14 +659,14 @@ async def test_exchange_the_places_of_two_chips(
 
 @pytest.mark.warns("another stick")
 async def test_three_swapped_sticks(
-    hass: HomeAssistant, build: Build, set_up: SetUp
+    hass: HomeAssistant, build: Build, set_up: SetUp, change_places: ChangePlaces
 ) -> None:
     """The entry still at the wrong stick after an exchange reports so, and is moved."""
     new = TWO | {"name": "new", "model": "TEMPer2_V4.1", "ports": "3"}
     machine = build(GOLD, TWO, new)
     places = [GOLD_PLACE, TWO_PLACE, NEW_PLACE]
     entries = [await set_up(place) for place in places]
-    await change_places(hass, machine, *entries, gold="2", two="3", new="1.4")
+    await change_places(machine, *entries, gold="2", two="3", new="1.4")
     await submit(hass, await begin(hass, entries[0]), device=TWO_PLACE)
     assert [entry.unique_id for entry in entries] == [TWO_PLACE, GOLD_PLACE, NEW_PLACE]
     assert [entry.state for entry in entries] == [
@@ -657,42 +680,41 @@ async def test_three_swapped_sticks(
 
 
 @pytest.mark.warns("another stick")
-@pytest.mark.parametrize("meanwhile", ["before it is picked", "while it is read"])
+@pytest.mark.parametrize("meanwhile", ["before it is picked", "before it is moved"])
 async def test_exchange_with_a_working_device(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
+    change_places: ChangePlaces,
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: str,
 ) -> None:
     """A device that is read where it is keeps its place."""
     gold, two = await set_up(GOLD_PLACE), await set_up(TWO_PLACE)
-    await change_places(hass, machine, gold, two, gold="2", two="1.4")
+    await change_places(machine, gold, two, gold="2", two="1.4")
     form = await begin(hass, gold)
-    read = device_flow._async_read
 
     async def put_back() -> None:
-        await change_places(hass, machine, two, gold="3", two="2")
+        await change_places(machine, two, gold="3", two="2")
         assert two.state is ConfigEntryState.LOADED
 
-    async def read_and_put_back(
-        hass: HomeAssistant, candidate: Candidate
-    ) -> tuple[str, dict[str, Any]]:
-        result = await read(hass, candidate)
+    async def put_back_and_move(
+        hass: HomeAssistant, entry: ConfigEntry, data: dict[str, Any]
+    ) -> bool:
         await put_back()
-        return result
+        return await async_move(hass, entry, data)
 
     if meanwhile == "before it is picked":
         await put_back()
     else:
-        monkeypatch.setattr(device_flow, "_async_read", read_and_put_back)
+        monkeypatch.setattr(device_flow, "async_move", put_back_and_move)
     result = await submit(hass, form, device=TWO_PLACE)
     assert result["reason"] == "already_configured"
     assert (gold.unique_id, two.unique_id) == (GOLD_PLACE, TWO_PLACE)
 
 
 async def test_move_to_a_place_that_is_ignored(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant, machine: Machine, set_up: SetUp, change_places: ChangePlaces
 ) -> None:
     """An entry can move to a device that was ignored as a new one."""
     entry = await set_up(GOLD_PLACE)
@@ -702,7 +724,7 @@ async def test_move_to_a_place_that_is_ignored(
         context={"source": SOURCE_IGNORE},
         data={"unique_id": NEW_PLACE, "title": "Not this one"},
     )
-    await change_places(hass, machine, entry, gold="3")
+    await change_places(machine, entry, gold="3")
     form = await begin(hass, entry)
     assert list(choices(form)) == [NEW_PLACE]
     result = await submit(hass, form, device=NEW_PLACE)
@@ -963,9 +985,11 @@ async def test_unknown_firmware_without_a_node(
 async def test_picked_device_is_gone(hass: HomeAssistant, machine: Machine) -> None:
     """A device that has left the list is not set up; the form lists the others."""
     form = await begin(hass)
-    flow: Any = hass.config_entries.flow._progress[form["flow_id"]]
     machine.unplug("gold")
-    flow._found = await async_search(hass, {"usb"}, set(), set())
-    form = await submit(hass, form, device=GOLD_PLACE)
+    form = await submit(hass, form)
     assert form["step_id"] == "user"
     assert GOLD_PLACE not in choices(form)
+    with pytest.raises(InvalidData):  # As from a window that shows the old list.
+        await submit(hass, form, device=GOLD_PLACE)
+    assert not hass.config_entries.async_entries(DOMAIN)
+    assert choices(await submit(hass, form)) == choices(form)

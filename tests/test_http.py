@@ -114,6 +114,7 @@ async def test_refused_queries(
     machine: Machine,
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
+    hass_client_no_auth: ClientSessionGenerator,
 ) -> None:
     """A query that cannot be answered gets a message; one without a token nothing."""
     await set_up(GOLD_PLACE)
@@ -132,8 +133,7 @@ async def test_refused_queries(
         response = await client.get(f"/api/{DOMAIN}/readings?{query}")
         assert response.status == 400
         assert said in (await response.json())["message"]
-    client = await hass_client(None)
-    client.session._default_headers.clear()
+    client = await hass_client_no_auth()
     assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401
 
 

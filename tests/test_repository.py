@@ -222,7 +222,7 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     """Each field of each form has a name and a description."""
     steps = texts["config"]["step"]
     for protocol in EndpointProtocol:
-        fields = flow._server_schema(protocol, is_new=True).schema
+        fields = flow.server_schema(protocol, is_new=True).schema
         step = steps[protocol]
         named = {str(name) for name in fields} - {settings.ADVANCED}
         assert named == set(step["data"]) == set(step["data_description"])

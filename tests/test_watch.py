@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 import errno
+import logging
+from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, override
 
-import aiousbwatcher.impl
+from aiousbwatcher import AIOUSBWatcher, InotifyNotAvailableError
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP, STATE_UNAVAILABLE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 import pytest
@@ -50,23 +52,19 @@ TINY = {
 }
 
 
+class NoWatcher(AIOUSBWatcher):
+    """A watcher on a system without inotify."""
+
+    @override
+    def async_start(self) -> Callable[[], None]:
+        """Raise the watcher's own error."""
+        raise InotifyNotAvailableError
+
+
 async def until(hass: HomeAssistant, condition: Callable[[], bool]) -> None:
     """Wait for the effects of the hardware's events, and for their follow-ups."""
     await waiting.until(condition)
     await hass.async_block_till_done(wait_background_tasks=True)
-
-
-@pytest.fixture(name="looks")
-def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
-    """Return the results of all searches."""
-    looks: list[PresentDevices] = []
-
-    def look() -> PresentDevices:
-        looks.append(present_devices())
-        return looks[-1]
-
-    monkeypatch.setattr(watch, "present_devices", look)
-    return looks
 
 
 @pytest.mark.warns("No thermometer is plugged in")
@@ -214,7 +212,7 @@ async def test_without_inotify(
     """Without inotify, or without the folder, a search runs every five seconds."""
     machine = build(GOLD)
     if missing == "inotify":
-        monkeypatch.setattr(aiousbwatcher.impl, "_INOTIFY_EXCEPTION", OSError())
+        monkeypatch.setattr(watch, "AIOUSBWatcher", NoWatcher)
     else:
         (machine.dev / "bus/usb").rename(machine.dev / "bus/hidden")
     entry = await set_up(GOLD_PLACE)
@@ -348,20 +346,56 @@ async def test_inotify_limit_reached(
 async def test_before_home_assistant_has_started(
     hass: HomeAssistant, machine: Machine
 ) -> None:
-    """No device is offered before Home Assistant has started, or while it stops."""
+    """No device is offered before Home Assistant has started."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    the_watch = shared_object(hass, watch.HotPlug)
-    the_watch.async_offer_soon()
+    shared_object(hass, watch.HotPlug).async_offer_soon()
     await pass_time(hass, 2 * watch.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
+
+
+async def test_while_home_assistant_stops(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No device is offered, and a blocked search is not repeated."""
+    machine.unplug("gold")
+    await set_up(TWO_PLACE)
     hass.set_state(CoreState.stopping)
-    the_watch._async_rescan_soon()
-    assert the_watch._next_scan is None
+    blocked: list[Fault] = []
+
+    def look() -> PresentDevices:
+        blocked.append(Fault.HANGING)
+        raise DeviceAccessError(Fault.HANGING)
+
+    monkeypatch.setattr(watch, "present_devices", look)
+    machine.plug("gold")
+    await until(hass, lambda: len(blocked) >= len(watch.SCAN_DELAYS_S))
+    await pass_time(hass, 2 * watch.RESCAN_DELAY_S)  # Scans that are due still run.
+    scans = len(blocked)
+    shared_object(hass, watch.HotPlug).async_offer_soon()
+    await pass_time(hass, 2 * watch.RESCAN_DELAY_S)
+    assert len(blocked) == scans
+    assert machine.stick("gold").commands == {}
 
 
-async def test_stopped_before_the_start(hass: HomeAssistant, machine: Machine) -> None:
+def inotify_instances() -> int:
+    """Return how many inotify instances this process has open."""
+    files = Path("/proc/self/fd").iterdir()
+    return sum(file.resolve().name == "anon_inode:inotify" for file in files)
+
+
+async def test_stopped_before_the_start(
+    hass: HomeAssistant, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     """A watch ends even if it has announced nothing yet."""
     hass.set_state(CoreState.not_running)
+    before = inotify_instances()
     assert await async_setup_component(hass, DOMAIN, {})
-    assert shared_object(hass, watch.HotPlug)._offer_timer is None
+    await until(hass, lambda: inotify_instances() > before)
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await until(hass, lambda: inotify_instances() <= before)
+    assert machine.stick("gold").commands == {}
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]

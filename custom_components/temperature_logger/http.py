@@ -22,7 +22,14 @@ from homeassistant.helpers.typing import VolSchemaType
 import voluptuous as vol
 
 from .const import DOMAIN, READINGS_URL
-from .history import CONF_END, CONF_FORMAT, CONF_START, FIELDS, TARGETS, async_query
+from .history import (
+    CONF_END,
+    CONF_FORMAT,
+    CONF_START,
+    QUERY_FIELDS,
+    TARGETS,
+    async_query,
+)
 
 # The headers of each format; a browser saves CSV under this name.
 HEADERS: Final = {
@@ -67,7 +74,7 @@ class ReadingsView(HomeAssistantView):
 def _schema() -> VolSchemaType:
     """Return the schema of a URL's parameters; most starts do not need it."""
     return cv.make_entity_service_schema(
-        {**FIELDS, vol.Optional(CONF_FORMAT, default="columns"): vol.In(HEADERS)}
+        {**QUERY_FIELDS, vol.Optional(CONF_FORMAT, default="columns"): vol.In(HEADERS)}
     )
 
 

@@ -27,7 +27,7 @@ from .const import DOMAIN
 from .disk_guard import async_preview
 from .history import (
     CONF_FORMAT,
-    FIELDS,
+    QUERY_FIELDS,
     UNIT_FIELDS,
     Query,
     Series,
@@ -108,7 +108,7 @@ def _schemas() -> dict[str, VolSchemaType]:
     valid_for = vol.Optional(CONF_VALID_FOR, default=DEFAULT_LINK_VALIDITY)
     fields_by_action: dict[str, VolDictType] = {
         GET_CSV_LINK: {
-            **FIELDS,
+            **QUERY_FIELDS,
             valid_for: vol.All(
                 cv.positive_time_period,
                 vol.Range(min=timedelta(seconds=1), max=MAX_LINK_VALIDITY),
@@ -116,10 +116,10 @@ def _schemas() -> dict[str, VolSchemaType]:
         },
         GET_LATEST: {**UNIT_FIELDS},
         GET_READINGS: {
-            **FIELDS,
+            **QUERY_FIELDS,
             vol.Optional(CONF_FORMAT, default=FORMAT_ROWS): vol.In(FORMATS),
         },
-        WRITE_CSV: {**FIELDS, vol.Required(CONF_PATH): cv.string},
+        WRITE_CSV: {**QUERY_FIELDS, vol.Required(CONF_PATH): cv.string},
     }
     return {
         action: cv.make_entity_service_schema(fields)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 import pytest
 
 from benchmarks.thinning import NAME
-from custom_components.temperature_logger.disk_guard import thinning
-from custom_components.temperature_logger.disk_guard.thinning import STEP_MINUTES
+from custom_components.temperature_logger.disk_guard.thinning import (
+    STEP_MINUTES,
+    surplus_rows,
+)
 from custom_components.temperature_logger.history.rows import StateRow
 
 from .test_thinning import is_reading, slots
@@ -46,7 +48,7 @@ def test_surplus(
 ) -> None:
     """All readings are surplus but the first of each slot and the newest."""
     rows = drawn_rows(times)
-    surplus = thinning._surplus(rows, minutes, stay)
+    surplus = surplus_rows(rows, minutes, stay)
     left = [row for row in rows if row not in surplus]
     assert {slot: found[0] for slot, found in slots(left, minutes).items()} == {
         slot: found[0] for slot, found in slots(rows, minutes).items()

@@ -21,7 +21,7 @@ import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
-from sqlalchemy import Connection, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from custom_components.temperature_logger.disk_guard import thinning
@@ -32,6 +32,8 @@ from custom_components.temperature_logger.disk_guard.thinning import (
 from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.history.recorder import WorkTask
 from custom_components.temperature_logger.history.rows import StateRow
+
+from .conftest import refused_deletions
 
 pytestmark = pytest.mark.parametrize(
     "server", ["sqlite", "postgresql"], indirect=True, scope="session"
@@ -346,26 +348,18 @@ async def test_recorder_goes_on(
     await check(filled)
 
 
-async def test_database_fails(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_database_fails(filled: Filled) -> None:
     """An error is raised; no other row is lost, and the recorder goes on.
 
     The database refuses a statement at the rows of the second hour.
     """
     others, rows = await filled.dump(), await filled.rows()
     instance = get_instance(filled.hass)
-    delete = recorder._delete
     second_hour = {row.state_id for row in rows if row.time > MIDNIGHT + 3600}
-
-    def fail(
-        connection: Connection, state_ids: set[int], attributes_ids: set[int | None]
-    ) -> set[int]:
-        unused = delete(connection, state_ids, attributes_ids)
-        if state_ids & second_hour:
-            connection.execute(text("DELETE FROM no_such_table"))
-        return unused
-
-    monkeypatch.setattr(recorder, "_delete", fail)
-    with pytest.raises(HomeAssistantError) as failed:
+    with (
+        refused_deletions(filled.hass, lambda ids: not ids.isdisjoint(second_hour)),
+        pytest.raises(HomeAssistantError) as failed,
+    ):
         await filled.thin()
     assert failed.value.translation_key == "recorder_failed"
     assert "no_such_table" in str(failed.value.translation_placeholders)

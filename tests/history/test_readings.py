@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.history import readings
 from custom_components.temperature_logger.history.readings import (
     READING_SECONDS,
     Series,
     Span,
+    group_aligned,
+    group_all,
     reading_starts,
     to_columns,
 )
@@ -144,6 +145,6 @@ def test_devices_without_gaps(begins: list[float], delays: list[float]) -> None:
         for quantity, times in (("temperature", first), ("humidity", second))
         if times
     }
-    aligned = readings._aligned(forwards)
-    assert aligned is None or aligned == readings._gathered(forwards)
+    aligned = group_aligned(forwards)
+    assert aligned is None or aligned == group_all(forwards)
     assert aligned or not begins or min(begins) < 2 or max(delays) > 0

@@ -23,11 +23,11 @@ def issue(hass: HomeAssistant) -> ir.IssueEntry | None:
 
 
 @pytest.mark.parametrize(
-    ("config", "shown"),
+    ("recorder_config", "shown"),
     [
         ({}, True),
-        ({"keep_days": 13}, True),
-        ({"keep_days": 14}, False),
+        ({"purge_keep_days": 13}, True),
+        ({"purge_keep_days": 14}, False),
         ({"auto_purge": False}, False),
     ],
     ids=["default", "13 days", "14 days", "for ever"],
@@ -37,11 +37,10 @@ async def test_days(
     machine: Machine,
     set_up: SetUp,
     *,
-    config: dict[str, Any],
+    recorder_config: dict[str, Any],
     shown: bool,
 ) -> None:
     """Fewer than 14 days are reported; a recorder that deletes nothing is not."""
-    vars(get_instance(hass)).update(config)
     await set_up(GOLD_PLACE)
     found = issue(hass)
     assert (found is not None) == shown
@@ -49,7 +48,7 @@ async def test_days(
         assert found.translation_key == "history_too_short"
         assert found.translation_placeholders == {
             "days": "14",
-            "kept": str(config.get("keep_days", 10)),
+            "kept": str(recorder_config.get("purge_keep_days", 10)),
         }
         get_instance(hass).keep_days = 15
         retention.async_check_retention(hass)

@@ -18,6 +18,7 @@ from custom_components.temperature_logger.history import recorder
 from custom_components.temperature_logger.uploader import coordinator, endpoints
 from custom_components.temperature_logger.uploader.cursor import cursors
 from custom_components.temperature_logger.uploader.outbox import Outbox
+from tests.conftest import pass_time
 from tests.history.conftest import GOLD, NOON, execute, record
 
 from .common import (
@@ -219,8 +220,10 @@ async def test_no_sensor_left(
     await hass.async_block_till_done()
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done(wait_background_tasks=True)
-    assert entry.runtime_data._listeners
-    await deliver(entry)
+    assert proxy.requests
+    proxy.requests.clear()
+    await record(hass, {GOLD: [(time.time() + 10, "21", "°C")]})
+    await pass_time(hass, 65)
     assert proxy.requests
 
 

@@ -220,15 +220,14 @@ async def test_renamed_meanwhile(
     everything = await recorded(hass)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender: EndpointCoordinator = entry.runtime_data
-    arrive = sender._batch_arrived
+    registry = er.async_get(hass)
 
-    def rename(*counts: int) -> None:
-        arrive(*counts)
-        registry = er.async_get(hass)
-        if registry.async_get(GOLD):
+    def rename() -> None:
+        has_arrived = sender.is_connected  # The first batch.
+        if has_arrived and registry.async_get(GOLD):
             registry.async_update_entity(GOLD, new_entity_id="sensor.attic")
 
-    monkeypatch.setattr(sender, "_batch_arrived", rename)
+    sender.async_add_listener(rename)
     await deliver(entry)
     await async_wait_recording_done(hass)
     await deliver(entry)

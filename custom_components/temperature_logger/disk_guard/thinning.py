@@ -119,7 +119,7 @@ def _thin_hour(
     with transaction(hass) as connection:
         rows = rows_between(connection, metadata_ids, begin, end)
     yield
-    surplus = _surplus(rows, tally.minutes, newest)
+    surplus = surplus_rows(rows, tally.minutes, newest)
     for part in batched(surplus, ROWS_AT_ONCE, strict=False):
         if end > until():  # The hour is held back since it was read.
             break
@@ -134,14 +134,14 @@ def _count(rows: list[StateRow], newest: set[int], tallies: Iterable[Tally]) -> 
     """Count the rows that each step, and those before it, would delete."""
     deleted: list[StateRow] = []
     for tally in tallies:
-        surplus = _surplus(rows, tally.minutes, newest)
+        surplus = surplus_rows(rows, tally.minutes, newest)
         deleted += surplus
         tally.add(deleted)
         state_ids = {row.state_id for row in surplus}
         rows = [row for row in rows if row.state_id not in state_ids]
 
 
-def _surplus(
+def surplus_rows(
     rows: Iterable[StateRow], minutes: int, newest: set[int]
 ) -> list[StateRow]:
     """Return the readings that are neither the first of their slot nor the newest.

@@ -43,7 +43,7 @@ UNIT_FIELDS: Final[VolDictType] = {
 TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
 # Years that every clock and database knows.
 YEARS: Final = range(1970, 2100)
-FIELDS: Final[VolDictType] = {
+QUERY_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_START): cv.datetime,
     vol.Optional(CONF_END): cv.datetime,
     vol.Optional(CONF_PERIOD, default=RAW): vol.In(PERIODS),

@@ -83,7 +83,7 @@ def to_columns(
         for quantity, (times, values, _) in series.items()
         if times
     }
-    starts, columns = _aligned(forwards) or _gathered(forwards)
+    starts, columns = group_aligned(forwards) or group_all(forwards)
     inside = _inside(starts, forwards, series, span)
     collected_at = [*map(int, starts[inside][::step][: span.limit])]
     return Columns(
@@ -132,10 +132,10 @@ def _is_after_pause(start: float, forwards: Forwards) -> bool:
     )
 
 
-def _aligned(forwards: Forwards) -> Grouped | None:
+def group_aligned(forwards: Forwards) -> Grouped | None:
     """Return the readings if each has one value of each quantity; None otherwise.
 
-    Most devices are read without a gap. This takes a quarter of the time of `_gathered`
+    Most devices are read without a gap. This takes a quarter of the time of `group_all`
     and gives the same readings.
     """
     columns = [times for times, _ in forwards.values()]
@@ -159,7 +159,7 @@ def _row_by_row(
     return columns[0] if len(columns) == 1 else [*map(choose, *columns, strict=True)]
 
 
-def _gathered(forwards: Forwards) -> Grouped:
+def group_all(forwards: Forwards) -> Grouped:
     """Return the readings, with None where one has no value of a quantity."""
     all_times = chain.from_iterable(times for times, _ in forwards.values())
     starts = reading_starts(all_times)

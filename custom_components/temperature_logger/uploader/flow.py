@@ -234,7 +234,7 @@ class EndpointFlow(ConfigFlow):
         self, errors: dict[str, str], **details: str
     ) -> ConfigFlowResult:
         """Show the form of a server, filled with the values that the user entered."""
-        schema = _server_schema(self._protocol, is_new=self._endpoint_entry is None)
+        schema = server_schema(self._protocol, is_new=self._endpoint_entry is None)
         return self.async_show_form(
             step_id=self._protocol,
             data_schema=self.add_suggested_values_to_schema(schema, self._server_input),
@@ -371,7 +371,7 @@ def _optional_fields(*names: str) -> Fields:
     return {vol.Optional(name): SELECTORS.get(name, text) for name in names}
 
 
-def _server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
+def server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
     """Return the form of a server, with the selection of readings for a new one."""
     switch, text = BooleanSelector(), TextSelector()
     fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
