@@ -235,6 +235,9 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
     menu = steps["endpoint"]
     assert set(EndpointProtocol) == set(ENDPOINT_MODELS) == set(menu["menu_options"])
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
+    assert set(EndpointProtocol) == set(flow.EXAMPLE_URLS)
+    for protocol in EndpointProtocol:
+        assert hasattr(flow.EndpointFlow, f"async_step_{protocol}")
 
 
 def test_entities_of_endpoints_are_not_readings() -> None:
@@ -359,5 +362,9 @@ def test_pages_name_what_is_there() -> None:
         for folder in ("custom_components", "development", "emulation", "tests")
         for path in (ROOT / folder).rglob("*.py")
     )
-    constants = set(re.findall(r"`([A-Z][A-Z_]{3,})`", text)) - {"NAME"}
+    quoted = " ".join(re.findall(r"`([^`\n]+)`", text))
+    constants = {
+        *re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", quoted),
+        *re.findall(r"`([A-Z]{4,})`", text),
+    } - {"NAME"}
     assert not [name for name in sorted(constants) if name not in code]

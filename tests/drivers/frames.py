@@ -49,7 +49,7 @@ from custom_components.temperature_logger.drivers.usb.layouts import (
 from custom_components.temperature_logger.drivers.usb.stream import Decoder as Listener
 from custom_components.temperature_logger.drivers.usb.temper import (
     FIRMWARE_PREFIX,
-    _text,
+    firmware_text,
 )
 from custom_components.temperature_logger.drivers.usb.zytemp import ZyTemp
 from emulation.bme680 import CALIBRATIONS as CALIBRATIONS_680
@@ -310,7 +310,7 @@ DECODERS: Final = (
     Decoder(
         name="firmware text",
         shapes=((shape(b"TEMPer", 2), shape(8)), (shape(b"TEMPerGo"), shape(b"ld", 6))),
-        decode=lambda answer: _text(b"".join(answer)),
+        decode=lambda answer: firmware_text(b"".join(answer)),
         is_right=is_firmware,
     ),
     Decoder(

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from custom_components.temperature_logger.drivers.registry import DRIVERS
+
 from .frames import DECODERS, ERRORS, Answer, Decoder, Shape, answers, run
 
 
@@ -22,6 +24,15 @@ def anything(decoder: Decoder) -> st.SearchStrategy[Answer]:
         st.randoms().map(lambda source: next(answers(source, decoder))),
         st.lists(st.binary(max_size=64), max_size=4),
     )
+
+
+def test_every_driver_has_a_row() -> None:
+    """Each driver of devices that send bytes has a decoder of its name.
+
+    The sticks of the driver temper have one for each layout.
+    """
+    names = {decoder.name.lower() for decoder in DECODERS}
+    assert not DRIVERS.keys() - {"host", "temper"} - names
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)

@@ -31,7 +31,7 @@ class Value(NamedTuple):
     time: float
     """Unix time."""
     value: float
-    """In °C, %, hPa, ppm or GiB."""
+    """In the unit of its quantity in `units.py`."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Point:
     last: int
     """The number of its last row."""
     values: dict[str, float]
-    """By quantity, in °C, %, hPa, ppm or GiB."""
+    """By quantity, in the units of `units.py`."""
 
     @property
     def collected_at(self) -> int:

@@ -161,7 +161,7 @@ class Temper(HeldDevice[Transport]):
             halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
         if len(halves) < len(FIRMWARE_TIMEOUTS_S):
             raise BadFrameError(Fault.NO_ANSWER)
-        return transport, _text(b"".join(halves)), device.product
+        return transport, firmware_text(b"".join(halves)), device.product
 
     def _find(self) -> UsbDevice:
         """Return the device at this place, if it may be a stick; blocks."""
@@ -288,7 +288,7 @@ def _has_jumped(last: Reading, reading: Reading) -> bool:
     return False
 
 
-def _text(answer: bytes) -> str:
+def firmware_text(answer: bytes) -> str:
     """Return the text in an answer to the firmware command, 16 bytes of ASCII.
 
     Blanks, NULs or old content of the stick's buffer may follow the text. Raises
