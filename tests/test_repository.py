@@ -43,11 +43,11 @@ from custom_components.temperature_logger.sensor import (
 )
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity
 from custom_components.temperature_logger.uploader import expiry, flow, settings
-from custom_components.temperature_logger.uploader.endpoints import EndpointProtocol
-from custom_components.temperature_logger.uploader.entities import (
-    ENDPOINT_MODELS,
-    ENDPOINT_SENSORS,
+from custom_components.temperature_logger.uploader.endpoints import (
+    ENDPOINTS,
+    EndpointProtocol,
 )
+from custom_components.temperature_logger.uploader.entities import ENDPOINT_SENSORS
 from custom_components.temperature_logger.uploader.errors import Failure
 
 ROOT = Path(__file__).parent.parent
@@ -229,13 +229,12 @@ def test_forms_of_endpoints_name_their_fields(texts: dict[str, Any]) -> None:
         own = step["sections"][settings.ADVANCED]
         named = {str(name) for name in fields[settings.ADVANCED].schema.schema}
         assert named == set(own["data"]) == set(own["data_description"])
-    login = {name for names in settings.LOGIN_FIELDS.values() for name in names}
+    login = {name for endpoint in ENDPOINTS.values() for name in endpoint.login_fields}
     reauth = steps["reauth_confirm"]
     assert login == set(reauth["data"]) == set(reauth["data_description"])
     menu = steps["endpoint"]
-    assert set(EndpointProtocol) == set(ENDPOINT_MODELS) == set(menu["menu_options"])
+    assert set(EndpointProtocol) == set(ENDPOINTS) == set(menu["menu_options"])
     assert set(EndpointProtocol) == set(menu["menu_option_descriptions"])
-    assert set(EndpointProtocol) == set(flow.EXAMPLE_URLS)
     for protocol in EndpointProtocol:
         assert hasattr(flow.EndpointFlow, f"async_step_{protocol}")
 

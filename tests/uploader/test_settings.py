@@ -10,9 +10,6 @@ from custom_components.temperature_logger.uploader.endpoints import (
     EndpointProtocol,
 )
 from custom_components.temperature_logger.uploader.settings import (
-    DESTINATION_FIELDS,
-    LOGIN_FIELDS,
-    URL_SUFFIXES,
     form_values,
     identity,
     read_login,
@@ -72,11 +69,11 @@ def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
 
 def test_suffixes_of_urls() -> None:
     """The suffixes that are removed are those that are appended."""
-    for protocol, suffixes in URL_SUFFIXES.items():
+    for protocol in EndpointProtocol:
         data = read_server(protocol, TYPED, {}).data
         endpoint = ENDPOINTS[protocol](data, UTC)
         posted = {endpoint.url(count).path for count in (1, 2)}
-        assert posted == set(suffixes)
+        assert posted == set(endpoint.url_suffixes)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +208,8 @@ def test_a_login_replaces_a_header() -> None:
 @pytest.mark.parametrize("protocol", EndpointProtocol)
 def test_unchanged_form(protocol: EndpointProtocol) -> None:
     """A form that is submitted unchanged changes no data, and shows no secret."""
-    login = {"token": "t"} if "token" in LOGIN_FIELDS[protocol] else {"username": "u"}
+    has_token = "token" in ENDPOINTS[protocol].login_fields
+    login = {"token": "t"} if has_token else {"username": "u"}
     typed = TYPED | login | {"site": "s", "past": False}
     typed["advanced"] = {"gzip": False, "verify_ssl": False, "headers": "A: b\nC: d"}
     data = read_server(protocol, typed, {}).data
@@ -224,7 +222,7 @@ def test_unchanged_form(protocol: EndpointProtocol) -> None:
 def test_identity() -> None:
     """The identity is made of destination and site, not of the login."""
     data = read_server(EndpointProtocol.INFLUXDB_2, TYPED, {}).data
-    for name in (*DESTINATION_FIELDS[EndpointProtocol.INFLUXDB_2], "site", "url"):
+    for name in ("org", "bucket", "site", "url"):
         assert identity(data | {name: "http://other"}) != identity(data)
     assert identity(data | {"token": "x", "gzip": False}) == identity(data)
     assert identity(data | {"org": "a&b"}) != identity(data | {"org": "a", "b": ""})

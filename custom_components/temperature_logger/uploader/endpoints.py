@@ -16,7 +16,7 @@ from http import HTTPStatus
 import math
 import re
 import time
-from typing import Any, Final, NamedTuple, override
+from typing import Any, ClassVar, Final, NamedTuple, override
 
 import aiohttp
 from homeassistant.const import (
@@ -72,7 +72,19 @@ class Post(NamedTuple):
 class Endpoint(ABC):
     """A server with its protocol, as configured in an entry."""
 
-    content_type: str
+    content_type: ClassVar[str]
+    destination_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields of the form that name the database or bucket; all are required."""
+    example_url: ClassVar[str]
+    login_fields: ClassVar[tuple[str, ...]]
+    """The fields for a login; all stay empty for a server without logins."""
+    model: ClassVar[str]
+    """The name of the protocol on the page of the endpoint."""
+    url_suffixes: ClassVar[tuple[str, ...]]
+    """The ends that are removed from the URL that the user enters.
+
+    Documentations often give the whole URL to post to.
+    """
 
     def __init__(self, data: Mapping[str, Any], zone: tzinfo) -> None:
         """Use the data of an entry, and a time zone for local times."""
@@ -174,6 +186,7 @@ class LineProtocol(Endpoint):
     """A server that accepts InfluxDB's line protocol."""
 
     content_type = "text/plain; charset=utf-8"
+    example_url = "http://192.168.1.5:8086"
 
     @override
     def encode(self, points: Sequence[Point]) -> bytes:
@@ -212,6 +225,11 @@ class LineProtocol(Endpoint):
 class InfluxDb2(LineProtocol):
     """A server with the API of InfluxDB 2 and later."""
 
+    destination_fields = (CONF_ORG, CONF_BUCKET)
+    login_fields = (CONF_TOKEN,)
+    model = "InfluxDB 2 line protocol"
+    url_suffixes = ("/api/v2/write",)
+
     @override
     def authorization(self) -> dict[str, str]:
         """Return the header with InfluxDB's authentication scheme, Token."""
@@ -230,6 +248,11 @@ class InfluxDb2(LineProtocol):
 class InfluxDb1(LineProtocol):
     """A server with the API of InfluxDB 1."""
 
+    destination_fields = (CONF_DATABASE,)
+    login_fields = (CONF_USERNAME, CONF_PASSWORD)
+    model = "InfluxDB 1 line protocol"
+    url_suffixes = ("/write",)
+
     @override
     def url(self, count: int) -> URL:
         """Return the URL to write to."""
@@ -241,6 +264,10 @@ class Json(Endpoint):
     """A server that accepts readings as JSON."""
 
     content_type = "application/json"
+    example_url = "https://example.com/api"
+    login_fields = (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD)
+    model = "JSON over HTTP"
+    url_suffixes = ("/readings/bulk", "/readings")
 
     @override
     def url(self, count: int) -> URL:

@@ -19,13 +19,7 @@ from homeassistant.util import dt as dt_util
 
 from ..const import CONF_PROTOCOL, DOMAIN
 from .coordinator import EndpointCoordinator, Status
-from .endpoints import EndpointProtocol
-
-ENDPOINT_MODELS: Final = {
-    EndpointProtocol.INFLUXDB_1: "InfluxDB 1 line protocol",
-    EndpointProtocol.INFLUXDB_2: "InfluxDB 2 line protocol",
-    EndpointProtocol.JSON: "JSON over HTTP",
-}
+from .endpoints import ENDPOINTS
 
 
 class EndpointEntity(CoordinatorEntity[EndpointCoordinator]):
@@ -45,7 +39,7 @@ class EndpointEntity(CoordinatorEntity[EndpointCoordinator]):
             configuration_url=entry.data[CONF_URL],
             entry_type=DeviceEntryType.SERVICE,
             identifiers={(DOMAIN, entry.entry_id)},
-            model=ENDPOINT_MODELS[entry.data[CONF_PROTOCOL]],
+            model=ENDPOINTS[entry.data[CONF_PROTOCOL]].model,
             name=entry.title,
         )
 

@@ -61,8 +61,6 @@ from .endpoints import ENDPOINTS, EndpointProtocol
 from .errors import DeliveryError
 from .settings import (
     ADVANCED,
-    DESTINATION_FIELDS,
-    LOGIN_FIELDS,
     Settings,
     default_title,
     form_values,
@@ -81,11 +79,6 @@ type Fields = dict[vol.Marker, Selector[Any] | section]
 DEVICE_CLASSES: Final = sorted(
     base.device_class for base in BASE_QUANTITIES.values() if base.device_class
 )
-EXAMPLE_URLS: Final = {
-    EndpointProtocol.INFLUXDB_1: "http://192.168.1.5:8086",
-    EndpointProtocol.INFLUXDB_2: "http://192.168.1.5:8086",
-    EndpointProtocol.JSON: "https://example.com/api",
-}
 # With these statuses, a JSON server may reject the empty list that tests it.
 EMPTY_LIST_STATUSES: Final = {"400", "422"}
 SECRET_SELECTOR: Final = TextSelector(
@@ -220,7 +213,7 @@ class EndpointFlow(ConfigFlow):
                 )
             if not errors:
                 return self.async_update_reload_and_abort(entry, data=data)
-        fields = _optional_fields(*LOGIN_FIELDS[entry.data[CONF_PROTOCOL]])
+        fields = _optional_fields(*ENDPOINTS[entry.data[CONF_PROTOCOL]].login_fields)
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(
@@ -240,7 +233,7 @@ class EndpointFlow(ConfigFlow):
             data_schema=self.add_suggested_values_to_schema(schema, self._server_input),
             errors=errors,
             description_placeholders=details
-            | {"example": EXAMPLE_URLS[self._protocol]},
+            | {"example": ENDPOINTS[self._protocol].example_url},
         )
 
     async def _async_finish(self) -> ConfigFlowResult:
@@ -373,10 +366,11 @@ def _optional_fields(*names: str) -> Fields:
 
 def server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
     """Return the form of a server, with the selection of readings for a new one."""
+    endpoint = ENDPOINTS[protocol]
     switch, text = BooleanSelector(), TextSelector()
     fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
-    fields |= {vol.Required(name): text for name in DESTINATION_FIELDS[protocol]}
-    fields |= _optional_fields(*LOGIN_FIELDS[protocol], CONF_SITE)
+    fields |= {vol.Required(name): text for name in endpoint.destination_fields}
+    fields |= _optional_fields(*endpoint.login_fields, CONF_SITE)
     if is_new:
         fields |= _optional_fields(CONF_DEVICES, CONF_LABELS)
         fields |= {vol.Required(CONF_PAST, default=True): switch}

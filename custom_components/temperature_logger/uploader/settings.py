@@ -15,39 +15,18 @@ from homeassistant.const import (
 from yarl import URL
 
 from ..const import (
-    CONF_BUCKET,
-    CONF_DATABASE,
     CONF_GZIP,
     CONF_KIND,
-    CONF_ORG,
     CONF_PAST,
     CONF_PROTOCOL,
     CONF_SITE,
     KIND_ENDPOINT,
 )
-from .endpoints import EndpointProtocol
+from .endpoints import ENDPOINTS, EndpointProtocol
 
 ADVANCED: Final = "advanced"
 """The section of the form that few users need."""
-DESTINATION_FIELDS: Final = {
-    EndpointProtocol.INFLUXDB_1: (CONF_DATABASE,),
-    EndpointProtocol.INFLUXDB_2: (CONF_ORG, CONF_BUCKET),
-    EndpointProtocol.JSON: (),
-}
-"""The fields that name the database or bucket; all of them are required."""
-LOGIN_FIELDS: Final = {
-    EndpointProtocol.INFLUXDB_1: (CONF_USERNAME, CONF_PASSWORD),
-    EndpointProtocol.INFLUXDB_2: (CONF_TOKEN,),
-    EndpointProtocol.JSON: (CONF_TOKEN, CONF_USERNAME, CONF_PASSWORD),
-}
-"""The fields for a login; all stay empty for a server without logins."""
 SECRET_FIELDS: Final = {CONF_PASSWORD, CONF_TOKEN}
-# Documentations often give the whole URL to post to: these ends are removed.
-URL_SUFFIXES: Final = {
-    EndpointProtocol.INFLUXDB_1: ("/write",),
-    EndpointProtocol.INFLUXDB_2: ("/api/v2/write",),
-    EndpointProtocol.JSON: ("/readings/bulk", "/readings"),
-}
 # A token of RFC 9110, section 5.6.2.
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 AUTHORIZATION_HEADER: Final = "authorization"
@@ -80,10 +59,11 @@ def read_server(
 ) -> Settings:
     """Read the form of a server; current is the data that it replaces, if any."""
     advanced = user_input[ADVANCED]
-    names = DESTINATION_FIELDS[protocol]
-    data, errors = _texts((*names, *LOGIN_FIELDS[protocol], CONF_SITE), user_input)
+    endpoint = ENDPOINTS[protocol]
+    names = endpoint.destination_fields
+    data, errors = _texts((*names, *endpoint.login_fields, CONF_SITE), user_input)
     errors |= {name: "missing" for name in names if not data[name]}
-    url, error = _read_url(user_input[CONF_URL], URL_SUFFIXES[protocol])
+    url, error = _read_url(user_input[CONF_URL], endpoint.url_suffixes)
     errors |= {CONF_URL: error} if error else {}
     _keep_secrets(data, current)
     errors |= _login_errors(data)
@@ -103,7 +83,7 @@ def read_server(
 
 def read_login(user_input: Mapping[str, Any], current: Mapping[str, Any]) -> Settings:
     """Read the form for another login; all other data stay as they are."""
-    data, errors = _texts(LOGIN_FIELDS[current[CONF_PROTOCOL]], user_input)
+    data, errors = _texts(ENDPOINTS[current[CONF_PROTOCOL]].login_fields, user_input)
     _keep_secrets(data, current)
     errors |= _login_errors(data)
     headers = current[CONF_HEADERS]
@@ -132,16 +112,14 @@ def form_values(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def identity(data: Mapping[str, Any]) -> str:
     """Return the unique id of an endpoint: its destination and its site."""
-    protocol = data[CONF_PROTOCOL]
-    query = {
-        name: data[name] for name in (CONF_PROTOCOL, *DESTINATION_FIELDS[protocol])
-    }
+    fields = ENDPOINTS[data[CONF_PROTOCOL]].destination_fields
+    query = {name: data[name] for name in (CONF_PROTOCOL, *fields)}
     return str(URL(data[CONF_URL]).with_query(query).with_fragment(data[CONF_SITE]))
 
 
 def default_title(data: Mapping[str, Any]) -> str:
     """Return the name of an endpoint: its host, and its database or bucket."""
-    names = DESTINATION_FIELDS[data[CONF_PROTOCOL]]
+    names = ENDPOINTS[data[CONF_PROTOCOL]].destination_fields
     host = URL(data[CONF_URL]).host or ""
     return f"{host} {data[names[-1]]}" if names else host
 
