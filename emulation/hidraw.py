@@ -163,6 +163,8 @@ class System:
     def __init__(self, devices: Collection[Plugged]) -> None:
         """Serve the nodes of these devices, which may come and go."""
         self._devices = devices
+        self._known: dict[int, Plugged] = {}
+        """The devices that were found before, by the number of their node then."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever os has
         """Return every other attribute unchanged."""
@@ -184,7 +186,12 @@ class System:
     def _device(self, descriptor: int) -> Plugged | None:
         """Return the device of an open node, or None for another file."""
         number = os.fstat(descriptor).st_rdev
-        return next((d for d in list(self._devices) if d.rdev == number), None)
+        device = self._known.get(number)
+        if device is None or device.rdev != number:
+            device = next((d for d in list(self._devices) if d.rdev == number), None)
+            if device is not None:
+                self._known[number] = device
+        return device
 
     @staticmethod
     def _transfer(stick: Stick, command: bytes) -> None:
