@@ -161,7 +161,7 @@ async def test_in_batches(
     await record(hass, rows)
     client = await hass_client()
     query = {**TIMES, "entity_id": ",".join(rows), "order": order}
-    with patch.object(series, "BATCH_ROWS", batch):
+    with patch.object(series, "GROUP_ROWS", batch):
         response = await client.get(f"/api/{DOMAIN}/readings", params=query)
         devices = (await response.json())["devices"]
     found = {

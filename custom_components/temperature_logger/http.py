@@ -87,14 +87,14 @@ async def _async_answer(request: web.Request) -> Answer:
     data = _schema()(_data(request))
     query = async_query(hass, data, request[KEY_HASS_USER])
     await async_import_module(hass, f"{__package__}.history.export")
-    from .history.export import PIECES, batches
+    from .history.export import PIECES, device_groups
 
     start, devices, end = PIECES[data[CONF_FORMAT]]
     make = get_instance(hass).async_add_executor_job
 
     async def rest() -> AsyncIterator[bytes]:
-        for numbers in await make(batches, hass, query):
-            yield await make(devices, hass, query, numbers)
+        for group in await make(device_groups, hass, query):
+            yield await make(devices, hass, query, group)
         yield end
 
     first = await make(start, hass, query)

@@ -43,7 +43,7 @@ async def test_pages(
 ) -> None:
     """The readings do not depend on the size of pages."""
     monkeypatch.setattr(outbox, "PAGE_ROWS", 7)
-    monkeypatch.setattr(rows, "NUMBERS_AT_ONCE", 5)
+    monkeypatch.setattr(rows, "ROW_IDS_AT_ONCE", 5)
     entry = await endpoint(hass, proxy.url, options={"batch_size": 20})
     sender = await deliver(entry)
     assert arrived(victoria) == await recorded(hass)

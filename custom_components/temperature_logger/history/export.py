@@ -40,7 +40,7 @@ def check(hass: HomeAssistant, query: Query) -> None:
 def readings(
     hass: HomeAssistant, query: Query, limit: int, *, as_rows: bool
 ) -> dict[str, Any]:
-    """Return the readings of all devices, up to a limit for all of them together."""
+    """Return the readings of all devices, up to a limit that they share."""
     check(hass, query)
     devices: list[dict[str, Any]] = []
     truncated = False
@@ -61,7 +61,7 @@ def latest(
 ) -> dict[str, Any]:
     """Return the latest reading of each device, and its age in seconds.
 
-    That is the current one; the reading of a device without current values is read.
+    It comes from the current states; without any, from the database.
     """
     check(hass, query)
     span = Span(start=0, end=now, newest_first=True, limit=1)
@@ -79,7 +79,7 @@ def latest(
 
 
 def write_csv(hass: HomeAssistant, query: Query, path: Path) -> None:
-    """Write CSV to a file; an existing file is replaced once all is written."""
+    """Write CSV to a file; an existing file is replaced when all is written."""
     if not hass.config.is_allowed_path(str(path)):
         raise invalid(
             Refusal.PATH_NOT_ALLOWED,
@@ -89,11 +89,11 @@ def write_csv(hass: HomeAssistant, query: Query, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with AtomicWriter(path, mode="wb", overwrite=True).open() as file:
-            # A temporary file is made for Home Assistant alone; this one is for others.
+            # Only its owner can read a temporary file; others may read the result.
             os.fchmod(file.fileno(), 0o644)
             file.write(csv_start(hass, query))
-            for numbers in batches(hass, query):
-                file.write(csv_devices(hass, query, numbers))
+            for group in device_groups(hass, query):
+                file.write(csv_devices(hass, query, group))
     except OSError as err:
         raise refused(
             Refusal.NOT_WRITTEN, path=str(path), error=err.strerror or str(err)
@@ -101,18 +101,18 @@ def write_csv(hass: HomeAssistant, query: Query, path: Path) -> None:
 
 
 def json_start(hass: HomeAssistant, query: Query) -> bytes:
-    """Return the begin of a JSON answer, up to the first device."""
+    """Return the start of a JSON answer, up to the first device."""
     check(hass, query)
     return json_bytes(_frame(query)).removesuffix(b"}") + b',"devices":['
 
 
-def json_devices(hass: HomeAssistant, query: Query, numbers: range) -> bytes:
-    """Return some devices of a JSON answer."""
+def json_devices(hass: HomeAssistant, query: Query, group: range) -> bytes:
+    """Return a group of devices in a JSON answer."""
     devices = [
         json_bytes(_head(query, target) | {"readings": _as_columns(columns)})
-        for target, columns in _numbered(hass, query, numbers)
+        for target, columns in _read_group(hass, query, group)
     ]
-    return (b"," if numbers.start else b"") + b",".join(devices)
+    return (b"," if group.start else b"") + b",".join(devices)
 
 
 def csv_start(hass: HomeAssistant, query: Query) -> bytes:
@@ -124,8 +124,8 @@ def csv_start(hass: HomeAssistant, query: Query) -> bytes:
     )
 
 
-def csv_devices(hass: HomeAssistant, query: Query, numbers: range) -> bytes:
-    """Return the lines of some devices; values that a device lacks are empty."""
+def csv_devices(hass: HomeAssistant, query: Query, group: range) -> bytes:
+    """Return the CSV of a group of devices; missing values are empty fields."""
     names = list(_units(query, list(query.units)))
     return b"".join(
         _csv(
@@ -139,15 +139,15 @@ def csv_devices(hass: HomeAssistant, query: Query, numbers: range) -> bytes:
                 strict=True,
             )
         )
-        for target, columns in _numbered(hass, query, numbers)
+        for target, columns in _read_group(hass, query, group)
     )
 
 
-def _numbered(
-    hass: HomeAssistant, query: Query, numbers: range
+def _read_group(
+    hass: HomeAssistant, query: Query, group: range
 ) -> Iterator[tuple[Target, Columns]]:
-    """Yield some devices, given by their numbers, with all their readings."""
-    targets = [query.targets[number] for number in numbers]
+    """Yield each device of a group, with all its readings."""
+    targets = [query.targets[index] for index in group]
     yield from zip(targets, _read(hass, query, targets, sys.maxsize), strict=True)
 
 
@@ -157,12 +157,12 @@ def _label(query: Query, target: Target) -> str:
     return target.name if len(alike) == 1 else f"{target.name} ({target.device_id})"
 
 
-def batches(hass: HomeAssistant, query: Query) -> list[range]:
-    """Return which devices to answer for together, by their numbers."""
+def device_groups(hass: HomeAssistant, query: Query) -> list[range]:
+    """Return the groups of devices that are read together, as indexes of targets."""
     if query.period != RAW:
-        return [range(number, number + 1) for number in range(len(query.targets))]
+        return [range(index, index + 1) for index in range(len(query.targets))]
     devices = [target.entities for target in query.targets]
-    return series.batches(hass, devices, query.span(sys.maxsize))
+    return series.device_groups(hass, devices, query.span(sys.maxsize))
 
 
 class Pieces(NamedTuple):
@@ -198,7 +198,7 @@ def _frame(query: Query) -> dict[str, Any]:
 
 
 def _head(query: Query, target: Target) -> dict[str, Any]:
-    """Return the names of a device, and the unit of each of its columns."""
+    """Return the id and name of a device, and the unit of each of its columns."""
     return {
         "device_id": target.device_id,
         "name": target.name,

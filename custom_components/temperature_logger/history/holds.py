@@ -1,4 +1,4 @@
-"""Holds: how long readings stay whole, before they may be thinned."""
+"""Holds: the times from which readings must not be thinned."""
 
 from collections.abc import Callable
 import time
@@ -9,12 +9,12 @@ from ..const import DAY_SECONDS
 from ..shared import shared_object
 
 type Holds = dict[str, Callable[[], float]]
-"""By the name of a holder, a function that returns the Unix time from which on readings
-have to stay whole; it is called in any thread."""
+"""The holds by name. Each is a function that returns the Unix time from which readings
+must stay whole; any thread may call it."""
 
 
 def holds(hass: HomeAssistant) -> Holds:
-    """Return the holds. A module that adds one has to remove it too."""
+    """Return the holds. A module that adds one must also remove it."""
     return shared_object(hass, _no_holds)
 
 
@@ -24,10 +24,10 @@ def _no_holds(_: HomeAssistant) -> Holds:
 
 
 def thinnable_until(hass: HomeAssistant) -> float:
-    """Return the Unix time up to which readings may be thinned; in any thread.
+    """Return the Unix time before which readings may be thinned.
 
-    The newest 24 hours always stay whole.
+    The newest 24 hours always stay whole. Any thread may call it.
     """
-    # A copy, as a holder may be added meanwhile.
-    begins = [hold() for hold in list(holds(hass).values())]
-    return min([time.time() - DAY_SECONDS, *begins])
+    # A copy, as the event loop may add a hold meanwhile.
+    held_since = [hold() for hold in list(holds(hass).values())]
+    return min([time.time() - DAY_SECONDS, *held_since])

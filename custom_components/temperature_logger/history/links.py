@@ -27,7 +27,7 @@ from .query import (
 )
 from .readings import iso
 
-# The fields of a query that its link repeats as they are.
+# The fields of a query that are copied into its link unchanged.
 LINK_FIELDS: Final = (
     CONF_ORDER,
     CONF_PERIOD,
@@ -40,10 +40,10 @@ LINK_FIELDS: Final = (
 def async_link(
     hass: HomeAssistant, data: Mapping[str, Any], query: Query, valid_for: timedelta
 ) -> dict[str, Any]:
-    """Return a link to the answer as CSV, and until when the link is valid.
+    """Return a link to the answer as CSV, and the time at which it expires.
 
-    The link gives the readings that the user of the query may read, or all if Home
-    Assistant itself asks.
+    It gives the readings that the user of the query may read; a link for Home Assistant
+    itself gives all of them.
     """
     parameters = {
         CONF_FORMAT: "csv",
@@ -66,7 +66,7 @@ def async_link(
 
 
 def _login(user: User) -> str:
-    """Return the login of a user that was used last: the link ends with it."""
+    """Return the id of the user's most recent login; the link ends with that login."""
     if not user.refresh_tokens:
         raise refused(Refusal.NO_LOGIN)
     return max(
@@ -76,7 +76,7 @@ def _login(user: User) -> str:
 
 
 def _base(hass: HomeAssistant) -> str:
-    """Return the address of Home Assistant, or nothing if it is not known."""
+    """Return the URL of Home Assistant; empty if it is not known."""
     try:
         return get_url(hass, prefer_external=True)
     except NoURLAvailableError:

@@ -33,7 +33,7 @@ NEWEST: Final = "newest"
 ORDERS: Final = ("oldest", NEWEST)
 RAW: Final = "raw"
 PERIODS: Final = (RAW, *get_args(StatisticsPeriod.__value__))
-# Units in which three decimals are as fine as the sensors.
+# Only units whose third decimal is as fine as the sensors' resolution.
 PRESSURE_UNITS: Final = ("hPa", "mbar", "kPa", "inHg", "mmHg", "psi")
 TEMPERATURE_UNITS: Final = ("°C", "°F", "K")
 UNIT_FIELDS: Final[VolDictType] = {
@@ -41,7 +41,7 @@ UNIT_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_TEMPERATURE_UNIT): vol.In(TEMPERATURE_UNITS),
 }
 TARGETS: Final = ("area_id", "device_id", "entity_id", "floor_id", "label_id")
-# Years that every clock and database knows.
+# Years that every clock and database supports.
 YEARS: Final = range(1970, 2100)
 QUERY_FIELDS: Final[VolDictType] = {
     vol.Optional(CONF_START): cv.datetime,
@@ -61,14 +61,14 @@ class Query(NamedTuple):
     period: Period
     newest_first: bool
     start: float
-    """Unix time: the begin of the span (inclusive)."""
+    """Unix time: the start of the span (inclusive)."""
     end: float
     """Unix time: the end of the span (exclusive)."""
     units: dict[str, str]
     """The unit of each quantity in the answer."""
 
     def span(self, limit: int) -> Span:
-        """Return the readings of a device to return, up to a limit."""
+        """Return the span of the query, with a limit of readings for each device."""
         return Span(
             start=self.start, end=self.end, newest_first=self.newest_first, limit=limit
         )
@@ -130,5 +130,5 @@ def _utc(time: datetime | None) -> datetime | None:
 
 
 def _whole(time: datetime) -> datetime:
-    """Cut a time to the second, as the times of readings are."""
+    """Return a time without fractions of a second, like the times of readings."""
     return time.replace(microsecond=0)

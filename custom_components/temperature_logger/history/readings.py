@@ -1,4 +1,4 @@
-"""Readings of one device: which of its values are one reading, as columns."""
+"""Groups the values of one device into readings, as columns."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
@@ -8,26 +8,26 @@ import math
 from operator import sub
 from typing import Final, Literal, NamedTuple
 
-# A reading has all values less than so many seconds after its first one.
+# A reading has the values of a device less than 2 s after its first one.
 READING_SECONDS: Final = 2
 
 type StatisticsPeriod = Literal["5minute", "hour", "day"]
 type Forwards = Mapping[str, tuple[list[float], list[float]]]
 """The times and the values of each quantity, oldest first; none is empty."""
 type Grouped = tuple[list[float], dict[str, list[float | None]]]
-"""When each reading began, and a column of values for each quantity."""
+"""The start of each reading, and a column of values for each quantity."""
 
 
 class Span(NamedTuple):
     """The readings of a device to return."""
 
     start: float
-    """Unix time: the begin of the span (inclusive)."""
+    """Unix time: the start of the span (inclusive)."""
     end: float
     """Unix time: the end of the span (exclusive)."""
     newest_first: bool
     limit: int
-    """The most readings to return."""
+    """The maximum number of readings."""
 
 
 class Series(NamedTuple):
@@ -51,14 +51,14 @@ class Columns(NamedTuple):
 
 
 def reading_starts(times: Iterable[float]) -> list[float]:
-    """Return when each reading of a device begins, given the times of all its values.
+    """Return the start of each reading of a device, given the times of all its values.
 
-    The first value begins a reading. Values less than 2 s after the begin of a reading
-    belong to it; of several values of one quantity the last one counts. The next value
-    begins the next reading. The order of the times does not matter.
+    The first value begins a reading. Values less than 2 s after the start of a reading
+    belong to it; of several values of one quantity, the last one counts. The next value
+    begins the next reading. The times may have any order.
 
-    All values back to a pause of 2 s have to be given: a reading always begins after
-    such a pause, whatever came before.
+    The times must start after a pause of 2 s: only then does the first one begin a
+    reading, whatever came before.
     """
     starts: list[float] = []
     start = -math.inf
@@ -74,8 +74,8 @@ def to_columns(
 ) -> Columns:
     """Return the readings of a device that began in a span, in the order of the span.
 
-    The series have to begin before the span, after a pause of 2 s, and to end 2 s
-    after the span.
+    The series must start before the span, after a pause of 2 s, and end 2 s after the
+    span.
     """
     step = -1 if span.newest_first else 1
     forwards = {
@@ -107,10 +107,10 @@ def iso(time: float) -> str:
 def _inside(
     starts: list[float], forwards: Forwards, series: Mapping[str, Series], span: Span
 ) -> slice:
-    """Return which readings began in a span, of those that were read whole.
+    """Return the slice of completely read readings that began in a span.
 
-    Where the limit ended a series, the readings next to its last value may have values
-    that were not read.
+    A series that ended at the limit lacks values, so the readings near its last value
+    may not be complete.
     """
     first, end = span.start, span.end
     ends = [times[-1] for times, _, is_complete in series.values() if not is_complete]
@@ -125,7 +125,7 @@ def _inside(
 
 
 def _is_after_pause(start: float, forwards: Forwards) -> bool:
-    """Return whether no value came less than 2 s before a reading began."""
+    """Return whether the 2 s before the start of a reading have no value."""
     return all(
         bisect_right(times, start - READING_SECONDS) == bisect_left(times, start)
         for times, _ in forwards.values()
@@ -135,7 +135,7 @@ def _is_after_pause(start: float, forwards: Forwards) -> bool:
 def group_aligned(forwards: Forwards) -> Grouped | None:
     """Return the readings if each has one value of each quantity; None otherwise.
 
-    Most devices are read without a gap. This takes a quarter of the time of `group_all`
+    Most devices have no gaps. This takes a quarter of the time of `group_all`
     and gives the same readings.
     """
     columns = [times for times, _ in forwards.values()]
@@ -155,7 +155,7 @@ def group_aligned(forwards: Forwards) -> Grouped | None:
 def _row_by_row(
     choose: Callable[..., float], columns: list[list[float]]
 ) -> list[float]:
-    """Return the least or the greatest time of each row of some columns."""
+    """Return the first or the last time of each row, as min or max chooses."""
     return columns[0] if len(columns) == 1 else [*map(choose, *columns, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The inside of Home Assistant's recorder: connections, thread, caches and sizes.
+"""Uses internals of Home Assistant's recorder: connections, thread, caches and sizes.
 
 Functions whose name does not begin with async_ block. They are called in the recorder's
 executor or, where they say so, in its thread.
@@ -44,7 +44,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..const import Refusal
 from ..shared import shared_object
-from ..translation import refused
+from ..translation import async_text, refused
 from .readings import StatisticsPeriod
 from .tables import (
     NEEDED,
@@ -59,13 +59,13 @@ from .tables import (
 type Connection = sqlalchemy.Connection
 """A connection to the recorder's database."""
 type OnEnd = Callable[[HomeAssistantError | None], object]
-"""Takes the error of a task, or None; called once, in the recorder's thread."""
+"""Called when a task has ended, with its error or None."""
 
-# Seconds that the recorder may take to write what it was given.
+# Timeout for the recorder to write all states so far.
 COMMIT_SECONDS: Final = 60
-# Seconds between two looks whether the recorder's thread is still alive.
+# Interval of the check that the recorder's thread is alive.
 ALIVE_CHECK_SECONDS: Final = 60
-# Seconds of work after which the recorder goes on with its other tasks.
+# Duration of a turn of our work; then the recorder does its other tasks.
 TURN_SECONDS: Final = 0.01
 
 # Bytes of a row with its entries in the indexes, as measured on growing databases
@@ -104,7 +104,7 @@ def transaction(hass: HomeAssistant) -> Generator[Connection]:
 
 @contextmanager
 def _translated() -> Generator[None]:
-    """Raise HomeAssistantError where the database fails."""
+    """Raise HomeAssistantError for an error of the database."""
     try:
         yield
     except (RuntimeError, SQLAlchemyError) as err:
@@ -112,12 +112,12 @@ def _translated() -> Generator[None]:
 
 
 def _failed(error: str) -> HomeAssistantError:
-    """Return the error that quotes the first line of another one."""
+    """Return the error of a database that failed; it quotes one line of the reason."""
     return refused(Refusal.RECORDER_FAILED, error=error.partition("\n")[0])
 
 
 def known_columns(_: HomeAssistant) -> set[str]:
-    """Return the columns that the database is known to have: none at first."""
+    """Return the columns that were found in the database; none at first."""
     return set()
 
 
@@ -145,7 +145,7 @@ def check_schema(hass: HomeAssistant, purpose: Purpose) -> None:
 
 
 def is_sqlite(connection: Connection) -> bool:
-    """Return whether the database is a file of this machine."""
+    """Return whether the database is SQLite, a file on this machine."""
     return connection.dialect.name == SupportedDialect.SQLITE
 
 
@@ -156,7 +156,7 @@ def read_statistics(
     span: tuple[datetime, datetime],
     units: dict[str, str],
 ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """Return rows of statistics by entity id; the units are by class of unit."""
+    """Return rows of statistics by entity id; `units` has one for each unit class."""
     with _translated():
         return statistics_during_period(
             hass, *span, entity_ids, period, units, set(STATISTICS)
@@ -195,7 +195,7 @@ async def async_recorded(hass: HomeAssistant) -> None:
 
 
 async def async_work(hass: HomeAssistant, work: Generator[None]) -> None:
-    """Do work in the recorder's thread, a part of it between two of its other tasks.
+    """Do work in the recorder's thread, in turns with the recorder's other tasks.
 
     The work yields after each transaction. Raises HomeAssistantError for its errors.
     """
@@ -203,7 +203,7 @@ async def async_work(hass: HomeAssistant, work: Generator[None]) -> None:
 
 
 async def async_repack(hass: HomeAssistant) -> None:
-    """Give the free space inside the database to the disk.
+    """Repack the database, so that its free space becomes free space of the disk.
 
     Nothing is recorded meanwhile, and nothing is lost. Raises HomeAssistantError.
     """
@@ -225,7 +225,7 @@ async def _async_run(
     while not ended.done():
         await asyncio.wait([ended], timeout=ALIVE_CHECK_SECONDS)
         if not instance.is_alive():
-            on_end(_failed("its thread has ended"))
+            on_end(_failed(async_text(hass, "recorder_thread_ended")))
     ended.result()
 
 
@@ -289,7 +289,7 @@ class RepackTask(RecorderTask):
 
 @contextmanager
 def _reporting(on_end: OnEnd) -> Generator[None]:
-    """End the wait for a task that fails, and let the recorder go on."""
+    """Report an error of a task, so that the wait for it ends."""
     try:
         yield
     except HomeAssistantError as err:
@@ -304,8 +304,8 @@ def delete_rows(
 ) -> None:
     """Delete rows, and those of their attributes that no other row has.
 
-    Call it in the recorder's thread. The recorder forgets both, as the next row that it
-    writes would refer to them otherwise.
+    Call it in the recorder's thread. Both are removed from the recorder's caches: its
+    next row could refer to them otherwise.
     """
     with transaction(hass) as connection:
         unused = _delete(connection, state_ids, attributes_ids)
@@ -317,7 +317,7 @@ def delete_rows(
 def _delete(
     connection: Connection, state_ids: set[int], attributes_ids: set[int | None]
 ) -> set[int]:
-    """Delete rows and attributes; return the ids of the attributes that went."""
+    """Delete rows and attributes; return the ids of the deleted attributes."""
     states, attributes = STATES.columns, STATE_ATTRIBUTES.columns
     connection.execute(
         update(STATES)
@@ -367,10 +367,10 @@ def database_bytes(connection: Connection) -> int:
 
 
 def free_bytes(connection: Connection, deleted_rows: int = 0) -> int:
-    """Return how much new rows can take before the database grows.
+    """Return the bytes that new rows can fill before the database grows.
 
-    SQLite knows its unused pages. PostgreSQL counts dead rows, but late: rows that were
-    just deleted have to be given.
+    SQLite knows its unused pages. PostgreSQL counts dead rows with a delay, so the
+    caller passes the number of rows that it just deleted.
     """
     if is_sqlite(connection):
         return _scalar(connection, "PRAGMA freelist_count") * _page_bytes(connection)
@@ -385,7 +385,7 @@ def row_bytes(connection: Connection) -> int:
 
 
 def written_bytes(connection: Connection, since: float) -> int:
-    """Return the size of all rows that were written since a Unix time."""
+    """Return the bytes of all rows that were written since a Unix time."""
     counts = [
         select(func.count()).where(column >= since).scalar_subquery()
         for column in TIMES.values()

@@ -1,4 +1,4 @@
-"""The repair issue for a recorder that does not keep the readings that are promised."""
+"""The repair issue for a recorder that does not keep all readings for 14 days."""
 
 from enum import StrEnum
 from typing import Final
@@ -17,7 +17,7 @@ RECORDED_BY: Final = frozenset({"disabled_by", "entity_id"})
 
 
 class Shortfall(StrEnum):
-    """What is missing: the key of the text that names the line to add."""
+    """Why readings are not kept; each value is the key of a text with the remedy."""
 
     HISTORY_TOO_SHORT = "history_too_short"
     NOT_RECORDED = "not_recorded"
@@ -30,7 +30,7 @@ def async_watch_retention(hass: HomeAssistant) -> None:
 
     @callback
     def is_relevant(event_data: er.EventEntityRegistryUpdatedData) -> bool:
-        """Return whether a change may decide what is recorded."""
+        """Return whether a change may affect which entities are recorded."""
         return event_data["action"] != "update" or not RECORDED_BY.isdisjoint(
             event_data["changes"]
         )
@@ -48,7 +48,7 @@ def async_watch_retention(hass: HomeAssistant) -> None:
 
 @callback
 def async_check_retention(hass: HomeAssistant) -> None:
-    """Create the issue that names what is missing, or delete it."""
+    """Create the issue with the remedy, or delete it if all is well."""
     if (shortfall := _shortfall(hass)) is None:
         ir.async_delete_issue(hass, DOMAIN, RETENTION_ISSUE)
         return

@@ -1,8 +1,8 @@
-"""Rows of the states, read over a connection that the caller has opened.
+"""Reads rows of the states, over a connection that the caller has opened.
 
-Answers and thinning find rows by entity and time. The uploader finds them by their
-numbers, which no clock changes: only the recorder's thread writes, one row after the
-other. Everything here blocks.
+Answers and thinning find rows by entity and time. The uploader finds them by row id:
+only the recorder's thread writes rows, so their ids ascend even if the clock is set
+back. Everything here blocks.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ from ..units import unit_of
 from .readings import Span
 from .tables import STATE_ATTRIBUTES, STATE_ROW, STATES, STATES_META
 
-# Rows that become objects at a time: few enough for the garbage collector not to run,
-# which stops every thread while it looks at all objects of Home Assistant.
+# Rows fetched at a time. More new objects would start the garbage collector, which
+# stops all threads while it checks all objects of Home Assistant.
 CHUNK_ROWS: Final = 500
-# Numbers that are searched for rows at a time: some milliseconds.
-NUMBERS_AT_ONCE: Final = 20_000
+# Row ids that one statement searches; it takes some milliseconds.
+ROW_IDS_AT_ONCE: Final = 20_000
 GAPS: Final = ("unknown", "unavailable")
 
 type Values = Sequence[tuple[float, str | None, int | None]]
@@ -31,7 +31,7 @@ class StateRow(NamedTuple):
     """A row of the states; its fields are the columns of STATE_ROW."""
 
     state_id: int
-    """The number of the row: later rows have higher ones."""
+    """The row id: later rows have higher ones."""
     metadata_id: int
     """The recorder's number of the entity."""
     time: float
@@ -61,7 +61,7 @@ def metadata_ids(connection: Connection, entity_ids: Iterable[str]) -> dict[str,
 def units(
     connection: Connection, ids: Iterable[int | None]
 ) -> dict[int | None, str | None]:
-    """Return the unit in each of these attributes."""
+    """Return the unit in each of these attributes, by their id."""
     attributes = STATE_ATTRIBUTES.columns
     statement = select(attributes.attributes_id, attributes.shared_attrs).where(
         attributes.attributes_id.in_(set(ids))
@@ -77,7 +77,7 @@ def read_values(
     A database server sends all rows of a page before the first one can be used.
     """
     while True:
-        # The driver's own rows: those of SQLAlchemy take twice the time.
+        # The rows of the database driver: those of SQLAlchemy take twice the time.
         cursor = connection.execute(_page(metadata_id, span, page_rows)).cursor
         if TYPE_CHECKING:
             assert cursor is not None
@@ -108,7 +108,7 @@ def _page(metadata_id: int, span: Span, page_rows: int) -> Select[Any]:
 
 
 def _between(start: float, end: float) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for a row from one Unix time to before another one."""
+    """Return the conditions for rows from a start (inclusive) to an end (exclusive)."""
     time = STATES.columns.last_updated_ts
     return time >= start, time < end
 
@@ -176,9 +176,9 @@ def rows_between(
 
 
 def newest_rows(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Return the number of the newest row of each entity."""
+    """Return the id of the newest row of each entity."""
     states = STATES.columns
-    numbers: set[int] = set()
+    row_ids: set[int] = set()
     for metadata_id in ids:
         statement = (
             select(states.state_id)
@@ -187,32 +187,32 @@ def newest_rows(connection: Connection, ids: Iterable[int]) -> set[int]:
             .order_by(states.last_updated_ts.desc(), states.state_id.desc())
             .limit(1)
         )
-        numbers.update(connection.scalars(statement))
-    return numbers
+        row_ids.update(connection.scalars(statement))
+    return row_ids
 
 
-def newest_number(connection: Connection) -> int:
-    """Return the number of the newest row of all entities; 0 without any row."""
+def newest_row_id(connection: Connection) -> int:
+    """Return the id of the newest row of all entities; 0 without any row."""
     return connection.scalar(select(func.max(STATES.columns.state_id))) or 0
 
 
-def first_number(connection: Connection, after: int = 0) -> int | None:
-    """Return the number of the first row after another one, of all entities."""
+def first_row_id(connection: Connection, after: int = 0) -> int | None:
+    """Return the id of the first row after a row id, of all entities."""
     states = STATES.columns
     statement = select(func.min(states.state_id)).where(states.state_id > after)
-    number: int | None = connection.scalar(statement)
-    return number
+    row_id: int | None = connection.scalar(statement)
+    return row_id
 
 
-def first_number_between(
+def first_row_id_between(
     connection: Connection, start: float, end: float
 ) -> int | None:
-    """Return the number of the first row between two Unix times, of all entities."""
+    """Return the id of the first row between two Unix times, of all entities."""
     # `state_id + 0` keeps the planner off the primary key, so that it uses the index
     # on time.
     statement = select(func.min(STATES.columns.state_id + 0))
-    number: int | None = connection.scalar(statement.where(*_between(start, end)))
-    return number
+    row_id: int | None = connection.scalar(statement.where(*_between(start, end)))
+    return row_id
 
 
 def time_of(connection: Connection, state_id: int) -> float | None:
@@ -224,7 +224,7 @@ def time_of(connection: Connection, state_id: int) -> float | None:
 
 
 def has_row_at(connection: Connection, time: float) -> bool:
-    """Return whether there is a row of a Unix time, of any entity."""
+    """Return whether any entity has a row with this Unix time."""
     states = STATES.columns
     statement = select(states.state_id).where(states.last_updated_ts == time).limit(1)
     return connection.execute(statement).first() is not None
@@ -233,7 +233,7 @@ def has_row_at(connection: Connection, time: float) -> bool:
 def count_values_after(
     connection: Connection, ids: Iterable[int], after: int
 ) -> list[Count]:
-    """Return how many rows with a value each entity has after a number."""
+    """Count the rows with a value that each entity has after a row id."""
     states = STATES.columns
     statement = (
         select(states.metadata_id, func.count(), func.min(states.last_updated_ts))
@@ -247,26 +247,30 @@ def count_values_after(
 def last_rows(
     connection: Connection, ids: Iterable[int], upto: int, limit: int
 ) -> list[StateRow]:
-    """Return the last rows of some entities up to a number, if they are near it."""
+    """Return the last rows of some entities up to a row id, in ascending order.
+
+    Only the last ROW_IDS_AT_ONCE row ids are searched.
+    """
     newest_first = STATES.columns.state_id.desc()
-    statement = _numbered(ids, upto - NUMBERS_AT_ONCE, upto).order_by(newest_first)
-    rows = connection.execute(statement.limit(limit)).all()
+    statement = _rows_between_ids(ids, upto - ROW_IDS_AT_ONCE, upto)
+    statement = statement.order_by(newest_first).limit(limit)
+    rows = connection.execute(statement).all()
     return [StateRow(*row) for row in rows[::-1]]
 
 
 def next_rows(
     connection: Connection, ids: Iterable[int], after: int, upto: int, limit: int
 ) -> tuple[list[StateRow], int]:
-    """Return the next rows of some entities, and the number up to which those are all.
+    """Return the next rows of some entities, and the row id up to which all are there.
 
-    The rows are those after a number, up to another one.
+    The row ids are above `after`, and at most `upto`.
     """
     rows: list[StateRow] = []
-    # There may be millions of numbers without a row before the first one.
-    after = (first_number(connection, after) or upto + 1) - 1
+    # Before the first row, there may be millions of row ids without a row.
+    after = (first_row_id(connection, after) or upto + 1) - 1
     while after < upto:
-        end = min(after + NUMBERS_AT_ONCE, upto)
-        statement = _numbered(ids, after, end).order_by(STATES.columns.state_id)
+        end = min(after + ROW_IDS_AT_ONCE, upto)
+        statement = _rows_between_ids(ids, after, end).order_by(STATES.columns.state_id)
         page = connection.execute(statement.limit(limit - len(rows)))
         rows += [StateRow(*row) for row in page]
         if len(rows) >= limit:
@@ -275,8 +279,8 @@ def next_rows(
     return rows, upto
 
 
-def _numbered(ids: Iterable[int], after: int, upto: int) -> Select[Any]:
-    """Return the statement for the rows of some entities between two numbers."""
+def _rows_between_ids(ids: Iterable[int], after: int, upto: int) -> Select[Any]:
+    """Return the statement for the rows of some entities between two row ids."""
     states = STATES.columns
     return (
         select(*STATE_ROW)
@@ -289,6 +293,6 @@ def _is_of(ids: Iterable[int]) -> ColumnElement[bool]:
     """Return the condition for a row of some entities.
 
     `metadata_id + 0` keeps the planner off the index on entity and time, so that it
-    finds the rows by their number.
+    finds the rows by their id.
     """
     return (STATES.columns.metadata_id + 0).in_(list(ids))

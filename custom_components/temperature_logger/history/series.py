@@ -1,8 +1,8 @@
-"""The values of entities over time, and the readings of devices made of them.
+"""Reads the values of entities over time, and makes the readings of devices of them.
 
-Everything here blocks. It is called in the recorder's executor. A row holds a value in
-the unit that was shown at its time; the unit stands in the attributes of the row. Rows
-without a number, or with a unit that is not known, are left out.
+Everything here blocks. It is called in the recorder's executor. A row has the unit that
+its entity had at that time, in its attributes. Rows without a number, or with an
+unknown unit, are left out.
 """
 
 from collections import deque
@@ -20,12 +20,13 @@ from .readings import READING_SECONDS, Columns, Series, Span, to_columns
 from .recorder import Connection, connected, is_sqlite
 from .rows import CHUNK_ROWS, Values
 
-# Rows of several devices that are read together: some 64 bytes each, and as much again.
-BATCH_ROWS: Final = 250_000
-# Rows of one request to a database server.
+# Maximum rows of a group of devices. The value of a row takes about 64 bytes of memory,
+# and the readings that are made of all values take as much again.
+GROUP_ROWS: Final = 250_000
+# Rows that one statement reads. A database server sends all of them at once.
 QUERY_ROWS: Final = 10_000
-# The parts of a span that are read one after the other: the pages of SQLite that hold
-# the rows of a part fit into its cache of 16 MiB, for the next entity.
+# Parts of a span that are read one after the other. Each is read for all entities: the
+# SQLite pages of one part fit into the cache (16 MiB).
 PARTS: Final = 7
 
 type Devices = Sequence[Mapping[str, str]]
@@ -35,9 +36,9 @@ type Devices = Sequence[Mapping[str, str]]
 def read_readings(
     hass: HomeAssistant, devices: Devices, units: Mapping[str, str], span: Span
 ) -> Iterator[Columns]:
-    """Yield the readings of each device, in the unit of each quantity."""
+    """Yield the readings of each device, in these units."""
     readers = _read(hass, devices, units, span)
-    # Each device is freed before the next: to free all at once would stop all threads.
+    # Free each device before the next: to free all at once would stop all threads.
     for quantities in devices:
         device = readers.popleft()
         series = {quantity: reader.series for quantity, reader in device.items()}
@@ -47,7 +48,7 @@ def read_readings(
 def _read(
     hass: HomeAssistant, devices: Devices, units: Mapping[str, str], span: Span
 ) -> deque[dict[str, _Reader]]:
-    """Return the readers of each device, after they have read."""
+    """Read all entities; return their readers by device and quantity."""
     with connected(hass) as connection:
         ids = rows.metadata_ids(connection, _entity_ids(devices))
         readers = deque(
@@ -59,13 +60,14 @@ def _read(
             for entities in devices
         )
         every_reader = [reader for device in readers for reader in device.values()]
-        known = [
+        ids_by_device = [
             [ids[entity] for entity in entities.values() if entity in ids]
             for entities in devices
         ]
         # Values less than 2 s after the span may belong to a reading that began in it.
         wide = span._replace(
-            start=_begin(connection, known, span.start), end=span.end + READING_SECONDS
+            start=_first_time(connection, ids_by_device, span.start),
+            end=span.end + READING_SECONDS,
         )
         for part in _parts(connection, wide, len(every_reader)):
             for reader in every_reader:
@@ -73,28 +75,28 @@ def _read(
     return readers
 
 
-def _begin(
+def _first_time(
     connection: Connection, devices: Sequence[Sequence[int]], start: float
 ) -> float:
-    """Return from when on to read devices, so that their readings in a span are known.
+    """Return the time from which to read, so that the readings of a span are complete.
 
-    That is the start of the span, unless rows of a device follow each other closely
-    there: then the first of them decides which of the next ones begin a reading.
+    It is the start of the span, or earlier if a device has rows less than 2 s before:
+    whether a row begins a reading depends on all rows since the last pause of 2 s.
     """
     all_ids = [metadata_id for ids in devices for metadata_id in ids]
     close = rows.count_by_entity(connection, all_ids, start - READING_SECONDS, start)
-    begins = [
-        _begin_of_close_rows(connection, ids, start)
+    times = [
+        _time_after_pause(connection, ids, start)
         for ids in devices
         if not close.keys().isdisjoint(ids)
     ]
-    return min(begins, default=start)
+    return min(times, default=start)
 
 
-def _begin_of_close_rows(
+def _time_after_pause(
     connection: Connection, ids: Sequence[int], start: float
 ) -> float:
-    """Return the time of the first of the rows that are less than 2 s apart."""
+    """Return the time of the first row after the last pause of 2 s, or the start."""
     while True:
         before = rows.first_time(connection, ids, start - READING_SECONDS, start)
         if before is None:
@@ -102,15 +104,15 @@ def _begin_of_close_rows(
         start = before
 
 
-def batches(hass: HomeAssistant, devices: Devices, span: Span) -> list[range]:
-    """Return which devices to read together, in their order.
+def device_groups(hass: HomeAssistant, devices: Devices, span: Span) -> list[range]:
+    """Return the groups of devices to read together, as indexes in their order.
 
     SQLite spends most of the time fetching pages, each with rows of all devices. A
-    server has the pages in memory.
+    database server has the pages in memory, so each device is read alone.
     """
     with connected(hass) as connection:
         if not is_sqlite(connection):
-            return [range(number, number + 1) for number in range(len(devices))]
+            return [range(index, index + 1) for index in range(len(devices))]
         ids = rows.metadata_ids(connection, _entity_ids(devices))
         counts = rows.count_by_entity(connection, ids.values(), span.start, span.end)
     return _grouped(
@@ -120,12 +122,12 @@ def batches(hass: HomeAssistant, devices: Devices, span: Span) -> list[range]:
 
 
 def _grouped(counts: Iterable[int]) -> list[range]:
-    """Return neighbours whose rows, taken together, are not too many for a batch."""
+    """Group neighbours up to GROUP_ROWS rows, given the rows of each device."""
     groups: list[range] = []
     start = end = total = 0
     for end, count in enumerate(counts, start=1):
         total += count
-        if total > BATCH_ROWS and end - 1 > start:
+        if total > GROUP_ROWS and end - 1 > start:
             groups.append(range(start, end - 1))
             start, total = end - 1, count
     return [*groups, range(start, end)]
@@ -147,11 +149,11 @@ def _entity_ids(devices: Devices) -> list[str]:
 
 
 def _parts(connection: Connection, span: Span, entities: int) -> list[Span]:
-    """Return the spans to read one after the other, in the order of the whole span."""
+    """Split a span into parts that are read one after the other, in its order."""
     if entities == 1 or span.limit < CHUNK_ROWS or not is_sqlite(connection):
         return [span]
     length = (span.end - span.start) / PARTS
-    edges = [span.start + length * number for number in range(PARTS)]
+    edges = [span.start + length * index for index in range(PARTS)]
     parts = [
         span._replace(start=start, end=end)
         for start, end in pairwise([*edges, span.end])
@@ -167,13 +169,13 @@ class _Reader:
     ) -> None:
         """Begin without values."""
         self._connection = connection
-        self._convert = _Conversion(connection, quantity, unit)
+        self._conversion = _Conversion(connection, quantity, unit)
         self._metadata_id = metadata_id
         self.series = Series([], [])
         """The values so far."""
 
     def read(self, span: Span) -> None:
-        """Add the values in a span; beyond the limit only a few."""
+        """Add the values in a span; stop soon after the limit."""
         times, values, is_complete = self.series
         if not is_complete:
             return
@@ -182,7 +184,8 @@ class _Reader:
             self._connection, self._metadata_id, span, page_rows
         ):
             stamps, states, attributes = zip(*chunk, strict=True)
-            if (converted := self._convert.all(states, attributes)) is not None:
+            converted = self._conversion.convert_all(states, attributes)
+            if converted is not None:
                 times += stamps
                 values += converted
             else:
@@ -192,9 +195,9 @@ class _Reader:
                 return
 
     def _add(self, chunk: Values) -> None:
-        """Add the rows that have a value."""
+        """Add the values of rows, except those without one."""
         for time, state, attributes_id in chunk:
-            if (value := self._convert.one(state, attributes_id)) is not None:
+            if (value := self._conversion.convert(state, attributes_id)) is not None:
                 self.series.times.append(time)
                 self.series.values.append(value)
 
@@ -203,29 +206,29 @@ class _Conversion:
     """Converts the states of one entity, each from its own unit, to one unit."""
 
     def __init__(self, connection: Connection, quantity: str, unit: str) -> None:
-        """Keep the unit to convert to."""
+        """Set the unit to convert to."""
         self._connection = connection
         self._formulas: dict[int | None, Callable[[float], float] | None] = {None: None}
-        self._same: set[int | None] = set()
-        """The attributes with the unit to convert to."""
+        self._in_unit: set[int | None] = set()
+        """The attributes that already have the unit to convert to."""
         self._quantity = quantity
         self._unit = unit
 
-    def all(
+    def convert_all(
         self, states: Sequence[Any], attributes: Sequence[int | None]
     ) -> list[float] | None:
-        """Return the values if all are numbers in the right unit, else None."""
+        """Return the values if all are numbers in that unit already, else None."""
         for attributes_id in set(attributes):
             self._formula(attributes_id)
-        if not self._same.issuperset(attributes):
+        if not self._in_unit.issuperset(attributes):
             return None
         try:
             return [*map(float, states)]
         except TypeError, ValueError:
             return None
 
-    def one(self, state: str | None, attributes_id: int | None) -> float | None:
-        """Return the value, or None for a gap or a unit that is not known."""
+    def convert(self, state: str | None, attributes_id: int | None) -> float | None:
+        """Return the value; None for a gap or an unknown unit."""
         return number(state, self._formula(attributes_id))
 
     def _formula(self, attributes_id: int | None) -> Callable[[float], float] | None:
@@ -233,6 +236,6 @@ class _Conversion:
         if attributes_id not in self._formulas:
             unit = rows.units(self._connection, [attributes_id]).get(attributes_id)
             if unit == self._unit:
-                self._same.add(attributes_id)
+                self._in_unit.add(attributes_id)
             self._formulas[attributes_id] = conversion(self._quantity, unit, self._unit)
         return self._formulas[attributes_id]

@@ -31,7 +31,7 @@ def read_periods(
         dt_util.utc_from_timestamp(span.start),
         dt_util.utc_from_timestamp(span.end),
     )
-    # One unit at a time: CO2 and humidity are both ratios to the recorder.
+    # One unit at a time: the recorder has one class of units for CO2 and humidity.
     for unit in {units[quantity] for quantity in entities}:
         quantities = [quantity for quantity in entities if units[quantity] == unit]
         ids = {entities[quantity] for quantity in quantities}
@@ -39,15 +39,15 @@ def read_periods(
         classes = {str(converter.UNIT_CLASS): unit for converter in converters}
         rows_by_entity |= read_statistics(hass, ids, period, times, classes)
     rows = _by_time(rows_by_entity, entities, span)
-    begins = sorted(rows, reverse=span.newest_first)
-    collected_at = begins[: span.limit]
+    starts = sorted(rows, reverse=span.newest_first)
+    collected_at = starts[: span.limit]
     names = [column_name(q, kind) for q in entities for kind in STATISTICS]
     return Columns(
         collected_at=collected_at,
         values={
             name: [rows[time].get(name) for time in collected_at] for name in names
         },
-        truncated=len(begins) > span.limit,
+        truncated=len(starts) > span.limit,
     )
 
 
@@ -63,7 +63,7 @@ def _by_time(
     rows: dict[int, dict[str, float | None]] = {}
     for quantity, entity in entities.items():
         for row in rows_by_entity.get(entity, []):
-            # Home Assistant adds the days that a span only touches.
+            # Home Assistant also returns a day that begins before the span.
             if span.start <= row["start"] < span.end:
                 values = rows.setdefault(int(row["start"]), {})
                 values |= {

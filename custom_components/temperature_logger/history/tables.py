@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnClause, column, table
 
 type Purpose = Literal["read", "send", "thin"]
-"""A use of the tables, which decides the columns that are needed."""
+"""What columns are needed for."""
 
 EVENTS: Final = table("events", column("time_fired_ts"))
 STATES: Final = table(
@@ -34,7 +34,7 @@ TIMES: Final = {
     "statistics": STATISTICS_HOURLY.columns.start_ts,
     "statistics_short_term": STATISTICS_SHORT.columns.start_ts,
 }
-"""The time of a row of each table that grows; every one has an index."""
+"""The column with the time of each table that grows; it has an index."""
 
 STATE_ROW: Final = (
     STATES.columns.state_id,

@@ -1,4 +1,4 @@
-"""The entities with readings that a target selects and that a user may read."""
+"""Finds the devices of targets, and their entities that a user may read."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from ..translation import invalid
 
 
 class Target(NamedTuple):
-    """A device, with the selected ones of its entities."""
+    """A device, with its selected entities."""
 
     device_id: str
     name: str
@@ -65,7 +65,7 @@ def async_targets(
 
 
 def _targets(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[Target]:
-    """Return the devices of entities, each with those that show a reading."""
+    """Group the entities that show a reading by their devices."""
     registry = er.async_get(hass)
     entities: dict[str, dict[str, str]] = {}
     for entity_id in entity_ids:
@@ -95,8 +95,8 @@ def async_chosen(
         selected = async_extract_referenced_entity_ids(
             hass, selection, expand_group=False, primary_entities_only=False
         )
-        # The selection leaves out entities that are hidden or disabled, whose readings
-        # count as well.
+        # The selection omits hidden and disabled entities. Their readings are included
+        # here.
         entries = [
             entry
             for entry in entries
@@ -123,7 +123,7 @@ def _selected(
 def _refuse_unknown(
     hass: HomeAssistant, registry: er.EntityRegistry, selected: SelectedEntities
 ) -> None:
-    """Raise ServiceValidationError for a target that is not found, or not a reading."""
+    """Raise ServiceValidationError for a target that is missing or has no reading."""
     unknown = {
         entity_id
         for entity_id in selected.referenced
@@ -145,6 +145,6 @@ def _refuse_unknown(
 
 
 def _name(hass: HomeAssistant, device_id: str) -> str:
-    """Return the name of a device, its owner's one if there is any."""
+    """Return the name that the user gave a device, or else its default name."""
     device = dr.async_get(hass).async_get(device_id)
     return (device.name_by_user or device.name or "") if device else ""

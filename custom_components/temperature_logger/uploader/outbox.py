@@ -13,12 +13,12 @@ from ..history.recorder import Connection, check_schema, connected
 from ..history.rows import (
     StateRow,
     count_values_after,
-    first_number,
-    first_number_between,
+    first_row_id,
+    first_row_id_between,
     has_row_at,
     last_rows,
     metadata_ids,
-    newest_number,
+    newest_row_id,
     next_rows,
     time_of,
     units,
@@ -65,7 +65,7 @@ class Outbox:
         """Read the newest row id, then the entities' ids, so that all rows have one."""
         check_schema(self._hass, "send")
         with connected(self._hass) as connection:
-            self.newest = newest_number(connection)
+            self.newest = newest_row_id(connection)
             self.newest_at = time_of(connection, self.newest)
             known = metadata_ids(connection, self._sources)
         self._own = {known[entity]: self._sources[entity] for entity in known}
@@ -103,13 +103,13 @@ class Outbox:
         with connected(self._hass) as connection:
             if (time := time_of(connection, newest)) is not None or newest == 0:
                 return time != newest_at
-            first = first_number(connection)
+            first = first_row_id(connection)
         return first is None or first < newest
 
     def before(self, since: float, until: float) -> int:
         """Return the id of the row before the first one between two Unix times."""
         with connected(self._hass) as connection:
-            first = first_number_between(connection, since, until)
+            first = first_row_id_between(connection, since, until)
         return self.newest if first is None else first - 1
 
     def has(self, time: float) -> bool:
