@@ -1,4 +1,4 @@
-"""The guard of the disk that Home Assistant's configuration is on."""
+"""The disk guard: watches the disk with Home Assistant's configuration."""
 
 from .guard import async_watch_disk
 from .memory import Memory, async_memory

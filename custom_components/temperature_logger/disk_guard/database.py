@@ -27,15 +27,15 @@ from ..history.recorder import (
 from ..history.rows import metadata_ids, oldest_time
 from .decision import DatabaseSpace, Measurement
 
-# The least time that the growth is computed from: more than usual is written while Home
-# Assistant starts, and for a while after that.
+# Shortest period for computing the growth: for a while after a start, Home Assistant
+# writes more than usual.
 GROWTH_SECONDS: Final = 6 * 3600
 
 
 def measure(hass: HomeAssistant, entity_ids: Sequence[str]) -> Measurement:
     """Measure the database, and look up these entities in it.
 
-    Raises HomeAssistantError where the recorder fails.
+    Raises HomeAssistantError if the recorder fails.
     """
     check_schema(hass, "thin")
     with connected(hass) as connection:
@@ -44,13 +44,13 @@ def measure(hass: HomeAssistant, entity_ids: Sequence[str]) -> Measurement:
 
 
 def measure_space(hass: HomeAssistant) -> DatabaseSpace | None:
-    """Measure the database; raise HomeAssistantError where the recorder fails."""
+    """Measure the database; raise HomeAssistantError if the recorder fails."""
     with connected(hass) as connection:
         return _space(hass, connection)
 
 
 def freed_bytes(hass: HomeAssistant, before: DatabaseSpace, rows: int) -> int:
-    """Return the space inside the database that the deletion of rows freed."""
+    """Return the bytes inside the database that the deletion of rows freed."""
     with connected(hass) as connection:
         if is_sqlite(connection):
             return max(0, free_bytes(connection) - before.free)
@@ -58,7 +58,7 @@ def freed_bytes(hass: HomeAssistant, before: DatabaseSpace, rows: int) -> int:
 
 
 def is_enough(hass: HomeAssistant, before: DatabaseSpace, deleted_rows: int) -> bool:
-    """Return whether the deletion of rows was enough; in the recorder's thread."""
+    """Return whether the deletion freed enough; in the recorder's thread."""
     with transaction(hass) as connection:
         return before._replace(free=free_bytes(connection, deleted_rows)).is_enough
 
@@ -79,9 +79,9 @@ def _space(hass: HomeAssistant, connection: Connection) -> DatabaseSpace | None:
 
 
 def _growth(connection: Connection) -> int:
-    """Return the bytes that are written in a day, as since yesterday.
+    """Return the bytes written per day, measured over the last 24 hours.
 
-    The machine may have been off for a part of that time: it begins with the first row.
+    If the machine was off at first, the period begins with the first row.
     """
     now = time.time()
     first = oldest_time(connection, now - DAY_SECONDS)
@@ -91,7 +91,7 @@ def _growth(connection: Connection) -> int:
 
 
 def _on_one_disk(path: str, folder: str) -> bool:
-    """Return whether two paths are in one file system; False if one is missing."""
+    """Return whether two paths are in one file system; False if a path is missing."""
     try:
         return os.stat(path).st_dev == os.stat(folder).st_dev  # noqa: PTH116
     except OSError:

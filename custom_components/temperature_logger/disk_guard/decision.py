@@ -1,4 +1,4 @@
-"""The decisions of the guard of the disk. Nothing here waits or blocks."""
+"""The decisions of the disk guard. Nothing here waits or blocks."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 from ..const import DAY_SECONDS
 from ..history import iso
 
-# Days for which the database need not grow: more free space than that is not needed.
+# The guard frees space for the new rows of this many days, not more.
 DAYS_OF_GROWTH: Final = 7
 
 
 class Outcome(StrEnum):
-    """Why the disk is still full, for its owner: the key of the text."""
+    """The reason why the disk is still full; each value is the key of a text."""
 
     DISK_FULL = "disk_full"
     """The guard only warns, or has not measured the database yet."""
@@ -20,13 +20,13 @@ class Outcome(StrEnum):
     """The database is not on this disk."""
     FAILED = "disk_full_failed"
     INTERRUPTED = "disk_full_interrupted"
-    """A pass ended with Home Assistant, or with the options that it had begun with."""
+    """Home Assistant stopped, or the options changed, during a pass."""
     NOT_REPACKED = "disk_full_not_repacked"
-    """Readings were thinned; the disk has no space to repack the database."""
+    """Readings were thinned; the disk lacks the space to repack the database."""
     REUSABLE = "disk_full_reusable"
     """Readings were thinned; the database keeps the space for new rows."""
     ROOMY = "disk_full_roomy"
-    """The database has free space for days."""
+    """The database has free space for DAYS_OF_GROWTH."""
     THINNED = "disk_full_thinned"
     TOO_FEW = "disk_full_too_few"
     """There are too few readings to thin."""
@@ -36,30 +36,30 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One thinning; it is stored before it begins and when it has ended."""
+    """One run of thinning; it is stored before it begins and when it has ended."""
 
     began: float
     """Unix time."""
     ended: bool = False
-    """Whether it came to its end, without interruption."""
+    """Whether it ended without an interruption."""
     rows: int = 0
-    """The rows that it deleted."""
+    """The number of rows that it deleted."""
     minutes: int = 0
-    """The slot of its last step."""
+    """The length of the slots in its last step."""
     first: float | None = None
     """Unix time of the oldest of the rows."""
     last: float | None = None
     """Unix time of the newest of the rows."""
     bytes: int = 0
-    """The space that it freed inside the database."""
+    """Bytes that it freed inside the database."""
     repacked: bool = False
     disk_bytes: int = 0
-    """By how much it made the database smaller."""
+    """Bytes by which repacking shrank the database."""
     error: str = ""
 
     @property
     def outcome(self) -> Outcome:
-        """The result of the pass, for the owner."""
+        """The result of the pass, as the repair issue shows it."""
         if self.error:
             return Outcome.FAILED
         if not self.ended:
@@ -70,7 +70,7 @@ class Pass:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """All of it, with times in ISO 8601."""
+        """All fields, with times in ISO 8601."""
         times = {"began": self.began, "first": self.first, "last": self.last}
         return asdict(self) | {
             name: None if at is None else iso(at) for name, at in times.items()
@@ -82,9 +82,9 @@ class DatabaseSpace(NamedTuple):
 
     size: int
     free: int
-    """The space for new rows, before the database grows."""
+    """The space that new rows can fill before the database grows."""
     growth: int
-    """The rows of a day, of all entities."""
+    """The size of all rows written in a day."""
     row: int
     """The size of a row of the states."""
     disk_free: int
@@ -92,20 +92,20 @@ class DatabaseSpace(NamedTuple):
 
     @property
     def can_repack(self) -> bool:
-        """Whether the disk can hold a copy of the database while it is repacked.
+        """Whether the disk has the space to repack the database.
 
-        SQLite needs the used space twice for a moment.
+        That is a copy of the database. SQLite needs the used space twice for a moment.
         """
         return self.disk_free > max(self.size, 2 * (self.size - self.free))
 
     @property
     def is_enough(self) -> bool:
-        """Whether the database need not grow for some days."""
+        """Whether the free space lasts for DAYS_OF_GROWTH."""
         return self.free >= DAYS_OF_GROWTH * self.growth
 
     @property
     def summary(self) -> dict[str, int]:
-        """The part that the preview shows."""
+        """The fields that the preview shows."""
         return {
             "size": self.size,
             "free": self.free,
@@ -115,20 +115,20 @@ class DatabaseSpace(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """The basis of a decision."""
+    """What a decision is based on."""
 
     metadata_ids: tuple[int, ...]
     """The recorder's numbers of the entities whose readings may be thinned."""
     space: DatabaseSpace | None
-    """None if the database is not on this disk, or is of another kind."""
+    """None if the database is not on this disk, or neither SQLite nor PostgreSQL."""
 
 
 def decide(
     space: DatabaseSpace | None, last: Pass | None, now: float, *, has_cleared: bool
 ) -> Outcome | DatabaseSpace:
-    """Return why nothing is to be thinned now, or the space to thin in.
+    """Return the reason not to thin now, or the space of the database to thin.
 
-    It matters whether the disk has had free space since the last pass.
+    `has_cleared`: whether the disk was below the limit since the last pass.
     """
     if space is None:
         return Outcome.ELSEWHERE
@@ -136,14 +136,15 @@ def decide(
         return Outcome.ROOMY
     if last is not None:
         days = max(0.0, now - last.began) / DAY_SECONDS
-        # The disk got the space, or PostgreSQL does not count it as free any more.
+        # The rest of the freed space cannot be measured: it went to the disk, or
+        # PostgreSQL no longer counts it as free.
         left = max(last.bytes, last.disk_bytes) - days * space.growth
-        # A disk that stayed full after the last pass is filled by something else.
+        # If the disk stayed full after the last pass, something else fills it.
         if days < (1 if has_cleared else DAYS_OF_GROWTH) or left >= space.growth:
             return last.outcome
     return space
 
 
 def is_worthwhile(rows: int, space: DatabaseSpace) -> bool:
-    """Return whether the space of so many rows lasts for a day."""
+    """Return whether deleting so many rows frees space for a day."""
     return rows * space.row >= space.growth

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from ..coordinator import ReadingCoordinator
 
 DISK_ISSUE: Final = "disk_full"
-# How far below the limit the usage has to fall for the disk to have free space again:
-# files that come and go, such as the journal of a database, cause no new issue.
+# The issue ends only this far below the limit, so that temporary files, such as the
+# journal of a database, do not create it again.
 CLEAR_MARGIN_PERCENT: Final = 2
-# The time between two measurements of the database while the disk stays full.
+# Interval of the measurements of the database while the disk is full.
 MEASURE_SECONDS: Final = 3600
 
 
 async def async_watch_disk(
     hass: HomeAssistant, coordinator: ReadingCoordinator
 ) -> None:
-    """Watch the disk while the entry of this machine is set up."""
+    """Watch the disk while the entry of this machine is loaded."""
     Guard(hass, coordinator, await async_memory(hass)).async_start()
 
 
 class Guard:
-    """Follows the readings of this machine, under the options of one set-up."""
+    """Watches the readings of this machine, with the options of its entry."""
 
     def __init__(
         self, hass: HomeAssistant, coordinator: ReadingCoordinator, memory: Memory
     ) -> None:
-        """Take the readings to follow; nothing is watched yet."""
+        """Set the readings to watch; nothing is watched yet."""
         options = coordinator.config_entry.options
         self._coordinator = coordinator
         self._entry = coordinator.config_entry
@@ -55,7 +55,7 @@ class Guard:
 
     @callback
     def async_start(self) -> None:
-        """Check the last reading, and each one that comes."""
+        """Check the last reading, and each later one."""
         self._memory.measure_after = 0.0
         self._entry.async_on_unload(self._async_end)
         self._entry.async_on_unload(
@@ -65,12 +65,12 @@ class Guard:
 
     @callback
     def _async_end(self) -> None:
-        """End a pass with its current step, and delete the issue."""
+        """End a running pass early, and delete the issue."""
         self._is_set_up = False
         ir.async_delete_issue(self._hass, DOMAIN, DISK_ISSUE)
 
     def _is_wanted(self) -> bool:
-        """Return whether the entry is set up with these options; in any thread."""
+        """Return whether the entry still has these options. Any thread may call it."""
         return self._is_set_up and not self._memory.is_stopping
 
     @property
@@ -80,7 +80,7 @@ class Guard:
 
     @callback
     def _async_check(self) -> None:
-        """Report a full disk, or that it has free space; thin if that is chosen."""
+        """Create the issue of a full disk or delete it; thin if the user allows it."""
         if not self._is_wanted() or not self._coordinator.last_update_success:
             return
         usage = self._coordinator.data.space_usage or 0.0
@@ -95,7 +95,7 @@ class Guard:
                 self._hass.async_create_task(self._async_act())
 
     def _is_due(self) -> bool:
-        """Return whether the database is to be measured now."""
+        """Return whether to measure the database now."""
         return (
             DATA_INSTANCE in self._hass.data
             and self._hass.state is CoreState.running
@@ -113,7 +113,7 @@ class Guard:
         finally:
             self._memory.is_busy = False
             self._memory.measure_after = time.monotonic() + MEASURE_SECONDS
-        # Without an issue the disk has got free space meanwhile.
+        # The issue is gone if the disk got free space meanwhile.
         if self._is_wanted() and self._has_issue:
             self._create_issue(outcome, error)
 
@@ -142,7 +142,7 @@ class Guard:
 
     @callback
     def _create_issue(self, outcome: Outcome, error: str = "") -> None:
-        """Report that the disk is full, and what was done about it."""
+        """Create the issue that the disk is full, with the outcome."""
         last = self._memory.last or Pass(began=0.0)
         ir.async_create_issue(
             self._hass,

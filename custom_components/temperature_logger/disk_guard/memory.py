@@ -1,4 +1,4 @@
-"""The memory of the guard of the disk, which outlives a reload of the entry."""
+"""The memory of the disk guard, which survives a reload of the entry."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -16,12 +16,12 @@ STORE_VERSION: Final = 1
 
 
 class Memory:
-    """The last pass, which is stored, and the state of the guard."""
+    """The last pass, which is stored, and the state of the disk guard."""
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin without a last pass."""
         self.has_cleared = False
-        """Whether the disk has had free space since the last pass."""
+        """Whether the disk was below the limit at any time since the last pass."""
         self.is_busy = False
         """Whether the database is being measured or thinned."""
         self.is_loaded = False
@@ -53,12 +53,12 @@ class Memory:
 
     @callback
     def _async_stop(self, _: Event) -> None:
-        """End a pass before Home Assistant ends."""
+        """End a running pass, as Home Assistant stops."""
         self.is_stopping = True
 
 
 async def async_memory(hass: HomeAssistant) -> Memory:
-    """Return the memory of the guard; load it at the first call."""
+    """Return the memory of the disk guard; load it at the first call."""
     memory = shared_object(hass, Memory)
     if not memory.is_loaded:
         await memory.async_load()

@@ -1,4 +1,4 @@
-"""Passes of the guard of the disk: preview one, or thin, repack and report."""
+"""Passes of the disk guard: previews one, or thins, repacks and reports."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
@@ -34,7 +34,7 @@ THINNING: Final = "thinning"
 
 
 async def async_measure(hass: HomeAssistant) -> Measurement:
-    """Measure the database; raise HomeAssistantError where that is not possible."""
+    """Measure the database; raise HomeAssistantError if that is not possible."""
     if DATA_INSTANCE not in hass.data:
         raise refused(Refusal.NO_RECORDER)
     await async_import_module(hass, f"{__package__}.database")
@@ -46,7 +46,7 @@ async def async_measure(hass: HomeAssistant) -> Measurement:
 
 
 async def async_steps(hass: HomeAssistant, measurement: Measurement) -> list[Tally]:
-    """Return what each step would delete, together with the steps before it."""
+    """Return the rows that each step would delete, with those of the steps before."""
     from .thinning import preview
 
     return await get_instance(hass).async_add_executor_job(
@@ -55,7 +55,7 @@ async def async_steps(hass: HomeAssistant, measurement: Measurement) -> list[Tal
 
 
 async def async_preview(hass: HomeAssistant) -> dict[str, Any]:
-    """Return what each step would delete, and what the guard would do now."""
+    """Return what each step would delete, and what the disk guard would do now."""
     measurement = await async_measure(hass)
     space = measurement.space
     until = thinnable_until(hass)
@@ -89,7 +89,7 @@ def _step(step: Tally, space: DatabaseSpace | None) -> dict[str, Any]:
 
 
 class ThinningPass:
-    """One pass: thins the readings and repacks the database, while that is wanted."""
+    """One pass: thins the readings and repacks the database; it can be interrupted."""
 
     def __init__(
         self,
@@ -100,9 +100,9 @@ class ThinningPass:
         is_wanted: Callable[[], bool],
         remember: Callable[[Pass], Awaitable[None]],
     ) -> None:
-        """Take the space of the database before the pass; nothing begins yet.
+        """Set the space of the database before the pass; nothing begins yet.
 
-        `is_wanted` is called in any thread.
+        `is_wanted` returns False to interrupt the pass; it is called in any thread.
         """
         self._before = before
         self._hass = hass
@@ -111,14 +111,14 @@ class ThinningPass:
         self._remember = remember
 
     async def async_run(self) -> Outcome:
-        """Thin until it is enough, if that is worthwhile; return the outcome."""
+        """Thin until enough space is free, if it is worthwhile; return the outcome."""
         steps = await async_steps(self._hass, self._measurement)
         if not is_worthwhile(steps[-1].rows, self._before):
             return Outcome.TOO_FEW
         if not self._is_wanted():
             return Outcome.INTERRUPTED
         result = Pass(began=time.time())
-        # Should Home Assistant crash now, no other pass begins within a day.
+        # If Home Assistant crashes now, no other pass begins within a day.
         await self._remember(result)
         result = await self._async_thin(result)
         if not result.error:
@@ -128,7 +128,7 @@ class ThinningPass:
         return result.outcome
 
     async def _async_thin(self, result: Pass) -> Pass:
-        """Thin the readings; return the pass with the rows that were deleted."""
+        """Thin the readings; return the pass with the deleted rows."""
         from ..history.recorder import async_work
         from .database import is_enough
         from .thinning import Tally, thin
@@ -136,11 +136,11 @@ class ThinningPass:
         tally, error = Tally(), ""
 
         def until() -> float:
-            """Return up to when readings may go: none once the pass is not wanted."""
+            """Return the Unix time before which readings may be deleted."""
             return thinnable_until(self._hass) if self._is_wanted() else 0.0
 
         def is_last_step() -> bool:
-            """Return whether the next step is not needed, or not wanted."""
+            """Return whether enough space is free, or the pass is interrupted."""
             is_last = is_enough(self._hass, self._before, tally.rows)
             return is_last or not self._is_wanted()
 
@@ -153,7 +153,7 @@ class ThinningPass:
         return replace(result, **asdict(tally), error=error)
 
     async def _async_repack(self, result: Pass) -> Pass:
-        """Give the freed space to the disk, if it has space for that."""
+        """Repack the database, if the disk has the space for that."""
         from ..history.recorder import async_repack
         from .database import freed_bytes, measure_space
 
@@ -191,5 +191,5 @@ def _async_report(hass: HomeAssistant, result: Pass) -> None:
 
 
 def reason(err: HomeAssistantError) -> str:
-    """Return the error of the database, without the advice for a caller."""
+    """Return the error of the database, without the text around it."""
     return (err.translation_placeholders or {}).get("error", str(err))
