@@ -45,6 +45,15 @@ def update_failed(
     return error
 
 
+def as_update_failed(err: HomeAssistantError) -> UpdateFailed:
+    """Return the error of a coordinator, with the text of the error that stopped it."""
+    return UpdateFailed(
+        translation_domain=err.translation_domain,
+        translation_key=err.translation_key,
+        translation_placeholders=err.translation_placeholders,
+    )
+
+
 def _error[Error: HomeAssistantError](
     kind: type[Error], reason: StrEnum, details: dict[str, str]
 ) -> Error:

@@ -16,7 +16,11 @@ from custom_components.temperature_logger.history.readings import (
     reading_starts,
     to_columns,
 )
-from custom_components.temperature_logger.uploader.points import Source, Value, points
+from custom_components.temperature_logger.uploader.points import (
+    Source,
+    Value,
+    to_points,
+)
 
 NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
@@ -84,7 +88,7 @@ def of_uploader(rows: Sequence[Row]) -> list[Reading]:
         Value(number, Source("attic", "Attic", quantity), time, value)
         for number, (time, quantity, value) in enumerate(rows, start=1)
     ]
-    found = sorted(points(values), key=lambda point: point.started)
+    found = sorted(to_points(values), key=lambda point: point.started)
     return [(point.collected_at, point.values) for point in found]
 
 

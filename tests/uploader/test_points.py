@@ -11,10 +11,10 @@ from custom_components.temperature_logger.uploader.points import (
     Point,
     Source,
     Value,
-    complete,
     first_batch,
-    points,
-    whole,
+    take_complete,
+    take_ended,
+    to_points,
 )
 
 NOON = 1_763_640_000.0
@@ -37,7 +37,7 @@ def rows(*readings: tuple[str, float]) -> list[Value]:
 
 def test_a_reading() -> None:
     """A reading has the time of its earliest value, in whatever order rows come."""
-    found = points(
+    found = to_points(
         [
             value(1, "attic", "humidity", NOON + 0.5),
             value(2, "cellar", "temperature", NOON + 0.6),
@@ -55,7 +55,7 @@ def test_a_reading() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite(bad: float) -> None:
     """Values that are not finite are not sent: servers drop such lines silently."""
-    assert points([value(1, "attic", "temperature", NOON)._replace(value=bad)]) == []
+    assert to_points([value(1, "attic", "temperature", NOON)._replace(value=bad)]) == []
 
 
 @given(
@@ -67,7 +67,7 @@ def test_values_that_are_not_finite(bad: float) -> None:
 def test_batches(readings: list[tuple[str, int]], size: int) -> None:
     """All readings are sent in batches of one size; the cursor never splits one."""
     values = rows(*((device, NOON + at) for device, at in readings))
-    found = left = points(values)
+    found = left = to_points(values)
     sent: list[Point] = []
     open_until = 0
     while left:
@@ -83,7 +83,7 @@ def test_batches(readings: list[tuple[str, int]], size: int) -> None:
 
 def test_cursor_waits_for_an_incomplete_reading() -> None:
     """If rows of two readings alternate, the cursor moves behind both at once."""
-    found = points(
+    found = to_points(
         [
             value(1, "attic", "temperature", NOON),
             value(2, "cellar", "temperature", NOON),
@@ -102,15 +102,15 @@ def test_cursor_waits_for_an_incomplete_reading() -> None:
 
 def test_newest_reading_waits() -> None:
     """A reading is complete after two seconds, or if its time is in the future."""
-    found = points(rows(("attic", NOON), ("attic", NOON + 300)))
-    assert complete(found, NOON + 300, 6) == (found[:1], 3)
-    assert complete(found, NOON + 303, 6) == (found, 6)
-    assert complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
+    found = to_points(rows(("attic", NOON), ("attic", NOON + 300)))
+    assert take_complete(found, NOON + 300, 6) == (found[:1], 3)
+    assert take_complete(found, NOON + 303, 6) == (found, 6)
+    assert take_complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
 
 
 def test_previous_reading_waits_if_incomplete() -> None:
     """A reading with a row after the first row of a waiting one also waits."""
-    found = points(
+    found = to_points(
         [
             value(1, "attic", "temperature", NOON),
             value(2, "attic", "temperature", NOON + 10),
@@ -118,21 +118,23 @@ def test_previous_reading_waits_if_incomplete() -> None:
             value(4, "attic", "humidity", NOON + 11.9),
         ]
     )
-    assert complete(found, NOON + 13, 4) == (found[:1], 1)
+    assert take_complete(found, NOON + 13, 4) == (found[:1], 1)
 
 
 def test_page_ends_with_a_reading() -> None:
     """A page is empty if more rows may belong to each of its readings."""
-    found = points(rows(("attic", NOON), ("cellar", NOON + 1), ("attic", NOON + 300)))
-    assert whole(found) == (found[:2], 6)
-    assert whole(found[:2]) is None
-    assert whole(found[:1]) is None
-    assert whole([]) is None
-    mixed = points(
+    found = to_points(
+        rows(("attic", NOON), ("cellar", NOON + 1), ("attic", NOON + 300))
+    )
+    assert take_ended(found) == (found[:2], 6)
+    assert take_ended(found[:2]) is None
+    assert take_ended(found[:1]) is None
+    assert take_ended([]) is None
+    mixed = to_points(
         [
             value(1, "attic", "temperature", NOON),
             value(2, "cellar", "temperature", NOON + 3),
             value(3, "attic", "humidity", NOON + 1),
         ]
     )
-    assert whole(mixed) is None
+    assert take_ended(mixed) is None

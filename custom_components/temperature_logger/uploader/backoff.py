@@ -19,7 +19,7 @@ class Backoff:
         self.error: DeliveryError | None = None
         """The error of the last try, if that failed."""
         self.allowed_at = 0.0
-        """The server does not want to be tried before this time."""
+        """The time before which the server asked not to be tried."""
         self._failures = 0
         self._retry_at = 0.0
 
@@ -30,7 +30,7 @@ class Backoff:
 
     @property
     def retry_after(self) -> float:
-        """The seconds until the next update, which also counts what is waiting."""
+        """The seconds until the next update, which also counts the waiting readings."""
         now = time.monotonic()
         # Home Assistant's timer may fire a second early.
         allowed_after = self.allowed_at - now + 1
@@ -54,7 +54,7 @@ class Backoff:
 
 
 def pause_after(failures: int) -> float:
-    """Return the seconds to wait after a failure that followed a number of others.
+    """Return the seconds to wait after a failure, given the number of those before it.
 
     The random part keeps many machines from sending to one server at the same moment.
     """
@@ -63,5 +63,5 @@ def pause_after(failures: int) -> float:
 
 
 def _spread(seconds: float) -> float:
-    """Return the pause that a server wants, lengthened at random by up to a tenth."""
+    """Return the pause that a server asks for, plus a random part of up to a tenth."""
     return seconds * random.uniform(1, 1.1)  # noqa: S311 - As above.

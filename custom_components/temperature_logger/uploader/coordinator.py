@@ -21,12 +21,11 @@ from ..const import (
     CONF_PAST,
     CONF_PROTOCOL,
     DEFAULT_BATCH_SIZE,
-    DOMAIN,
     LOGGER,
     Refusal,
 )
 from ..history.recorder import async_recorded
-from ..translation import update_failed
+from ..translation import as_update_failed, update_failed
 from .backoff import Backoff
 from .cursor import Cursor, Progress
 from .delivery import Delivery
@@ -74,7 +73,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """The readings that wait for one endpoint at one time."""
+    """The readings that wait for an endpoint, as read at one time."""
 
     hass: HomeAssistant
     entry: EndpointConfigEntry
@@ -90,7 +89,7 @@ class Backlog:
         return progress.state_id != progress.oldest_after
 
     async def async_restart(self) -> None:
-        """Move the cursor to the first reading that the user wants to have sent."""
+        """Move the cursor before the first reading that the user wants to send."""
         state_id = 0
         if not self.entry.data.get(CONF_PAST, True):
             added = self.entry.created_at.timestamp()
@@ -121,7 +120,7 @@ class Backlog:
         """
         progress, outbox = self.cursor.progress, self.outbox
         if await _async_job(
-            self.hass, outbox.is_numbered_anew, progress.newest, progress.newest_at
+            self.hass, outbox.has_new_row_ids, progress.newest, progress.newest_at
         ):
             await self.async_restart()
         waiting = await _async_job(self.hass, outbox.waiting, progress.state_id)
@@ -216,15 +215,11 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
         except UpdateFailed:
             raise
         except HomeAssistantError as err:
-            raise UpdateFailed(
-                translation_domain=err.translation_domain,
-                translation_key=err.translation_key,
-                translation_placeholders=err.translation_placeholders,
-            ) from err
+            raise as_update_failed(err) from err
         return self.data
 
     async def _async_update_status(self, backlog: Backlog) -> None:
-        """Show how much is waiting."""
+        """Count the waiting readings and show the number."""
         waiting = await backlog.async_count()
         self._status_at = time.monotonic()
         self.data = Status.of(self.cursor.progress, waiting)
@@ -248,11 +243,8 @@ class EndpointCoordinator(DataUpdateCoordinator[Status]):
             is_failing=error is not None,
         )
         if error is not None:
-            raise UpdateFailed(
-                translation_domain=DOMAIN,
-                translation_key=error.failure,
-                translation_placeholders=error.details,
-                retry_after=self.backoff.retry_after,
+            raise update_failed(
+                error.failure, retry_after=self.backoff.retry_after, **error.details
             )
 
     async def _async_send(self, backlog: Backlog) -> None:

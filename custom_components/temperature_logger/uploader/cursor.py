@@ -53,12 +53,12 @@ class Progress:
 
     @property
     def unsent_since(self) -> float:
-        """The Unix time from which thinning has to spare readings."""
+        """The Unix time from which thinning must spare readings."""
         since = self.known_until if self.oldest is None else self.oldest
         return since if self.refused_since is None else min(since, self.refused_since)
 
     def forget_refused(self) -> None:
-        """Leave refused readings out for good."""
+        """Leave the refused readings unsent."""
         self.refused, self.is_again = 0, False
         self.refused_after = self.refused_since = self.refused_until = None
 
@@ -88,7 +88,7 @@ class Cursor:
         self.is_new = False
 
     async def async_restart(self, state_id: int) -> None:
-        """Start again after a row, whatever was sent before."""
+        """Move the cursor to a row id, regardless of the progress so far."""
         self.progress.state_id, self.progress.pending = state_id, None
         self.progress.forget_refused()
         await self.async_save()
@@ -113,7 +113,7 @@ class Cursor:
         self.progress.is_again = is_again
         if not is_again:
             self.progress.forget_refused()
-        if not self.is_new:  # Saving would skip the search for the first row.
+        if not self.is_new:  # After saving, the first row would not be searched.
             await self.async_save()
 
     async def async_rewind(self) -> None:
@@ -122,8 +122,8 @@ class Cursor:
         if progress.refused_after is not None:
             progress.state_id = min(progress.state_id, progress.refused_after)
             progress.pending = None
-            # Thinning goes on to spare them, and the next status update does not
-            # report them as lost.
+            # Thinning still spares them, and the next status update does not report
+            # them as lost.
             progress.oldest, progress.oldest_after = progress.unsent_since, -1
         await self.async_answer(is_again=False)
 
@@ -145,11 +145,11 @@ def _no_cursors(_: HomeAssistant) -> dict[str, Cursor]:
 async def async_cursor(hass: HomeAssistant, entry_id: str) -> Cursor:
     """Return the cursor of an endpoint.
 
-    From then on, thinning spares its unsent readings, even if it is not loaded.
+    From then on, thinning spares its unsent readings, even while its entry is disabled.
     """
-    known = cursors(hass)
-    if (cursor := known.get(entry_id)) is None:
-        cursor = known[entry_id] = Cursor(hass, entry_id)
+    all_cursors = cursors(hass)
+    if (cursor := all_cursors.get(entry_id)) is None:
+        cursor = all_cursors[entry_id] = Cursor(hass, entry_id)
         holds(hass)[entry_id] = partial(_unsent_since, cursor)
         await cursor.async_load()
     return cursor
@@ -165,5 +165,5 @@ async def async_remove_cursor(hass: HomeAssistant, entry_id: str) -> None:
 
 @callback
 def _unsent_since(cursor: Cursor) -> float:
-    """Return the Unix time from which thinning spares readings; any thread may call."""
+    """Return the Unix time from which thinning spares readings, in any thread."""
     return cursor.progress.unsent_since

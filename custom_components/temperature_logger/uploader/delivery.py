@@ -15,9 +15,10 @@ from .points import Batch, Page, Point, first_batch
 
 # Readings in the first batch after a failure.
 RETRY_BATCH_SIZE: Final = 10
-# The pause after a batch, in seconds, is for the rest of Home Assistant.
+# The pause after a batch, in seconds, so that the rest of Home Assistant runs.
 BATCH_PAUSE_SECONDS: Final = 0.002
-# Refused readings in a row after which the server has to prove that it accepts any.
+# If a server refuses this many readings and accepts none, it is sent a good one: it may
+# refuse all readings.
 REFUSALS_BEFORE_PROOF: Final = 10
 
 type Job = Callable[..., Awaitable[Any]]
@@ -28,7 +29,7 @@ type RefusedReading = tuple[Point, DeliveryError]
 
 
 class PageSource(Protocol):
-    """Readings that are to be sent, in the order of their rows."""
+    """Gives the readings to send, in the order of their rows."""
 
     def page(self, cursor: int, until: float, limit: int | None = None) -> Page:
         """Return the next readings after the cursor, up to the row of the limit."""
@@ -75,25 +76,25 @@ class Delivery:
     async def run(
         self, source: PageSource, until: float, arrived: Callable[[int, int], None]
     ) -> None:
-        """Send all readings whose rows are complete, as they are up to a Unix time.
+        """Send all readings that are complete at a Unix time.
 
-        After each batch, arrived is called with the number of its readings and the
+        After each batch, `arrived` is called with the number of its readings and the
         number of those that the server refused. Raises DeliveryError for a batch that
         did not arrive, and HomeAssistantError if the recorder fails; the cursor then
         stands before that batch.
         """
         batches = self._batches(source, until)
-        # One after the other: a thread that works would hold up the event loop.
+        # Read and send in turn: a thread that reads slows the event loop.
         while (ready := await self._job(next, batches, None)) is not None:
             refused = await self._deliver(ready, partial(source.last, until))
             await self._move_cursor(ready.batch, refused)
             arrived(len(ready.batch.points), len(refused))
             await asyncio.sleep(BATCH_PAUSE_SECONDS)
-        # Rows of other entities after the last reading need no second look.
+        # The rows after the last reading are of other entities: skip them next time.
         self._cursor.progress.state_id = max(self._cursor.progress.state_id, self._end)
 
     def _batches(self, source: PageSource, until: float) -> Iterator[ReadyBatch]:
-        """Yield batch after batch; the slow work is done here, in a thread."""
+        """Yield the batches one by one; it does the slow work, in a thread."""
         progress = self._cursor.progress
         cursor, pending = progress.state_id, progress.pending
         points: list[Point] = []
@@ -121,7 +122,7 @@ class Delivery:
     async def _deliver(
         self, ready: ReadyBatch, read_newest: ReadNewest
     ) -> list[RefusedReading]:
-        """Send a batch, in parts if that helps; return the refused readings."""
+        """Send a batch, in parts if the server refuses it; return refused readings."""
         progress = self._cursor.progress
         if not ready.is_full and ready.batch.end not in (None, progress.pending):
             # After a crash, the same batch with the same key has to be sent again.
@@ -140,9 +141,10 @@ class Delivery:
         return await self._confirm_refusals(refused, read_newest) if refused else []
 
     async def _prepare_retry(self, batch: Batch, err: DeliveryError) -> None:
-        """Plan a small next batch, or the same if the server may have stored this one.
+        """Repeat the batch if the server may have stored it; else send a small one.
 
-        The same batch with the same key is sent once; after that, a small one.
+        It is repeated once, with the same idempotency key; after that, a small one
+        follows.
         """
         is_second, self._may_have_arrived = self._may_have_arrived, err.may_have_arrived
         self._retry_size = 0
@@ -175,10 +177,10 @@ class Delivery:
     async def _confirm_refusals(
         self, refused: list[RefusedReading], read_newest: ReadNewest
     ) -> list[RefusedReading]:
-        """Send refused readings again, between two that the server accepts.
+        """Send refused readings again; return those that are refused again.
 
-        Returns those that are refused again. A server that refuses everything for a
-        while does not make readings wrong.
+        Before and after them, the server must accept a good one. If it does not, it
+        refuses everything for a while, and the refused readings may be good.
         """
         await self._prove(refused, read_newest)
         results = [(point, await self._try([point])) for point, _ in refused]
@@ -188,10 +190,10 @@ class Delivery:
     async def _prove(
         self, refused: list[RefusedReading], read_newest: ReadNewest
     ) -> None:
-        """Check that the server accepts a reading: one that it accepted, or the newest.
+        """Check that the server accepts the last accepted reading, or the newest one.
 
-        Raises DeliveryError if it refuses that reading as well: then the readings are
-        not to blame, and none is set aside.
+        Raises DeliveryError if it refuses that one as well. The server is then at
+        fault, and no reading is set aside.
         """
         point = self._accepted or await self._job(read_newest)
         if point is None or point.first == refused[-1][0].first:
@@ -227,7 +229,7 @@ class Delivery:
 
 
 def _set_aside(progress: Progress, refused: list[RefusedReading]) -> None:
-    """Remember the refused readings of the batch after the cursor."""
+    """Note the refused readings of the batch after the cursor."""
     times = [point.started for point, _ in refused]
     if progress.refused_after is None:
         progress.refused_after = progress.state_id

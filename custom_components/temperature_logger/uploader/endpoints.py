@@ -46,7 +46,7 @@ from .points import Point
 MEASUREMENT: Final = "temperature_logger"
 SPECIAL_CHARACTERS: Final = re.compile(r"[,= ]")
 POST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
-# The part of an answer that is read for errors, and the part that messages quote.
+# The parts of an answer that are checked for errors, and quoted in messages.
 MAX_ANSWER_BYTES: Final = 65_536
 MAX_QUOTE_CHARACTERS: Final = 200
 # The fastest level; the others save only a few bytes more.
@@ -83,7 +83,7 @@ class Endpoint(ABC):
     url_suffixes: ClassVar[tuple[str, ...]]
     """The ends that are removed from the URL that the user enters.
 
-    Documentations often give the whole URL to post to.
+    The documentation of a server often gives the whole URL.
     """
 
     def __init__(self, data: Mapping[str, Any], zone: tzinfo) -> None:
@@ -307,7 +307,7 @@ class Json(Endpoint):
 
 
 def _in_units(quantity: str, value: float) -> dict[str, float]:
-    """Return a value in each unit that a receiver may want, by the unit's key."""
+    """Return a value in each unit that JSON has for it, by the unit's key."""
     base = base_quantity(quantity)
     convert = base.converter.converter_factory
     return {

@@ -22,7 +22,7 @@ class Failure(StrEnum):
     ENDPOINT_UNREACHABLE = "endpoint_unreachable"
 
 
-# The server rejects the content or the size of a batch: a part of it may be accepted.
+# The server refuses the content or the size of a batch. It may accept a part of it.
 ABOUT_THE_BATCH: Final = frozenset(
     {Failure.ENDPOINT_REFUSED, Failure.ENDPOINT_TOO_LARGE}
 )
@@ -41,8 +41,8 @@ class DeliveryError(DetailedError):
     ) -> None:
         """Name the failure, with the details that its text quotes.
 
-        may_have_arrived: the server may have stored the readings all the same.
-        retry_after: the seconds that the server wants to be left alone.
+        may_have_arrived: the server may have stored the readings nevertheless.
+        retry_after: the seconds that the server asks to wait.
         """
         super().__init__(failure, **details)
         self.failure = failure

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 import math
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -43,9 +44,9 @@ class Point:
     started: float
     """The Unix time of its first value."""
     first: int
-    """The number of its first row."""
+    """The id of its first row."""
     last: int
-    """The number of its last row."""
+    """The id of its last row."""
     values: dict[str, float]
     """By quantity, in the units of `units.py`."""
 
@@ -61,59 +62,63 @@ class Point:
 
 
 class Page(NamedTuple):
-    """Some readings after the cursor, each of them whole."""
+    """Some readings after the cursor; each is complete."""
 
     points: list[Point]
     end: int
-    """The row at which the cursor stands once they have arrived."""
+    """The row id to which the cursor moves once they have arrived."""
     is_last: bool
 
 
 class Batch(NamedTuple):
-    """Some readings, and how far the cursor moves once they have arrived."""
+    """Some readings that are sent in one request."""
 
     points: list[Point]
     end: int | None
-    """None where one of these readings is not complete without the next batch."""
+    """The row id to which the cursor moves once they have arrived.
+
+    None if one of them has rows behind it: the cursor then waits for the next batch.
+    """
 
 
-def points(values: Iterable[Value]) -> list[Point]:
-    """Return the readings that values are of, in the order of their first rows.
+def to_points(values: Iterable[Value]) -> list[Point]:
+    """Group values into readings, ordered by their first rows.
 
-    They are the same as in the answers of the history, whatever the order of the rows.
+    Queries of the history give the same readings. The values may have any order.
     """
     devices: dict[str, list[Value]] = {}
     for value in values:
         if math.isfinite(value.value):
             devices.setdefault(value.source.device_id, []).append(value)
-    found = [point for own in devices.values() for point in _points_of_device(own)]
-    return sorted(found, key=attrgetter("first"))
+    points = chain.from_iterable(map(_points_of_device, devices.values()))
+    return sorted(points, key=attrgetter("first"))
 
 
 def _points_of_device(values: list[Value]) -> Iterable[Point]:
-    """Return the readings of one device, in the order of time."""
+    """Group the values of one device into readings, ordered by time."""
     values.sort(key=attrgetter("time"))
     starts = reading_starts(value.time for value in values)
-    found: dict[float, Point] = {}
+    points: dict[float, Point] = {}
     for state_id, source, time, value in values:
         started = starts[bisect_right(starts, time) - 1]
-        if (point := found.get(started)) is None:
-            point = found[started] = Point(source, started, state_id, state_id, {})
+        if (point := points.get(started)) is None:
+            point = points[started] = Point(source, started, state_id, state_id, {})
         point.first = min(point.first, state_id)
         point.last = max(point.last, state_id)
         point.values[source.quantity] = value
-    return found.values()
+    return points.values()
 
 
 def first_batch(
-    found: list[Point], size: int, open_until: int, end: int
+    points: list[Point], size: int, open_until: int, end: int
 ) -> tuple[Batch, list[Point]]:
-    """Return so many readings as a batch, and those that are left.
+    """Split off a batch of `size` readings; return it and the rest.
 
-    The cursor cannot stand in the middle of a reading, neither of these nor of those
-    that went before and end at some row. The end is that of all readings.
+    The batch ends before the first row of the rest. Its end is None if a reading of the
+    batch, or an earlier one, has rows behind that. `open_until` is the last row of the
+    earlier ones, and `end` the row id at which all readings end.
     """
-    batch, rest = found[:size], found[size:]
+    batch, rest = points[:size], points[size:]
     if not rest:
         return Batch(batch, end), []
     open_until = max(open_until, *(point.last for point in batch))
@@ -121,33 +126,39 @@ def first_batch(
     return Batch(batch, first - 1 if open_until < first else None), rest
 
 
-def complete(found: list[Point], until: float, end: int) -> tuple[list[Point], int]:
-    """Return the readings that no further row belongs to, and where they end.
+def take_complete(
+    points: list[Point], until: float, end: int
+) -> tuple[list[Point], int]:
+    """Return the complete readings before the first incomplete one, and their end.
 
-    A reading is complete if it began some seconds before the time until which all rows
-    are there. One of the future was written before the clock was put back.
+    All rows up to the Unix time `until` are there, so a reading that began 2 s before
+    is complete. So is a reading far in the future: the clock was set back after it. The
+    end is a row id; if all readings are complete, it is `end`.
     """
-    for count, point in enumerate(found):
+    for count, point in enumerate(points):
         if until - READING_SECONDS < point.started < until + MAX_AHEAD_SECONDS:
-            return _up_to(found[:count], point.first)
-    return found, end
+            return _take_before(points[:count], point.first)
+    return points, end
 
 
-def whole(found: list[Point]) -> tuple[list[Point], int] | None:
-    """Return the readings before the last ones, which may go on with the next rows.
+def take_ended(points: list[Point]) -> tuple[list[Point], int] | None:
+    """Return the readings that cannot get rows of the next page, and their end.
 
-    None where all may.
+    None if all can.
     """
-    for count in range(len(found) - 1, 0, -1):
-        if abs(found[-1].started - found[count - 1].started) >= READING_SECONDS:
-            kept, end = _up_to(found[:count], found[count].first)
-            return (kept, end) if kept else None
+    for count in range(len(points) - 1, 0, -1):
+        if abs(points[-1].started - points[count - 1].started) >= READING_SECONDS:
+            ended, end = _take_before(points[:count], points[count].first)
+            return (ended, end) if ended else None
     return None
 
 
-def _up_to(found: list[Point], first: int) -> tuple[list[Point], int]:
-    """Return the readings that end before a row, with those that go on left out."""
-    while found and max(point.last for point in found) >= first:
-        first = min(point.first for point in found if point.last >= first)
-        found = [point for point in found if point.first < first]
-    return found, first - 1
+def _take_before(points: list[Point], row_id: int) -> tuple[list[Point], int]:
+    """Return the readings that end before a row, and the row id at which they end.
+
+    Readings that continue behind that are left out.
+    """
+    while points and max(point.last for point in points) >= row_id:
+        row_id = min(point.first for point in points if point.last >= row_id)
+        points = [point for point in points if point.first < row_id]
+    return points, row_id - 1

@@ -12,9 +12,9 @@ from .points import Source
 
 @callback
 def async_sources(hass: HomeAssistant, options: Mapping[str, Any]) -> dict[str, Source]:
-    """Return what each entity shows whose readings are sent, by its entity id.
+    """Return the source of each selected entity, by entity id.
 
-    The options are those of an endpoint's entry: they select devices and labels.
+    The options of an endpoint's entry select devices and labels.
     """
     targets = async_chosen(
         hass, options.get(CONF_DEVICES, []), options.get(CONF_LABELS, [])
