@@ -24,7 +24,7 @@ from ..devices import driver_name
 from ..drivers import Fault
 from ..drivers.finder import CHIP_ADDRESSES, Candidate, SearchResult, device_type
 from ..drivers.places import I2cPlace, addresses_label
-from ..translation import async_explain, async_load_texts, async_option
+from ..translation import async_explain, async_load_texts, async_option, async_text
 from .forms import Hint, Message, fault_message, list_field, reasons
 from .relocation import async_gives_way
 from .search import async_search, candidate_label
@@ -76,7 +76,7 @@ class SearchFlow(ConfigFlow):
     async def _async_step_pick(
         self, step_id: str, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Search and show the devices; go on with the picked one."""
+        """Search and show the devices; set up the picked one."""
         await async_load_texts(self.hass)
         choice = ""
         problem: Message | None = None
@@ -100,7 +100,7 @@ class SearchFlow(ConfigFlow):
     async def _async_show_list(
         self, step_id: str, choice: str, problem: Message | None
     ) -> ConfigFlowResult:
-        """Show the list, and hints why a device may be missing from it."""
+        """Show the list, with hints on why a device may be missing."""
         messages = list(reasons(self.hass, self._kinds, self._search_result))
         options = await self._async_options()
         if not options or options[0]["value"] in {KIND_HOST, *self.OTHER_OPTIONS}:
@@ -143,7 +143,7 @@ class SearchFlow(ConfigFlow):
         return await self._async_set_up(candidate)
 
     def _missing_chip(self, key: str) -> Message | None:
-        """Return the message for a picked bus without a sensor."""
+        """Return the message for a picked bus without a chip; None if it has one."""
         places = (candidate.place for candidate in self._search_result.candidates)
         if any(isinstance(p, I2cPlace) and p.adapter == key for p in places):
             return None
@@ -190,7 +190,15 @@ class SearchFlow(ConfigFlow):
             for candidate in self._search_result.candidates
         ]
         options += [
-            SelectOptionDict(value=bus.key, label=f"I2C {bus.number}: {bus.name}")
+            SelectOptionDict(
+                value=bus.key,
+                label=async_text(
+                    self.hass,
+                    "i2c_bus_with_number",
+                    number=str(bus.number),
+                    name=bus.name,
+                ),
+            )
             for bus in self._search_result.adapters
         ]
         options.sort(key=lambda option: option["value"] == KIND_HOST)
