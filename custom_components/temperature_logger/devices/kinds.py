@@ -32,12 +32,12 @@ DEFAULT_DRIVERS: Final = {KIND_BME280: "bme280", KIND_HOST: "host", KIND_USB: "t
 
 def place_of(data: EntryData) -> Place:
     """Return the place of a device."""
-    match data[CONF_KIND]:
-        case "usb":
-            return UsbPlace(data[CONF_CONTROLLER], data[CONF_PORTS])
-        case "bme280":
-            bus = data.get(CONF_ADAPTER_NAME, "")
-            return I2cPlace(data[CONF_ADAPTER], data[CONF_ADDRESS], bus)
+    kind = data[CONF_KIND]
+    if kind == KIND_USB:
+        return UsbPlace(data[CONF_CONTROLLER], data[CONF_PORTS])
+    if kind == KIND_BME280:
+        bus = data.get(CONF_ADAPTER_NAME, "")
+        return I2cPlace(data[CONF_ADAPTER], data[CONF_ADDRESS], bus)
     return HOST
 
 
