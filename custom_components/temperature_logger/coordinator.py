@@ -29,9 +29,9 @@ from .drivers import Driver, DriverError, Reading, within_deadline
 from .drivers.readings import in_order
 from .translation import async_label, update_failed
 
-# The next retry after a failed poll; each further one waits twice as long.
+# Delay of the first retry after a failed poll; it doubles with each further failure.
 FIRST_RETRY_DELAY: Final = timedelta(seconds=15)
-# A running poll gets this time to end before its device is closed.
+# Before its device is closed, a running poll has this time to end.
 SHUTDOWN_GRACE_S: Final = 1.0
 
 type TemperatureLoggerConfigEntry = ConfigEntry[ReadingCoordinator]
@@ -45,7 +45,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     def __init__(
         self, hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
     ) -> None:
-        """Use the interval of the entry; the first refresh makes the driver."""
+        """Set the interval of the entry; the first refresh makes the driver."""
         super().__init__(
             hass,
             LOGGER,
@@ -115,7 +115,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         if plugged_in or self.last_update_success:
             await self.async_refresh()
         if plugged_in and not self.last_update_success:
-            # The first poll only closed the node of the device that is gone.
+            # The first poll only closed the node from before the device was replugged.
             await self.async_refresh()
 
     @asynccontextmanager

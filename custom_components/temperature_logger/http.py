@@ -42,7 +42,7 @@ HEADERS: Final = {
 
 
 class Answer(NamedTuple):
-    """An answer whose first piece is there."""
+    """An answer whose first piece was made."""
 
     headers: Mapping[str, str]
     first: bytes
@@ -72,7 +72,7 @@ class ReadingsView(HomeAssistantView):
 
 @cache
 def _schema() -> VolSchemaType:
-    """Return the schema of a URL's parameters; most starts do not need it."""
+    """Return the schema of a URL's parameters; the first call makes it."""
     return cv.make_entity_service_schema(
         {**QUERY_FIELDS, vol.Optional(CONF_FORMAT, default="columns"): vol.In(HEADERS)}
     )

@@ -1,4 +1,4 @@
-"""The actions, which are there before any device is set up."""
+"""The actions; they exist even before a device is set up."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -50,9 +50,9 @@ GET_LATEST: Final = "get_latest"
 GET_READINGS: Final = "get_readings"
 PREVIEW_THINNING: Final = "preview_thinning"
 WRITE_CSV: Final = "write_csv"
-# An answer is made in memory, and passes through the event loop in one piece.
+# An answer is held in memory, and the event loop sends it in one piece.
 MAX_READINGS: Final = 50_000
-# A link needs no login: an hour to open it, or until a mail is read after a weekend.
+# A link needs no login, so it expires: after an hour by default, after a week at most.
 DEFAULT_LINK_VALIDITY: Final = timedelta(hours=1)
 MAX_LINK_VALIDITY: Final = timedelta(days=7)
 
@@ -104,7 +104,7 @@ async def _async_call(call: ServiceCall) -> ServiceResponse:
 
 @cache
 def _schemas() -> dict[str, VolSchemaType]:
-    """Return the schema of each action; most starts do not need them."""
+    """Return the schema of each action; the first call makes them."""
     valid_for = vol.Optional(CONF_VALID_FOR, default=DEFAULT_LINK_VALIDITY)
     fields_by_action: dict[str, VolDictType] = {
         GET_CSV_LINK: {
@@ -184,8 +184,8 @@ PERFORM: Final[dict[str, Perform]] = {
 def _current(hass: HomeAssistant, target: Target, query: Query) -> dict[str, Series]:
     """Return the current values of a device; their rows may not be written yet.
 
-    All are of the last reading, whose time is that of the oldest state: a new name or
-    unit writes a state again.
+    All are of the last reading. Its time is that of the oldest state, as a change of
+    name or unit writes a state again.
     """
     values: dict[str, float] = {}
     times: list[float] = []

@@ -37,9 +37,9 @@ class BaseQuantity:
     """The unit of readings, of calibration offsets and of answers by default."""
     converter: type[BaseUnitConverter]
     device_class: str | None = None
-    """The sensors' device class: text, as the enumeration is slow to import."""
+    """The device class of its sensors, as text: the enumeration is slow to import."""
     decimals: int = 1
-    """Decimals that a sensor shows; history keeps DIGITS of them."""
+    """Decimals that a sensor shows; the history has DIGITS."""
     max_offset: float | None = None
     """Largest calibration offset; None for a quantity that cannot be calibrated."""
     has_factor: bool = False
@@ -110,7 +110,7 @@ BASE_QUANTITIES: Final = {
 
 
 def base_quantity(quantity: str) -> BaseQuantity:
-    """Return the row of a quantity: internal_temperature is a temperature."""
+    """Return the base quantity: internal_temperature is a temperature."""
     return BASE_QUANTITIES[quantity.rpartition("_")[2]]
 
 
@@ -134,7 +134,7 @@ def unit_of(attributes: str | None) -> str | None:
 def number(state: str | None, formula: Callable[[float], float] | None) -> float | None:
     """Return the value of a state; None for a gap and for an unknown unit.
 
-    The formula float keeps the value as it was written; any other result is rounded.
+    If the formula is `float`, the value is not rounded.
     """
     if state is None or formula is None:
         return None

@@ -28,9 +28,9 @@ VALUE_REPORT: Final = 0x80
 # A firmware name ends with its version: TEMPerF1.4MPerF1 is TEMPerF1.4.
 VERSIONED_NAME: Final = re.compile(r".*?\d\.\d+")
 
-# 200.00 in hundredths: sticks from 2018 on send it for a sensor that is missing. On
-# older sticks it would be 78.125 °C; they may also mean a missing sensor, so the value
-# is refused there as well.
+# 200.00 in hundredths: sticks from 2018 on send it for a sensor that is missing. Older
+# sticks would mean 78.125 °C by it. They may also lack the sensor, so the value is
+# refused there as well.
 NO_SENSOR_CODE: Final = 0x4E20
 
 # The manufacturer's own program waits 0.5 s for each report.
