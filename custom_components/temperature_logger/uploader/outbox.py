@@ -131,9 +131,9 @@ class Outbox:
         """
         rows: list[StateRow] = []
         end, last = cursor, limit or self.newest
+        ids = self._sources_by_id
         with connected(self._hass) as connection:
             while True:
-                ids = self._sources_by_id
                 more, end = next_rows(connection, ids, end, last, PAGE_ROWS)
                 rows += more
                 points = to_points(self._values(connection, rows))
