@@ -25,7 +25,7 @@ from ..history.recorder import (
     written_bytes,
 )
 from ..history.rows import metadata_ids, oldest_time
-from .decision import DatabaseSpace, Measurement
+from .space import DatabaseSpace, Measurement
 
 # The least time that the growth is computed from: more than usual is written while Home
 # Assistant starts, and for a while after that.
