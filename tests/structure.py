@@ -218,8 +218,16 @@ def _statements(tree: Tree, name: str) -> Iterator[Import]:
 def _calls(tree: Tree, name: str) -> Iterator[Import]:
     """Yield the modules that calls in a module import by a text, by absolute names."""
     package = _package(tree, name)
-    for node in ast.walk(tree.modules[name]):
-        if isinstance(node, ast.Call) and _last_name(node.func) in IMPORTERS:
+    nodes = list(ast.walk(tree.modules[name]))
+    importers = IMPORTERS | {
+        alias.asname
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in IMPORTERS
+    }
+    for node in nodes:
+        if isinstance(node, ast.Call) and _last_name(node.func) in importers:
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
             texts = filter(None, (_text(each, package) for each in given))
             if text := next(texts, ""):
