@@ -25,8 +25,7 @@ from .devices import (
     calibrated,
     place_of,
 )
-from .drivers import Driver, DriverError, Reading, within_deadline
-from .drivers.readings import in_order
+from .drivers import Driver, DriverError, Reading, in_order, within_deadline
 from .translation import async_label, update_failed
 
 # Delay of the first retry after a failed poll; it doubles with each further failure.

@@ -22,8 +22,7 @@ from .coordinator import TemperatureLoggerConfigEntry
 from .devices import place_of
 from .discovery import finder
 from .disk_guard import async_memory
-from .drivers import DriverError, Reading
-from .drivers.places import UsbPlace
+from .drivers import DriverError, Reading, UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
 from .translation import async_label
 

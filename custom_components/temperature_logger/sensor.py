@@ -18,7 +18,7 @@ from homeassistant.helpers.importlib import async_import_module
 from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .disk_guard import SIGNAL_THINNED, Memory
-from .drivers.readings import in_order, rom_of
+from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
 from .shared import shared_object

@@ -17,7 +17,7 @@ from homeassistant.helpers.translation import (
 from homeassistant.helpers.update_coordinator import UpdateFailed
 
 from .const import DOMAIN, Refusal
-from .drivers.places import Label
+from .drivers import Label
 
 
 def refused(reason: Refusal, /, **details: str) -> HomeAssistantError:

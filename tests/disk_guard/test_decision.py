@@ -3,12 +3,12 @@
 import pytest
 
 from custom_components.temperature_logger.disk_guard.decision import (
-    DatabaseSpace,
     Outcome,
     Pass,
     decide,
     is_worthwhile,
 )
+from custom_components.temperature_logger.disk_guard.space import DatabaseSpace
 
 DAY = 86400
 NOW = 1_763_640_000.0

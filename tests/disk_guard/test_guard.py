@@ -47,13 +47,10 @@ from custom_components.temperature_logger.disk_guard import (
     passes,
     thinning,
 )
-from custom_components.temperature_logger.disk_guard.decision import (
-    Measurement,
-    Outcome,
-    Pass,
-)
+from custom_components.temperature_logger.disk_guard.decision import Outcome, Pass
 from custom_components.temperature_logger.disk_guard.memory import STORE_KEY, Memory
 from custom_components.temperature_logger.disk_guard.passes import EVENT_THINNED
+from custom_components.temperature_logger.disk_guard.space import Measurement
 from custom_components.temperature_logger.disk_guard.thinning import Tally
 from custom_components.temperature_logger.history import holds, recorder
 from custom_components.temperature_logger.history.recorder import WorkTask

@@ -8,7 +8,6 @@ from custom_components.temperature_logger.drivers.readings import (
     in_order,
     is_quantity,
     rom_of,
-    without_probes,
 )
 
 ROM = "285ebf799715039b"
@@ -49,4 +48,4 @@ def test_order() -> None:
     assert found == [*QUANTITIES, *probes]
     assert all(map(is_quantity, found))
     assert not is_quantity("probes")
-    assert without_probes(found) == list(QUANTITIES)
+    assert [name for name in found if rom_of(name) is None] == list(QUANTITIES)

@@ -6,7 +6,6 @@ from .calibration import calibrated
 from .fault_durations import FaultDurations
 from .faults import async_clear_fault, async_report_fault
 from .kinds import (
-    EntryData,
     async_import_drivers,
     async_make_driver,
     driver_name,
@@ -17,7 +16,6 @@ from .kinds import (
 )
 
 __all__ = [
-    "EntryData",
     "FaultDurations",
     "async_clear_fault",
     "async_import_drivers",
@@ -31,5 +29,6 @@ __all__ = [
     "workers",
 ]
 
-LATE: Final = ("options_flow",)
-"""The modules that other modules import on first use, when a form opens."""
+LATE: Final = {"options_flow": ("OptionsFlow",)}
+"""The modules that others import on first use, when a form opens, with the names for
+them."""

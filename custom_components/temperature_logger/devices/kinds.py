@@ -19,8 +19,16 @@ from ..const import (
     KIND_HOST,
     KIND_USB,
 )
-from ..drivers import Driver, Workers, driver_class, module_of
-from ..drivers.places import HOST, I2cPlace, Place, UsbPlace
+from ..drivers import (
+    HOST,
+    Driver,
+    I2cPlace,
+    Place,
+    UsbPlace,
+    Workers,
+    driver_class,
+    module_of,
+)
 from ..shared import shared_object
 from ..translation import async_label, async_text
 

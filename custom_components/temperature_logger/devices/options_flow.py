@@ -32,7 +32,7 @@ from ..const import (
     MIN_INTERVAL,
     DiskGuard,
 )
-from ..drivers.readings import probe_quantity, rom_of, without_probes
+from ..drivers import probe_quantity, rom_of
 from ..units import base_quantity
 
 type Field = NumberSelector | SelectSelector
@@ -77,7 +77,7 @@ class OptionsFlow(OptionsFlowWithReload):
     ) -> ConfigFlowResult:
         """Show the options; after an error, with the values that the user entered."""
         stored: list[str] = self.config_entry.data[CONF_QUANTITIES]
-        quantities = without_probes(stored)
+        quantities = [quantity for quantity in stored if rom_of(quantity) is None]
         probes = [rom for quantity in stored if (rom := rom_of(quantity)) is not None]
         options = self.config_entry.options
         errors: dict[str, str] = {}

@@ -16,5 +16,7 @@ __all__ = [
     "async_withdraw_move",
     "finder",
 ]
-LATE: Final = ("device_flow", "flow")
-"""The modules that other modules import on first use, when a form opens."""
+
+LATE: Final = {"device_flow": ("DeviceFlow",), "flow": ("SearchFlow",)}
+"""The modules that others import on first use, when a form opens, with the names for
+them."""

@@ -21,10 +21,16 @@ import voluptuous as vol
 from ..const import CONF_QUANTITIES, CONF_SHAPE, CONF_THERMOMETER, DOMAIN
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import async_make_driver, model_name
-from ..drivers import DriverError, Fault, Reading, within_deadline
-from ..drivers.finder import Candidate, ValueAnswer
-from ..drivers.places import UsbPlace
-from ..drivers.readings import QUANTITIES, in_order, without_probes
+from ..drivers import (
+    DriverError,
+    Fault,
+    Reading,
+    UsbPlace,
+    in_order,
+    rom_of,
+    within_deadline,
+)
+from ..drivers.finder import Candidate
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import base_quantity
 from .forms import Fields, Hint, Message, fault_message, list_field
@@ -39,7 +45,10 @@ class DeviceFlow(ConfigFlow):
         """Begin without a selected device."""
         super().__init__()
         self._candidate: Candidate | None = None
-        self._values = ValueAnswer([], {})
+        self._readings: dict[str, Reading] = {}
+        """The readings of the answer of an unknown stick, by shape."""
+        self._reports: list[bytes] = []
+        """The answer itself."""
 
     @property
     def _entry(self) -> TemperatureLoggerConfigEntry | None:
@@ -89,7 +98,8 @@ class DeviceFlow(ConfigFlow):
             errors[CONF_THERMOMETER] = "no_thermometer"
         elif user_input is not None:
             try:
-                self._values = await finder(self.hass).request_values(place)
+                answer = await finder(self.hass).request_values(place)
+                self._reports, self._readings = answer
                 return await self.async_step_shape()
             except DriverError as err:
                 problem = self._message(err)
@@ -113,7 +123,7 @@ class DeviceFlow(ConfigFlow):
             if not isinstance(result, Message):
                 return result
             problem = result
-        if not self._values.readings:
+        if not self._readings:
             return self.async_abort(
                 reason="no_shape", description_placeholders=self._placeholders
             )
@@ -121,7 +131,7 @@ class DeviceFlow(ConfigFlow):
             SelectOptionDict(
                 value=shape, label=await self._async_shape_label(shape, reading)
             )
-            for shape, reading in self._values.readings.items()
+            for shape, reading in self._readings.items()
         ]
         fields = list_field(CONF_SHAPE, options, (user_input or {}).get(CONF_SHAPE))
         return self._async_form("shape", fields, problem, errors)
@@ -137,7 +147,7 @@ class DeviceFlow(ConfigFlow):
     def _placeholders(self) -> dict[str, str]:
         """The placeholders of the texts about one device."""
         integration = async_get_loaded_integration(self.hass, DOMAIN)
-        reports = (report.hex(" ") for report in self._values.reports)
+        reports = (report.hex(" ") for report in self._reports)
         return {
             "device": candidate_label(self.hass, self._device),
             "firmware": self._device.firmware or "",
@@ -171,8 +181,7 @@ class DeviceFlow(ConfigFlow):
         """Return the values of the answer by a shape, with the name of the shape."""
         values = ", ".join(
             f"{value:.2f} {base_quantity(quantity).unit}"
-            for quantity in QUANTITIES
-            if (value := getattr(reading, quantity)) is not None
+            for quantity, value in reading.values.items()
         )
         return f"{values}: {await async_option(self.hass, CONF_SHAPE, shape)}"
 
@@ -207,7 +216,8 @@ class DeviceFlow(ConfigFlow):
     ) -> ConfigFlowResult | Message:
         """Move the entry to its device; the probes may have been exchanged."""
         old, new = entry.data[CONF_QUANTITIES], data[CONF_QUANTITIES]
-        if set(without_probes(old)) != set(without_probes(new)):
+        changed = {*old} ^ {*new}
+        if any(rom_of(quantity) is None for quantity in changed):
             place = async_label(self.hass, self._device.place.label)
             return Message(Hint.OTHER_MODEL, {"place": place})
         data[CONF_QUANTITIES] = in_order({*old, *new})

@@ -22,8 +22,7 @@ from ..const import (
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
 from ..drivers import Fault
-from ..drivers.finder import CHIP_ADDRESSES, Candidate, SearchResult, device_type
-from ..drivers.places import I2cPlace, addresses_label
+from ..drivers.finder import Candidate, SearchResult, device_type
 from ..translation import async_explain, async_load_texts, async_option, async_text
 from .forms import Hint, Message, fault_message, list_field, reasons
 from .relocation import async_gives_way
@@ -144,10 +143,9 @@ class SearchFlow(ConfigFlow):
 
     def _missing_chip(self, key: str) -> Message | None:
         """Return the message for a picked bus without a chip; None if it has one."""
-        places = (candidate.place for candidate in self._search_result.candidates)
-        if any(isinstance(p, I2cPlace) and p.adapter == key for p in places):
+        label = self._search_result.label_without_chip(key)
+        if label is None:
             return None
-        label = addresses_label(key, *CHIP_ADDRESSES)
         return fault_message(self.hass, Fault.CHIP_NOT_FOUND, {}, label)
 
     def _messages_of_a_move(self, messages: list[Message]) -> list[Message]:

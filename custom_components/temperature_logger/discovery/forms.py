@@ -16,9 +16,8 @@ from homeassistant.helpers.selector import (
 import voluptuous as vol
 
 from ..const import KIND_BME280, KIND_USB
-from ..drivers import Fault
+from ..drivers import HOST, Fault, Label
 from ..drivers.finder import Problem, SearchResult
-from ..drivers.places import HOST, Label
 from ..translation import async_label
 
 type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]

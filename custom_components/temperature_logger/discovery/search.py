@@ -14,8 +14,8 @@ from ..const import (
     KIND_USB,
 )
 from ..devices import async_import_drivers, model_name, place_data, workers
+from ..drivers import HOST
 from ..drivers.finder import Candidate, Finder, SearchResult
-from ..drivers.places import HOST
 from ..shared import shared_object
 from ..translation import async_label, async_text
 

@@ -25,7 +25,7 @@ from ..history.recorder import (
     written_bytes,
 )
 from ..history.rows import metadata_ids, oldest_time
-from .decision import DatabaseSpace, Measurement
+from .space import DatabaseSpace, Measurement
 
 # Shortest period for computing the growth: for a while after a start, Home Assistant
 # writes more than usual.

@@ -14,15 +14,9 @@ from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 from ..const import DOMAIN, LOGGER, Refusal
 from ..history import async_reading_entries, iso, thinnable_until
 from ..translation import refused
-from .decision import (
-    DatabaseSpace,
-    Measurement,
-    Outcome,
-    Pass,
-    decide,
-    is_worthwhile,
-)
+from .decision import Outcome, Pass, decide, is_worthwhile
 from .memory import async_memory
+from .space import DatabaseSpace, Measurement
 
 if TYPE_CHECKING:
     from .thinning import Tally

@@ -1,27 +1,48 @@
 """Drivers for thermometers on this machine, in asyncio without Home Assistant.
 
-Modules outside of this package import the names below, or the modules in OPEN. The
-module of a driver is imported for the first device that needs it.
+Modules outside of this package import the names below: those in __all__ from here, and
+those in OPEN from their modules. The module of a driver is imported for the first
+device that needs it.
 """
 
 from typing import Final
 
 from .errors import DetailedError, DriverError, Fault
-from .readings import Driver, Reading
+from .places import HOST, I2cPlace, Label, Place, UsbPlace
+from .readings import Driver, Reading, in_order, is_quantity, probe_quantity, rom_of
 from .registry import driver_class, module_of
 from .workers import Workers, within_deadline
 
 __all__ = [
+    "HOST",
     "DetailedError",
     "Driver",
     "DriverError",
     "Fault",
+    "I2cPlace",
+    "Label",
+    "Place",
     "Reading",
+    "UsbPlace",
     "Workers",
     "driver_class",
+    "in_order",
+    "is_quantity",
     "module_of",
+    "probe_quantity",
+    "rom_of",
     "within_deadline",
 ]
 
-OPEN: Final = ("finder", "places", "presence", "readings")
-"""The modules about places, the search, connected devices, and readings."""
+OPEN: Final = {
+    "finder": (
+        "Candidate",
+        "DeviceType",
+        "Finder",
+        "Problem",
+        "SearchResult",
+        "device_type",
+    ),
+    "presence": ("PresentDevices", "present_devices", "usb_nodes"),
+}
+"""The modules that only the discovery needs, with the names for it: they read sysfs."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import DeviceAccessError, DriverError, Fault
-from .places import I2cPlace, Label, Place, UsbPlace
+from .places import I2cPlace, Label, Place, UsbPlace, addresses_label
 from .readings import Driver, Reading
 from .registry import chip_probe, driver_class
 from .sysfs import I2cAdapter, UsbDevice, i2c_adapters, usb_device
@@ -95,6 +95,13 @@ class SearchResult:
     occupied_places: set[str] = field(default_factory=set)
     """The ids of the owned places where a device is connected."""
     problems: list[Problem] = field(default_factory=list)
+
+    def label_without_chip(self, bus: str) -> Label | None:
+        """Return the label of the probed addresses of a bus; None if it has a chip."""
+        places = (candidate.place for candidate in self.candidates)
+        if any(isinstance(p, I2cPlace) and p.adapter == bus for p in places):
+            return None
+        return addresses_label(bus, *CHIP_ADDRESSES)
 
 
 class ValueAnswer(NamedTuple):

@@ -97,11 +97,6 @@ def is_quantity(name: str) -> bool:
     return name in QUANTITIES or rom_of(name) is not None
 
 
-def without_probes(quantities: Iterable[str]) -> list[str]:
-    """Return the quantities without those of probes, which can be exchanged."""
-    return [quantity for quantity in quantities if rom_of(quantity) is None]
-
-
 def in_order(quantities: Iterable[str]) -> list[str]:
     """Return quantities in the order of a reading's fields, then probes by ROM code."""
     unordered = set(quantities)

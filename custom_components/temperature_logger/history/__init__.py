@@ -1,8 +1,8 @@
 """The readings in the recorder: queries, targets, holds and retention.
 
-Other rooms import names from here, and the modules in LATE. Most of these need the
-recorder's package, and a start of Home Assistant does not need them: they are imported
-in functions, after async_import_module.
+Other rooms import names from here, and those in LATE from their modules. Most of these
+modules need the recorder's package, and a start of Home Assistant does not need them:
+they are imported in functions, after async_import_module.
 """
 
 from typing import Final
@@ -26,7 +26,6 @@ __all__ = [
     "CONF_END",
     "CONF_FORMAT",
     "CONF_START",
-    "LATE",
     "QUERY_FIELDS",
     "READING_SECONDS",
     "TARGETS",
@@ -44,4 +43,41 @@ __all__ = [
     "thinnable_until",
 ]
 
-LATE: Final = ("export", "links", "recorder", "rows", "series")
+LATE: Final = {
+    "export": ("PIECES", "device_groups", "latest", "readings", "write_csv"),
+    "links": ("async_link",),
+    "recorder": (
+        "Connection",
+        "async_recorded",
+        "async_repack",
+        "async_work",
+        "check_schema",
+        "connected",
+        "database_bytes",
+        "database_path",
+        "delete_rows",
+        "free_bytes",
+        "is_sqlite",
+        "row_bytes",
+        "transaction",
+        "written_bytes",
+    ),
+    "rows": (
+        "StateRow",
+        "count_values_after",
+        "first_row_id",
+        "first_row_id_between",
+        "has_row_at",
+        "last_rows",
+        "metadata_ids",
+        "newest_row_id",
+        "newest_rows",
+        "next_rows",
+        "oldest_time",
+        "rows_between",
+        "time_of",
+        "units",
+    ),
+    "series": ("count_rows",),
+}
+"""The names of each of these modules that other rooms may import."""

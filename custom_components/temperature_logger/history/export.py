@@ -17,7 +17,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.json import json_bytes
 
 from ..const import Refusal
-from ..drivers.readings import in_order
+from ..drivers import in_order
 from ..translation import invalid, refused
 from . import series
 from .query import RAW, Query

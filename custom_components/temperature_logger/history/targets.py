@@ -17,7 +17,7 @@ from homeassistant.helpers.target import (
 )
 
 from ..const import DOMAIN, Refusal
-from ..drivers.readings import in_order, is_quantity
+from ..drivers import in_order, is_quantity
 from ..translation import invalid
 
 

@@ -9,8 +9,13 @@ from typing import Final
 from .cursor import async_cursor
 from .expiry import READINGS_REFUSED
 
-LATE: Final = ("coordinator", "entities", "flow", "setup")
-"""Modules for others to import with their first use: they need aiohttp or the recorder,
-or are for platforms."""
+__all__ = ["READINGS_REFUSED", "async_cursor"]
 
-__all__ = ["LATE", "READINGS_REFUSED", "async_cursor"]
+LATE: Final = {
+    "coordinator": ("EndpointConfigEntry",),
+    "entities": ("ENDPOINT_SENSORS", "EndpointEntity", "EndpointSensor"),
+    "flow": ("EndpointFlow", "EndpointOptionsFlow"),
+    "setup": ("async_remove_endpoint", "async_setup_endpoint"),
+}
+"""The modules that others import with their first use, with the names for them: they
+need aiohttp or the recorder, or are for platforms."""
