@@ -1,1 +1,1 @@
-"""The guard of the disk, on real databases."""
+"""The disk guard, on real databases."""

@@ -1,4 +1,4 @@
-"""The decisions of the guard of the disk."""
+"""The decisions of the disk guard."""
 
 import pytest
 

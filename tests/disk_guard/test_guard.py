@@ -1,4 +1,4 @@
-"""The guard of the disk warns, thins if that helps, and does not do so in a loop."""
+"""The disk guard warns, thins if that helps, and does not do so in a loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
