@@ -144,7 +144,7 @@ class Plugged(Protocol):
     """A device that has a hidraw node."""
 
     stick: Stick
-    taken: int
+    reports_read: int
     """The number of its reports that programs have read."""
 
     @property
@@ -174,7 +174,7 @@ class System:
         """Read from a descriptor."""
         data = os.read(descriptor, size)
         if device := self._device(descriptor):
-            device.taken += 1
+            device.reports_read += 1
         return data
 
     def write(self, descriptor: int, data: bytes) -> int:

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .adapters import Adapter
 from .bme680 import chip_of
 from .hardware import hardware
 from .hwmon import attributes
 from .i2c import Bus
 from .machine import Spec, place_of
 from .sticks import QUANTITIES
-from .tree import Adapter
 from .values import value_at
 
 

@@ -98,7 +98,7 @@ async def test_report_from_before_the_poll_is_old(machine: Machine, lane: Lane) 
     probe = driver(lane)
     await probe.read()
     device = machine.device("probe")
-    await until(lambda: bool(device.waiting))  # It reads 20.5 °C.
+    await until(lambda: bool(device.endpoint.reports))  # It reads 20.5 °C.
     machine.stick("probe").values["temperature"] = 60.0
     assert await probe.read() == Reading(temperature=60.0)
     await probe.close()

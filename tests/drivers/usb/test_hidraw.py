@@ -90,7 +90,7 @@ async def waiting_exchange(
     """Begin an exchange that has its first report and waits for two more."""
     machine.stick("two").fail("partial")
     exchange = asyncio.create_task(transport.exchange(READ_VALUES, 3 * (60.0,)))
-    await until(lambda: machine.device("two").taken == 1)
+    await until(lambda: machine.device("two").reports_read == 1)
     return exchange
 
 
@@ -130,7 +130,7 @@ async def test_stale_in_the_kernel(
 async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) -> None:
     """Reports received while the driver was idle are not the next answer."""
     machine.send("two", STALE, STALE)
-    await until(lambda: machine.device("two").taken == 2)
+    await until(lambda: machine.device("two").reports_read == 2)
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
@@ -140,7 +140,7 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
     stick.fail("delay", 60, count=1)
     assert await transport.exchange(READ_VALUES, SOON) == []
     machine.hurry("two")
-    await until(lambda: machine.device("two").taken == 2)
+    await until(lambda: machine.device("two").reports_read == 2)
     stick.values["temperature"] = 21.0
     changed = bytes.fromhex("808008344e200000")
     assert await transport.exchange(READ_VALUES, LIMITS) == [changed, REPORTS[1]]
@@ -329,7 +329,7 @@ async def test_queued_reports(
     machine.send("two", INTERNAL, EXTERNAL)
     receive(opened, wake)
     receive(opened, wake)
-    assert machine.device("two").taken == 3
+    assert machine.device("two").reports_read == 3
     assert await reading == [REPORTS[0], *REPORTS]
 
 

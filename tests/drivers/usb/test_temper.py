@@ -519,10 +519,10 @@ async def test_late_answer(
     machine.stick("stick").values["temperature"] = 30.0
     assert await stick.read() == Reading(temperature=30.0)
     device = machine.device("stick")
-    taken = device.taken
+    count = device.reports_read
     machine.send("stick", "808007d04e200000")
     # Surplus reports are dropped after the reading.
-    await until(lambda: device.taken > taken)
+    await until(lambda: device.reports_read > count)
     assert await stick.read() == Reading(temperature=30.0)
     await stick.close()
 
@@ -559,10 +559,10 @@ async def test_old_report_close_to_the_answer(
     stick = driver(lane)
     await stick.read()
     machine.stick("stick").fail("extra", on="values")
-    taken = machine.device("stick").taken
+    count = machine.device("stick").reports_read
     assert await stick.read() == Reading(temperature=STALE)
     # The surplus report has arrived by now.
-    await until(lambda: machine.device("stick").taken == taken + 2)
+    await until(lambda: machine.device("stick").reports_read == count + 2)
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
         await stick.read()
     machine.stick("stick").clear()
