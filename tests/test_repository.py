@@ -59,6 +59,12 @@ NAMES_OF_EACH_MODULE = {
     "PARALLEL_UPDATES": "Home Assistant reads it from each platform",
 }
 """Constants whose name is given, and why."""
+FOLDERS = ("benchmarks", "custom_components", "development", "emulation", "tests")
+"""The folders of Python code."""
+MAX_FUNCTION_LINES, MAX_CLASS_LINES = 40, 199
+"""The limits of a definition, with its docstring and without its decorators."""
+
+type Definition = ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef
 
 
 @pytest.fixture(name="texts")
@@ -131,6 +137,27 @@ def test_a_constant_has_one_meaning() -> None:
             values.setdefault(name, set()).add(value)
     ambiguous = {name for name, given in values.items() if len(given) > 1}
     assert ambiguous <= NAMES_OF_EACH_MODULE.keys()
+
+
+def is_too_long(node: Definition) -> bool:
+    """Return whether a function or class exceeds its limit."""
+    assert node.end_lineno is not None
+    lines = node.end_lineno - node.lineno + 1
+    is_class = isinstance(node, ast.ClassDef)
+    return lines > (MAX_CLASS_LINES if is_class else MAX_FUNCTION_LINES)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_definitions_are_short(folder: str) -> None:
+    """Each function has at most 40 lines, each class fewer than 200."""
+    too_long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef))
+        and is_too_long(node)
+    ]
+    assert not too_long
 
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
@@ -357,9 +384,7 @@ def test_pages_name_what_is_there() -> None:
         if "NAME" not in name and not any((f / name).is_file() for f in folders)
     ]
     code = "\n".join(
-        path.read_text()
-        for folder in ("custom_components", "development", "emulation", "tests")
-        for path in (ROOT / folder).rglob("*.py")
+        path.read_text() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")
     )
     quoted = " ".join(re.findall(r"`([^`\n]+)`", text))
     constants = {
