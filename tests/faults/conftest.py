@@ -18,7 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import place_of
 from custom_components.temperature_logger.devices import workers as workers_of
-from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Reading, Workers, workers
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
@@ -452,7 +452,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
+    monkeypatch.setattr(hotplug, "OFFER_DELAY_S", 0)
 
 
 @pytest.fixture(name="home")

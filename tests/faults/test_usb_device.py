@@ -14,7 +14,7 @@ import pytest
 from usb.backend import libusb1
 
 from custom_components.temperature_logger import coordinator
-from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Driver, Fault, Reading
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine
@@ -117,9 +117,9 @@ async def load(home: Home, *devices: str) -> None:
 
 
 def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """Let only the watch find that a device is back."""
+    """Let only hot-plug find that a device is back."""
     # A missing hidraw node is waited for; any other one is there at once.
-    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
+    monkeypatch.setattr(hotplug, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
     monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
 
 
@@ -132,7 +132,7 @@ async def test_unplugged_and_replugged(
 ) -> None:
     """A device is unavailable while unplugged, and back with its new values.
 
-    Only the watch notices both, and no descriptor stays open.
+    Only hot-plug notices both, and no descriptor stays open.
     """
     rely_on_the_watch(monkeypatch, device)
     await home.settle()
