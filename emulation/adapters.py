@@ -27,8 +27,8 @@ class Adapter:
     """The interface of that device."""
     of_node: str = ""
     """Path of the device-tree node below the base."""
-    held: Mapping[int, str] = field(default_factory=dict)
-    """Addresses held by kernel drivers."""
+    kernel_drivers: Mapping[int, str] = field(default_factory=dict)
+    """The kernel driver that holds an address."""
     mux: tuple[int, int] | None = None
     """Bus and address of the multiplexer that it is a channel of."""
     node: bool = True
@@ -41,7 +41,7 @@ class Adapter:
         number, of_node = spec["bus"], spec.get("of_node", "")
         # A board's i2c@7e804000 is the platform device 7e804000.i2c.
         unit = of_node.rpartition("@")[2] or f"emulated-{number}"
-        held = spec.get("held", {}).items()
+        kernel_drivers = spec.get("held", {}).items()
         mux = spec.get("mux")
         return cls(
             number=number,
@@ -50,7 +50,9 @@ class Adapter:
             usb=spec.get("usb", ""),
             interface=spec.get("interface", 0),
             of_node=of_node,
-            held={int(address, 0): driver for address, driver in held},
+            kernel_drivers={
+                int(address, 0): driver for address, driver in kernel_drivers
+            },
             mux=(mux["bus"], int(mux["address"], 0)) if mux else None,
             node=spec.get("node", True),
             mode=int(spec.get("mode", "600"), 8),
@@ -104,7 +106,7 @@ class AdapterTree:
             link(path / "of_node", node)
         if adapter.mux:
             link(path / "mux_device", parent / "{}-{:04x}".format(*adapter.mux))
-        for address, driver in adapter.held.items():
+        for address, driver in adapter.kernel_drivers.items():
             self._add_client(path, f"{adapter.number}-{address:04x}", driver)
         link(self._sys / "bus/i2c/devices" / name, path)
         if adapter.node:

@@ -48,9 +48,9 @@ def reload_buses(buses: Buses, spec: Spec) -> None:
             continue  # It applies after a restart.
         bus = keys[entry["bus"]]
         bus.fail_as(entry.get("fault"))
-        known = {chip.name for chip in bus.chips.values()}
+        names = {chip.name for chip in bus.chips.values()}
         for chip_spec in entry.get("chips", []):
-            if chip_spec["name"] not in known:
+            if chip_spec["name"] not in names:
                 continue
             chip, fresh = buses.chip(chip_spec["name"]), chip_of(chip_spec)
             if type(chip) is not type(fresh):
@@ -247,10 +247,10 @@ class Machine:
                 continue  # It applies after a restart.
             self._sticks[name].values = stick.values
             self._sticks[name].fault = stick.fault
-            moved = place_of(entry) != place_of(self._usb[name])
+            has_moved = place_of(entry) != place_of(self._usb[name])
             plugged = entry.get("plugged", True)
             self._usb[name] = entry
-            if name in self._devices and (moved or not plugged):
+            if name in self._devices and (has_moved or not plugged):
                 self.unplug(name)
             if name not in self._devices and plugged:
                 self.plug(name)

@@ -80,9 +80,9 @@ def check(spec: Spec) -> None:
 def _check_values(entry: Mapping[str, Any]) -> None:
     """Raise ValueError for a value that is neither a number nor one at each time."""
     values = [entry.get(quantity) for quantity in (*QUANTITIES, "pressure")]
-    for one in (*values, *entry.get("probes", {}).values()):
-        if (value := value_at(one, 0)) is not None:
-            float(value)
+    for value in (*values, *entry.get("probes", {}).values()):
+        if (number := value_at(value, 0)) is not None:
+            float(number)
 
 
 @contextmanager

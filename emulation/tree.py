@@ -198,9 +198,11 @@ class Tree:
             below = f"{place.name}."
             hubs = [p for name, p in self._usb.items() if f"{name}.".startswith(below)]
             self._vacate(hubs, f"Port {place.name} is taken")
-        used = {p.number for p in self._usb.values() if p.place.bus == place.bus}
+        used_numbers = {
+            p.number for p in self._usb.values() if p.place.bus == place.bus
+        }
         numbers = self._numbers.setdefault(place.bus, itertools.cycle(range(1, 128)))
-        number = next(number for number in numbers if number not in used)
+        number = next(number for number in numbers if number not in used_numbers)
         plugged = Plugged(gadget, place, number, parent / place.name)
         self._usb[place.name] = plugged
         self._write_device(plugged)

@@ -309,18 +309,18 @@ class Connection:
             if data is not None:
                 self.answer(data)
 
-    def _own(self, number: int) -> None:
+    def _claim(self, number: int) -> None:
         """Claim an interface that is not claimed yet, as usbfs does by itself."""
         owner = self._device.claims.get(number)
         if number in self._device.bound or owner not in (None, self):
             raise failure(errno.EBUSY)
         self._device.claims[number] = self
 
-    def _own_endpoint(self, address: int) -> int:
+    def _claim_endpoint(self, address: int) -> int:
         """Claim the interface of an endpoint, and return its number."""
         for number, interface in enumerate(self._device.stick.model.gadget.interfaces):
             if any(endpoint[0] == address for endpoint in interface.endpoints):
-                self._own(number)
+                self._claim(number)
                 return number
         raise failure(errno.ENOENT)
 
@@ -339,7 +339,7 @@ class Connection:
 
     def claim_interface(self, number: int) -> bytes:
         """Claim an interface."""
-        self._own(number)
+        self._claim(number)
         return b""
 
     def release_interface(self, number: int) -> bytes:
@@ -395,7 +395,7 @@ class Connection:
             return text[:length]
         if (request_type, request) != SET_REPORT:
             raise failure(errno.EPIPE)
-        self._own(index)
+        self._claim(index)
         try:
             self._command(index, bytes.fromhex(data))
         except TimeoutError:
@@ -405,12 +405,12 @@ class Connection:
 
     def interrupt_out(self, endpoint: int, data: str) -> bytes:
         """Write to an interrupt endpoint."""
-        self._command(self._own_endpoint(endpoint), bytes.fromhex(data))
+        self._command(self._claim_endpoint(endpoint), bytes.fromhex(data))
         return b""
 
     def interrupt_in(self, endpoint: int, timeout: int) -> None:
         """Wait for a report."""
-        if self._own_endpoint(endpoint) == self._device.stick.model.data:
+        if self._claim_endpoint(endpoint) == self._device.stick.model.data:
             self._device.endpoint.read(self)
         self._expire_later(timeout)
 

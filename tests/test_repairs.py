@@ -416,7 +416,7 @@ async def test_bus_and_chip(
     chip = machine.chip("bme")
     calibration = chip.calibration
     if change == "held":
-        machine.buses.numbered[1].held.add(0x76)
+        machine.buses.numbered[1].kernel_addresses.add(0x76)
     elif change == "off":
         machine.unplug_bus(1)
     elif change == "node":
@@ -433,7 +433,7 @@ async def test_bus_and_chip(
     await read(entry)
     assert issue(hass, entry) == key
     chip.chip_id, chip.calibration = 0x60, calibration
-    machine.buses.numbered[1].held.clear()
+    machine.buses.numbered[1].kernel_addresses.clear()
     if change == "node":
         machine.unplug_bus(1)
     if change in {"off", "node"}:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from benchmarks.thinning import NAME
+from benchmarks.thinning import DATABASE_NAME
 from custom_components.temperature_logger.disk_guard.thinning import (
     STEP_MINUTES,
     surplus_rows,
@@ -91,7 +91,7 @@ def our_rows(path: Path) -> int:
 
 def test_killed(tmp_path: Path) -> None:
     """A recorder that is killed while it thins leaves a whole database."""
-    path, until = tmp_path / NAME, time.time() - 86400
+    path, until = tmp_path / DATABASE_NAME, time.time() - 86400
     sizes = "--days", "3", "--sensors", "10", "--interval", "60"
     command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes
     root = Path(__file__).parent.parent.parent

@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlite3
 import sys
 
-from benchmarks.thinning import NAME
+from benchmarks.thinning import DATABASE_NAME
 from tests.drivers.waiting import until
 
 from .common import Readings, arrived
@@ -121,7 +121,7 @@ async def test_everything_fails(
         errors = await site.end()
     assert site.process.returncode == 0, errors
     assert (kills := len(killed)) >= 2
-    there = recorded(tmp_path / NAME)
+    there = recorded(tmp_path / DATABASE_NAME)
     assert arrived(victoria) == there
     # A killed recorder may lose a part of its current reading.
     assert all(len(points) >= STEPS - kills for points in there.values())

@@ -498,7 +498,7 @@ async def test_address_held(build: Build, model: Model, unread: BoschChip) -> No
 
 async def test_address_held_later(bus: Bus, driver: BoschChip) -> None:
     """An address is not touched after a kernel driver takes it between two polls."""
-    bus.held.add(ADDRESS)
+    bus.kernel_addresses.add(ADDRESS)
     with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD):
         await driver.read()
 
