@@ -20,7 +20,7 @@ FOLDERS: Final = (
     *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
     "/usr/sbin",
 )
-NOTHING: Final = ("true",)
+NO_COMMAND: Final = ("true",)
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def served(
     start: tuple[str, ...],
     answers: Callable[[int], bool],
     *,
-    prepare: tuple[str, ...] = NOTHING,
+    prepare: tuple[str, ...] = NO_COMMAND,
     files: Mapping[str, str] | None = None,
     stop: Signals = SIGKILL,
 ) -> Generator[int]:

@@ -48,7 +48,7 @@ TINY: dict[str, Any] = {
     "chips": [CHIP | {"name": "far"}],
 }
 # place, fault, and functions that cause and end it
-MISSING: list[tuple[str, Fault, Act, Act]] = [
+MISSING_DEVICES: list[tuple[str, Fault, Act, Act]] = [
     (
         GOLD_PLACE,
         Fault.STICK_NOT_FOUND,
@@ -192,7 +192,7 @@ async def test_access(
 
 
 @pytest.mark.warns("Error fetching")
-@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING)
+@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING_DEVICES)
 async def test_missing_for_a_day(
     hass: HomeAssistant,
     build: Build,
@@ -225,7 +225,7 @@ async def test_missing_for_a_day(
 
 
 DAY = REPAIR_AFTER_DAY.total_seconds()
-STORED = f"{DOMAIN}.since"
+STORAGE_KEY = f"{DOMAIN}.since"
 
 
 async def stop(hass: HomeAssistant) -> None:
@@ -272,7 +272,7 @@ async def test_day_with_restarts(
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
     await stop(hass)
-    assert hass_storage[STORED]["data"] == {}
+    assert hass_storage[STORAGE_KEY]["data"] == {}
 
 
 @pytest.mark.warns("Error fetching")
@@ -329,20 +329,20 @@ async def test_written_where_something_changed(
     entry = await set_up(GOLD_PLACE)
     await read(entry)
     await stop(hass)
-    assert STORED not in hass_storage
+    assert STORAGE_KEY not in hass_storage
     machine.unplug("gold")
     await read(entry)
     await stop(hass)
-    stored = hass_storage.pop(STORED)
+    stored = hass_storage.pop(STORAGE_KEY)
     assert stored["data"] == {entry.entry_id: clock.today}
     clock.advance(DAY)
     await read(entry)
     await stop(hass)
     assert issue(hass, entry) == "device_missing"
-    assert STORED not in hass_storage
+    assert STORAGE_KEY not in hass_storage
     await hass.config_entries.async_remove(entry.entry_id)
     await stop(hass)
-    assert hass_storage[STORED]["data"] == {}
+    assert hass_storage[STORAGE_KEY]["data"] == {}
 
 
 @pytest.mark.warns("Error fetching")

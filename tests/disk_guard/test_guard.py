@@ -72,10 +72,10 @@ pytestmark = [
 ]
 
 SENSOR = "sensor.this_machine_thinned_readings"
-OTHER = "sensor.other"
+OTHER_ENTITY = "sensor.other"
 DAY = 86400
 CELSIUS = {"state_class": "measurement", "unit_of_measurement": "°C"}
-OLD, NEW = 3 * 2880, 2880
+THREE_DAYS_ROWS, DAY_ROWS = 3 * 2880, 2880
 """The rows of three days and of one day, with a row every 30 seconds."""
 
 type Storage = dict[str, Any]
@@ -96,7 +96,7 @@ async def entry_fixture(
     await set_up(GOLD_PLACE)
     await async_wait_recording_done(hass)
     now = time.time()
-    await fill(hass, GOLD, [now - 30 * n for n in range(OLD)])
+    await fill(hass, GOLD, [now - 30 * n for n in range(THREE_DAYS_ROWS)])
     return await set_up("host")
 
 
@@ -194,7 +194,7 @@ async def test_off_and_warn(hass: HomeAssistant, entry: ConfigEntry) -> None:
     assert placeholders(hass)["limit"] == "0"
     await let(hass, entry, "warn", 101)
     assert issue_key(hass) is None
-    assert await count(hass, GOLD) > OLD
+    assert await count(hass, GOLD) > THREE_DAYS_ROWS
     assert hass.states.get(SENSOR) is None
 
 
@@ -202,15 +202,15 @@ async def test_one_pass(
     hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
 ) -> None:
     """The guard thins once, repacks and reports; after that it only warns."""
-    await fill(hass, OTHER, [time.time() - 600 * n for n in range(300)])
+    await fill(hass, OTHER_ENTITY, [time.time() - 600 * n for n in range(300)])
     events = async_capture_events(hass, EVENT_THINNED)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == thinned_outcome(hass)
     after = await count(hass, GOLD)
     # The last day stays whole; of the two before it, one row an hour stays.
-    assert NEW + 48 <= after <= NEW + 2 * 120 + 50
-    assert await count(hass, OTHER) == 300
+    assert DAY_ROWS + 48 <= after <= DAY_ROWS + 2 * 120 + 50
+    assert await count(hass, OTHER_ENTITY) == 300
     (event,) = events
     shown = hass.states.get(SENSOR)
     assert shown
@@ -336,7 +336,9 @@ async def test_too_few(
     hass: HomeAssistant, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is thinned if other entities write more in a day than that would free."""
-    await fill(hass, OTHER, [time.time() - n for n in range(2 * OLD)])
+    await fill(
+        hass, OTHER_ENTITY, [time.time() - n for n in range(2 * THREE_DAYS_ROWS)]
+    )
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.TOO_FEW
@@ -389,17 +391,17 @@ async def test_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
     assert answer["steps"][0]["rows"] > 0
 
 
-ELSEWHERE = {
+OTHER_DISK_URLS = {
     "sqlite": ("sqlite://", "sqlite:////gone/away.db"),
     "postgresql": ("postgresql://server.example/one", "postgresql:///?host=other"),
 }
 
 
 async def test_database_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Another disk is also the memory, a missing file, or that of a server."""
+    """A database in memory, on a server or in a missing file is on another disk."""
     instance = get_instance(hass)
     assert instance.dialect_name
-    for url in ELSEWHERE[instance.dialect_name]:
+    for url in OTHER_DISK_URLS[instance.dialect_name]:
         instance.db_url = url
         await let(hass, entry, "thin", 0)
         assert issue_key(hass) == Outcome.ELSEWHERE

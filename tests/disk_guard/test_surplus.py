@@ -61,15 +61,16 @@ def test_surplus(
     assert all(is_reading(row) and row.state_id not in stay for row in surplus)
 
 
-OTHERS = """SELECT * FROM states WHERE metadata_id NOT IN
+OTHER_ROWS = """SELECT * FROM states WHERE metadata_id NOT IN
     (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
-COUNT = """SELECT count(*) FROM states WHERE metadata_id IN
+OUR_ROW_COUNT = """SELECT count(*) FROM states WHERE metadata_id IN
     (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
-HOURS = """SELECT metadata_id, CAST(last_updated_ts / 3600 AS INTEGER),
+FIRST_ROWS = """SELECT metadata_id, CAST(last_updated_ts / 3600 AS INTEGER),
     min(last_updated_ts), state FROM states
     WHERE last_updated_ts < ? GROUP BY 1, 2"""
-DANGLING = """SELECT count(*) FROM states AS one WHERE old_state_id IS NOT NULL AND NOT
-    EXISTS (SELECT 1 FROM states AS other WHERE other.state_id = one.old_state_id)"""
+DANGLING_COUNT = """SELECT count(*) FROM states AS later
+    WHERE old_state_id IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM states AS earlier WHERE earlier.state_id = later.old_state_id)"""
 
 
 def ask(path: Path, statement: str, *given: float) -> list[Any]:
@@ -81,12 +82,12 @@ def ask(path: Path, statement: str, *given: float) -> list[Any]:
 def stays(path: Path, until: float) -> list[Any]:
     """Return the rows that stay: those of others, and the first of each hour."""
     attributes = "SELECT * FROM state_attributes"
-    return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
+    return [ask(path, OTHER_ROWS), ask(path, FIRST_ROWS, until), ask(path, attributes)]
 
 
 def our_rows(path: Path) -> int:
     """Return how many rows may be thinned."""
-    return int(ask(path, COUNT)[0][0])
+    return int(ask(path, OUR_ROW_COUNT)[0][0])
 
 
 def test_killed(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_killed(tmp_path: Path) -> None:
         process.kill()
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert not ask(path, "PRAGMA foreign_key_check")
-    assert ask(path, DANGLING) == [(0,)]
+    assert ask(path, DANGLING_COUNT) == [(0,)]
     assert stays(path, until) == before
     left = our_rows(path)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
@@ -114,4 +115,4 @@ def test_killed(tmp_path: Path) -> None:
     assert our_rows(path) < left
     assert stays(path, until) == before
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
-    assert ask(path, DANGLING) == [(0,)]
+    assert ask(path, DANGLING_COUNT) == [(0,)]

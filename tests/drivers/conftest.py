@@ -33,13 +33,20 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 
+# The names of quantities in the emulation, where they are different.
+EMULATED_QUANTITIES = {
+    "internal_temperature": "temperature",
+    "internal_humidity": "humidity",
+    "thermistor_temperature": "second_external_temperature",
+}
+
 # A stick with two sensors, at 20 and 10 °C.
 READ_VALUES = bytes.fromhex("0180330100000000")
 INTERNAL, EXTERNAL = "808007d04e200000", "800103e84e200000"
-STALE = "808000074e200000"
+STALE_REPORT = "808000074e200000"
 REPORTS = [bytes.fromhex(INTERNAL), bytes.fromhex(EXTERNAL)]
 LIMITS = (1.0, 1.0)
-SOON = (0.05, 0.05)
+SHORT_LIMITS = (0.05, 0.05)
 
 type AsNobody = Callable[[], AbstractContextManager[None]]
 type Wake = Callable[[], None]

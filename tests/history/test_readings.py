@@ -20,7 +20,7 @@ from custom_components.temperature_logger.uploader.points import Source, Value, 
 
 NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
-EVER = Span(start=0, end=1e10, newest_first=False, limit=10**9)
+ALL_TIME = Span(start=0, end=1e10, newest_first=False, limit=10**9)
 
 type Row = tuple[float, str, float]
 """Unix time, quantity and value."""
@@ -50,7 +50,7 @@ def custom_integrations() -> None:
     """Start no recorder: these functions need none."""
 
 
-def of_history(rows: Sequence[Row], span: Span = EVER) -> list[Reading]:
+def of_history(rows: Sequence[Row], span: Span = ALL_TIME) -> list[Reading]:
     """Return the readings as the answers of the history have them."""
     columns = to_columns(QUANTITIES, to_series(rows, span), span)
     return [
@@ -101,7 +101,7 @@ def test_late_value_of_a_reading() -> None:
         (103, {"temperature": 21.0}),
     ]
     assert of_history(rows) == expected
-    assert of_history(rows, EVER._replace(newest_first=True)) == expected[::-1]
+    assert of_history(rows, ALL_TIME._replace(newest_first=True)) == expected[::-1]
     assert of_uploader(rows) == expected
     assert of_uploader(rows[::-1]) == expected
 
@@ -110,7 +110,7 @@ def test_late_value_of_a_reading() -> None:
 def test_same_readings_in_every_answer(rows: list[Row], data: st.DataObject) -> None:
     """Neither the order of the rows nor that of the answer changes a reading."""
     readings = of_history(rows)
-    assert of_history(rows, EVER._replace(newest_first=True)) == readings[::-1]
+    assert of_history(rows, ALL_TIME._replace(newest_first=True)) == readings[::-1]
     assert of_uploader(data.draw(st.permutations(rows))) == readings
     starts = reading_starts(time for time, _, _ in rows)
     assert [int(start) for start in starts] == [time for time, _ in readings]
@@ -122,7 +122,7 @@ def test_same_readings_in_every_answer(rows: list[Row], data: st.DataObject) -> 
 @given(rows=row_lists, limit=st.integers(0, 5), newest_first=st.booleans())
 def test_limit(rows: list[Row], limit: int, *, newest_first: bool) -> None:
     """A limit leaves out readings, and changes none of the others."""
-    span = EVER._replace(newest_first=newest_first)
+    span = ALL_TIME._replace(newest_first=newest_first)
     readings = of_history(rows, span)
     span = span._replace(limit=limit)
     limited = of_history(rows, span)

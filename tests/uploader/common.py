@@ -32,7 +32,9 @@ from .receivers import Victoria
 SETUP: Final = f"custom_components.{DOMAIN}.uploader.setup"
 
 # The clocks of a coordinator; the wall clock is half a minute ahead.
-LATER: Final = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
+LATER_CLOCK: Final = SimpleNamespace(
+    monotonic=time.monotonic, time=lambda: time.time() + 30
+)
 # The history has 100 of a stick, 100 of a chip, and one of each that was read live.
 READINGS: Final = 202
 

@@ -28,7 +28,7 @@ from yarl import URL
 LOOPBACK: Final = "127.0.0.1"
 # Headers of one connection, which are not passed on.
 OWN_HEADERS: Final = (hdrs.HOST, hdrs.CONNECTION, hdrs.TRANSFER_ENCODING)
-LARGEST: Final = 64 * 2**20
+MAX_BODY_SIZE: Final = 64 * 2**20
 LOGIN: Final = "/login"
 
 
@@ -72,7 +72,7 @@ class Failure(Enum):
     """302 to a page for people, which answers 200: a network that wants a login."""
 
 
-PASSED_ON: Final = {
+FAILURES_AFTER_RECEIPT: Final = {
     Failure.SILENT_AFTER,
     Failure.CLOSED_AFTER,
     Failure.CUT_AFTER,
@@ -214,7 +214,7 @@ class Proxy:
             await self._start()
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=LARGEST)
+        app = web.Application(client_max_size=MAX_BODY_SIZE)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(
             app,
@@ -255,7 +255,7 @@ class Proxy:
         )
         self.requests.append(request)
         if request.failure is not None:
-            if request.failure in PASSED_ON:
+            if request.failure in FAILURES_AFTER_RECEIPT:
                 await self._pass_on(asked, request, data)
             response = await self._fail(asked, request.failure)
         elif (reply := self._refusal(request)) is not None:

@@ -28,7 +28,7 @@ from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
 from .proxy import ACCOUNT, Failure, Proxy
-from .test_flow import LATER, LOGIN, add, made_earlier
+from .test_flow import LOGIN, RETRY_DELAY_S, add, made_earlier
 
 NAME = "127_0_0_1_readings"
 CONNECTION = f"binary_sensor.{NAME}_connectivity"
@@ -103,9 +103,9 @@ async def test_while_nothing_arrives(
     }
     attributes = hass.states.async_all({"sensor", "binary_sensor"})
     await proxy.fail(Failure.BROKEN)
-    await pass_time(hass, LATER)
+    await pass_time(hass, RETRY_DELAY_S)
     await made_earlier(hass)
-    await pass_time(hass, 2 * LATER)
+    await pass_time(hass, 2 * RETRY_DELAY_S)
     failing = states(hass)
     assert (failing[CONNECTION], failing[DELIVERED]) == ("off", "1")
     assert int(failing[WAITING]) >= 1
@@ -114,7 +114,7 @@ async def test_while_nothing_arrives(
     assert entry.runtime_data.last_update_success is False
     await proxy.heal()
     await made_earlier(hass)
-    await pass_time(hass, 3 * LATER)
+    await pass_time(hass, 3 * RETRY_DELAY_S)
     assert states(hass)[CONNECTION] == "on"
     assert int(states(hass)[DELIVERED]) > 1
     for state in attributes:
