@@ -1,7 +1,7 @@
 """The files of the repository agree with each other."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 import json
 from pathlib import Path
@@ -115,9 +115,9 @@ def test_drivers_know_nothing_of_home_assistant() -> None:
         )
 
 
-def constants(path: Path) -> Iterator[tuple[str, str]]:
+def constants(module: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield the constants of a module, with the expressions of their values."""
-    for node in ast.parse(path.read_text()).body:
+    for node in module.body:
         if isinstance(node, ast.Assign):
             targets: list[ast.expr] = node.targets
         elif isinstance(node, ast.AnnAssign):
@@ -129,13 +129,25 @@ def constants(path: Path) -> Iterator[tuple[str, str]]:
                 yield name.id, ast.unparse(node.value)
 
 
-def test_a_constant_has_one_meaning() -> None:
-    """Modules that define a constant of the same name give it the same value."""
-    values: dict[str, set[str]] = {}
+def types(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the classes and type aliases of a module, with their code."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, ast.unparse(node)
+        elif isinstance(node, ast.TypeAlias):
+            yield ast.unparse(node.name), ast.unparse(node)
+
+
+@pytest.mark.parametrize("definitions", [constants, types])
+def test_a_name_has_one_meaning(
+    definitions: Callable[[ast.Module], Iterator[tuple[str, str]]],
+) -> None:
+    """Modules that define a constant or a type of the same name define it equally."""
+    meanings: dict[str, set[str]] = {}
     for path in COMPONENT.rglob("*.py"):
-        for name, value in constants(path):
-            values.setdefault(name, set()).add(value)
-    ambiguous = {name for name, given in values.items() if len(given) > 1}
+        for name, meaning in definitions(ast.parse(path.read_text())):
+            meanings.setdefault(name, set()).add(meaning)
+    ambiguous = {name for name in meanings if len(meanings[name]) > 1}
     assert ambiguous <= NAMES_OF_EACH_MODULE.keys()
 
 

@@ -16,7 +16,11 @@ from custom_components.temperature_logger.history.readings import (
     reading_starts,
     to_columns,
 )
-from custom_components.temperature_logger.uploader.points import Source, Value, points
+from custom_components.temperature_logger.uploader.points import (
+    RowValue,
+    Source,
+    points,
+)
 
 NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
@@ -67,21 +71,22 @@ def of_history(rows: Sequence[Row], span: Span = ALL_TIME) -> list[Reading]:
 
 
 def to_series(rows: Sequence[Row], span: Span) -> dict[str, Series]:
-    """Return the values of each quantity as they are read, a few above the limit."""
-    found: dict[str, Series] = {}
+    """Return the values of each quantity, up to two more than the limit."""
+    series: dict[str, Series] = {}
     for quantity in {row[1] for row in rows}:
-        own = sorted(row for row in rows if row[1] == quantity)
-        own = own[::-1] if span.newest_first else own
-        kept = own[: span.limit + 2]
-        times, values = [row[0] for row in kept], [row[2] for row in kept]
-        found[quantity] = Series(times, values, len(kept) < span.limit + 2)
-    return found
+        ordered = sorted(
+            (row for row in rows if row[1] == quantity), reverse=span.newest_first
+        )
+        first = ordered[: span.limit + 2]
+        times, values = [row[0] for row in first], [row[2] for row in first]
+        series[quantity] = Series(times, values, len(first) < span.limit + 2)
+    return series
 
 
 def of_uploader(rows: Sequence[Row]) -> list[Reading]:
     """Return the readings as an endpoint gets them, in the order of time."""
     values = [
-        Value(number, Source("attic", "Attic", quantity), time, value)
+        RowValue(number, Source("attic", "Attic", quantity), time, value)
         for number, (time, quantity, value) in enumerate(rows, start=1)
     ]
     found = sorted(points(values), key=lambda point: point.started)

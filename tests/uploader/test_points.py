@@ -9,8 +9,8 @@ import pytest
 from custom_components.temperature_logger.uploader.points import (
     MAX_AHEAD_SECONDS,
     Point,
+    RowValue,
     Source,
-    Value,
     complete,
     first_batch,
     points,
@@ -21,14 +21,14 @@ NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
 
 
-def value(state_id: int, device: str, quantity: str, time: float) -> Value:
+def value(state_id: int, device: str, quantity: str, time: float) -> RowValue:
     """Return the value of one row."""
-    return Value(state_id, Source(device, device.title(), quantity), time, 20.0)
+    return RowValue(state_id, Source(device, device.title(), quantity), time, 20.0)
 
 
-def rows(*readings: tuple[str, float]) -> list[Value]:
+def rows(*readings: tuple[str, float]) -> list[RowValue]:
     """Return the rows of readings that were written one after the other."""
-    found: list[Value] = []
+    found: list[RowValue] = []
     for device, time in readings:
         for n, quantity in enumerate(QUANTITIES):
             found.append(value(len(found) + 1, device, quantity, time + n / 1000))

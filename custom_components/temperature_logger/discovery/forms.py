@@ -21,7 +21,7 @@ from ..drivers.finder import Problem, SearchResult
 from ..drivers.places import HOST, Label
 from ..translation import async_label
 
-type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
+type DeviceFields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class Hint(StrEnum):
@@ -79,7 +79,7 @@ def fault_message(
 
 def list_field(
     name: str, options: list[SelectOptionDict], suggested: str | None
-) -> Fields:
+) -> DeviceFields:
     """Return the field of a list that shows all its options.
 
     The field is optional: in a required one the frontend preselects the first option.

@@ -24,7 +24,7 @@ from ..history.rows import (
     units,
 )
 from ..units import base_quantity, conversion, number
-from .points import Page, Point, Source, Value, complete, points, whole
+from .points import Page, Point, RowValue, Source, complete, points, whole
 
 # Rows of selected entities that are read at once: few enough that the event loop waits
 # for some milliseconds and the garbage collector does not run.
@@ -34,7 +34,8 @@ MAX_PAGE_ROWS: Final = 20_000
 
 type Sources = Mapping[str, Source]
 """The device and the quantity that each entity shows, by entity id."""
-type Formula = Callable[[float], float] | None
+type UnitFormula = Callable[[float], float] | None
+"""Converts a value from the unit of its row; None if that unit is unknown."""
 
 
 class Waiting(NamedTuple):
@@ -57,7 +58,7 @@ class Outbox:
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
         """Select the entities; open() has to follow."""
-        self._formulas: dict[tuple[str, int | None], Formula] = {}
+        self._formulas: dict[tuple[str, int | None], UnitFormula] = {}
         self._hass = hass
         self._sources = sources
 
@@ -140,14 +141,14 @@ class Outbox:
 
     def _values(
         self, connection: Connection, rows: Sequence[StateRow]
-    ) -> Iterator[Value]:
+    ) -> Iterator[RowValue]:
         """Yield the values in rows, in the units that are sent."""
         self._learn(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = self._own[metadata_id]
             formula = self._formulas[source.quantity, attributes_id]
             if (value := number(state, formula)) is not None:
-                yield Value(state_id, source, time, value)
+                yield RowValue(state_id, source, time, value)
 
     def _learn(self, connection: Connection, rows: Sequence[StateRow]) -> None:
         """Look up the conversion for each new pair of quantity and attributes."""

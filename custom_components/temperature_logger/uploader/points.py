@@ -23,7 +23,7 @@ class Source(NamedTuple):
     quantity: str
 
 
-class Value(NamedTuple):
+class RowValue(NamedTuple):
     """A row of the history that holds a value."""
 
     state_id: int
@@ -77,12 +77,12 @@ class Batch(NamedTuple):
     """None where one of these readings is not complete without the next batch."""
 
 
-def points(values: Iterable[Value]) -> list[Point]:
+def points(values: Iterable[RowValue]) -> list[Point]:
     """Return the readings that values are of, in the order of their first rows.
 
     They are the same as in the answers of the history, whatever the order of the rows.
     """
-    devices: dict[str, list[Value]] = {}
+    devices: dict[str, list[RowValue]] = {}
     for value in values:
         if math.isfinite(value.value):
             devices.setdefault(value.source.device_id, []).append(value)
@@ -90,7 +90,7 @@ def points(values: Iterable[Value]) -> list[Point]:
     return sorted(found, key=attrgetter("first"))
 
 
-def _points_of_device(values: list[Value]) -> Iterable[Point]:
+def _points_of_device(values: list[RowValue]) -> Iterable[Point]:
     """Return the readings of one device, in the order of time."""
     values.sort(key=attrgetter("time"))
     starts = reading_starts(value.time for value in values)
