@@ -270,17 +270,17 @@ def machine_fixture(build: Build) -> Machine:
     return build(GOLD, TWO, i2c=[PINS])
 
 
-@pytest.fixture(name="looks")
-def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
+@pytest.fixture(name="scans")
+def scans_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
     """Return the results of all scans for connected devices."""
-    looks: list[PresentDevices] = []
+    scans: list[PresentDevices] = []
 
     def look() -> PresentDevices:
-        looks.append(present_devices())
-        return looks[-1]
+        scans.append(present_devices())
+        return scans[-1]
 
     monkeypatch.setattr(hotplug, "present_devices", look)
-    return looks
+    return scans
 
 
 @pytest.fixture(name="known_id")

@@ -117,7 +117,7 @@ async def test_ready_without_a_hidraw_node(
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
     """A device without a hidraw node is used as soon as its own node has permission."""
@@ -128,9 +128,9 @@ async def test_ready_without_a_hidraw_node(
     machine.unplug(name)
     await until(hass, lambda: not entry.runtime_data.last_update_success)
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
-    before = len(looks)
-    with as_nobody():  # All looks, and some of those that go on.
-        await until(hass, lambda: len(looks) > before + len(hotplug.SCAN_DELAYS_S) + 1)
+    before = len(scans)
+    with as_nobody():  # The scans of the event, and two later ones.
+        await until(hass, lambda: len(scans) > before + len(hotplug.SCAN_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -143,7 +143,7 @@ async def test_late_permission(
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A node is not opened before the system has set its permissions."""
@@ -151,9 +151,9 @@ async def test_late_permission(
     machine.unplug("gold")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
-    before = len(looks)
+    before = len(scans)
     with as_nobody():
-        await until(hass, lambda: len(looks) > before + len(hotplug.SCAN_DELAYS_S))
+        await until(hass, lambda: len(scans) > before + len(hotplug.SCAN_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -205,7 +205,7 @@ async def test_without_inotify(
     build: Build,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     missing: str,
 ) -> None:
     """Without inotify, or without the folder, a search runs every five seconds."""
@@ -218,7 +218,7 @@ async def test_without_inotify(
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await until(hass, lambda: bool(looks))  # The search at the start.
+    await until(hass, lambda: bool(scans))  # The search at the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)

@@ -344,12 +344,12 @@ async def test_too_few(
     assert issue_key(hass) == Outcome.TOO_FEW
     assert await count(hass, GOLD) >= before
     # The database is not measured with each reading of the disk.
-    looks: list[HomeAssistant] = []
+    measurements: list[HomeAssistant] = []
     monkeypatch.setattr(guard, "MEASURE_SECONDS", 3600)
-    monkeypatch.setattr(guard, "async_measure", counted(looks))
+    monkeypatch.setattr(guard, "async_measure", counted(measurements))
     for seconds in (305, 610, 915):
         await pass_time(hass, seconds)
-    assert len(looks) == 1
+    assert len(measurements) == 1
     assert issue_key(hass) == Outcome.TOO_FEW
     # The issue disappears once the usage is clearly below the limit.
     coordinator = entry.runtime_data
@@ -363,17 +363,17 @@ async def test_too_few(
     coordinator.async_set_updated_data(full)
     assert issue_key(hass) == Outcome.DISK_FULL
     await hass.async_block_till_done()
-    assert len(looks) == 1
+    assert len(measurements) == 1
 
 
 def counted(
-    looks: list[HomeAssistant],
+    measurements: list[HomeAssistant],
 ) -> Callable[[HomeAssistant], Awaitable[Measurement]]:
     """Return a function that notes that it measures the database."""
     measure = passes.async_measure
 
     async def counting(hass: HomeAssistant) -> Measurement:
-        looks.append(hass)
+        measurements.append(hass)
         return await measure(hass)
 
     return counting

@@ -145,14 +145,14 @@ def lane_fixture(workers: Workers) -> Lane:
 async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
     """Return a function that does what the event loop does for a readable file.
 
-    The file is the one that the loop was told of last. The loop does so in its own
+    The file is the newest one that the loop watches. The loop calls its readers in any
     order, and also if another program has read the file meanwhile.
     """
     loop = asyncio.get_running_loop()
     add_reader = loop.add_reader
     readers: list[Wake] = []
 
-    def noted_add_reader(
+    def add_reader_and_note(
         file: FileDescriptorLike, callback: Callable[..., None], *args: object
     ) -> None:
         readers.append(partial(callback, *args))
@@ -161,7 +161,7 @@ async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
     def wake() -> None:
         readers[-1]()
 
-    monkeypatch.setattr(loop, "add_reader", noted_add_reader)
+    monkeypatch.setattr(loop, "add_reader", add_reader_and_note)
     return wake
 
 
