@@ -181,11 +181,11 @@ async def test_configured_devices_are_not_listed(
     """A device can be set up once; its bus and node are not touched again."""
     for place in (GOLD_PLACE, TWO_PLACE, BME_PLACE):
         await set_up(place)
-    asked = machine.stick("gold").commands.copy()
+    commands = machine.stick("gold").commands.copy()
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
     assert "set up already" in hints(form)
-    assert machine.stick("gold").commands == asked
+    assert machine.stick("gold").commands == commands
 
 
 async def test_same_device_in_two_forms(hass: HomeAssistant, machine: Machine) -> None:

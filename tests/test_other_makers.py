@@ -89,10 +89,10 @@ async def test_sensors(
         await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 9)
         await pass_time(hass, 305)
     await snapshot_platform(hass, entity_registry, snapshot, entry.entry_id)
-    found = device_registry.async_get_device_by_identifier(
+    device_entry = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id
     )
-    assert found == snapshot(name="device")
+    assert device_entry == snapshot(name="device")
 
 
 async def test_monitor_without_humidity(
@@ -180,8 +180,8 @@ async def test_probes_come_and_go(
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     assert hass.states.is_state(first, "unknown")
-    found = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
-    assert [one.unique_id for one in found] == [
+    entities = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
+    assert [entity.unique_id for entity in entities] == [
         f"{entry.entry_id}_{quantity}" for quantity in quantities
     ]
 
@@ -286,9 +286,9 @@ async def test_diagnostics_of_probes(
     assert await async_setup_component(hass, "diagnostics", {})
     build(ADAPTER)
     entry = await set_up(ADAPTER_PLACE)
-    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found["reading"] == {f"{ROM}_temperature": 24.7}
-    assert found["raw"]["reports"].startswith("01 01 01 00 f7 00")
+    diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["reading"] == {f"{ROM}_temperature": 24.7}
+    assert diagnostics["raw"]["reports"].startswith("01 01 01 00 f7 00")
 
 
 async def test_other_device_on_a_serial_port(hass: HomeAssistant, build: Build) -> None:

@@ -91,8 +91,8 @@ async def submit_repair(
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
     """Return the issue of a device."""
-    found = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
-    return found.translation_key if found else None
+    issue_entry = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
+    return issue_entry.translation_key if issue_entry else None
 
 
 class Clocks:
@@ -499,12 +499,12 @@ async def test_answer_to_a_solved_issue(
     """An answer to an issue that is solved already changes nothing."""
     entry = await set_up(BME_PLACE)
     chip = machine.chip("bme")
-    own, chip.calibration = (
+    calibration, chip.calibration = (
         chip.calibration,
         type(chip)(CHIP | {"calibration": 1}).calibration,
     )
     await hass.config_entries.async_reload(entry.entry_id)
     question = await begin_repair(hass, f"device_{entry.entry_id}")
-    chip.calibration = own
+    chip.calibration = calibration
     await hass.config_entries.async_reload(entry.entry_id)
     assert (await submit_repair(hass, question))["reason"] == "gone"

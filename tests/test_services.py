@@ -228,22 +228,22 @@ async def test_file(
     await set_up(GOLD_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
     path = tmp_path / "www" / "readings.csv"
-    asked = {"entity_id": GOLD, "path": str(path), **TIMES}
+    query = {"entity_id": GOLD, "path": str(path), **TIMES}
     with pytest.raises(ServiceValidationError, match="allowlist_external_dirs"):
-        await ask(hass, asked, action="write_csv")
+        await ask(hass, query, action="write_csv")
     hass.config.allowlist_external_dirs = {str(tmp_path)}
-    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    assert await ask(hass, query, action="write_csv") == {"path": str(path)}
     path.write_text("yesterday's")
-    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    assert await ask(hass, query, action="write_csv") == {"path": str(path)}
     assert path.read_text().splitlines() == [
         "device,collected_at,temperature [°C]",
         "TEMPerGold,2025-11-20T12:00:00Z,20.0",
     ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     with pytest.raises(HomeAssistantError, match="no statistics by day"):
-        await ask(hass, asked | {"period": "day"}, action="write_csv")
+        await ask(hass, query | {"period": "day"}, action="write_csv")
     with pytest.raises(HomeAssistantError, match="could not be written"):
-        await ask(hass, asked | {"path": str(path.parent)}, action="write_csv")
+        await ask(hass, query | {"path": str(path.parent)}, action="write_csv")
     assert names(path.parent) == ["readings.csv"]
 
 
@@ -257,9 +257,9 @@ async def test_file_is_for_administrators(
     """Only administrators may write files."""
     await set_up(GOLD_PLACE)
     hass.config.allowlist_external_dirs = {str(tmp_path)}
-    asked = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}
+    query = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}
     with pytest.raises(Unauthorized):
         await ask(
-            hass, asked, Context(user_id=hass_read_only_user.id), action="write_csv"
+            hass, query, Context(user_id=hass_read_only_user.id), action="write_csv"
         )
     assert not names(tmp_path)

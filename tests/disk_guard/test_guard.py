@@ -105,20 +105,20 @@ async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
 
     def work() -> None:
         with session_scope(hass=hass) as session:
-            known = select(StatesMeta.metadata_id).where(
+            statement = select(StatesMeta.metadata_id).where(
                 StatesMeta.entity_id == entity_id
             )
-            if (own := session.scalar(known)) is None:
+            if (metadata_id := session.scalar(statement)) is None:
                 session.add(meta := StatesMeta(entity_id=entity_id))
                 session.flush()
-                own = meta.metadata_id
+                metadata_id = meta.metadata_id
             session.add(shared := StateAttributes(shared_attrs=json.dumps(CELSIUS)))
             session.flush()
             rows = [
                 {
                     "attributes_id": shared.attributes_id,
                     "last_updated_ts": time,
-                    "metadata_id": own,
+                    "metadata_id": metadata_id,
                     "state": str(round(time % 7, 3)),
                 }
                 for time in sorted(times)
@@ -133,8 +133,10 @@ async def count(hass: HomeAssistant, entity_id: str) -> int:
 
     def work() -> int:
         with session_scope(hass=hass, read_only=True) as session:
-            found = select(func.count(States.state_id)).join(StatesMeta)
-            return session.scalar(found.where(StatesMeta.entity_id == entity_id)) or 0
+            statement = select(func.count(States.state_id)).join(StatesMeta)
+            return (
+                session.scalar(statement.where(StatesMeta.entity_id == entity_id)) or 0
+            )
 
     await async_wait_recording_done(hass)
     return await get_instance(hass).async_add_executor_job(work)
@@ -678,25 +680,25 @@ async def test_recorder_has_ended(
     """The pass fails if the recorder's thread ends."""
     instance = get_instance(hass)
     queue = instance.queue_task
-    asked: list[WorkTask] = []
+    tasks: list[WorkTask] = []
 
     def lose(task: Any) -> None:  # noqa: ANN401
         if isinstance(task, WorkTask):
-            asked.append(task)
+            tasks.append(task)
         else:
             queue(task)
 
     monkeypatch.setattr(recorder, "ALIVE_CHECK_SECONDS", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(instance, "queue_task", lose)
-        patched.setattr(instance, "is_alive", lambda: len(asked) == 0)
+        patched.setattr(instance, "is_alive", lambda: len(tasks) == 0)
         await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.FAILED
     assert "thread has ended" in placeholders(hass)["error"]
     # Work that is done after all comes too late to change the outcome.
     before = await count(hass, GOLD)
     monkeypatch.setattr(recorder, "TURN_SECONDS", 1000)
-    instance.queue_task(asked[0])
+    instance.queue_task(tasks[0])
     assert await count(hass, GOLD) < before
     await hass.async_block_till_done()
     assert issue_key(hass) == Outcome.FAILED

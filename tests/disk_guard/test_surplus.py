@@ -29,10 +29,18 @@ def custom_integrations() -> None:
 
 def drawn_rows(times: list[tuple[int, int, bool]]) -> list[StateRow]:
     """Return rows in the order of the database."""
-    ordered = sorted((own, time, count) for count, (own, time, _) in enumerate(times))
+    ordered = sorted(
+        (metadata_id, time, count) for count, (metadata_id, time, _) in enumerate(times)
+    )
     return [
-        StateRow(count, own, float(time), "20" if times[count][2] else "unknown", None)
-        for own, time, count in ordered
+        StateRow(
+            count,
+            metadata_id,
+            float(time),
+            "20" if times[count][2] else "unknown",
+            None,
+        )
+        for metadata_id, time, count in ordered
     ]
 
 
@@ -50,13 +58,13 @@ def test_surplus(
     rows = drawn_rows(times)
     surplus = surplus_rows(rows, minutes, stay)
     left = [row for row in rows if row not in surplus]
-    assert {slot: found[0] for slot, found in slots(left, minutes).items()} == {
-        slot: found[0] for slot, found in slots(rows, minutes).items()
+    assert {slot: readings[0] for slot, readings in slots(left, minutes).items()} == {
+        slot: readings[0] for slot, readings in slots(rows, minutes).items()
     }
     assert all(
         row.state_id in stay
-        for found in slots(left, minutes).values()
-        for row in found[1:]
+        for readings in slots(left, minutes).values()
+        for row in readings[1:]
     )
     assert all(is_reading(row) and row.state_id not in stay for row in surplus)
 

@@ -188,19 +188,22 @@ def is_reading(row: StateRow) -> bool:
 
 def slots(rows: Iterable[StateRow], minutes: int) -> Slots:
     """Return the readings in each slot of each entity."""
-    found: Slots = defaultdict(list)
+    readings: Slots = defaultdict(list)
     for row in rows:
         if is_reading(row):
-            found[row.metadata_id, int(row.time // (60 * minutes))].append(row)
-    return found
+            readings[row.metadata_id, int(row.time // (60 * minutes))].append(row)
+    return readings
 
 
 def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]:
     """Return the rows that stay after one step."""
-    first = {found[0].state_id for found in slots(rows, minutes).values()}
+    first = {readings[0].state_id for readings in slots(rows, minutes).values()}
     newest = {
-        max((row for row in rows if row.metadata_id == own), key=lambda row: row.time)
-        for own in {row.metadata_id for row in rows}
+        max(
+            (row for row in rows if row.metadata_id == metadata_id),
+            key=lambda row: row.time,
+        )
+        for metadata_id in {row.metadata_id for row in rows}
     }
     return [
         row
@@ -276,8 +279,8 @@ async def test_held_back(database: Database) -> None:
     left = await database.rows()
     assert left == expected(rows, 10, third)
     # The first three hours are thinned already; the fourth one was just read.
-    asked = iter([END] * 4)
-    tally = await database.thin(4, until=lambda: next(asked, 0.0))
+    ends = iter([END] * 4)
+    tally = await database.thin(4, until=lambda: next(ends, 0.0))
     assert tally.rows == 0
     assert await database.rows() == left
     assert await database.thin(until=lambda: 0.0) == Tally(minutes=60)
@@ -291,8 +294,8 @@ async def test_newest_row_stays(database: Database) -> None:
     for minutes in STEP_MINUTES:
         rows = expected(rows, minutes, END + 86400)
     assert left == rows
-    for own in database.ours:
-        (newest,) = [row for row in left if row.metadata_id == own][-1:]
+    for metadata_id in database.ours:
+        (newest,) = [row for row in left if row.metadata_id == metadata_id][-1:]
         assert newest.time >= MIDNIGHT + 120 * 179
 
 
@@ -314,11 +317,11 @@ async def test_gap_of_years(database: Database) -> None:
 
     await database.run(write)
     rows = await database.rows()
-    found = await get_instance(database.hass).async_add_executor_job(
+    previews = await get_instance(database.hass).async_add_executor_job(
         thinning.preview, database.hass, database.ours, lambda: END
     )
     tally = await database.thin(1)
-    assert tally == found[0]
+    assert tally == previews[0]
     assert await database.rows() == expected(rows, 10, END)
     assert tally.first == MIDNIGHT - 20 * 365 * 86400 + 60
 
@@ -328,13 +331,13 @@ async def test_recorder_goes_on(
 ) -> None:
     """The recorder writes rows between two turns, each with the row before."""
     monkeypatch.setattr(recorder, "TURN_SECONDS", 0.0001)
-    hass, written = database.hass, list[str]()
+    hass, states = database.hass, list[str]()
     run = WorkTask.run
 
     def turn(self: WorkTask, instance: core.Recorder) -> None:
         # Before the turn, as the last turn ends the wait.
-        state = str(len(written))
-        written.append(state)
+        state = str(len(states))
+        states.append(state)
         hass.loop.call_soon_threadsafe(hass.states.async_set, OUR_ENTITIES[0], state)
         run(self, instance)
 
@@ -344,9 +347,9 @@ async def test_recorder_goes_on(
     await hass.async_block_till_done()
     await async_wait_recording_done(hass)
     left = await database.rows()
-    found = [row for row in left if row.state_id > max(row.state_id for row in rows)]
-    assert [row.state for row in found] == written
-    assert len(written) > 10
+    new_rows = [row for row in left if row.state_id > max(row.state_id for row in rows)]
+    assert [row.state for row in new_rows] == states
+    assert len(states) > 10
     await check(database)
 
 

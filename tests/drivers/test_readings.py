@@ -45,8 +45,8 @@ def test_rom_of(name: str, rom: str | None) -> None:
 def test_order() -> None:
     """Probes come after the other quantities."""
     probes = [f"{ROM}_temperature", f"{OTHER_ROM}_temperature"]
-    found = in_order([*reversed(probes), *reversed(QUANTITIES)])
-    assert found == [*QUANTITIES, *probes]
-    assert all(map(is_quantity, found))
+    ordered = in_order([*reversed(probes), *reversed(QUANTITIES)])
+    assert ordered == [*QUANTITIES, *probes]
+    assert all(map(is_quantity, ordered))
     assert not is_quantity("probes")
-    assert without_probes(found) == list(QUANTITIES)
+    assert without_probes(ordered) == list(QUANTITIES)

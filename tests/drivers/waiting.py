@@ -44,10 +44,10 @@ def block_until(condition: Callable[[], bool]) -> None:
 async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
     """Return the first result that is wanted; fail after the time limit."""
     ends = now() + MAX_WAIT_S
-    while not wanted(found := await get()):
-        assert now() < ends, f"What was waited for has not come, but {found!r:.200}"
+    while not wanted(result := await get()):
+        assert now() < ends, f"What was waited for has not come, but {result!r:.200}"
         await asyncio.sleep(LONG_PAUSE)
-    return found
+    return result
 
 
 class PatientClock:

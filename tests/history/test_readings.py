@@ -89,8 +89,8 @@ def of_uploader(rows: Sequence[Row]) -> list[Reading]:
         RowValue(number, Source("attic", "Attic", quantity), time, value)
         for number, (time, quantity, value) in enumerate(rows, start=1)
     ]
-    found = sorted(points(values), key=lambda point: point.started)
-    return [(point.collected_at, point.values) for point in found]
+    all_points = sorted(points(values), key=lambda point: point.started)
+    return [(point.collected_at, point.values) for point in all_points]
 
 
 def test_late_value_of_a_reading() -> None:

@@ -104,11 +104,11 @@ async def recorded(hass: HomeAssistant) -> Readings:
         return {
             (target.device_id, quantity): [
                 (time * 1000, value)
-                for time, value in zip(found.collected_at, values, strict=True)
+                for time, value in zip(device_columns.collected_at, values, strict=True)
                 if value is not None
             ]
-            for target, found in zip(targets, columns, strict=True)
-            for quantity, values in found.values.items()
+            for target, device_columns in zip(targets, columns, strict=True)
+            for quantity, values in device_columns.values.items()
             if any(value is not None for value in values)
         }
 

@@ -154,13 +154,13 @@ def suggested(form: dict[str, Any]) -> dict[str, Any]:
     """Return the values that fill a form."""
 
     def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - a form
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, field in schema.schema.items():
             if key == "advanced":
-                found[key] = filled(field.schema)
+                values[key] = filled(field.schema)
             elif key.description is not None:
-                found[str(key)] = key.description["suggested_value"]
-        return found
+                values[str(key)] = key.description["suggested_value"]
+        return values
 
     return filled(form["data_schema"])
 

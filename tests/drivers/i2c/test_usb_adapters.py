@@ -114,9 +114,9 @@ async def test_chip_taken_to_another_adapter(build: Build, lane: Lane) -> None:
     await first.read()
     chip = driver(lane, trimming_hash=first.facts["trimming_hash"])
     await chip.read()
-    one, two = machine.buses.all
+    bus, other_bus = machine.buses.all
     machine.unplug("bridge 1")
-    one.chips, two.chips = two.chips, one.chips
+    bus.chips, other_bus.chips = other_bus.chips, bus.chips
     machine.plug("bridge 1")
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
         await chip.read()

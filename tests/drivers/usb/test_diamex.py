@@ -51,8 +51,8 @@ def report(count: int, number: int, tenths: int, rom: str = FIRST_ROM) -> bytes:
 def received(*reports: bytes) -> Diamex:
     """Return the driver's decoder after it has received these reports."""
     adapter = Diamex()
-    for one in reports:
-        adapter.feed(one, 0)
+    for frame in reports:
+        adapter.feed(frame, 0)
     return adapter
 
 
@@ -72,9 +72,9 @@ def driver(lane: Lane) -> stream.Stream:
 def test_captures(capture: dict[str, Any]) -> None:
     """Reports captured from real probes are decoded."""
     adapter = received(*map(bytes.fromhex, capture["reports"]))
-    found = adapter.reading(0)
-    assert found is not None
-    assert found.values == capture["reading"]
+    result = adapter.reading(0)
+    assert result is not None
+    assert result.values == capture["reading"]
     assert set(adapter.quantities) == set(capture["reading"])
 
 
@@ -125,8 +125,8 @@ async def test_probe_is_taken_away_and_put_back(machine: Machine, lane: Lane) ->
     adapter = driver(lane)
     await adapter.read()
     machine.stick("adapter").values[FIRST_ROM] = None
-    one = await first(adapter.read, lambda reading: len(reading.probes) == 1)
-    assert one == Reading(probes={SECOND_ROM: -6.5})
+    single = await first(adapter.read, lambda reading: len(reading.probes) == 1)
+    assert single == Reading(probes={SECOND_ROM: -6.5})
     machine.stick("adapter").values[FIRST_ROM] = 25.0
     both = await first(adapter.read, lambda reading: len(reading.probes) == 2)
     assert both == Reading(probes={FIRST_ROM: 25.0, SECOND_ROM: -6.5})
@@ -260,11 +260,11 @@ def frames() -> st.SearchStrategy[bytes]:
 def test_any_bytes(reports: list[bytes]) -> None:
     """Any bytes give values that a probe can measure, or an error."""
     adapter = Diamex()
-    for now, one in enumerate(reports):
+    for now, frame in enumerate(reports):
         try:
-            adapter.feed(one, now)
+            adapter.feed(frame, now)
         except BadFrameError:
             continue
-        if (found := adapter.reading(now)) is not None:
-            assert all(-55 <= value <= 125 for value in found.probes.values())
-            assert set(found.values) == set(adapter.quantities)
+        if (result := adapter.reading(now)) is not None:
+            assert all(-55 <= value <= 125 for value in result.probes.values())
+            assert set(result.values) == set(adapter.quantities)

@@ -49,8 +49,8 @@ def captured_layout(capture: dict[str, Any]) -> Layout:
     """Return the layout of a captured stick."""
     halves = (bytes.fromhex(half) for half in capture.get("firmware", ()))
     firmware = b"".join(halves).rstrip(b" \0").decode() or "TEMPer"
-    found = layouts_of(firmware, capture.get("product", ""))
-    (layout,) = (row for row in found if row.model == capture["model"])
+    rows = layouts_of(firmware, capture.get("product", ""))
+    (layout,) = (row for row in rows if row.model == capture["model"])
     return layout
 
 

@@ -287,13 +287,13 @@ def test_which_libusb(
     device: UsbDevice, monkeypatch: pytest.MonkeyPatch, system: str | None
 ) -> None:
     """The system's library comes before the packaged one."""
-    found: list[str] = []
+    libraries: list[str] = []
 
     def get_backend(find_library: Callable[[str], str]) -> None:
-        found.append(find_library("usb-1.0"))
+        libraries.append(find_library("usb-1.0"))
 
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: system)
     monkeypatch.setattr(libusb1, "get_backend", get_backend)
     with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
         Handle(device)
-    assert found == [system] if system else "libusb_package" in found[0]
+    assert libraries == [system] if system else "libusb_package" in libraries[0]
