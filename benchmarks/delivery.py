@@ -34,7 +34,7 @@ from custom_components.temperature_logger.uploader.endpoints import InfluxDb2
 from custom_components.temperature_logger.uploader.outbox import Outbox
 from custom_components.temperature_logger.uploader.points import Source
 
-from .thinning import NAME, OURS, fill, recording, say
+from .thinning import DATABASE_NAME, OUR_SENSOR, fill, recording, say
 
 MIB = 2**20
 
@@ -43,7 +43,7 @@ class Loop:
     """An event loop that times every callback."""
 
     longest = 0.0
-    which = ""
+    longest_callback = ""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -53,9 +53,9 @@ class Loop:
         def timing(handle: Any) -> None:  # noqa: ANN401
             began = time.perf_counter()
             run(handle)
-            took = time.perf_counter() - began
-            if took > self.longest:
-                self.longest, self.which = took, repr(handle)
+            duration = time.perf_counter() - began
+            if duration > self.longest:
+                self.longest, self.longest_callback = duration, repr(handle)
 
         with patch.object(Handle, "_run", timing):
             yield
@@ -67,7 +67,7 @@ async def take(request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-def serve(told: Connection) -> None:
+def serve(parent: Connection) -> None:
     """Run a server that accepts everything, and send back its port."""
 
     async def run() -> None:
@@ -76,7 +76,7 @@ def serve(told: Connection) -> None:
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        told.send(runner.addresses[0][1])
+        parent.send(runner.addresses[0][1])
         await asyncio.Event().wait()
 
     asyncio.run(run())
@@ -107,7 +107,7 @@ async def memory(peak: Callable[[int], None]) -> None:
 
 async def measure(options: argparse.Namespace, url: str) -> None:
     """Fill a database if there is none, send it, and print the cost."""
-    path = options.folder / NAME
+    path = options.folder / DATABASE_NAME
     if not path.exists():
         async with recording(options.folder):
             pass
@@ -121,7 +121,7 @@ async def send_all(
 ) -> None:
     """Send all readings, while a state changes ten times a second."""
     sources = {
-        OURS.format(n): Source(f"device{n}", f"Sensor {n}", "temperature")
+        OUR_SENSOR.format(n): Source(f"device{n}", f"Sensor {n}", "temperature")
         for n in range(options.sensors)
     }
     data = {"url": url, "org": "o", "bucket": "b", "token": "t", "gzip": options.gzip}
@@ -142,11 +142,11 @@ async def send_all(
     began = time.monotonic()
     with loop.timed():
         await delivery.run(outbox, time.time() - 5, lambda *_: None)
-    took = time.monotonic() - began
+    duration = time.monotonic() - began
     watching.cancel()
-    sent = cursor.progress.delivered
-    say(f"{sent} readings in {took:.1f} s: {sent / took:.0f}/s")
-    say(f"longest callback {loop.longest * 1000:.1f} ms: {loop.which[:200]}")
+    count = cursor.progress.delivered
+    say(f"{count} readings in {duration:.1f} s: {count / duration:.0f}/s")
+    say(f"longest callback {loop.longest * 1000:.1f} ms: {loop.longest_callback[:200]}")
     say(f"memory +{(max(peaks) - peaks[0]) / MIB:.1f} MiB over {peaks[0] / MIB:.0f}")
     await cursor.async_remove()
 

@@ -21,10 +21,10 @@ def main() -> None:
             began = time.monotonic()
             source = random.Random(arguments.seed)  # noqa: S311 - it keeps no secret.
             outcomes = run(decoder, arguments.number, source)
-            each = (time.monotonic() - began) / arguments.number * 1e6
+            duration_us = (time.monotonic() - began) / arguments.number * 1e6
             sys.stdout.write(
                 f"{decoder.name:32} {outcomes['results']:9} results "
-                f"{outcomes['errors']:9} errors {each:6.1f} µs each\n"
+                f"{outcomes['errors']:9} errors {duration_us:6.1f} µs each\n"
             )
             sys.stdout.flush()
 

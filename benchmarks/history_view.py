@@ -19,8 +19,8 @@ from urllib.parse import urlencode
 
 URL = "/api/temperature_logger/readings"
 # Home Assistant closes a WebSocket connection that waits with an answer of this size.
-TOO_LONG = "WS history_during_period (full)"
-MANY = 50
+CLOSING_QUERY = "WS history_during_period (full)"
+MANY_ENTITIES = 50
 
 type Answer = tuple[float, int, bytes]
 type Queries = dict[str, Callable[[], Answer]]
@@ -37,18 +37,18 @@ def main() -> int:
 
 
 def queries(
-    others: Callable[..., Queries],
+    other_queries: Callable[..., Queries],
     rest: Any,  # noqa: ANN401 - The harness has no types.
     ws: Any,  # noqa: ANN401
     entities: list[str],
     *more: Any,  # noqa: ANN401
 ) -> Queries:
     """Return the queries of the harness, and those of the view."""
-    found = others(rest, ws, entities, *more)
+    all_queries = other_queries(rest, ws, entities, *more)
     span = more[0]
-    if len(entities) >= MANY:
-        found.pop(TOO_LONG, None)
-    return found | {
+    if len(entities) >= MANY_ENTITIES:
+        all_queries.pop(CLOSING_QUERY, None)
+    return all_queries | {
         f"view {kind}": partial(view, rest, entities, span, kind)
         for kind in ("columns", "csv")
     }
@@ -67,11 +67,11 @@ def view(
         "end": datetime.fromtimestamp(span["end"], UTC).isoformat(),
         "format": kind,
     }
-    took, size, answer = rest.ask(f"{URL}?{urlencode(query)}")
+    duration, size, answer = rest.ask(f"{URL}?{urlencode(query)}")
     if kind == "csv":
         # The harness counts the readings in JSON.
         answer = json.dumps([{}] * (answer.count(b"\n") - 1)).encode()
-    return took, size, answer
+    return duration, size, answer
 
 
 if __name__ == "__main__":

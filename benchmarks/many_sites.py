@@ -34,21 +34,21 @@ from custom_components.temperature_logger.uploader.points import Point, Source
 from .thinning import say
 
 INTERVAL: Final = 300
-LATE: Final = 0.1
+LATE_SHARE: Final = 0.1
 # Long ago, at the start of a day; the server orders by time, not by arrival.
 BEGIN: Final = 1_760_000_000 // 86_400 * 86_400
 # The login for a proxy; VictoriaMetrics ignores it.
 TOKEN: Final = "t" * 43
 ANSWER: Final = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 BATCHES: Final = (1, 5, 360)
-# Seconds by which /metrics may be late.
-STALE: Final = 2
+# /metrics may be late by this time.
+METRICS_DELAY_S: Final = 2
 # The names in /metrics that are used here.
-CPU: Final = "process_cpu_seconds_total"
-MEMORY: Final = "process_resident_memory_bytes"
-PEAK: Final = "process_resident_memory_peak_bytes"
-SIZE: Final = "vm_data_size_bytes"
-ROWS: Final = "vm_rows_inserted_total"
+CPU_SECONDS: Final = "process_cpu_seconds_total"
+MEMORY_BYTES: Final = "process_resident_memory_bytes"
+PEAK_MEMORY_BYTES: Final = "process_resident_memory_peak_bytes"
+DISK_BYTES: Final = "vm_data_size_bytes"
+ROW_COUNT: Final = "vm_rows_inserted_total"
 
 
 def readings(site: int, sticks: int, steps: int) -> Iterator[Point]:
@@ -61,7 +61,7 @@ def readings(site: int, sticks: int, steps: int) -> Iterator[Point]:
     drift = [chance.gauss(0, 3) for _ in names]
     for step in range(steps):
         # One in ten is a second late.
-        at = BEGIN + step * INTERVAL + site % INTERVAL + (chance.random() < LATE)
+        at = BEGIN + step * INTERVAL + site % INTERVAL + (chance.random() < LATE_SHARE)
         for stick, (device_id, name, phase) in enumerate(names):
             drift[stick] += chance.gauss(0, 0.02)
             course = math.sin(2 * math.pi * (at / 86_400 + phase))
@@ -87,29 +87,31 @@ def endpoint(protocol: str, url: str, site: int, *, is_packed: bool = True) -> E
 
 def requests(url: str, sites: int, sticks: int, steps: int, size: int) -> list[Post]:
     """Return all batches: each site's in order, the sites interleaved."""
-    made = []
+    batches = []
     for site in range(sites):
         server = endpoint(EndpointProtocol.INFLUXDB_2, url, site)
         points = list(readings(site, sticks, steps))
         parts = [points[at : at + size] for at in range(0, len(points), size)]
-        made.append([server.prepare(part) for part in parts])
-    return [batch for turn in zip(*made, strict=True) for batch in turn]
+        batches.append([server.prepare(part) for part in parts])
+    return [batch for turn in zip(*batches, strict=True) for batch in turn]
 
 
 async def wire() -> None:
     """Print the bytes of a reading, of the body alone and in total."""
-    counted: list[int] = []
+    sizes: list[int] = []
 
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def receive(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Receive one request, and count its bytes."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
         body = await reader.readexactly(int(length[1]) if length else 0)
-        counted.append(len(head) + len(body))
+        sizes.append(len(head) + len(body))
         writer.write(ANSWER)
         writer.close()
 
-    server = await asyncio.start_server(count, "127.0.0.1", 0)
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     say("bytes per reading: body, and with the request's head")
     headers = {"User-Agent": SERVER_SOFTWARE}
@@ -118,12 +120,12 @@ async def wire() -> None:
             for is_packed in (False, True):
                 for size in BATCHES:
                     points = list(readings(1, 5, -(-size // 5)))[:size]
-                    server_of = endpoint(protocol, url, 1, is_packed=is_packed)
-                    request = server_of.prepare(points)
-                    await server_of.send(session, request)
-                    told = f"{protocol} gzip={is_packed} batch={size}"
+                    server_endpoint = endpoint(protocol, url, 1, is_packed=is_packed)
+                    request = server_endpoint.prepare(points)
+                    await server_endpoint.send(session, request)
+                    label = f"{protocol} gzip={is_packed} batch={size}"
                     body = len(request.body) / size
-                    say(f"{told}: {body:.1f}, {counted[-1] / size:.1f}")
+                    say(f"{label}: {body:.1f}, {sizes[-1] / size:.1f}")
 
 
 async def post(url: str, batches: Iterable[Post], connections: int) -> list[float]:
@@ -161,20 +163,20 @@ async def ask(url: str, path: str) -> str:
 
 async def figures(url: str) -> dict[str, float]:
     """Return the figures of /metrics, summed over the labels of each name."""
-    await asyncio.sleep(STALE)
-    found: dict[str, float] = {}
+    await asyncio.sleep(METRICS_DELAY_S)
+    totals: dict[str, float] = {}
     for line in (await ask(url, "metrics")).splitlines():
         name, _, value = line.rpartition(" ")
         name = name.partition("{")[0]
-        found[name] = found.get(name, 0) + float(value)
-    return found
+        totals[name] = totals.get(name, 0) + float(value)
+    return totals
 
 
 async def fill(url: str, batches: Sequence[Post], connections: int) -> None:
     """Post everything; print the rate and the cost."""
     before = await figures(url)
     began = time.perf_counter()
-    took = sorted(await post(url, batches, connections))
+    durations = sorted(await post(url, batches, connections))
     seconds = time.perf_counter() - began
     loaded = await figures(url)
     await ask(url, "internal/force_flush")
@@ -182,15 +184,17 @@ async def fill(url: str, batches: Sequence[Post], connections: int) -> None:
     while (now := await figures(url))["vm_active_force_merges"]:
         pass
     say(f"{len(batches)} batches in {seconds:.1f} s, {len(batches) / seconds:.0f}/s")
-    middle, late = took[len(took) // 2], took[len(took) * 99 // 100]
+    middle, late = durations[len(durations) // 2], durations[len(durations) * 99 // 100]
     say(f"an answer took {middle * 1e3:.1f} ms, one in 100 {late * 1e3:.1f} ms or more")
-    rows = loaded[ROWS] - before[ROWS]
+    rows = loaded[ROW_COUNT] - before[ROW_COUNT]
     say(f"{rows:.0f} points, {rows / seconds:.0f}/s")
-    cpu = loaded[CPU] - before[CPU]
+    cpu = loaded[CPU_SECONDS] - before[CPU_SECONDS]
     say(f"CPU {cpu:.1f} s: {cpu / rows * 1e6:.1f} us/point")
-    say(f"CPU with the merge {now[CPU] - before[CPU]:.1f} s")
-    say(f"memory {loaded[MEMORY] / 2**20:.0f} MiB, at most {now[PEAK] / 2**20:.0f} MiB")
-    say(f"disk {now[SIZE] / 2**20:.1f} MiB: {now[SIZE] / rows:.2f} bytes/point")
+    say(f"CPU with the merge {now[CPU_SECONDS] - before[CPU_SECONDS]:.1f} s")
+    memory, peak = loaded[MEMORY_BYTES] / 2**20, now[PEAK_MEMORY_BYTES] / 2**20
+    say(f"memory {memory:.0f} MiB, at most {peak:.0f} MiB")
+    disk = now[DISK_BYTES]
+    say(f"disk {disk / 2**20:.1f} MiB: {disk / rows:.2f} bytes/point")
     say(f"series {await ask(url, 'api/v1/series/count')}")
 
 
@@ -208,10 +212,10 @@ def main() -> None:
         asyncio.run(wire())
         return
     began = time.perf_counter()
-    made = requests(args.url, args.sites, args.sticks, args.steps, args.batch)
+    batches = requests(args.url, args.sites, args.sticks, args.steps, args.batch)
     count = args.sites * args.sticks * args.steps
     say(f"{count} readings, made in {time.perf_counter() - began:.1f} s")
-    asyncio.run(fill(args.url, made, args.connections))
+    asyncio.run(fill(args.url, batches, args.connections))
 
 
 if __name__ == "__main__":

@@ -25,12 +25,12 @@ from custom_components.temperature_logger.drivers.usb.temper import Temper
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.tree import uevent, write
 
-type Read = Callable[[], tuple[float | None, ...]]
+type Reader = Callable[[], tuple[float | None, ...]]
 
 CONTROLLER = "platform/modelled"
 
 
-def bme280(bus: int, address: int) -> Read:
+def bme280(bus: int, address: int) -> Reader:
     """Return a callable that does one reading: °C, hPa, %."""
     root = _root()
     adapter = root / f"sys/devices/{CONTROLLER}/i2c-{bus}"
@@ -43,19 +43,19 @@ def bme280(bus: int, address: int) -> Read:
     return _reader(driver, ("temperature", "pressure", "humidity"))
 
 
-def temper() -> Read:
+def temper() -> Reader:
     """Return a callable that does one reading: °C, and the stick's other quantities."""
     root = _root()
     device: Any = usb.core.find()  # pyusb sets the attributes of a device by name.
     if device is None:
         raise FileNotFoundError(errno.ENOENT, "No modelled stick is plugged in")
     path = root / f"sys/devices/{CONTROLLER}/usb1/1-1"
-    told = uevent(
+    event = uevent(
         PRODUCT=f"{device.idVendor:x}/{device.idProduct:x}/0",
         BUSNUM=f"{device.bus:03}",
         DEVNUM=f"{device.address:03}",
     )
-    write(path, product=device.product or "", uevent=told)
+    write(path, product=device.product or "", uevent=event)
     for number in range(2):
         interface = path / f"1-1:1.{number}"
         write(interface, uevent=uevent(INTERFACE="3/0/0"))
@@ -82,7 +82,7 @@ def _link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-def _reader(driver: Driver, quantities: tuple[str, ...]) -> Read:
+def _reader(driver: Driver, quantities: tuple[str, ...]) -> Reader:
     """Return a callable that reads some quantities."""
 
     def read() -> tuple[float | None, ...]:

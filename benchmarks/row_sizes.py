@@ -135,8 +135,8 @@ def measure(url: str) -> None:
                     connection.execute(insert(table), rows)
                 else:
                     sizes.append(connection.execute(text(SIZES[kind])).scalar_one())
-        each = (sizes[1] - sizes[0]) / (SENSORS * READINGS)
-        sys.stdout.write(f"{kind} {table.__tablename__} {each:.0f}\n")
+        row_size = (sizes[1] - sizes[0]) / (SENSORS * READINGS)
+        sys.stdout.write(f"{kind} {table.__tablename__} {row_size:.0f}\n")
     engine.dispose()
 
 

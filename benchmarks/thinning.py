@@ -28,8 +28,8 @@ from homeassistant.setup import async_setup_component
 from custom_components.temperature_logger.disk_guard.thinning import Tally, thin
 from custom_components.temperature_logger.history.recorder import WorkTask
 
-OURS, OTHERS = "sensor.ours_{}", "sensor.other_{}"
-NAME = "home-assistant_v2.db"
+OUR_SENSOR, OTHER_SENSOR = "sensor.ours_{}", "sensor.other_{}"
+DATABASE_NAME = "home-assistant_v2.db"
 
 
 class Timed(WorkTask):
@@ -56,7 +56,7 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
     if not await async_load_base_functionality(hass):
         sys.exit("Home Assistant does not start")
     recorder.async_initialize_recorder(hass)
-    options = {"db_url": f"sqlite:///{folder / NAME}", "auto_purge": False}
+    options = {"db_url": f"sqlite:///{folder / DATABASE_NAME}", "auto_purge": False}
     if not await async_setup_component(hass, "recorder", {"recorder": options}):
         sys.exit("The recorder does not start")
     await hass.async_start()
@@ -71,7 +71,9 @@ async def recording(folder: Path) -> AsyncGenerator[HomeAssistant]:
 
 def fill(path: Path, days: int, sensors: int, interval: int) -> None:
     """Write rows that end now, each with the row before and shared attributes."""
-    names = [name.format(n) for n in range(sensors) for name in (OURS, OTHERS)]
+    names = [
+        name.format(n) for n in range(sensors) for name in (OUR_SENSOR, OTHER_SENSOR)
+    ]
     with sqlite3.connect(path) as database:
         meta: dict[int, int | None] = {}
         attributes: dict[int, int | None] = {}
@@ -115,9 +117,9 @@ def pages(path: Path) -> tuple[int, int, int]:
     """Return bytes, free bytes inside, and rows."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
 
-        def ask(what: str) -> int:
-            found: int = database.execute(what).fetchone()[0]
-            return found
+        def ask(statement: str) -> int:
+            number: int = database.execute(statement).fetchone()[0]
+            return number
 
         size = ask("PRAGMA page_size")
         return (
@@ -136,7 +138,7 @@ def numbers(path: Path) -> list[int]:
 
 async def measure(options: argparse.Namespace) -> None:
     """Fill a database if there is none, thin it and print the time."""
-    path = options.folder / NAME
+    path = options.folder / DATABASE_NAME
     if not path.exists():
         async with recording(options.folder):
             pass
@@ -150,7 +152,7 @@ async def measure(options: argparse.Namespace) -> None:
 async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
     """Do all steps, while a state changes ten times a second."""
     instance = recorder.get_instance(hass)
-    ended = asyncio.Event()
+    end = asyncio.Event()
     began = time.monotonic()
     newest = time.time() - 86400
     tally = Tally()
@@ -159,18 +161,18 @@ async def thin_all(hass: HomeAssistant, ours: list[int]) -> None:
         say(f"{tally} after {time.monotonic() - began:.1f} s")
         return False
 
-    def done(error: Exception | None) -> None:
+    def finish(error: Exception | None) -> None:
         say(f"longest turn {task.longest * 1000:.0f} ms of {task.turns}", error or "")
-        hass.loop.call_soon_threadsafe(ended.set)
+        hass.loop.call_soon_threadsafe(end.set)
 
-    task = Timed(thin(hass, ours, lambda: newest, is_enough, tally), done)
+    task = Timed(thin(hass, ours, lambda: newest, is_enough, tally), finish)
     gc.collect()  # Its first full run is due to the imports, not to the thinning.
     say("thinning")
     instance.queue_task(task)
     count = 0
-    while not ended.is_set():
+    while not end.is_set():
         count += 1
-        hass.states.async_set(OURS.format(0), str(count))
+        hass.states.async_set(OUR_SENSOR.format(0), str(count))
         await asyncio.sleep(0.1)
     say(f"{count} states written meanwhile")
 

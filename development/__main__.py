@@ -20,7 +20,7 @@ from . import client, configuration, devices, owner
 from .errors import DevelopError
 from .server import Server
 
-EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not bound.
+ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - recognised, not bound.
 PORTS = 65536
 FOLDER = devices.ROOT / "config"
 
@@ -101,7 +101,7 @@ def develop(arguments: argparse.Namespace, lock: int) -> None:
     configuration.set_address(FOLDER, arguments.host, arguments.port)
     if arguments.interval is not None:
         configuration.set_interval(FOLDER, arguments.interval)
-    here = "localhost" if arguments.host in EVERYWHERE else arguments.host
+    here = "localhost" if arguments.host in ANY_ADDRESS else arguments.host
     url = f"http://{here}:{arguments.port}"
     machine = configuration.machine(FOLDER)
     if machine is not None:

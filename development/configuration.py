@@ -81,13 +81,13 @@ def prepare(folder: Path, entries: Iterable[EntrySpec]) -> None:
     for blueprint in (ROOT / "blueprints" / "automation" / DOMAIN).iterdir():
         (blueprints / blueprint.name).symlink_to(blueprint)
     # The steps after the owner would start integrations that want the internet.
-    done = [step for step in STEPS if step != STEP_USER]
-    _store(folder, "onboarding", {"done": done}, ONBOARDING_VERSION)
+    steps = [step for step in STEPS if step != STEP_USER]
+    _store(folder, "onboarding", {"done": steps}, ONBOARDING_VERSION)
     _store_entries(folder, [_entry(spec).as_dict() for spec in entries])
     if any(spec.emulated for spec in entries):
         shutil.copyfile(MACHINE, folder / "machine.json")
-        series = [one for spec in entries for one in spec.readings.values()]
-        past.write(folder / DEFAULT_DB_FILE, series, time.time())
+        all_series = [s for spec in entries for s in spec.readings.values()]
+        past.write(folder / DEFAULT_DB_FILE, all_series, time.time())
     (folder / "configuration.yaml").write_text(CONFIGURATION, encoding="utf-8")
 
 
@@ -98,12 +98,12 @@ def set_address(folder: Path, host: str, port: int) -> None:
     """
     stable = http.HTTP_STORAGE_SCHEMA({"server_host": [host], "server_port": port})
     meta = {"created_at": dt_util.utcnow().isoformat()}
-    none = {"error": None, "error_message": None}
+    no_error = {"error": None, "error_message": None}
     _store(
         folder,
         http.STORAGE_KEY,
         {
-            http.KEY_STABLE: stable | meta | none,
+            http.KEY_STABLE: stable | meta | no_error,
             http.KEY_PENDING: None,
             http.KEY_YAML_MIGRATION_DONE: True,
         },

@@ -8,7 +8,7 @@ TITLE = "Thermometers"
 URL_PATH = "temperature-logger"
 
 # A wide screen shows this number of columns.
-WIDE = 4
+MAX_COLUMNS = 4
 
 THERMOMETER = "mdi:thermometer"
 
@@ -53,15 +53,17 @@ def config(values: list[Value]) -> dict[str, Any]:
                 "title": "Now",
                 "path": "now",
                 "type": "sections",
-                "max_columns": WIDE,
-                "sections": [_device(name, own) for name, own in devices.items()],
+                "max_columns": MAX_COLUMNS,
+                "sections": [
+                    _device(name, entities) for name, entities in devices.items()
+                ],
             },
             {
                 "title": "14 days",
                 "path": "days",
                 "type": "sections",
-                "max_columns": WIDE,
-                "sections": [_class(own) for own in classes.values()],
+                "max_columns": MAX_COLUMNS,
+                "sections": [_class(entities) for entities in classes.values()],
             },
         ]
     }
@@ -86,7 +88,9 @@ def _class(values: list[Value]) -> Card:
     title = values[0].device_class.replace("_", " ").capitalize()
     names = {value.entity_id: f"{value.device} {value.name}" for value in values}
     icon = ICONS.get(values[0].device_class, THERMOMETER)
-    return _section(title, [_history(names, hours=14 * 24)], columns=WIDE, icon=icon)
+    return _section(
+        title, [_history(names, hours=14 * 24)], columns=MAX_COLUMNS, icon=icon
+    )
 
 
 def _section(

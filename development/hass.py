@@ -9,7 +9,7 @@ import sys
 
 from homeassistant import __main__
 
-EXPECTED = (
+EXPECTED_WARNINGS = (
     "Skipping pip installation of required modules.",
     "We found a custom integration ",
 )
@@ -17,7 +17,7 @@ EXPECTED = (
 
 def is_news(record: logging.LogRecord) -> bool:
     """Return whether a record is not one of the expected warnings."""
-    return not record.getMessage().startswith(EXPECTED)
+    return not record.getMessage().startswith(EXPECTED_WARNINGS)
 
 
 def main() -> int:

@@ -14,14 +14,14 @@ TOKEN_DAYS = 3650
 async def provide(folder: Path, url: str) -> None:
     """Create the missing parts, once Home Assistant has started everything."""
     token = folder / "token.txt"
-    known = token.read_text(encoding="utf-8").strip() if token.exists() else None
-    async with WebSocket.connect(url, known or await log_in(url)) as socket:
+    stored_token = token.read_text(encoding="utf-8").strip() if token.exists() else None
+    async with WebSocket.connect(url, stored_token or await log_in(url)) as socket:
         while (await socket.ask("get_config"))["state"] != "RUNNING":
             await asyncio.sleep(0.2)
         # Links should lead to the address on which it listens.
         await socket.ask("config/core/update", internal_url=url)
         await _show_dashboard(socket)
-        if not known:
+        if not stored_token:
             await _write_token(token, socket)
 
 
@@ -45,8 +45,8 @@ async def _show_dashboard(socket: WebSocket) -> None:
     values = await _values(socket)
     if chosen or not values:
         return
-    known = await socket.ask("lovelace/dashboards/list")
-    if all(item["url_path"] != dashboard.URL_PATH for item in known):
+    dashboards = await socket.ask("lovelace/dashboards/list")
+    if all(item["url_path"] != dashboard.URL_PATH for item in dashboards):
         await socket.ask(
             "lovelace/dashboards/create",
             icon="mdi:thermometer",

@@ -27,36 +27,36 @@ def manifest(domain: str) -> dict[str, Any]:
 def with_dependencies(domains: Iterable[str]) -> Iterator[str]:
     """Yield the domains and all dependencies that Home Assistant installs for them."""
     waiting = list(domains)
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         domain = waiting.pop()
-        if domain in seen:
+        if domain in visited:
             continue
-        seen.add(domain)
+        visited.add(domain)
         yield domain
         for kind in ("dependencies", "after_dependencies"):
             waiting += manifest(domain).get(kind, [])
 
 
-def requirements(own: dict[str, Any]) -> set[str]:
+def requirements(content: dict[str, Any]) -> set[str]:
     """Return the requirements of an integration and of its dependencies."""
     domains = {
         *ADDED,
         *bootstrap.CORE_INTEGRATIONS,
         *bootstrap.DEFAULT_INTEGRATIONS,
-        *own.get("dependencies", []),
-        *own.get("after_dependencies", []),
+        *content.get("dependencies", []),
+        *content.get("after_dependencies", []),
     }
-    found = set(own.get("requirements", []))
+    lines = set(content.get("requirements", []))
     for domain in with_dependencies(domains):
-        found.update(manifest(domain).get("requirements", []))
-    return found
+        lines.update(manifest(domain).get("requirements", []))
+    return lines
 
 
 def main() -> None:
     """Print the requirements of the manifest named on the command line."""
-    own = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.stdout.writelines(f"{line}\n" for line in sorted(requirements(own)))
+    content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.stdout.writelines(f"{line}\n" for line in sorted(requirements(content)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ DAYS = 14
 INTERVAL = 300
 
 
-def write(database: Path, series: Iterable[Series], end: float) -> None:
+def write(database: Path, all_series: Iterable[Series], end: float) -> None:
     """Make a database with two weeks of readings up to a Unix time."""
     end -= end % INTERVAL
     start = end - DAYS * 86_400
@@ -42,11 +42,11 @@ def write(database: Path, series: Iterable[Series], end: float) -> None:
             # start.
             session.execute(delete(StatisticsRuns))
             session.execute(insert(RecorderRuns), _run(start, end))
-            known = dict(enumerate(series, 1))
-            for number, one in known.items():
-                session.execute(insert(StatesMeta), _meta(number, one))
-                session.execute(insert(StateAttributes), _attributes(number, one))
-            session.execute(insert(States), list(_states(known, start, end)))
+            series_by_number = dict(enumerate(all_series, 1))
+            for number, series in series_by_number.items():
+                session.execute(insert(StatesMeta), _meta(number, series))
+                session.execute(insert(StateAttributes), _attributes(number, series))
+            session.execute(insert(States), list(_states(series_by_number, start, end)))
     finally:
         engine.dispose()
 
@@ -83,14 +83,14 @@ def _attributes(number: int, series: Series) -> dict[str, Any]:
 
 
 def _states(
-    known: dict[int, Series], start: float, end: float
+    series_by_number: dict[int, Series], start: float, end: float
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows in the order of a recorder's writes."""
     previous: dict[int, dict[str, Any]] = {}
     state_id = 0
     for step in range(int(end - start) // INTERVAL + 1):
         time = start + step * INTERVAL
-        for number, series in known.items():
+        for number, series in series_by_number.items():
             if (value := value_at(series.value, time)) is None:
                 continue
             state_id += 1

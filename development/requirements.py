@@ -79,14 +79,14 @@ def started_packages(homeassistant: str, folder: Path) -> tuple[list[str], list[
     uv("venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--quiet", "--python", python, homeassistant)
-    listed = subprocess.run(
+    packages = subprocess.run(
         [python, Path(__file__).with_name("packages.py"), MANIFEST],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.splitlines()
     (constraints,) = folder.glob("lib/*/*/homeassistant/package_constraints.txt")
-    return listed, constraints.read_text(encoding="utf-8").splitlines()
+    return packages, constraints.read_text(encoding="utf-8").splitlines()
 
 
 def compile_environment(
@@ -100,11 +100,11 @@ def compile_environment(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        listed, constraints = started_packages(homeassistant, folder / "venv")
-        wanted = [UNPINNED.get(name(line), line) for line in listed]
-        bound = [line for line in constraints if name(line) not in UNPINNED]
-        pins = [line for line in (homeassistant, *wanted, *bound) if "==" in line]
-        (folder / "constraints").write_text("\n".join(bound), encoding="utf-8")
+        packages, constraints = started_packages(homeassistant, folder / "venv")
+        wanted = [UNPINNED.get(name(line), line) for line in packages]
+        bounds = [line for line in constraints if name(line) not in UNPINNED]
+        pins = [line for line in (homeassistant, *wanted, *bounds) if "==" in line]
+        (folder / "constraints").write_text("\n".join(bounds), encoding="utf-8")
         (folder / "overrides").write_text(
             "\n".join(pins if is_newest else ()), encoding="utf-8"
         )

@@ -60,10 +60,10 @@ async def scan() -> list[dict[str, Any]]:
     loader.async_setup(hass)
     translation.async_setup(hass)
     await async_load_texts(hass)
-    found = await async_search(hass, {KIND_BME280, KIND_HOST, KIND_USB})
+    result = await async_search(hass, {KIND_BME280, KIND_HOST, KIND_USB})
     devices: dict[str, dict[str, Any]] = {}
     # Other candidates would have to be taken from the kernel.
-    for candidate in (c for c in found.candidates if c.identified):
+    for candidate in (c for c in result.candidates if c.identified):
         if device := await read(hass, candidate):
             if device["title"] in devices:
                 device["title"] += f" {async_label(hass, candidate.place.label)}"

@@ -13,13 +13,13 @@ from homeassistant.const import RESTART_EXIT_CODE
 from .errors import DevelopError
 
 # The statistics of a first start take the recorder some seconds, even during a stop.
-PATIENCE = 5.0
+EXPLANATION_DELAY_S = 5.0
 
 EXPLANATION = "It is still compiling statistics; Ctrl-C once more ends it at once."
 
 # Ctrl-C in a terminal can arrive as two signals: from the terminal and from a parent
 # process.
-ONE_SIGNAL = 1.0
+SAME_SIGNAL_S = 1.0
 
 type Greeting = Callable[[], Coroutine[None, None, None]]
 
@@ -57,16 +57,18 @@ class Server:
             # Ctrl-C goes to a whole process group; here one signal is enough.
             process_group=0,
         )
-        ended = asyncio.create_task(process.wait())
-        greeted = asyncio.create_task(greeting())
-        ended.add_done_callback(lambda _: greeted.cancel())
-        await asyncio.wait({ended, greeted}, return_when=asyncio.FIRST_EXCEPTION)
-        if not ended.done():
+        exit_task = asyncio.create_task(process.wait())
+        greeting_task = asyncio.create_task(greeting())
+        exit_task.add_done_callback(lambda _: greeting_task.cancel())
+        await asyncio.wait(
+            {exit_task, greeting_task}, return_when=asyncio.FIRST_EXCEPTION
+        )
+        if not exit_task.done():
             process.terminate()
-        code = await ended
+        code = await exit_task
         # A greeting that failed ends everything, unless the end interrupted it.
-        if not greeted.cancelled() and self._stopped_at is None:
-            greeted.result()
+        if not greeting_task.cancelled() and self._stopped_at is None:
+            greeting_task.result()
         return code
 
     def _stop(self) -> None:
@@ -75,8 +77,10 @@ class Server:
             print("\nStopping Home Assistant.")
             self._stopped_at = monotonic()
             self._signal(signal.SIGTERM)
-            asyncio.get_running_loop().call_later(PATIENCE, print, EXPLANATION)
-        elif monotonic() - self._stopped_at > ONE_SIGNAL:
+            asyncio.get_running_loop().call_later(
+                EXPLANATION_DELAY_S, print, EXPLANATION
+            )
+        elif monotonic() - self._stopped_at > SAME_SIGNAL_S:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

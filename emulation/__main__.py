@@ -15,7 +15,7 @@ import sys
 from .machine import Machine
 from .spec import SpecFile
 
-FOLLOW = 0.2
+CHECK_INTERVAL_S = 0.2
 """Seconds between two checks of the spec."""
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 def stdin_closed() -> bool:
     """Wait a little; return whether standard input has been closed."""
-    readable, _, _ = select.select([sys.stdin], [], [], FOLLOW)
+    readable, _, _ = select.select([sys.stdin], [], [], CHECK_INTERVAL_S)
     return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
 
 

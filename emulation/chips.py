@@ -77,7 +77,7 @@ class Calibration:
         return linear * (1 - h1 * linear / 524288)
 
 
-NOTHING = Calibration((0,) * 3, (0,) * 9, (0,) * 6)
+BLANK_CALIBRATION = Calibration((0,) * 3, (0,) * 9, (0,) * 6)
 CALIBRATIONS = (
     Calibration(
         (28485, 26735, 50),
@@ -200,7 +200,7 @@ class Chip(Faulty):
         self._control = Control()
         self._ready = now() + START_UP
         self._end: float | None = None
-        self._seen = False
+        self._has_been_read = False
         """Whether the chip has been read since the conversion began."""
         self._begun, self._cycles = 0.0, 0
         self._no_data = False
@@ -216,7 +216,7 @@ class Chip(Faulty):
     def read(self, length: int) -> bytes:
         """Return registers from the pointer on, and advance it."""
         busy = self._advance()
-        self._seen = True
+        self._has_been_read = True
         start, end = self._pointer, self._pointer + length
         self._pointer = end & 0xFF
         if busy and start < self.DATA.stop and end > self.DATA.start:
@@ -227,7 +227,7 @@ class Chip(Faulty):
         """Return all registers."""
         copying = now() < self._ready
         blank = copying or self.strike("trimming") is not None
-        first, second = (NOTHING if blank else self.calibration).registers()
+        first, second = (BLANK_CALIBRATION if blank else self.calibration).registers()
         image = bytearray(256)
         image[TRIMMING : TRIMMING + len(first)] = first
         image[CHIP_ID] = self.chip_id
@@ -267,12 +267,12 @@ class Chip(Faulty):
         elif control.mode != SLEEP:
             stuck = fault is not None and fault.name == "stuck"
             self._end = float("inf") if stuck else now() + control.duration
-            self._seen = False
+            self._has_been_read = False
 
     def _advance(self) -> bool:
         """Bring the chip up to now; return whether it is measuring."""
         if self._end is not None:
-            if now() < self._end or not (self._seen or self.outrun):
+            if now() < self._end or not (self._has_been_read or self.outrun):
                 return True
             self._end = None
             self._convert(1)
@@ -281,10 +281,10 @@ class Chip(Faulty):
             return False
         cycles, position = divmod(now() - self._begun, self._control.cycle)
         busy = position < self._control.duration
-        done = int(cycles) + (not busy)
-        if done > self._cycles:
-            self._convert(done - self._cycles)
-            self._cycles = done
+        cycle_count = int(cycles) + (not busy)
+        if cycle_count > self._cycles:
+            self._convert(cycle_count - self._cycles)
+            self._cycles = cycle_count
         return busy
 
     def _convert(self, conversions: int) -> None:

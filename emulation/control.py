@@ -8,7 +8,7 @@ from typing import Any, ClassVar, override
 from .descriptors import KEYBOARD, Gadget, Interface
 from .sticks import Model, Stick
 
-SIZE = 32
+REPORT_SIZE = 32
 BEGIN = bytes.fromhex("0a0b0c0d00000200")
 END = bytes.fromhex("0a0b0c0d00000100")
 REPORT_32 = bytes.fromhex("0600ff0901a101150026ff007508952009018102952009029102c0")
@@ -20,7 +20,7 @@ def stick(layout: str) -> Model:
     """Return a stick whose type byte is its layout, in hexadecimal."""
     data = Interface(kind=(3, 0, 0), report=REPORT_32, endpoints=((0x82, 3, 8),))
     gadget = Gadget(vid=0x1130, pid=0x660C, interfaces=(KEYBOARD, data))
-    return Model(gadget=gadget, layout=layout, output=SIZE)
+    return Model(gadget=gadget, layout=layout, output=REPORT_SIZE)
 
 
 MODELS = {
@@ -43,7 +43,7 @@ class ControlStick(Stick):
         """Build the stick of one "usb" entry of a machine spec."""
         super().__init__(spec)
         self._messages: list[bytes] = []
-        self._answer_now = b"\xaa" * SIZE
+        self._answer_now = b"\xaa" * REPORT_SIZE
 
     @override
     def command(self, data: bytes) -> list[tuple[float, bytes]]:
@@ -80,8 +80,8 @@ class ControlStick(Stick):
             answer = code.to_bytes(2, signed=True)
         self._answer_now = answer + self._answer_now[len(answer) :]
         spoilt = {
-            "zero": bytes(SIZE),
-            "ff": b"\xff" * SIZE,
-            "garbage": os.urandom(SIZE),
+            "zero": bytes(REPORT_SIZE),
+            "ff": b"\xff" * REPORT_SIZE,
+            "garbage": os.urandom(REPORT_SIZE),
         }
         self._answer_now = spoilt.get(name, self._answer_now)

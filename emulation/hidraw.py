@@ -144,7 +144,7 @@ class Plugged(Protocol):
     """A device that has a hidraw node."""
 
     stick: Stick
-    taken: int
+    reports_read: int
     """The number of its reports that programs have read."""
 
     @property
@@ -163,7 +163,7 @@ class System:
     def __init__(self, devices: Collection[Plugged]) -> None:
         """Serve the nodes of these devices, which may come and go."""
         self._devices = devices
-        self._known: dict[int, Plugged] = {}
+        self._device_by_number: dict[int, Plugged] = {}
         """The devices that were found before, by the number of their node then."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever os has
@@ -174,7 +174,7 @@ class System:
         """Read from a descriptor."""
         data = os.read(descriptor, size)
         if device := self._device(descriptor):
-            device.taken += 1
+            device.reports_read += 1
         return data
 
     def write(self, descriptor: int, data: bytes) -> int:
@@ -186,11 +186,11 @@ class System:
     def _device(self, descriptor: int) -> Plugged | None:
         """Return the device of an open node, or None for another file."""
         number = os.fstat(descriptor).st_rdev
-        device = self._known.get(number)
+        device = self._device_by_number.get(number)
         if device is None or device.rdev != number:
             device = next((d for d in list(self._devices) if d.rdev == number), None)
             if device is not None:
-                self._known[number] = device
+                self._device_by_number[number] = device
         return device
 
     @staticmethod

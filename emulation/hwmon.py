@@ -41,21 +41,21 @@ class Hwmon:
     def __init__(self, sys: Path) -> None:
         """Write nothing yet."""
         self._sys = sys
-        self._written: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
 
     def show(self, chips: Iterable[Mapping[str, Any]]) -> None:
         """Write the present values of a machine spec's sensors, all at once."""
-        wanted = dict(attributes(chips, time.time()))
-        for name in self._written.keys() - wanted.keys():
+        texts = dict(attributes(chips, time.time()))
+        for name in self._texts.keys() - texts.keys():
             (self._sys / name).unlink()
-        for name, text in wanted.items():
-            if self._written.get(name) != text:
+        for name, text in texts.items():
+            if self._texts.get(name) != text:
                 path = self._sys / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 new = path.with_name("new")
                 new.write_text(f"{text}\n")
                 new.replace(path)
-        self._written = wanted
+        self._texts = texts
 
 
 def install(module: ModuleType, root: Path) -> Callable[[], None]:

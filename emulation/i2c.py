@@ -75,7 +75,8 @@ class Bus(Faulty):
         self.number = self.key
         chips = map(chip_of, spec.get("chips", []))
         self.chips = {chip.address: chip for chip in chips}
-        self.held = {int(address, 0) for address in spec.get("held", {})}
+        self.kernel_addresses = {int(address, 0) for address in spec.get("held", {})}
+        """The addresses that kernel drivers hold."""
         self.fail_as(spec.get("fault"))
         self.plugged = True
         self.log: deque[Message] = deque(maxlen=2048)
@@ -106,11 +107,11 @@ class Bus(Faulty):
             data = spoil(spoiler, chip.read(len(data)))
         elif chip and not number and data and spoiler not in {"ff", "zero"}:
             chip.write(data)
-        done = Message(message.address, data, message.read, number)
-        self.log.append(done)
+        answer = Message(message.address, data, message.read, number)
+        self.log.append(answer)
         if number:
             raise failure(number)
-        return done
+        return answer
 
 
 class I2cNode:
@@ -144,7 +145,7 @@ class I2cNode:
 
     def select(self, address: int, *, force: bool) -> None:
         """Select an address, as I2C_SLAVE does."""
-        if address in self._bus.held and not force:
+        if address in self._bus.kernel_addresses and not force:
             raise failure(errno.EBUSY)
         self._address = address
 

@@ -22,7 +22,7 @@ from .tree import short_path
 
 type Descriptor = SimpleNamespace
 
-HEAD = "bLength bDescriptorType "
+COMMON = "bLength bDescriptorType "
 INTERFACE = 4
 LAYOUTS = {
     1: "<BBHBBBBHHHBBBB",
@@ -31,16 +31,16 @@ LAYOUTS = {
     5: "<BBBBHB",
 }
 FIELDS = {
-    1: f"{HEAD} bcdUSB bDeviceClass bDeviceSubClass bDeviceProtocol bMaxPacketSize0 "
+    1: f"{COMMON} bcdUSB bDeviceClass bDeviceSubClass bDeviceProtocol bMaxPacketSize0 "
     "idVendor idProduct bcdDevice iManufacturer iProduct iSerialNumber "
     "bNumConfigurations",
-    2: f"{HEAD} wTotalLength bNumInterfaces bConfigurationValue iConfiguration "
+    2: f"{COMMON} wTotalLength bNumInterfaces bConfigurationValue iConfiguration "
     "bmAttributes bMaxPower",
-    INTERFACE: f"{HEAD} bInterfaceNumber bAlternateSetting bNumEndpoints "
+    INTERFACE: f"{COMMON} bInterfaceNumber bAlternateSetting bNumEndpoints "
     "bInterfaceClass bInterfaceSubClass bInterfaceProtocol iInterface",
-    5: f"{HEAD} bEndpointAddress bmAttributes wMaxPacketSize bInterval",
+    5: f"{COMMON} bEndpointAddress bmAttributes wMaxPacketSize bInterval",
 }
-TOLD = {errno.EPROTO: errno.EIO}
+LIBUSB_ERRORS = {errno.EPROTO: errno.EIO}
 """The error of libusb for kernel errors without a name of their own."""
 SPEEDS = {"1.5": 1, "12": 2, "480": 3}
 MESSAGES = {
@@ -127,7 +127,7 @@ class Handle:
             raise usb_error(errno.ENODEV)
         answer = json.loads(reply)
         if answer["error"]:
-            raise usb_error(TOLD.get(answer["error"], answer["error"]))
+            raise usb_error(LIBUSB_ERRORS.get(answer["error"], answer["error"]))
         return bytes.fromhex(answer["data"])
 
 

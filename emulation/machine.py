@@ -7,10 +7,10 @@ from importlib import import_module
 import os
 from pathlib import Path
 import tempfile
-from types import TracebackType
 from typing import Any, Self
 
 from . import hidraw, hwmon, libusb
+from .adapters import Adapter, AdapterTree
 from .bme680 import chip_of
 from .chips import Chip
 from .hardware import hardware
@@ -19,7 +19,7 @@ from .hwmon import Hwmon
 from .i2c import Bus, Buses
 from .loop import Loop
 from .sticks import Stick, verbatim
-from .tree import Adapter, Place, Tree, watch
+from .tree import Place, Tree, watch
 from .usbfs import Access, Device
 
 type Spec = Mapping[str, Any]
@@ -48,9 +48,9 @@ def reload_buses(buses: Buses, spec: Spec) -> None:
             continue  # It applies after a restart.
         bus = keys[entry["bus"]]
         bus.fail_as(entry.get("fault"))
-        known = {chip.name for chip in bus.chips.values()}
+        names = {chip.name for chip in bus.chips.values()}
         for chip_spec in entry.get("chips", []):
-            if chip_spec["name"] not in known:
+            if chip_spec["name"] not in names:
                 continue
             chip, fresh = buses.chip(chip_spec["name"]), chip_of(chip_spec)
             if type(chip) is not type(fresh):
@@ -88,6 +88,7 @@ class Machine:
     def __enter__(self) -> Self:
         """Plug everything in."""
         self._tree, self._loop = Tree(self.root), Loop()
+        self._adapter_tree = AdapterTree(self.root)
         self._hwmon = Hwmon(self.sys)
         self.refresh()
         for name, entry in self._usb.items():
@@ -99,12 +100,7 @@ class Machine:
         self._loop.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Unplug everything, and remove the tree."""
         self._undo.close()
         with self._loop.lock:
@@ -214,7 +210,7 @@ class Machine:
         """Plug an I2C adapter in; node changes whether it has one from now on."""
         if node is not None:
             self._adapters[number] = replace(self._adapters[number], node=node)
-        self._tree.add_adapter(self._adapters[number])
+        self._adapter_tree.add(self._adapters[number])
         self.buses.numbered[number].plugged = True
 
     def _buses_on(self, name: str) -> list[Bus]:
@@ -224,15 +220,15 @@ class Machine:
     def _plug_usb_bus(self, bus: Bus) -> None:
         """Give an I2C adapter on a USB device its path and number."""
         adapter = self._adapters[bus.key]
-        adapter = self._tree.on_usb(adapter, self._devices[adapter.usb].plugged)
-        self._tree.add_adapter(adapter)
+        device = self._devices[adapter.usb].plugged
+        adapter = self._adapter_tree.add_on_usb(adapter, device)
         bus.number, bus.plugged = adapter.number, True
         self.buses.numbered[bus.number] = bus
 
     def unplug_bus(self, number: int) -> None:
         """Unplug an I2C adapter."""
         self.buses.numbered[number].plugged = False
-        self._tree.remove_adapter(number)
+        self._adapter_tree.remove(number)
 
     def renumber_bus(self, number: int, new: int) -> None:
         """Give an unplugged I2C adapter the number it will have from now on."""
@@ -251,10 +247,10 @@ class Machine:
                 continue  # It applies after a restart.
             self._sticks[name].values = stick.values
             self._sticks[name].fault = stick.fault
-            moved = place_of(entry) != place_of(self._usb[name])
+            has_moved = place_of(entry) != place_of(self._usb[name])
             plugged = entry.get("plugged", True)
             self._usb[name] = entry
-            if name in self._devices and (moved or not plugged):
+            if name in self._devices and (has_moved or not plugged):
                 self.unplug(name)
             if name not in self._devices and plugged:
                 self.plug(name)

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .adapters import Adapter
 from .bme680 import chip_of
 from .hardware import hardware
 from .hwmon import attributes
 from .i2c import Bus
 from .machine import Spec, place_of
 from .sticks import QUANTITIES
-from .tree import Adapter
 from .values import value_at
 
 
@@ -80,9 +80,9 @@ def check(spec: Spec) -> None:
 def _check_values(entry: Mapping[str, Any]) -> None:
     """Raise ValueError for a value that is neither a number nor one at each time."""
     values = [entry.get(quantity) for quantity in (*QUANTITIES, "pressure")]
-    for one in (*values, *entry.get("probes", {}).values()):
-        if (value := value_at(one, 0)) is not None:
-            float(value)
+    for value in (*values, *entry.get("probes", {}).values()):
+        if (number := value_at(value, 0)) is not None:
+            float(number)
 
 
 @contextmanager

@@ -212,11 +212,11 @@ def model_of(spec: Mapping[str, Any], models: Mapping[str, Model]) -> Model:
     ids = {key: int(spec[key], 16) for key in ("vid", "pid") if key in spec}
     strings = {key: spec[key] for key in ("manufacturer", "product") if key in spec}
     changes: dict[str, Any] = ids | strings
-    own = ("firmware", "layout", "latency_ms", "gap_ms")
+    fields = ("firmware", "layout", "latency_ms", "gap_ms")
     return replace(
         model,
         gadget=replace(model.gadget, **changes),
-        **{key: spec[key] for key in own if key in spec},
+        **{key: spec[key] for key in fields if key in spec},
     )
 
 

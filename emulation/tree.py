@@ -1,14 +1,13 @@
 """The sysfs tree and the device nodes of a machine, laid out as the kernel does."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import itertools
 import os
 from pathlib import Path
 import shutil
 from types import ModuleType
-from typing import Any, Self
 
 from .descriptors import HUB_INTERFACE, Gadget
 
@@ -21,9 +20,43 @@ HUB = Gadget(
     speed="480",
     interfaces=(HUB_INTERFACE,),
 )
-FIRST_DYNAMIC = 3
-"""The numbers below are for the adapters of a board."""
 ROOT_HUB = replace(HUB, vid=0x1D6B, pid=0x0002, product="xHCI Host Controller")
+
+
+def write(directory: Path, **attributes: str | int) -> None:
+    """Write the attributes of a kernel object, making its directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in attributes.items():
+        (directory / name).write_text(f"{text}\n")
+
+
+def link(path: Path, target: Path) -> None:
+    """Make a symbolic link as sysfs does: relative, and ending in the target's name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(Path(os.path.relpath(target.parent, path.parent), target.name))
+
+
+def watch(module: ModuleType, root: Path) -> Callable[[], None]:
+    """Let aiousbwatcher.impl watch the tree below root; return an undo function."""
+    namespace = vars(module)
+    before = namespace["_PATH"]
+    namespace["_PATH"] = str(root / "dev/bus/usb")
+    return lambda: namespace.update(_PATH=before)
+
+
+@contextmanager
+def short_path(path: Path) -> Generator[str]:
+    """Return a path that is short enough for the address of a Unix socket."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def uevent(**variables: str | int) -> str:
+    """Return the content of an object's uevent file."""
+    return "\n".join(f"{name}={value}" for name, value in variables.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,103 +96,90 @@ class Plugged:
         name = self.place.name if self.place.ports else f"{self.place.bus}-0"
         return self.path / f"{name}:1.{number}"
 
+    def attributes(self) -> dict[str, str | int]:
+        """Return the attributes of the device."""
+        gadget, place = self.gadget, self.place
+        minor = (place.bus - 1) * 128 + self.number - 1
+        return {
+            **gadget.attributes(),
+            "busnum": place.bus,
+            "devnum": self.number,
+            "devpath": place.ports or "0",
+            "dev": f"189:{minor}",
+            "bConfigurationValue": 1,
+            "uevent": uevent(
+                MAJOR=189,
+                MINOR=minor,
+                DEVNAME=f"bus/usb/{place.bus:03}/{self.number:03}",
+                DEVTYPE="usb_device",
+                DRIVER="usb",
+                PRODUCT=f"{gadget.vid:x}/{gadget.pid:x}/{gadget.release:x}",
+                TYPE=f"{gadget.device_class}/0/0",
+                BUSNUM=f"{place.bus:03}",
+                DEVNUM=f"{self.number:03}",
+            ),
+        }
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adapter:
-    """An I2C adapter as sysfs shows it."""
-
-    number: int
-    name: str
-    path: str
-    """Path of the parent device below /sys/devices; unused below a multiplexer."""
-    usb: str = ""
-    """Name of the USB device that it is part of."""
-    interface: int = 0
-    """The interface of that device."""
-    of_node: str = ""
-    """Path of the device-tree node below the base."""
-    held: Mapping[int, str] = field(default_factory=dict)
-    """Addresses held by kernel drivers."""
-    mux: tuple[int, int] | None = None
-    """Bus and address of the multiplexer that it is a channel of."""
-    node: bool = True
-    """Whether there is a /dev/i2c-N."""
-    mode: int = 0o600
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
-        """Return the adapter of one "i2c" entry of a machine spec."""
-        number, of_node = spec["bus"], spec.get("of_node", "")
-        # A board's i2c@7e804000 is the platform device 7e804000.i2c.
-        unit = of_node.rpartition("@")[2] or f"emulated-{number}"
-        held = spec.get("held", {}).items()
-        mux = spec.get("mux")
-        return cls(
-            number=number,
-            name=spec.get("adapter", "emulated i2c"),
-            path=spec.get("path", f"platform/soc/{unit}.i2c"),
-            usb=spec.get("usb", ""),
-            interface=spec.get("interface", 0),
-            of_node=of_node,
-            held={int(address, 0): driver for address, driver in held},
-            mux=(mux["bus"], int(mux["address"], 0)) if mux else None,
-            node=spec.get("node", True),
-            mode=int(spec.get("mode", "600"), 8),
+    def interface_attributes(self, number: int) -> dict[str, str | int]:
+        """Return the attributes of one of its interfaces."""
+        gadget, interface = self.gadget, self.gadget.interfaces[number]
+        kind = interface.kind
+        modalias = (
+            f"usb:v{gadget.vid:04X}p{gadget.pid:04X}d{gadget.release:04x}"
+            f"dc{gadget.device_class:02x}dsc00dp00"
+            "ic{:02x}isc{:02x}ip{:02x}".format(*kind)
+            + f"in{number:02x}"
         )
+        return {
+            "bInterfaceNumber": f"{number:02x}",
+            "bAlternateSetting": " 0",
+            "bNumEndpoints": f"{len(interface.endpoints):02x}",
+            "bInterfaceClass": f"{kind[0]:02x}",
+            "bInterfaceSubClass": f"{kind[1]:02x}",
+            "bInterfaceProtocol": f"{kind[2]:02x}",
+            "modalias": modalias,
+            "uevent": uevent(
+                DEVTYPE="usb_interface",
+                PRODUCT=f"{gadget.vid:x}/{gadget.pid:x}/{gadget.release:x}",
+                TYPE=f"{gadget.device_class}/0/0",
+                INTERFACE="/".join(map(str, kind)),
+                MODALIAS=modalias,
+            ),
+        }
 
-
-def write(directory: Path, **attributes: str | int) -> None:
-    """Write the attributes of a kernel object, making its directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in attributes.items():
-        (directory / name).write_text(f"{text}\n")
-
-
-def link(path: Path, target: Path) -> None:
-    """Make a symbolic link as sysfs does: relative, and ending in the target's name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(Path(os.path.relpath(target.parent, path.parent), target.name))
-
-
-def watch(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let aiousbwatcher.impl watch the tree below root; return an undo function."""
-    namespace = vars(module)
-    before = namespace["_PATH"]
-    namespace["_PATH"] = str(root / "dev/bus/usb")
-    return lambda: namespace.update(_PATH=before)
-
-
-@contextmanager
-def short_path(path: Path) -> Generator[str]:
-    """Return a path that is short enough for the address of a Unix socket."""
-    folder = os.open(path.parent, os.O_PATH)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
-def uevent(**variables: str | int) -> str:
-    """Return the content of an object's uevent file."""
-    return "\n".join(f"{name}={value}" for name, value in variables.items())
+    def hid_attributes(self, number: int) -> dict[str, str | int]:
+        """Return the attributes of the HID device of one of its interfaces."""
+        gadget = self.gadget
+        controller = self.place.controller.rpartition("/")[2]
+        return {
+            "country": "00",
+            "modalias": f"hid:b0003g0001v{gadget.vid:08X}p{gadget.pid:08X}",
+            "uevent": uevent(
+                DRIVER="hid-generic",
+                HID_ID=f"0003:{gadget.vid:08X}:{gadget.pid:08X}",
+                HID_NAME=f"{gadget.manufacturer} {gadget.product}".strip()
+                or f"HID {gadget.vid:04x}:{gadget.pid:04x}",
+                HID_PHYS=f"usb-{controller}-{self.place.ports}/input{number}",
+                HID_UNIQ="",
+            ),
+        }
 
 
 class Tree:
-    """ROOT/sys and ROOT/dev."""
+    """ROOT/sys and ROOT/dev, with the USB devices in them."""
 
     def __init__(self, root: Path) -> None:
         """Make the folders that exist before any device."""
         self.sys, self.dev = root / "sys", root / "dev"
-        for bus in ("usb", "hid", "i2c"):
+        for bus in ("usb", "hid"):
             for kind in ("devices", "drivers"):
                 (self.sys / "bus" / bus / kind).mkdir(parents=True)
-        for name in ("hidraw", "i2c-dev", "tty"):
+        for name in ("hidraw", "tty"):
             (self.sys / "class" / name).mkdir(parents=True)
         (self.sys / "devices").mkdir()
         (self.dev / "bus/usb").mkdir(parents=True)
         self._usb: dict[str, Plugged] = {}
         self._numbers: dict[int, Iterator[int]] = {}
-        self._adapters: dict[int, Path] = {}
         self._hid, self._hidraw = itertools.count(1), itertools.count()
         self._ttys = itertools.count()
 
@@ -176,11 +196,13 @@ class Tree:
         if place.name in self._usb:
             # A hub that was added for a device may go after the device.
             below = f"{place.name}."
-            own = [p for name, p in self._usb.items() if f"{name}.".startswith(below)]
-            self._vacate(own, f"Port {place.name} is taken")
-        used = {p.number for p in self._usb.values() if p.place.bus == place.bus}
+            hubs = [p for name, p in self._usb.items() if f"{name}.".startswith(below)]
+            self._vacate(hubs, f"Port {place.name} is taken")
+        used_numbers = {
+            p.number for p in self._usb.values() if p.place.bus == place.bus
+        }
         numbers = self._numbers.setdefault(place.bus, itertools.cycle(range(1, 128)))
-        number = next(number for number in numbers if number not in used)
+        number = next(number for number in numbers if number not in used_numbers)
         plugged = Plugged(gadget, place, number, parent / place.name)
         self._usb[place.name] = plugged
         self._write_device(plugged)
@@ -204,32 +226,8 @@ class Tree:
 
     def add_interface(self, plugged: Plugged, number: int) -> None:
         """Add one interface, without a driver."""
-        gadget, path = plugged.gadget, plugged.interface_path(number)
-        interface = gadget.interfaces[number]
-        kind = interface.kind
-        modalias = (
-            f"usb:v{gadget.vid:04X}p{gadget.pid:04X}d{gadget.release:04x}"
-            f"dc{gadget.device_class:02x}dsc00dp00"
-            "ic{:02x}isc{:02x}ip{:02x}".format(*kind)
-            + f"in{number:02x}"
-        )
-        write(
-            path,
-            bInterfaceNumber=f"{number:02x}",
-            bAlternateSetting=" 0",
-            bNumEndpoints=f"{len(interface.endpoints):02x}",
-            bInterfaceClass=f"{kind[0]:02x}",
-            bInterfaceSubClass=f"{kind[1]:02x}",
-            bInterfaceProtocol=f"{kind[2]:02x}",
-            modalias=modalias,
-            uevent=uevent(
-                DEVTYPE="usb_interface",
-                PRODUCT=f"{gadget.vid:x}/{gadget.pid:x}/{gadget.release:x}",
-                TYPE=f"{gadget.device_class}/0/0",
-                INTERFACE="/".join(map(str, kind)),
-                MODALIAS=modalias,
-            ),
-        )
+        path = plugged.interface_path(number)
+        write(path, **plugged.interface_attributes(number))
         link(path / "subsystem", self.sys / "bus/usb")
         link(self.sys / "bus/usb/devices" / path.name, path)
 
@@ -248,20 +246,7 @@ class Tree:
         ids = f"{gadget.vid:04X}:{gadget.pid:04X}"
         parent = plugged.interface_path(number)
         path = parent / f"0003:{ids}.{next(self._hid):04X}"
-        controller = plugged.place.controller.rpartition("/")[2]
-        write(
-            path,
-            country="00",
-            modalias=f"hid:b0003g0001v{gadget.vid:08X}p{gadget.pid:08X}",
-            uevent=uevent(
-                DRIVER="hid-generic",
-                HID_ID=f"0003:{gadget.vid:08X}:{gadget.pid:08X}",
-                HID_NAME=f"{gadget.manufacturer} {gadget.product}".strip()
-                or f"HID {ids.lower()}",
-                HID_PHYS=f"usb-{controller}-{plugged.place.ports}/input{number}",
-                HID_UNIQ="",
-            ),
-        )
+        write(path, **plugged.hid_attributes(number))
         report = gadget.interfaces[number].report
         (path / "report_descriptor").write_bytes(report or b"")
         generic = self.sys / "bus/hid/drivers/hid-generic"
@@ -342,28 +327,8 @@ class Tree:
 
     def _write_device(self, plugged: Plugged) -> None:
         """Write the attributes of a USB device."""
-        gadget, place, path = plugged.gadget, plugged.place, plugged.path
-        minor = (place.bus - 1) * 128 + plugged.number - 1
-        write(
-            path,
-            **gadget.attributes(),
-            busnum=place.bus,
-            devnum=plugged.number,
-            devpath=place.ports or "0",
-            dev=f"189:{minor}",
-            bConfigurationValue=1,
-            uevent=uevent(
-                MAJOR=189,
-                MINOR=minor,
-                DEVNAME=f"bus/usb/{place.bus:03}/{plugged.number:03}",
-                DEVTYPE="usb_device",
-                DRIVER="usb",
-                PRODUCT=f"{gadget.vid:x}/{gadget.pid:x}/{gadget.release:x}",
-                TYPE=f"{gadget.device_class}/0/0",
-                BUSNUM=f"{place.bus:03}",
-                DEVNUM=f"{plugged.number:03}",
-            ),
-        )
+        gadget, path = plugged.gadget, plugged.path
+        write(path, **plugged.attributes())
         (path / "descriptors").write_bytes(
             gadget.device_descriptor() + gadget.configuration_descriptor()
         )
@@ -371,73 +336,3 @@ class Tree:
         driver = self.sys / "bus/usb/drivers/usb"
         driver.mkdir(exist_ok=True)
         link(path / "driver", driver)
-
-    def on_usb(self, adapter: Adapter, plugged: Plugged) -> Adapter:
-        """Return an adapter as the driver of a USB device makes it.
-
-        Its number is the lowest free one.
-        """
-        parent = plugged.interface_path(adapter.interface)
-        hid = next(parent.glob("0003:*"), None)
-        hidraw = next(hid.glob("hidraw/*")).name if hid else ""
-        name = adapter.name.format(
-            bus=plugged.place.bus, device=plugged.number, hidraw=hidraw
-        )
-        numbers = itertools.count(FIRST_DYNAMIC)
-        return replace(
-            adapter,
-            number=next(n for n in numbers if n not in self._adapters),
-            name=name,
-            path=str((hid or parent).relative_to(self.sys / "devices")),
-        )
-
-    def add_adapter(self, adapter: Adapter) -> None:
-        """Add an I2C adapter."""
-        name = f"i2c-{adapter.number}"
-        parent = self.sys / "devices" / adapter.path
-        if adapter.mux:
-            parent = self._adapters[adapter.mux[0]]
-        path = self._adapters[adapter.number] = parent / name
-        write(path, name=adapter.name)
-        link(path / "subsystem", self.sys / "bus/i2c")
-        if adapter.of_node:
-            node = self.sys / "firmware/devicetree/base" / adapter.of_node
-            node.mkdir(parents=True, exist_ok=True)
-            link(path / "of_node", node)
-        if adapter.mux:
-            link(path / "mux_device", parent / "{}-{:04x}".format(*adapter.mux))
-        for address, driver in adapter.held.items():
-            self._add_client(path, f"{adapter.number}-{address:04x}", driver)
-        link(self.sys / "bus/i2c/devices" / name, path)
-        if adapter.node:
-            self._add_i2c_dev(path, adapter)
-
-    def remove_adapter(self, number: int) -> None:
-        """Remove an I2C adapter."""
-        path, name = self._adapters.pop(number), f"i2c-{number}"
-        (self.sys / "class/i2c-dev" / name).unlink(missing_ok=True)
-        for entry in (path, *path.glob(f"{number}-*")):
-            (self.sys / "bus/i2c/devices" / entry.name).unlink()
-        (self.dev / name).unlink(missing_ok=True)
-        shutil.rmtree(path)
-
-    def _add_client(self, adapter: Path, name: str, driver: str) -> None:
-        """Add the device of an address that a kernel driver holds."""
-        write(adapter / name, name=driver, modalias=f"i2c:{driver}")
-        drivers = self.sys / "bus/i2c/drivers" / driver
-        drivers.mkdir(exist_ok=True)
-        link(adapter / name / "driver", drivers)
-        link(adapter / name / "subsystem", self.sys / "bus/i2c")
-        link(self.sys / "bus/i2c/devices" / name, adapter / name)
-
-    def _add_i2c_dev(self, path: Path, adapter: Adapter) -> None:
-        """Add the i2c-dev object and the node of an adapter."""
-        number, name = adapter.number, f"i2c-{adapter.number}"
-        dev = path / "i2c-dev" / name
-        event = uevent(MAJOR=89, MINOR=number, DEVNAME=name)
-        write(dev, name=adapter.name, dev=f"89:{number}", uevent=event)
-        link(dev / "device", path)
-        link(dev / "subsystem", self.sys / "class/i2c-dev")
-        link(self.sys / "class/i2c-dev" / name, dev)
-        (self.dev / name).touch(mode=adapter.mode)
-        (self.dev / name).chmod(adapter.mode)

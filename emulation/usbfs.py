@@ -48,6 +48,44 @@ class Access:
         return cls(**values)
 
 
+class Endpoint:
+    """The endpoint that programs read reports from through usbfs."""
+
+    def __init__(self, device: Device) -> None:
+        """Serve the reports of a device."""
+        self.reports: deque[bytes] = deque()
+        """The reports that no program has read yet."""
+        self._device = device
+        self._readers: deque[Connection] = deque()
+
+    def put(self, report: bytes) -> None:
+        """Pass a report on to the first program that waits for one."""
+        self.reports.append(report)
+        self._serve()
+
+    def read(self, connection: Connection) -> None:
+        """Let a program wait for a report."""
+        self._readers.append(connection)
+        self._serve()
+
+    def stop_reading(self, connection: Connection) -> None:
+        """End the wait of a program."""
+        if connection in self._readers:
+            self._readers.remove(connection)
+
+    def _serve(self) -> None:
+        """Answer programs that wait for a report."""
+        stick = self._device.stick
+        is_halted = stick.model.endpoint in stick.halted
+        while self._readers and (is_halted or self.reports):
+            reader = self._readers.popleft()
+            if is_halted:
+                reader.answer(error=errno.EPIPE)
+            else:
+                reader.answer(self.reports.popleft())
+                self._device.reports_read += 1
+
+
 class Device:
     """The kernel's state of a device while it is plugged in."""
 
@@ -64,13 +102,11 @@ class Device:
         """The number of usbfs calls, by kind."""
         self.coming: list[bytes] = []
         """The reports that the stick has made and not sent yet."""
-        self.taken = 0
-        """The number of reports that programs have read."""
-        self.waiting: deque[bytes] = deque()
-        """The reports that wait for a program to read them through usbfs."""
+        self.endpoint = Endpoint(self)
+        self.reports_read = 0
+        """The number of reports that programs have read, over hidraw or usbfs."""
         self._loop, self._tree = loop, tree
         self._connections: set[Connection] = set()
-        self._readers: deque[Connection] = deque()
         self.plugged = tree.add_usb(stick.model.gadget, place)
         """The device as sysfs shows it."""
         self.node = tree.usbfs(self.plugged)
@@ -130,7 +166,7 @@ class Device:
         take = self.command if number == model.data else self.stray_command
         node = HidrawNode(self._loop, take, self.access.hidraw_mode, model.output)
         # usbhid reads and drops the remaining reports of the stick.
-        self.waiting.clear()
+        self.endpoint.reports.clear()
         node.path = self._tree.add_hid(self.plugged, number, node.rdev)
         self.bound[number] = node
         if self.access.hidraw_nodes:
@@ -182,8 +218,7 @@ class Device:
         if node := self.bound.get(self.stick.model.data):
             node.send(report)
         else:
-            self.waiting.append(report)
-            self.serve()
+            self.endpoint.put(report)
 
     def _stream(self) -> None:
         """Deliver the device's own reports, and check again a little later."""
@@ -199,36 +234,14 @@ class Device:
             return
         if node:
             node.send_latest(report)
-        elif self._readers or not self.waiting:
+        elif not self.endpoint.reports:
             # The device holds one report until it is read.
-            self.waiting.append(report)
-            self.serve()
-
-    def read(self, connection: Connection) -> None:
-        """Let a program wait for a report."""
-        self._readers.append(connection)
-        self.serve()
-
-    def serve(self) -> None:
-        """Answer programs that wait for a report."""
-        endpoint = self.stick.model.endpoint
-        while self._readers and (endpoint in self.stick.halted or self.waiting):
-            reader = self._readers.popleft()
-            if endpoint in self.stick.halted:
-                reader.answer(error=errno.EPIPE)
-            else:
-                reader.answer(self.waiting.popleft())
-                self.taken += 1
-
-    def stop_reading(self, connection: Connection) -> None:
-        """End the wait of a program."""
-        if connection in self._readers:
-            self._readers.remove(connection)
+            self.endpoint.put(report)
 
     def forget(self, connection: Connection) -> None:
         """End a connection; its claimed interfaces are free, and without a driver."""
         self._connections.remove(connection)
-        self.stop_reading(connection)
+        self.endpoint.stop_reading(connection)
         for number in [n for n, owner in self.claims.items() if owner is connection]:
             del self.claims[number]
         connection.close()
@@ -296,25 +309,25 @@ class Connection:
             if data is not None:
                 self.answer(data)
 
-    def _own(self, number: int) -> None:
+    def _claim(self, number: int) -> None:
         """Claim an interface that is not claimed yet, as usbfs does by itself."""
         owner = self._device.claims.get(number)
         if number in self._device.bound or owner not in (None, self):
             raise failure(errno.EBUSY)
         self._device.claims[number] = self
 
-    def _own_endpoint(self, address: int) -> int:
+    def _claim_endpoint(self, address: int) -> int:
         """Claim the interface of an endpoint, and return its number."""
         for number, interface in enumerate(self._device.stick.model.gadget.interfaces):
             if any(endpoint[0] == address for endpoint in interface.endpoints):
-                self._own(number)
+                self._claim(number)
                 return number
         raise failure(errno.ENOENT)
 
     def _expire(self, request: int) -> None:
         """Answer a request that has waited long enough."""
         if self._waiting and self._requests == request:
-            self._device.stop_reading(self)
+            self._device.endpoint.stop_reading(self)
             self.answer(error=errno.ETIMEDOUT)
 
     def _expire_later(self, timeout: int) -> None:
@@ -326,7 +339,7 @@ class Connection:
 
     def claim_interface(self, number: int) -> bytes:
         """Claim an interface."""
-        self._own(number)
+        self._claim(number)
         return b""
 
     def release_interface(self, number: int) -> bytes:
@@ -382,7 +395,7 @@ class Connection:
             return text[:length]
         if (request_type, request) != SET_REPORT:
             raise failure(errno.EPIPE)
-        self._own(index)
+        self._claim(index)
         try:
             self._command(index, bytes.fromhex(data))
         except TimeoutError:
@@ -392,13 +405,13 @@ class Connection:
 
     def interrupt_out(self, endpoint: int, data: str) -> bytes:
         """Write to an interrupt endpoint."""
-        self._command(self._own_endpoint(endpoint), bytes.fromhex(data))
+        self._command(self._claim_endpoint(endpoint), bytes.fromhex(data))
         return b""
 
     def interrupt_in(self, endpoint: int, timeout: int) -> None:
         """Wait for a report."""
-        if self._own_endpoint(endpoint) == self._device.stick.model.data:
-            self._device.read(self)
+        if self._claim_endpoint(endpoint) == self._device.stick.model.data:
+            self._device.endpoint.read(self)
         self._expire_later(timeout)
 
     def set_feature(self, data: str) -> bytes:

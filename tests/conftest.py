@@ -132,9 +132,9 @@ settings.load_profile("project")
 
 # A failure shows the last lines of its log, the first and last calls of its traceback,
 # and the first and last lines of each.
-LOGGED: Final = 10
-CALLS: Final = (2, 3)
-LINES: Final = (12, 4)
+LOG_LINES: Final = 10
+TRACEBACK_CALLS: Final = (2, 3)
+CALL_LINES: Final = (12, 4)
 
 type SetUp = Callable[[str], Awaitable[MockConfigEntry]]
 
@@ -167,14 +167,15 @@ def pytest_runtest_makereport(
     if item.config.get_verbosity() > 1:
         return report
     report.sections = [
-        (name, "\n".join(text.splitlines()[-LOGGED:])) for name, text in report.sections
+        (name, "\n".join(text.splitlines()[-LOG_LINES:]))
+        for name, text in report.sections
     ]
     for traceback, crash, _ in getattr(report.longrepr, "chain", ()):
         if crash is not None:
             crash.message = crash.message.partition("\n")[0]
-        traceback.reprentries = shortened(traceback.reprentries, *CALLS)
+        traceback.reprentries = shortened(traceback.reprentries, *TRACEBACK_CALLS)
         for call in traceback.reprentries:
-            call.lines = shortened(call.lines, *LINES)
+            call.lines = shortened(call.lines, *CALL_LINES)
     return report
 
 
@@ -269,17 +270,17 @@ def machine_fixture(build: Build) -> Machine:
     return build(GOLD, TWO, i2c=[PINS])
 
 
-@pytest.fixture(name="looks")
-def looks_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
+@pytest.fixture(name="scans")
+def scans_fixture(monkeypatch: pytest.MonkeyPatch) -> list[PresentDevices]:
     """Return the results of all scans for connected devices."""
-    looks: list[PresentDevices] = []
+    scans: list[PresentDevices] = []
 
     def look() -> PresentDevices:
-        looks.append(present_devices())
-        return looks[-1]
+        scans.append(present_devices())
+        return scans[-1]
 
     monkeypatch.setattr(hotplug, "present_devices", look)
-    return looks
+    return scans
 
 
 @pytest.fixture(name="known_id")

@@ -20,7 +20,7 @@ FOLDERS: Final = (
     *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
     "/usr/sbin",
 )
-NOTHING: Final = ("true",)
+NO_COMMAND: Final = ("true",)
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def served(
     start: tuple[str, ...],
     answers: Callable[[int], bool],
     *,
-    prepare: tuple[str, ...] = NOTHING,
+    prepare: tuple[str, ...] = NO_COMMAND,
     files: Mapping[str, str] | None = None,
     stop: Signals = SIGKILL,
 ) -> Generator[int]:
@@ -64,12 +64,12 @@ def command(words: tuple[str, ...], **place: str | int) -> list[str]:
     """Return a command; skip the test where its program is not installed."""
     name, *options = words
     path = os.pathsep.join((os.environ["PATH"], *FOLDERS))
-    if (found := shutil.which(name, path=path)) is None:
+    if (program := shutil.which(name, path=path)) is None:
         why = f"{name} is not installed; scripts/databases does that or says how"
         if "CI" in os.environ:
             pytest.fail(why)
         pytest.skip(why)
-    return [found, *(option.format_map(place) for option in options)]
+    return [program, *(option.format_map(place) for option in options)]
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 import shutil
+from typing import NamedTuple
 from urllib.parse import quote
 
 from freezegun.api import FrozenDateTimeFactory
@@ -25,9 +26,36 @@ REPOSITORY = "https://github.com/temperature-logger/ha-temperature-logger"
 FOLDER = ROOT / "blueprints/automation/temperature_logger"
 CELLAR = "sensor.cellar_temperature"
 
+type Settings = dict[str, float | str]
+"""The inputs of a blueprint."""
 
-@pytest.fixture(name="told")
-async def told_fixture(
+
+class Values(NamedTuple):
+    """Values on both sides of a threshold of 25 °C."""
+
+    direction: str
+    quiet: str
+    """Within the threshold."""
+    beyond: str
+    """Beyond the threshold."""
+    around: str
+    """Within it again, but not far enough to be over."""
+    over: str
+    """Far enough within it to be over."""
+
+
+BOTH_DIRECTIONS = pytest.mark.parametrize(
+    "values",
+    [
+        Values("above", "24.9", "25.1", "24.8", "24.5"),
+        Values("below", "25.1", "24.9", "25.2", "25.5"),
+    ],
+    ids=lambda values: values.direction,
+)
+
+
+@pytest.fixture(name="notifications")
+async def notifications_fixture(
     hass: HomeAssistant, tmp_path: Path
 ) -> AsyncGenerator[list[ServiceCall]]:
     """Start Home Assistant with the blueprints; return the messages to a phone."""
@@ -92,69 +120,82 @@ async def wait(
         await settle()
 
 
-def messages(told: list[ServiceCall]) -> list[str]:
+def messages(notifications: list[ServiceCall]) -> list[str]:
     """Return the messages that were sent."""
-    assert all(call.data["title"] == "Cellar" for call in told)
-    return [call.data["message"] for call in told]
+    assert all(call.data["title"] == "Cellar" for call in notifications)
+    return [call.data["message"] for call in notifications]
 
 
-@pytest.mark.parametrize(
-    ("direction", "quiet", "beyond", "swaying", "over"),
-    [
-        ("above", "24.9", "25.1", "24.8", "24.5"),
-        ("below", "25.1", "24.9", "25.2", "25.5"),
-    ],
-)
+@BOTH_DIRECTIONS
 async def test_threshold(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
-    direction: str,
-    quiet: str,
-    beyond: str,
-    swaying: str,
-    over: str,
+    values: Values,
 ) -> None:
     """A threshold sends one message when it is passed, and one when that is over."""
+    direction, quiet, beyond, _, over = values
     show(hass, quiet)
-    await automate(
-        hass,
-        hass_client,
-        "threshold_alert",
-        direction=direction,
-        threshold=25,
-        minutes=10,
-    )
+    settings: Settings = {"direction": direction, "threshold": 25, "minutes": 10}
+    await automate(hass, hass_client, "threshold_alert", **settings)
     for value in (quiet, beyond, quiet, "unavailable", beyond):
         show(hass, value)
         await wait(hass, freezer, 9)
-    assert not told
+    assert not notifications
     await wait(hass, freezer, 2)
-    assert messages(told) == [
+    assert messages(notifications) == [
         f"{direction.capitalize()} 25 °C for 10 minutes: {beyond} °C now."
     ]
-    # A value around the threshold, a gap and a reload of another automation send
-    # nothing.
-    for value in (swaying, beyond, "unavailable", "unknown", beyond):
+    show(hass, over)
+    await settle()
+    assert messages(notifications)[1:] == [
+        f"No longer {direction} 25 °C: {over} °C now."
+    ]
+    await wait(hass, freezer, 30)
+    assert len(notifications) == 2
+    show(hass, beyond)
+    await wait(hass, freezer, 11)
+    assert len(notifications) == 3
+
+
+@BOTH_DIRECTIONS
+async def test_values_around_the_threshold(
+    hass: HomeAssistant,
+    notifications: list[ServiceCall],
+    hass_client: ClientSessionGenerator,
+    freezer: FrozenDateTimeFactory,
+    values: Values,
+) -> None:
+    """After a message, only a value well within the threshold sends another one.
+
+    A value around it, a gap and a reload of another automation send nothing.
+    """
+    direction, quiet, beyond, around, over = values
+    show(hass, quiet)
+    settings: Settings = {"direction": direction, "threshold": 25, "minutes": 10}
+    await automate(hass, hass_client, "threshold_alert", **settings)
+    show(hass, beyond)
+    await wait(hass, freezer, 11)
+    assert len(notifications) == 1
+    for value in (around, beyond, "unavailable", "unknown", beyond):
         show(hass, value)
         hass.bus.async_fire(EVENT_AUTOMATION_RELOADED)
         await wait(hass, freezer, 20)
-    assert len(told) == 1
+    assert len(notifications) == 1
     show(hass, over)
     await settle()
-    assert messages(told)[1:] == [f"No longer {direction} 25 °C: {over} °C now."]
+    assert messages(notifications)[1:] == [
+        f"No longer {direction} 25 °C: {over} °C now."
+    ]
     await wait(hass, freezer, 30)
-    assert len(told) == 2
-    show(hass, beyond)
-    await wait(hass, freezer, 11)
-    assert len(told) == 3
+    assert len(notifications) == 2
 
 
 @pytest.mark.parametrize("lasts", [True, False])
 async def test_threshold_already_passed(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
     *,
@@ -167,12 +208,12 @@ async def test_threshold_already_passed(
     await wait(hass, freezer, 5)
     show(hass, "30.0" if lasts else "24.9")
     await wait(hass, freezer, 6)
-    assert len(told) == lasts
+    assert len(notifications) == lasts
 
 
 async def test_threshold_with_failing_readings(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
@@ -181,12 +222,12 @@ async def test_threshold_with_failing_readings(
     for value in ("30.0", "unavailable", "30.0", "unknown", "30.0"):
         show(hass, value)
         await wait(hass, freezer, 3)
-    assert len(told) == 1
+    assert len(notifications) == 1
 
 
 async def test_threshold_while_switched_off(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
@@ -197,17 +238,17 @@ async def test_threshold_while_switched_off(
     show(hass, "30.0")
     await wait(hass, freezer, 5)
     await hass.services.async_call("automation", "turn_on", cellar, blocking=True)
-    assert not told
+    assert not notifications
     show(hass, "30.0")
     await wait(hass, freezer, 1)
-    assert len(told) == 1
+    assert len(notifications) == 1
 
 
 @pytest.mark.parametrize("blueprint", ["threshold_alert", "no_reading"])
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_phone_that_fails(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
     *,
@@ -225,19 +266,19 @@ async def test_phone_that_fails(
     show(hass, "30.0")
     await wait(hass, freezer, 5)
     assert len(failing) == (not is_gone)
-    told = async_mock_service(hass, "notify", "phone")
+    notifications = async_mock_service(hass, "notify", "phone")
     if blueprint == "threshold_alert":
         show(hass, "31.0")
         await wait(hass, freezer, 5)
-        assert not told
+        assert not notifications
     show(hass, "20.0")
     await settle()
-    assert len(told) == 1
+    assert len(notifications) == 1
 
 
 async def test_sensor_already_silent(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
@@ -246,12 +287,12 @@ async def test_sensor_already_silent(
     await wait(hass, freezer, 30)
     await automate(hass, hass_client, "no_reading", minutes=20)
     await wait(hass, freezer, 2)
-    assert len(told) == 1
+    assert len(notifications) == 1
 
 
 async def test_no_reading(
     hass: HomeAssistant,
-    told: list[ServiceCall],
+    notifications: list[ServiceCall],
     hass_client: ClientSessionGenerator,
     freezer: FrozenDateTimeFactory,
 ) -> None:
@@ -263,19 +304,19 @@ async def test_no_reading(
     for _ in range(10):
         hass.states.async_set(CELLAR, shown.state, shown.attributes)
         await wait(hass, freezer, 5)
-    assert not told
+    assert not notifications
     await wait(hass, freezer, 17)
-    assert messages(told) == ["No reading for 20 min."]
+    assert messages(notifications) == ["No reading for 20 min."]
     await wait(hass, freezer, 60)
-    assert len(told) == 1
+    assert len(notifications) == 1
     show(hass, "21.0")
     await settle()
-    assert messages(told)[1:] == ["There are readings again: 21.0 °C now."]
+    assert messages(notifications)[1:] == ["There are readings again: 21.0 °C now."]
     # An unplugged probe reports at each poll that it has no value.
     for _ in range(6):
         hass.states.async_set(CELLAR, "unknown", {"friendly_name": "Cellar"})
         await wait(hass, freezer, 5)
-    assert len(told) == 3
+    assert len(notifications) == 3
 
 
 @pytest.mark.parametrize("path", FOLDER.glob("*.yaml"), ids=lambda path: path.stem)

@@ -122,7 +122,7 @@ MCP2221_BUS: dict[str, Any] = {
     "chips": [CHIP],
 }
 MCP2221_KEY = f"{CONTROLLER}-1.2"
-NAMED = "I2C address 0x76 (MCP2221 usb-i2c bridge at USB port 1.2, 0000:00:14.0)"
+CHIP_LABEL = "I2C address 0x76 (MCP2221 usb-i2c bridge at USB port 1.2, 0000:00:14.0)"
 
 
 @pytest.mark.warns("Error fetching BME280 data")
@@ -136,16 +136,16 @@ async def test_usb_adapter(
     machine = build(MCP2221, i2c=[MCP2221_BUS])
     form = await begin(hass)
     place = f"i2c-{MCP2221_KEY}-0x76"
-    assert choices(form) == {place: f"BME280, {NAMED}"}
+    assert choices(form) == {place: f"BME280, {CHIP_LABEL}"}
     result = await submit(hass, form, device=place)
     entry = result["result"]
     assert entry.unique_id == place
     assert entry.data["adapter"] == MCP2221_KEY
     (device,) = dr.async_entries_for_config_entry(device_registry, entry.entry_id)
-    assert device.hw_version == NAMED
+    assert device.hw_version == CHIP_LABEL
     machine.unplug("mcp")
     await pass_time(hass, 305)
-    assert f"The I2C bus of {NAMED} is not there any more." in caplog.text
+    assert f"The I2C bus of {CHIP_LABEL} is not there any more." in caplog.text
     assert hass.states.is_state("sensor.bme280_temperature", STATE_UNAVAILABLE)
     machine.plug("mcp")
     await pass_time(hass, 20)
@@ -158,7 +158,7 @@ async def test_usb_adapter_without_a_chip(hass: HomeAssistant, build: Build) -> 
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
     hints = form["description_placeholders"]["hints"]
-    assert f"No chip answers at {NAMED}." in hints
+    assert f"No chip answers at {CHIP_LABEL}." in hints
 
 
 async def test_move_to_a_usb_adapter(

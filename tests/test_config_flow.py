@@ -181,11 +181,11 @@ async def test_configured_devices_are_not_listed(
     """A device can be set up once; its bus and node are not touched again."""
     for place in (GOLD_PLACE, TWO_PLACE, BME_PLACE):
         await set_up(place)
-    asked = machine.stick("gold").commands.copy()
+    commands = machine.stick("gold").commands.copy()
     form = await begin(hass)
     assert form["step_id"] == "nothing_found"
     assert "set up already" in hints(form)
-    assert machine.stick("gold").commands == asked
+    assert machine.stick("gold").commands == commands
 
 
 async def test_same_device_in_two_forms(hass: HomeAssistant, machine: Machine) -> None:
@@ -274,7 +274,7 @@ async def test_foot_pedal_is_queried_once(hass: HomeAssistant, build: Build) -> 
 async def test_stick_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stick that hangs is named, and the others are listed."""
+    """A stick that hangs is reported by name, and the others are listed."""
     machine = build(GOLD, TWO)
     machine.stick("two").fail("timeout")
     monkeypatch.setattr(
@@ -549,7 +549,7 @@ class ChangePlaces(Protocol):
 
 @pytest.fixture(name="change_places")
 def change_places_fixture(
-    hass: HomeAssistant, looks: list[PresentDevices]
+    hass: HomeAssistant, scans: list[PresentDevices]
 ) -> ChangePlaces:
     """Return a function that plugs sticks into other ports."""
 
@@ -562,7 +562,7 @@ def change_places_fixture(
             machine.unplug(name)
         for name, port in ports.items():
             machine.plug(name, ports=port)
-        await until(lambda: looks[-1:] == [present_devices()])
+        await until(lambda: scans[-1:] == [present_devices()])
         await hass.async_block_till_done(wait_background_tasks=True)
         for entry in entries:
             await hass.config_entries.async_setup(entry.entry_id)

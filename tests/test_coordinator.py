@@ -21,9 +21,9 @@ GOLD_ENTITY = "sensor.tempergold_temperature"
 
 def state(hass: HomeAssistant, entity_id: str) -> str:
     """Return the state of an entity."""
-    found = hass.states.get(entity_id)
-    assert found is not None
-    return found.state
+    current = hass.states.get(entity_id)
+    assert current is not None
+    return current.state
 
 
 async def test_polls_every_five_minutes(
@@ -191,7 +191,7 @@ async def test_another_chip_at_the_address(
     """The values of another chip are not published; a repair asks about it."""
     entry = await set_up(BME_PLACE)
     chip = machine.chip("bme")
-    own, chip.calibration = (
+    calibration, chip.calibration = (
         chip.calibration,
         type(chip)({"name": "other", "calibration": 1}).calibration,
     )
@@ -200,7 +200,7 @@ async def test_another_chip_at_the_address(
     assert entry.error_reason_translation_key == "chip_changed"
     issue_id = f"device_{entry.entry_id}"
     assert issue_registry.async_get_issue(DOMAIN, issue_id)
-    chip.calibration = own
+    chip.calibration = calibration
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.state is ConfigEntryState.LOADED
     assert not issue_registry.async_get_issue(DOMAIN, issue_id)

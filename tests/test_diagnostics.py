@@ -29,8 +29,8 @@ async def test_diagnostics(
     """The diagnostics have the raw frames and registers, and the values from them."""
     assert await async_setup_component(hass, "diagnostics", {})
     entry = await set_up(place)
-    found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found == snapshot(exclude=props("entry_id"))
+    diagnostics = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics == snapshot(exclude=props("entry_id"))
 
 
 @pytest.mark.warns("Error fetching TEMPerGold data")
@@ -45,11 +45,11 @@ async def test_diagnostics_of_a_failing_stick(
     entry = await set_up(GOLD_PLACE)
     machine.stick("gold").fail("zero", on="values")
     await pass_time(hass, 305)
-    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found["raw"] == {"reports": "00 00 00 00 00 00 00 00"}
-    assert not found["last_poll_succeeded"]
-    assert "is no reading" in found["last_error"]
-    assert found["usb_device"]["id"] == "1a86:e025"
+    diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["raw"] == {"reports": "00 00 00 00 00 00 00 00"}
+    assert not diagnostics["last_poll_succeeded"]
+    assert "is no reading" in diagnostics["last_error"]
+    assert diagnostics["usb_device"]["id"] == "1a86:e025"
     machine.unplug("gold")
-    found = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found["usb_device"] is None
+    diagnostics = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["usb_device"] is None

@@ -252,8 +252,8 @@ def test_captures(model: str, spec: dict[str, Any], reports: list[str]) -> None:
     """An emulated stick sends the reports of a real one."""
     answers = answer(stick(model, **spec), VALUES)
     assert len(answers) == len(reports)
-    for one, expected in zip(answers, reports, strict=True):
-        assert one.startswith(expected)
+    for report, expected in zip(answers, reports, strict=True):
+        assert report.startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -385,30 +385,30 @@ def test_pyusb(machine: Machine) -> None:
     stick, device = machine.stick("TEMPer2_V4.1"), machine.device("TEMPer2_V4.1")
     bus, address = (int(part) for part in device.node.parts[-2:])
     backend = usb.backend.libusb1.get_backend()
-    found = usb.core.find(backend=backend, bus=bus, address=address)
-    assert isinstance(found, usb.core.Device)
-    assert found.product == "TEMPer2"
+    usb_device = usb.core.find(backend=backend, bus=bus, address=address)
+    assert isinstance(usb_device, usb.core.Device)
+    assert usb_device.product == "TEMPer2"
     with pytest.raises(usb.core.USBError, match="busy"):
-        found.ctrl_transfer(*SET_REPORT, VALUES)
-    found.detach_kernel_driver(1)
+        usb_device.ctrl_transfer(*SET_REPORT, VALUES)
+    usb_device.detach_kernel_driver(1)
     assert device.hidraw is None
-    found.ctrl_transfer(*SET_REPORT, VALUES)
-    assert found.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x80"
-    assert found.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x01"
+    usb_device.ctrl_transfer(*SET_REPORT, VALUES)
+    assert usb_device.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x80"
+    assert usb_device.read(0x82, 8, 500).tobytes()[:2] == b"\x80\x01"
     with pytest.raises(usb.core.USBTimeoutError):
-        found.read(0x82, 8, 10)
+        usb_device.read(0x82, 8, 10)
     stick.fail("stall", count=1)
     with pytest.raises(usb.core.USBError) as stalled:
-        found.ctrl_transfer(*SET_REPORT, VALUES)
+        usb_device.ctrl_transfer(*SET_REPORT, VALUES)
     assert stalled.value.errno == errno.EPIPE
-    usb.util.release_interface(found, 1)
-    found.attach_kernel_driver(1)
+    usb.util.release_interface(usb_device, 1)
+    usb_device.attach_kernel_driver(1)
     assert len(ask(VALUES, device.hidraw)[0]) == 2
     machine.unplug("TEMPer2_V4.1")
     with pytest.raises(usb.core.USBError) as gone:
-        found.is_kernel_driver_active(1)
+        usb_device.is_kernel_driver_active(1)
     assert gone.value.errno == errno.ENODEV
-    usb.util.dispose_resources(found)
+    usb.util.dispose_resources(usb_device)
 
 
 def test_permissions(machine: Machine) -> None:
@@ -422,8 +422,10 @@ def test_permissions(machine: Machine) -> None:
 
 def test_hwmon(machine: Machine) -> None:
     """The machine's sensors are read by psutil, if they can be read."""
-    told = psutil.sensors_temperatures()
-    assert {driver: [s[:2] for s in own] for driver, own in told.items()} == {
+    drivers = psutil.sensors_temperatures()
+    assert {
+        driver: [s[:2] for s in sensors] for driver, sensors in drivers.items()
+    } == {
         "nvme": [("Composite", 39.85)],
         "coretemp": [("Package id 0", 53.0), ("Core 0", 51.0)],
     }

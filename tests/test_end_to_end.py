@@ -46,7 +46,7 @@ MACHINE = {
     ],
     "hwmon": [{"driver": "cpu_thermal", "sensors": [{"temperature": 48.312}]}],
 }
-EXPECTED = {
+EXPECTED_VALUES = {
     "sensor.bme280_atmospheric_pressure": 1013.25,
     "sensor.bme280_humidity": 45.0,
     "sensor.bme280_temperature": 21.5,
@@ -122,7 +122,7 @@ def our(states: list[dict[str, Any]]) -> dict[str, float]:
     return {
         state["entity_id"]: float(state["state"])
         for state in states
-        if state["entity_id"] in EXPECTED
+        if state["entity_id"] in EXPECTED_VALUES
     }
 
 
@@ -136,22 +136,23 @@ async def test_from_the_form_to_the_history(tmp_path: Path) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         async with ClientSession(url, headers=headers) as session:
             await add_everything(session)
-            close = pytest.approx(EXPECTED, abs=0.01)
+            close = pytest.approx(EXPECTED_VALUES, abs=0.01)
             assert our(await ask(session, "/api/states")) == close
             path = (
-                f"/api/history/period/{began}?filter_entity_id={','.join(EXPECTED)}"
+                f"/api/history/period/{began}?filter_entity_id={','.join(EXPECTED_VALUES)}"
                 "&significant_changes_only=0&skip_initial_state"
             )
             # The recorder commits every five seconds.
             rows = await first(
-                lambda: ask(session, path), lambda rows: len(rows) >= len(EXPECTED)
+                lambda: ask(session, path),
+                lambda rows: len(rows) >= len(EXPECTED_VALUES),
             )
             assert our([row[-1] for row in rows]) == close
         async with client.WebSocket.connect(url, token) as web_socket:
             history = await web_socket.ask(
                 "history/history_during_period",
                 start_time=began,
-                entity_ids=list(EXPECTED),
+                entity_ids=list(EXPECTED_VALUES),
                 include_start_time_state=False,
                 significant_changes_only=False,
             )

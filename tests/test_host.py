@@ -312,14 +312,14 @@ async def test_diagnostics(
     composite = {"label": "Composite", "temperature": 39.85}
     build(hwmon=[CPU_THERMAL, {"driver": "nvme", "sensors": [composite]}])
     entry = await set_up("host")
-    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found["raw"]["disk"].startswith("sdiskusage(total=")
-    assert found["raw"]["temperatures"] == (
+    diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["raw"]["disk"].startswith("sdiskusage(total=")
+    assert diagnostics["raw"]["temperatures"] == (
         "{'cpu_thermal': [('', 48.312)], 'nvme': [('Composite', 39.85)]}"
     )
-    assert found["reading"]["cpu_temperature"] == 48.312
-    assert list(found["reading"]) == ["cpu_temperature", *QUANTITIES]
-    assert found["usb_device"] is None
+    assert diagnostics["reading"]["cpu_temperature"] == 48.312
+    assert list(diagnostics["reading"]) == ["cpu_temperature", *QUANTITIES]
+    assert diagnostics["usb_device"] is None
 
 
 def test_psutil_is_not_imported_before_it_is_needed() -> None:

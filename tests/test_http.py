@@ -1,10 +1,11 @@
 """The readings over HTTP."""
 
+from collections.abc import Awaitable, Callable
 import csv
 import io
 from unittest.mock import patch
 
-from homeassistant.auth.models import Group
+from aiohttp import ClientResponse
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import device_registry as dr
 import pytest
@@ -28,10 +29,22 @@ from .history.conftest import (
     custom_integrations,
     record,
     recorder_db_url,
+    restrict,
     server,
 )
 
 __all__ = ["custom_integrations", "recorder_db_url", "server"]
+
+type Get = Callable[..., Awaitable[ClientResponse]]
+"""Gets the recorded readings, with more parameters of the query."""
+
+TEMPERATURES = {
+    GOLD: ("TEMPerGold", "temperature"),
+    BME[0]: ("BME280", "temperature"),
+    "sensor.temper2_internal_temperature": ("TEMPer2", "internal_temperature"),
+    "sensor.temper2_external_temperature": ("TEMPer2", "external_temperature"),
+}
+"""Device and quantity of each temperature entity."""
 
 
 async def test_who_may_read(
@@ -46,11 +59,9 @@ async def test_who_may_read(
     await set_up(BME_PLACE)
     await async_wait_recording_done(hass)
     both = [GOLD, "sensor.bme280_temperature"]
-    user = hass_admin_user
-    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
-    user.groups = [Group(name="one sensor", policy=policy)]
-    user.invalidate_cache()
-    answer = await ask(hass, {"entity_id": both}, Context(user_id=user.id))
+    restrict(hass_admin_user, GOLD)
+    context = Context(user_id=hass_admin_user.id)
+    answer = await ask(hass, {"entity_id": both}, context)
     assert [device["name"] for device in answer["devices"]] == ["TEMPerGold"]
     client = await hass_client()
     path = f"/api/{DOMAIN}/readings?entity_id={','.join(both)}"
@@ -61,13 +72,14 @@ async def test_who_may_read(
     assert "TEMPerGold" in lines
 
 
-async def test_readings(
+@pytest.fixture(name="get")
+async def get_fixture(
     hass: HomeAssistant,
     machine: Machine,
     set_up: SetUp,
     hass_client: ClientSessionGenerator,
-) -> None:
-    """JSON and CSV hold the same readings as the action."""
+) -> Get:
+    """Record readings of two devices; return a function that gets them."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     temperature, pressure = BME[0], BME[2]
@@ -81,10 +93,19 @@ async def test_readings(
     )
     client = await hass_client()
     query = {**TIMES, "entity_id": f"{GOLD},{temperature}", "temperature_unit": "K"}
-    response = await client.get(
-        f"/api/{DOMAIN}/readings",
-        params=[*query.items(), ("entity_id", pressure)],
-    )
+    # A parameter that is given twice has both values.
+    params = [*query.items(), ("entity_id", pressure)]
+
+    async def get(**more: str) -> ClientResponse:
+        path = f"/api/{DOMAIN}/readings"
+        return await client.get(path, params=[*params, *more.items()])
+
+    return get
+
+
+async def test_json(get: Get) -> None:
+    """JSON, the format by default, has the readings of each device as columns."""
+    response = await get()
     assert response.content_type == "application/json"
     answer = await response.json()
     chip, gold = answer["devices"]
@@ -95,10 +116,11 @@ async def test_readings(
         "pressure": [1000, 1001],
     }
     assert gold["readings"]["temperature"] == [293.15]
-    response = await client.get(
-        f"/api/{DOMAIN}/readings",
-        params=[*query.items(), ("entity_id", pressure), ("format", "csv")],
-    )
+
+
+async def test_csv(get: Get) -> None:
+    """CSV has the same readings as lines."""
+    response = await get(format="csv")
     assert response.content_type == "text/csv"
     assert list(csv.reader(io.StringIO(await response.text()))) == [
         ["device", "collected_at", "temperature [K]", "pressure [hPa]"],
@@ -123,7 +145,7 @@ async def test_refused_queries(
     plus = "start=2025-11-20T13:00:00+01:00&end=2025-11-20T14:00:00+01:00"
     response = await client.get(f"/api/{DOMAIN}/readings?entity_id={GOLD}&{plus}")
     assert (await response.json())["start"] == TIMES["start"]
-    for query, said in (
+    for query, text in (
         ("", "is required"),
         (f"entity_id={GOLD}&period=week", "'period'"),
         ("entity_id=sensor.none", "nothing called sensor.none"),
@@ -132,7 +154,7 @@ async def test_refused_queries(
     ):
         response = await client.get(f"/api/{DOMAIN}/readings?{query}")
         assert response.status == 400
-        assert said in (await response.json())["message"]
+        assert text in (await response.json())["message"]
     client = await hass_client_no_auth()
     assert (await client.get(f"/api/{DOMAIN}/readings")).status == 401
 
@@ -150,13 +172,10 @@ async def test_in_batches(
     """All readings come in order, however many devices are read together."""
     for place in (GOLD_PLACE, BME_PLACE, TWO_PLACE):
         await set_up(place)
-    inner, outer = (
-        f"sensor.temper2_{kind}_temperature" for kind in ("internal", "external")
-    )
     times = [NOON + 3600 * n for n in range(24)]
     rows = {
         entity_id: [(time, str(n + shift), "°C") for n, time in enumerate(times)]
-        for shift, entity_id in enumerate((GOLD, BME[0], inner, outer))
+        for shift, entity_id in enumerate(TEMPERATURES)
     }
     await record(hass, rows)
     client = await hass_client()
@@ -164,22 +183,15 @@ async def test_in_batches(
     with patch.object(series, "GROUP_ROWS", batch):
         response = await client.get(f"/api/{DOMAIN}/readings", params=query)
         devices = (await response.json())["devices"]
-    found = {
+    columns = {
         (device["name"], quantity): column
         for device in devices
         for quantity, column in device["readings"].items()
     }
     step = 1 if order == "oldest" else -1
-    for shift, (name, quantity) in enumerate(
-        (
-            ("TEMPerGold", "temperature"),
-            ("BME280", "temperature"),
-            ("TEMPer2", "internal_temperature"),
-            ("TEMPer2", "external_temperature"),
-        )
-    ):
-        assert found[name, "collected_at"] == [int(time) for time in times][::step]
-        assert found[name, quantity] == [n + shift for n in range(24)][::step]
+    for shift, (name, quantity) in enumerate(TEMPERATURES.values()):
+        assert columns[name, "collected_at"] == [int(time) for time in times][::step]
+        assert columns[name, quantity] == [n + shift for n in range(24)][::step]
 
 
 async def test_devices_with_one_name(
@@ -193,10 +205,10 @@ async def test_devices_with_one_name(
     for place in (GOLD_PLACE, TWO_PLACE):
         await set_up(place)
     ids = {device.id for device in registry.devices}
-    for one in ids:
-        registry.async_update_device(one, name_by_user="Cellar")
+    for device_id in ids:
+        registry.async_update_device(device_id, name_by_user="Cellar")
     await async_wait_recording_done(hass)
     client = await hass_client()
     response = await client.get(f"/api/{DOMAIN}/readings?entity_id=all&format=csv")
     labels = {line[0] for line in csv.reader(io.StringIO(await response.text()))}
-    assert labels == {"device", *(f"Cellar ({one})" for one in ids)}
+    assert labels == {"device", *(f"Cellar ({device_id})" for device_id in ids)}

@@ -89,10 +89,10 @@ async def test_sensors(
         await until(lambda: entry.runtime_data.driver.raw["reports"].count("/") > 9)
         await pass_time(hass, 305)
     await snapshot_platform(hass, entity_registry, snapshot, entry.entry_id)
-    found = device_registry.async_get_device_by_identifier(
+    device_entry = device_registry.async_get_device_by_identifier(
         (DOMAIN, entry.entry_id), entry.entry_id
     )
-    assert found == snapshot(name="device")
+    assert device_entry == snapshot(name="device")
 
 
 async def test_monitor_without_humidity(
@@ -180,8 +180,8 @@ async def test_probes_come_and_go(
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     assert hass.states.is_state(first, "unknown")
-    found = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
-    assert [one.unique_id for one in found] == [
+    entities = er.async_entries_for_config_entry(entity_registry, entry.entry_id)
+    assert [entity.unique_id for entity in entities] == [
         f"{entry.entry_id}_{quantity}" for quantity in quantities
     ]
 
@@ -223,39 +223,44 @@ def field_values(form: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def open_options(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, Any]:
+    """Open the options of a device; return the form."""
+    form: Any = await hass.config_entries.options.async_init(entry.entry_id)
+    return dict(form)
+
+
+async def submit(
+    hass: HomeAssistant, form: dict[str, Any], **values: object
+) -> dict[str, Any]:
+    """Send a form of the options; return the next one."""
+    configure = hass.config_entries.options.async_configure
+    result: Any = await configure(form["flow_id"], values)
+    await hass.async_block_till_done()
+    return dict(result)
+
+
 async def test_calibrated_probe(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
     """A probe is picked, then calibrated; entered values stay after an error."""
     build(ADAPTER | {"probes": {ROM: 24.7, OTHER_ROM: 10.0}})
     entry = await set_up(ADAPTER_PLACE)
-
-    async def submit(form: dict[str, Any], **values: object) -> dict[str, Any]:
-        configure = hass.config_entries.options.async_configure
-        result: Any = await configure(form["flow_id"], values)
-        await hass.async_block_till_done()
-        return dict(result)
-
-    async def begin() -> dict[str, Any]:
-        form: Any = await hass.config_entries.options.async_init(entry.entry_id)
-        return dict(form)
-
-    form = await begin()
+    form = await open_options(hass, entry)
     assert field_values(form) == {"interval": 300, "probe": None}
     selector = form["data_schema"].schema["probe"]
     assert selector.config["options"] == [ROM, OTHER_ROM]
-    form = await submit(form, interval=9, probe=ROM)
+    form = await submit(hass, form, interval=9, probe=ROM)
     assert form["errors"] == {"interval": "interval_out_of_range"}
     assert field_values(form) == {"interval": 9, "probe": ROM}
-    form = await submit(form, interval=60, probe=ROM)
+    form = await submit(hass, form, interval=60, probe=ROM)
     assert form["step_id"] == "probe"
     assert form["description_placeholders"]["probe"] == ROM
     assert field_values(form) == {"temperature_offset": 0.0, "temperature_factor": 1.0}
     typed = {"temperature_offset": 51.0, "temperature_factor": 1.1}
-    form = await submit(form, **typed)
+    form = await submit(hass, form, **typed)
     assert form["errors"] == {"temperature_offset": "temperature_offset_out_of_range"}
     assert field_values(form) == typed
-    await submit(form, temperature_offset=-0.7, temperature_factor=1.0)
+    await submit(hass, form, temperature_offset=-0.7, temperature_factor=1.0)
     correction = {"offset": -0.7, "factor": 1.0}
     calibration = {f"{ROM}_temperature": correction}
     assert entry.options == {"interval": 60, "calibration": calibration}
@@ -263,11 +268,11 @@ async def test_calibrated_probe(
     assert hass.states.is_state(f"{adapter}{ROM}", "24.0")
     assert hass.states.is_state(f"{adapter}{OTHER_ROM}", "10.0")
     # The other forms keep the calibration until it is reset to nothing.
-    await submit(await begin(), interval=30)
+    await submit(hass, await open_options(hass, entry), interval=30)
     assert entry.options == {"interval": 30, "calibration": calibration}
-    form = await submit(await begin(), interval=30, probe=ROM)
+    form = await submit(hass, await open_options(hass, entry), interval=30, probe=ROM)
     assert field_values(form) == {"temperature_offset": -0.7, "temperature_factor": 1.0}
-    await submit(form, temperature_offset=0, temperature_factor=1)
+    await submit(hass, form, temperature_offset=0, temperature_factor=1)
     assert entry.options == {"interval": 30, "calibration": {}}
 
 
@@ -281,9 +286,9 @@ async def test_diagnostics_of_probes(
     assert await async_setup_component(hass, "diagnostics", {})
     build(ADAPTER)
     entry = await set_up(ADAPTER_PLACE)
-    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert found["reading"] == {f"{ROM}_temperature": 24.7}
-    assert found["raw"]["reports"].startswith("01 01 01 00 f7 00")
+    diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["reading"] == {f"{ROM}_temperature": 24.7}
+    assert diagnostics["raw"]["reports"].startswith("01 01 01 00 f7 00")
 
 
 async def test_other_device_on_a_serial_port(hass: HomeAssistant, build: Build) -> None:

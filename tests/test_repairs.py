@@ -48,7 +48,7 @@ TINY: dict[str, Any] = {
     "chips": [CHIP | {"name": "far"}],
 }
 # place, fault, and functions that cause and end it
-MISSING: list[tuple[str, Fault, Act, Act]] = [
+MISSING_DEVICES: list[tuple[str, Fault, Act, Act]] = [
     (
         GOLD_PLACE,
         Fault.STICK_NOT_FOUND,
@@ -91,8 +91,8 @@ async def submit_repair(
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
     """Return the issue of a device."""
-    found = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
-    return found.translation_key if found else None
+    issue_entry = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
+    return issue_entry.translation_key if issue_entry else None
 
 
 class Clocks:
@@ -192,7 +192,7 @@ async def test_access(
 
 
 @pytest.mark.warns("Error fetching")
-@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING)
+@pytest.mark.parametrize(("place", "fault", "away", "back"), MISSING_DEVICES)
 async def test_missing_for_a_day(
     hass: HomeAssistant,
     build: Build,
@@ -225,7 +225,7 @@ async def test_missing_for_a_day(
 
 
 DAY = REPAIR_AFTER_DAY.total_seconds()
-STORED = f"{DOMAIN}.since"
+STORAGE_KEY = f"{DOMAIN}.since"
 
 
 async def stop(hass: HomeAssistant) -> None:
@@ -272,7 +272,7 @@ async def test_day_with_restarts(
     await hass.config_entries.async_reload(entry.entry_id)
     assert issue(hass, entry) is None
     await stop(hass)
-    assert hass_storage[STORED]["data"] == {}
+    assert hass_storage[STORAGE_KEY]["data"] == {}
 
 
 @pytest.mark.warns("Error fetching")
@@ -329,20 +329,20 @@ async def test_written_where_something_changed(
     entry = await set_up(GOLD_PLACE)
     await read(entry)
     await stop(hass)
-    assert STORED not in hass_storage
+    assert STORAGE_KEY not in hass_storage
     machine.unplug("gold")
     await read(entry)
     await stop(hass)
-    stored = hass_storage.pop(STORED)
+    stored = hass_storage.pop(STORAGE_KEY)
     assert stored["data"] == {entry.entry_id: clock.today}
     clock.advance(DAY)
     await read(entry)
     await stop(hass)
     assert issue(hass, entry) == "device_missing"
-    assert STORED not in hass_storage
+    assert STORAGE_KEY not in hass_storage
     await hass.config_entries.async_remove(entry.entry_id)
     await stop(hass)
-    assert hass_storage[STORED]["data"] == {}
+    assert hass_storage[STORAGE_KEY]["data"] == {}
 
 
 @pytest.mark.warns("Error fetching")
@@ -416,7 +416,7 @@ async def test_bus_and_chip(
     chip = machine.chip("bme")
     calibration = chip.calibration
     if change == "held":
-        machine.buses.numbered[1].held.add(0x76)
+        machine.buses.numbered[1].kernel_addresses.add(0x76)
     elif change == "off":
         machine.unplug_bus(1)
     elif change == "node":
@@ -433,7 +433,7 @@ async def test_bus_and_chip(
     await read(entry)
     assert issue(hass, entry) == key
     chip.chip_id, chip.calibration = 0x60, calibration
-    machine.buses.numbered[1].held.clear()
+    machine.buses.numbered[1].kernel_addresses.clear()
     if change == "node":
         machine.unplug_bus(1)
     if change in {"off", "node"}:
@@ -499,12 +499,12 @@ async def test_answer_to_a_solved_issue(
     """An answer to an issue that is solved already changes nothing."""
     entry = await set_up(BME_PLACE)
     chip = machine.chip("bme")
-    own, chip.calibration = (
+    calibration, chip.calibration = (
         chip.calibration,
         type(chip)(CHIP | {"calibration": 1}).calibration,
     )
     await hass.config_entries.async_reload(entry.entry_id)
     question = await begin_repair(hass, f"device_{entry.entry_id}")
-    chip.calibration = own
+    chip.calibration = calibration
     await hass.config_entries.async_reload(entry.entry_id)
     assert (await submit_repair(hass, question))["reason"] == "gone"

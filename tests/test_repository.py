@@ -1,7 +1,7 @@
 """The files of the repository agree with each other."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 import json
 from pathlib import Path
@@ -59,6 +59,12 @@ NAMES_OF_EACH_MODULE = {
     "PARALLEL_UPDATES": "Home Assistant reads it from each platform",
 }
 """Constants whose name is given, and why."""
+FOLDERS = ("benchmarks", "custom_components", "development", "emulation", "tests")
+"""The folders of Python code."""
+MAX_FUNCTION_LINES, MAX_CLASS_LINES = 40, 199
+"""The limits of a definition, with its docstring and without its decorators."""
+
+type Definition = ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef
 
 
 @pytest.fixture(name="texts")
@@ -101,9 +107,9 @@ def calibration_fields(quantities: Iterable[str]) -> set[str]:
     return offsets | {f"{q}_factor" for q, base in bases.items() if base.has_factor}
 
 
-def constants(path: Path) -> Iterator[tuple[str, str]]:
+def constants(module: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield the constants of a module, with the expressions of their values."""
-    for node in ast.parse(path.read_text()).body:
+    for node in module.body:
         if isinstance(node, ast.Assign):
             targets: list[ast.expr] = node.targets
         elif isinstance(node, ast.AnnAssign):
@@ -115,14 +121,47 @@ def constants(path: Path) -> Iterator[tuple[str, str]]:
                 yield name.id, ast.unparse(node.value)
 
 
-def test_a_constant_has_one_meaning() -> None:
-    """Modules that define a constant of the same name give it the same value."""
-    values: dict[str, set[str]] = {}
+def types(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the classes and type aliases of a module, with their code."""
+    for node in module.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, ast.unparse(node)
+        elif isinstance(node, ast.TypeAlias):
+            yield ast.unparse(node.name), ast.unparse(node)
+
+
+@pytest.mark.parametrize("definitions", [constants, types])
+def test_a_name_has_one_meaning(
+    definitions: Callable[[ast.Module], Iterator[tuple[str, str]]],
+) -> None:
+    """Modules that define a constant or a type of the same name define it equally."""
+    meanings: dict[str, set[str]] = {}
     for path in COMPONENT.rglob("*.py"):
-        for name, value in constants(path):
-            values.setdefault(name, set()).add(value)
-    ambiguous = {name for name, given in values.items() if len(given) > 1}
+        for name, meaning in definitions(ast.parse(path.read_text())):
+            meanings.setdefault(name, set()).add(meaning)
+    ambiguous = {name for name in meanings if len(meanings[name]) > 1}
     assert ambiguous <= NAMES_OF_EACH_MODULE.keys()
+
+
+def is_too_long(node: Definition) -> bool:
+    """Return whether a function or class exceeds its limit."""
+    assert node.end_lineno is not None
+    lines = node.end_lineno - node.lineno + 1
+    is_class = isinstance(node, ast.ClassDef)
+    return lines > (MAX_CLASS_LINES if is_class else MAX_FUNCTION_LINES)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_definitions_are_short(folder: str) -> None:
+    """Each function has at most 40 lines, each class fewer than 200."""
+    too_long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef))
+        and is_too_long(node)
+    ]
+    assert not too_long
 
 
 def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
@@ -349,9 +388,7 @@ def test_pages_name_what_is_there() -> None:
         if "NAME" not in name and not any((f / name).is_file() for f in folders)
     ]
     code = "\n".join(
-        path.read_text()
-        for folder in ("custom_components", "development", "emulation", "tests")
-        for path in (ROOT / folder).rglob("*.py")
+        path.read_text() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")
     )
     quoted = " ".join(re.findall(r"`([^`\n]+)`", text))
     constants = {

@@ -10,7 +10,6 @@ from typing import Any
 from unittest.mock import patch
 
 from aiohttp.test_utils import TestClient
-from homeassistant.auth.models import Group
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.exceptions import (
     HomeAssistantError,
@@ -41,6 +40,7 @@ from .history.conftest import (
     execute,
     record,
     recorder_db_url,
+    restrict,
     server,
 )
 
@@ -126,19 +126,19 @@ async def test_link(
     hass_client_no_auth: ClientSessionGenerator,
     hass_admin_user: MockUser,
 ) -> None:
-    """A link gives the readings that the user who made it may read."""
+    """A link gives the readings of its query, without a login."""
     await set_up(GOLD_PLACE)
     await set_up(BME_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
     await hass_client()  # The user logs in.
     browser = await hass_client_no_auth()
-    asked = {
+    query = {
         "entity_id": [GOLD, "sensor.bme280_humidity"],
         "temperature_unit": "°F",
         **TIMES,
     }
-    own = Context(user_id=hass_admin_user.id)
-    answer = await ask(hass, asked, own, action="get_csv_link")
+    context = Context(user_id=hass_admin_user.id)
+    answer = await ask(hass, query, context, action="get_csv_link")
     assert datetime.fromisoformat(answer["valid_until"]) > dt_util.utcnow()
     assert answer["url"].startswith(f"{ADDRESS}/api/")
     header, gold = await lines_of(browser, answer["url"])
@@ -148,11 +148,25 @@ async def test_link(
     other = answer["url"].replace("sensor.bme280_humidity", "all")
     assert (await browser.get(other.removeprefix(ADDRESS))).status == 401
 
-    policy = {"entities": {"entity_ids": {GOLD: {"read": True}}}}
-    hass_admin_user.groups = [Group(name="one sensor", policy=policy)]
-    hass_admin_user.invalidate_cache()
+
+async def test_link_of_each_user(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    hass_client_no_auth: ClientSessionGenerator,
+    hass_admin_user: MockUser,
+) -> None:
+    """A link gives the readings that the user who made it may read."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    await async_wait_recording_done(hass)
+    await hass_client()  # The user logs in.
+    browser = await hass_client_no_auth()
+    restrict(hass_admin_user, GOLD)
     everything = {"entity_id": "all"}
-    url = (await ask(hass, everything, own, action="get_csv_link"))["url"]
+    context = Context(user_id=hass_admin_user.id)
+    url = (await ask(hass, everything, context, action="get_csv_link"))["url"]
     assert {line[0] for line in await lines_of(browser, url)} == {
         "device",
         "TEMPerGold",
@@ -172,8 +186,8 @@ async def test_link_runs_out(
     """A link expires; it has no host if the address of Home Assistant is not known."""
     await set_up(GOLD_PLACE)
     hass.config.api = None
-    asked = {"entity_id": GOLD, "valid_for": {"minutes": 10}}
-    path = (await ask(hass, asked, action="get_csv_link"))["url"]
+    query = {"entity_id": GOLD, "valid_for": {"minutes": 10}}
+    path = (await ask(hass, query, action="get_csv_link"))["url"]
     assert path.startswith("/api/")
     browser = await hass_client_no_auth()
     assert (await browser.get(path)).status == 200
@@ -214,22 +228,22 @@ async def test_file(
     await set_up(GOLD_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
     path = tmp_path / "www" / "readings.csv"
-    asked = {"entity_id": GOLD, "path": str(path), **TIMES}
+    query = {"entity_id": GOLD, "path": str(path), **TIMES}
     with pytest.raises(ServiceValidationError, match="allowlist_external_dirs"):
-        await ask(hass, asked, action="write_csv")
+        await ask(hass, query, action="write_csv")
     hass.config.allowlist_external_dirs = {str(tmp_path)}
-    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    assert await ask(hass, query, action="write_csv") == {"path": str(path)}
     path.write_text("yesterday's")
-    assert await ask(hass, asked, action="write_csv") == {"path": str(path)}
+    assert await ask(hass, query, action="write_csv") == {"path": str(path)}
     assert path.read_text().splitlines() == [
         "device,collected_at,temperature [°C]",
         "TEMPerGold,2025-11-20T12:00:00Z,20.0",
     ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     with pytest.raises(HomeAssistantError, match="no statistics by day"):
-        await ask(hass, asked | {"period": "day"}, action="write_csv")
+        await ask(hass, query | {"period": "day"}, action="write_csv")
     with pytest.raises(HomeAssistantError, match="could not be written"):
-        await ask(hass, asked | {"path": str(path.parent)}, action="write_csv")
+        await ask(hass, query | {"path": str(path.parent)}, action="write_csv")
     assert names(path.parent) == ["readings.csv"]
 
 
@@ -243,9 +257,9 @@ async def test_file_is_for_administrators(
     """Only administrators may write files."""
     await set_up(GOLD_PLACE)
     hass.config.allowlist_external_dirs = {str(tmp_path)}
-    asked = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}
+    query = {"entity_id": GOLD, "path": str(tmp_path / "readings.csv")}
     with pytest.raises(Unauthorized):
         await ask(
-            hass, asked, Context(user_id=hass_read_only_user.id), action="write_csv"
+            hass, query, Context(user_id=hass_read_only_user.id), action="write_csv"
         )
     assert not names(tmp_path)

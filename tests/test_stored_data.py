@@ -17,11 +17,11 @@ from custom_components.temperature_logger.const import DOMAIN
 from .conftest import ADAPTER, GOLD, HID_2, MONITOR, PINS, X232
 from .drivers.conftest import Build
 
-STORED: dict[str, Any] = json.loads(
+STORED_DATA: dict[str, Any] = json.loads(
     (Path(__file__).parent / "fixtures/version_0_1_0.json").read_text()
 )
 # It was unplugged a day before Home Assistant stopped.
-MISSING = "TEMPer2"
+MISSING_DEVICE = "TEMPer2"
 
 type Entries = dict[str, MockConfigEntry]
 
@@ -33,14 +33,14 @@ async def entries_fixture(
     """Start with the data of version 0.1.0; return the entries by their titles."""
     cpu = {"driver": "cpu_thermal", "sensors": [{"temperature": 48.3}]}
     build(GOLD, MONITOR, ADAPTER, X232, HID_2, i2c=[PINS], hwmon=[cpu])
-    hass_storage.update(STORED["storage"])
+    hass_storage.update(STORED_DATA["storage"])
     entries = {
-        stored["title"]: MockConfigEntry(**stored) for stored in STORED["entries"]
+        stored["title"]: MockConfigEntry(**stored) for stored in STORED_DATA["entries"]
     }
     registry = er.async_get(hass)
     for entry in entries.values():
         entry.add_to_hass(hass)
-    for unique_id, entity_id in STORED["entities"].items():
+    for unique_id, entity_id in STORED_DATA["entities"].items():
         platform, _, object_id = entity_id.partition(".")
         (entry,) = (e for e in entries.values() if unique_id.startswith(e.entry_id))
         registry.async_get_or_create(
@@ -68,16 +68,16 @@ def value(hass: HomeAssistant, entity_id: str) -> float:
 @pytest.mark.warns("Error fetching")
 async def test_entries_and_entities_stay(hass: HomeAssistant, entries: Entries) -> None:
     """Each entry loads with its data unchanged, and each entity keeps its id."""
-    for stored in STORED["entries"]:
+    for stored in STORED_DATA["entries"]:
         entry = entries[stored["title"]]
         loaded = entry.state is ConfigEntryState.LOADED
-        assert loaded == (stored["title"] != MISSING), stored["title"]
+        assert loaded == (stored["title"] != MISSING_DEVICE), stored["title"]
         assert entry.data == stored["data"]
         assert entry.options == stored["options"]
         assert entry.unique_id == stored["unique_id"]
     registered = er.async_get(hass).entities.values()
     ids = {e.unique_id: e.entity_id for e in registered if e.platform == DOMAIN}
-    assert ids == STORED["entities"]
+    assert ids == STORED_DATA["entities"]
 
 
 @pytest.mark.warns("Error fetching")
@@ -101,7 +101,7 @@ async def test_files_are_read(hass: HomeAssistant, entries: Entries) -> None:
     assert thinned.state == "1234"
     assert thinned.attributes["minutes"] == 10
     assert thinned.attributes["disk_bytes"] == 188416
-    issue_id = f"device_{entries[MISSING].entry_id}"
+    issue_id = f"device_{entries[MISSING_DEVICE].entry_id}"
     issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     assert issue is not None
     assert issue.translation_key == "device_missing"

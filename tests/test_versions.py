@@ -15,8 +15,8 @@ GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups
 
 def test_version_of_home_assistant(pytestconfig: pytest.Config) -> None:
     """The environment has the version of Home Assistant to be tested."""
-    asked = pytestconfig.getoption("--home-assistant")
-    assert GROUPS[f"home-assistant-{asked}"] == [f"homeassistant=={__version__}"]
+    version = pytestconfig.getoption("--home-assistant")
+    assert GROUPS[f"home-assistant-{version}"] == [f"homeassistant=={__version__}"]
 
 
 def test_minimum_version_is_the_same_everywhere() -> None:

@@ -112,9 +112,10 @@ async def _async_usb_device(
     if not isinstance(place, UsbPlace):
         return None
     try:
-        return await finder(hass).kernel_facts(place)
+        device = await finder(hass).connected_device(place)
     except DriverError:
         return None
+    return device.summary
 
 
 def _values(

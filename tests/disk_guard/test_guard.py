@@ -69,10 +69,10 @@ pytestmark = [
 ]
 
 SENSOR = "sensor.this_machine_thinned_readings"
-OTHER = "sensor.other"
+OTHER_ENTITY = "sensor.other"
 DAY = 86400
 CELSIUS = {"state_class": "measurement", "unit_of_measurement": "°C"}
-OLD, NEW = 3 * 2880, 2880
+THREE_DAYS_ROWS, DAY_ROWS = 3 * 2880, 2880
 """The rows of three days and of one day, with a row every 30 seconds."""
 
 type Storage = dict[str, Any]
@@ -93,7 +93,7 @@ async def entry_fixture(
     await set_up(GOLD_PLACE)
     await async_wait_recording_done(hass)
     now = time.time()
-    await fill(hass, GOLD, [now - 30 * n for n in range(OLD)])
+    await fill(hass, GOLD, [now - 30 * n for n in range(THREE_DAYS_ROWS)])
     return await set_up("host")
 
 
@@ -102,20 +102,20 @@ async def fill(hass: HomeAssistant, entity_id: str, times: list[float]) -> None:
 
     def work() -> None:
         with session_scope(hass=hass) as session:
-            known = select(StatesMeta.metadata_id).where(
+            statement = select(StatesMeta.metadata_id).where(
                 StatesMeta.entity_id == entity_id
             )
-            if (own := session.scalar(known)) is None:
+            if (metadata_id := session.scalar(statement)) is None:
                 session.add(meta := StatesMeta(entity_id=entity_id))
                 session.flush()
-                own = meta.metadata_id
+                metadata_id = meta.metadata_id
             session.add(shared := StateAttributes(shared_attrs=json.dumps(CELSIUS)))
             session.flush()
             rows = [
                 {
                     "attributes_id": shared.attributes_id,
                     "last_updated_ts": time,
-                    "metadata_id": own,
+                    "metadata_id": metadata_id,
                     "state": str(round(time % 7, 3)),
                 }
                 for time in sorted(times)
@@ -130,8 +130,10 @@ async def count(hass: HomeAssistant, entity_id: str) -> int:
 
     def work() -> int:
         with session_scope(hass=hass, read_only=True) as session:
-            found = select(func.count(States.state_id)).join(StatesMeta)
-            return session.scalar(found.where(StatesMeta.entity_id == entity_id)) or 0
+            statement = select(func.count(States.state_id)).join(StatesMeta)
+            return (
+                session.scalar(statement.where(StatesMeta.entity_id == entity_id)) or 0
+            )
 
     await async_wait_recording_done(hass)
     return await get_instance(hass).async_add_executor_job(work)
@@ -191,7 +193,7 @@ async def test_off_and_warn(hass: HomeAssistant, entry: ConfigEntry) -> None:
     assert placeholders(hass)["limit"] == "0"
     await let(hass, entry, "warn", 101)
     assert issue_key(hass) is None
-    assert await count(hass, GOLD) > OLD
+    assert await count(hass, GOLD) > THREE_DAYS_ROWS
     assert hass.states.get(SENSOR) is None
 
 
@@ -199,15 +201,15 @@ async def test_one_pass(
     hass: HomeAssistant, entry: ConfigEntry, hass_storage: Storage
 ) -> None:
     """The guard thins once, repacks and reports; after that it only warns."""
-    await fill(hass, OTHER, [time.time() - 600 * n for n in range(300)])
+    await fill(hass, OTHER_ENTITY, [time.time() - 600 * n for n in range(300)])
     events = async_capture_events(hass, EVENT_THINNED)
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == thinned_outcome(hass)
     after = await count(hass, GOLD)
     # The last day stays whole; of the two before it, one row an hour stays.
-    assert NEW + 48 <= after <= NEW + 2 * 120 + 50
-    assert await count(hass, OTHER) == 300
+    assert DAY_ROWS + 48 <= after <= DAY_ROWS + 2 * 120 + 50
+    assert await count(hass, OTHER_ENTITY) == 300
     (event,) = events
     shown = hass.states.get(SENSOR)
     assert shown
@@ -333,18 +335,20 @@ async def test_too_few(
     hass: HomeAssistant, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is thinned if other entities write more in a day than that would free."""
-    await fill(hass, OTHER, [time.time() - n for n in range(2 * OLD)])
+    await fill(
+        hass, OTHER_ENTITY, [time.time() - n for n in range(2 * THREE_DAYS_ROWS)]
+    )
     before = await count(hass, GOLD)
     await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.TOO_FEW
     assert await count(hass, GOLD) >= before
     # The database is not measured with each reading of the disk.
-    looks: list[HomeAssistant] = []
+    measurements: list[HomeAssistant] = []
     monkeypatch.setattr(guard, "MEASURE_SECONDS", 3600)
-    monkeypatch.setattr(guard, "async_measure", counted(looks))
+    monkeypatch.setattr(guard, "async_measure", counted(measurements))
     for seconds in (305, 610, 915):
         await pass_time(hass, seconds)
-    assert len(looks) == 1
+    assert len(measurements) == 1
     assert issue_key(hass) == Outcome.TOO_FEW
     # The issue disappears once the usage is clearly below the limit.
     coordinator = entry.runtime_data
@@ -358,17 +362,17 @@ async def test_too_few(
     coordinator.async_set_updated_data(full)
     assert issue_key(hass) == Outcome.DISK_FULL
     await hass.async_block_till_done()
-    assert len(looks) == 1
+    assert len(measurements) == 1
 
 
 def counted(
-    looks: list[HomeAssistant],
+    measurements: list[HomeAssistant],
 ) -> Callable[[HomeAssistant], Awaitable[Measurement]]:
     """Return a function that notes that it measures the database."""
     measure = passes.async_measure
 
     async def counting(hass: HomeAssistant) -> Measurement:
-        looks.append(hass)
+        measurements.append(hass)
         return await measure(hass)
 
     return counting
@@ -386,17 +390,17 @@ async def test_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
     assert answer["steps"][0]["rows"] > 0
 
 
-ELSEWHERE = {
+OTHER_DISK_URLS = {
     "sqlite": ("sqlite://", "sqlite:////gone/away.db"),
     "postgresql": ("postgresql://server.example/one", "postgresql:///?host=other"),
 }
 
 
 async def test_database_elsewhere(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Another disk is also the memory, a missing file, or that of a server."""
+    """A database in memory, on a server or in a missing file is on another disk."""
     instance = get_instance(hass)
     assert instance.dialect_name
-    for url in ELSEWHERE[instance.dialect_name]:
+    for url in OTHER_DISK_URLS[instance.dialect_name]:
         instance.db_url = url
         await let(hass, entry, "thin", 0)
         assert issue_key(hass) == Outcome.ELSEWHERE
@@ -673,25 +677,25 @@ async def test_recorder_has_ended(
     """The pass fails if the recorder's thread ends."""
     instance = get_instance(hass)
     queue = instance.queue_task
-    asked: list[WorkTask] = []
+    tasks: list[WorkTask] = []
 
     def lose(task: Any) -> None:  # noqa: ANN401
         if isinstance(task, WorkTask):
-            asked.append(task)
+            tasks.append(task)
         else:
             queue(task)
 
     monkeypatch.setattr(recorder, "ALIVE_CHECK_SECONDS", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(instance, "queue_task", lose)
-        patched.setattr(instance, "is_alive", lambda: len(asked) == 0)
+        patched.setattr(instance, "is_alive", lambda: len(tasks) == 0)
         await let(hass, entry, "thin", 0)
     assert issue_key(hass) == Outcome.FAILED
     assert "thread has ended" in placeholders(hass)["error"]
     # Work that is done after all comes too late to change the outcome.
     before = await count(hass, GOLD)
     monkeypatch.setattr(recorder, "TURN_SECONDS", 1000)
-    instance.queue_task(asked[0])
+    instance.queue_task(tasks[0])
     assert await count(hass, GOLD) < before
     await hass.async_block_till_done()
     assert issue_key(hass) == Outcome.FAILED

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from benchmarks.thinning import NAME
+from benchmarks.thinning import DATABASE_NAME
 from custom_components.temperature_logger.disk_guard.thinning import (
     STEP_MINUTES,
     surplus_rows,
@@ -29,10 +29,18 @@ def custom_integrations() -> None:
 
 def drawn_rows(times: list[tuple[int, int, bool]]) -> list[StateRow]:
     """Return rows in the order of the database."""
-    ordered = sorted((own, time, count) for count, (own, time, _) in enumerate(times))
+    ordered = sorted(
+        (metadata_id, time, count) for count, (metadata_id, time, _) in enumerate(times)
+    )
     return [
-        StateRow(count, own, float(time), "20" if times[count][2] else "unknown", None)
-        for own, time, count in ordered
+        StateRow(
+            count,
+            metadata_id,
+            float(time),
+            "20" if times[count][2] else "unknown",
+            None,
+        )
+        for metadata_id, time, count in ordered
     ]
 
 
@@ -50,26 +58,27 @@ def test_surplus(
     rows = drawn_rows(times)
     surplus = surplus_rows(rows, minutes, stay)
     left = [row for row in rows if row not in surplus]
-    assert {slot: found[0] for slot, found in slots(left, minutes).items()} == {
-        slot: found[0] for slot, found in slots(rows, minutes).items()
+    assert {slot: readings[0] for slot, readings in slots(left, minutes).items()} == {
+        slot: readings[0] for slot, readings in slots(rows, minutes).items()
     }
     assert all(
         row.state_id in stay
-        for found in slots(left, minutes).values()
-        for row in found[1:]
+        for readings in slots(left, minutes).values()
+        for row in readings[1:]
     )
     assert all(is_reading(row) and row.state_id not in stay for row in surplus)
 
 
-OTHERS = """SELECT * FROM states WHERE metadata_id NOT IN
+OTHER_ROWS = """SELECT * FROM states WHERE metadata_id NOT IN
     (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
-COUNT = """SELECT count(*) FROM states WHERE metadata_id IN
+OUR_ROW_COUNT = """SELECT count(*) FROM states WHERE metadata_id IN
     (SELECT metadata_id FROM states_meta WHERE entity_id LIKE '%ours%')"""
-HOURS = """SELECT metadata_id, CAST(last_updated_ts / 3600 AS INTEGER),
+FIRST_ROWS = """SELECT metadata_id, CAST(last_updated_ts / 3600 AS INTEGER),
     min(last_updated_ts), state FROM states
     WHERE last_updated_ts < ? GROUP BY 1, 2"""
-DANGLING = """SELECT count(*) FROM states AS one WHERE old_state_id IS NOT NULL AND NOT
-    EXISTS (SELECT 1 FROM states AS other WHERE other.state_id = one.old_state_id)"""
+DANGLING_COUNT = """SELECT count(*) FROM states AS later
+    WHERE old_state_id IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM states AS earlier WHERE earlier.state_id = later.old_state_id)"""
 
 
 def ask(path: Path, statement: str, *given: float) -> list[Any]:
@@ -81,17 +90,17 @@ def ask(path: Path, statement: str, *given: float) -> list[Any]:
 def stays(path: Path, until: float) -> list[Any]:
     """Return the rows that stay: those of others, and the first of each hour."""
     attributes = "SELECT * FROM state_attributes"
-    return [ask(path, OTHERS), ask(path, HOURS, until), ask(path, attributes)]
+    return [ask(path, OTHER_ROWS), ask(path, FIRST_ROWS, until), ask(path, attributes)]
 
 
 def our_rows(path: Path) -> int:
     """Return how many rows may be thinned."""
-    return int(ask(path, COUNT)[0][0])
+    return int(ask(path, OUR_ROW_COUNT)[0][0])
 
 
 def test_killed(tmp_path: Path) -> None:
     """A recorder that is killed while it thins leaves a whole database."""
-    path, until = tmp_path / NAME, time.time() - 86400
+    path, until = tmp_path / DATABASE_NAME, time.time() - 86400
     sizes = "--days", "3", "--sensors", "10", "--interval", "60"
     command = sys.executable, "-m", "benchmarks.thinning", str(tmp_path), *sizes
     root = Path(__file__).parent.parent.parent
@@ -106,7 +115,7 @@ def test_killed(tmp_path: Path) -> None:
         process.kill()
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
     assert not ask(path, "PRAGMA foreign_key_check")
-    assert ask(path, DANGLING) == [(0,)]
+    assert ask(path, DANGLING_COUNT) == [(0,)]
     assert stays(path, until) == before
     left = our_rows(path)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
@@ -114,4 +123,4 @@ def test_killed(tmp_path: Path) -> None:
     assert our_rows(path) < left
     assert stays(path, until) == before
     assert ask(path, "PRAGMA integrity_check") == [("ok",)]
-    assert ask(path, DANGLING) == [(0,)]
+    assert ask(path, DANGLING_COUNT) == [(0,)]

@@ -42,18 +42,18 @@ pytestmark = pytest.mark.parametrize(
 MIDNIGHT = 1_763_596_800.0
 """2025-11-20, 00:00 UTC."""
 HOURS = 5
-UNTIL = MIDNIGHT + HOURS * 3600
-OURS = "sensor.ours_a", "sensor.ours_b", "sensor.ours_silent_at_first"
-OTHERS = "sensor.other_a", "light.other"
+END = MIDNIGHT + HOURS * 3600
+OUR_ENTITIES = "sensor.ours_a", "sensor.ours_b", "sensor.ours_silent_at_first"
+OTHER_ENTITIES = "sensor.other_a", "light.other"
 GAPS = {7: "unavailable", 8: "unknown", 90: None}
-GONE = {"ours": range(40, 70)}
+OUTAGE = range(40, 70)
 TABLES = "states", "state_attributes", "statistics", "statistics_short_term"
 
-type Written = list[tuple[Any, ...]]
+type Rows = list[tuple[Any, ...]]
 type Slots = dict[tuple[int, int], list[StateRow]]
 
 
-class Filled(NamedTuple):
+class Database(NamedTuple):
     """A database with rows."""
 
     hass: HomeAssistant
@@ -88,7 +88,7 @@ class Filled(NamedTuple):
             ]
         )
 
-    async def dump(self) -> dict[str, Written]:
+    async def dump(self) -> dict[str, Rows]:
         """Return all columns of the rows that have to stay as they are."""
         ours = ", ".join(map(str, self.ours))
         where = {
@@ -96,7 +96,7 @@ class Filled(NamedTuple):
             "state_attributes": "WHERE shared_attrs LIKE '%other%'",
         }
 
-        def read(session: Session) -> dict[str, Written]:
+        def read(session: Session) -> dict[str, Rows]:
             return {
                 name: sorted(
                     tuple(map(repr, row))
@@ -112,7 +112,7 @@ class Filled(NamedTuple):
     async def thin(
         self,
         steps: int | None = None,
-        until: thinning.Until = lambda: UNTIL,
+        until: thinning.Until = lambda: END,
     ) -> Tally:
         """Thin in the recorder's thread, all steps or only the first ones."""
         tally = Tally()
@@ -125,26 +125,28 @@ class Filled(NamedTuple):
         return tally
 
 
-@pytest.fixture(name="filled")
-async def filled_fixture(hass: HomeAssistant) -> Filled:
+@pytest.fixture(name="database")
+async def database_fixture(hass: HomeAssistant) -> Database:
     """Write a row every two minutes, for entities to thin and for others."""
     await async_wait_recording_done(hass)
-    filled = Filled(hass, [])
-    filled.ours.extend(await filled.run(fill))
-    return filled
+    database = Database(hass, [])
+    database.ours.extend(await database.run(fill))
+    return database
 
 
 def fill(session: Session) -> list[int]:
     """Write states, each with its attributes and the state before, and statistics."""
     ours = []
-    for entity_id in (*OURS, *OTHERS):
-        mine = entity_id in OURS
+    for entity_id in (*OUR_ENTITIES, *OTHER_ENTITIES):
+        mine = entity_id in OUR_ENTITIES
         meta = StatesMeta(entity_id=entity_id)
         session.add(meta)
         session.flush()
         ours.extend([meta.metadata_id] if mine else [])
         session.add_all(states(meta, entity_id))
-    statistic = StatisticsMeta(statistic_id=OURS[0], source="recorder", has_sum=False)
+    statistic = StatisticsMeta(
+        statistic_id=OUR_ENTITIES[0], source="recorder", has_sum=False
+    )
     session.add(statistic)
     session.flush()
     for hour in range(HOURS):
@@ -160,9 +162,9 @@ def states(meta: StatesMeta, entity_id: str) -> Iterator[States]:
     """Yield the rows of one entity, each with the row before."""
     attributes = before = None
     for count in range(30 * (HOURS + 1)):
-        if entity_id == OURS[2] and count < 45:
+        if entity_id == OUR_ENTITIES[2] and count < 45:
             continue
-        if entity_id == OURS[1] and count in GONE["ours"]:
+        if entity_id == OUR_ENTITIES[1] and count in OUTAGE:
             continue
         state = GAPS.get(count, str(20 + count / 100))
         time = MIDNIGHT + 120 * count + 0.25 * (count % 3)
@@ -186,19 +188,22 @@ def is_reading(row: StateRow) -> bool:
 
 def slots(rows: Iterable[StateRow], minutes: int) -> Slots:
     """Return the readings in each slot of each entity."""
-    found: Slots = defaultdict(list)
+    readings: Slots = defaultdict(list)
     for row in rows:
         if is_reading(row):
-            found[row.metadata_id, int(row.time // (60 * minutes))].append(row)
-    return found
+            readings[row.metadata_id, int(row.time // (60 * minutes))].append(row)
+    return readings
 
 
 def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]:
     """Return the rows that stay after one step."""
-    first = {found[0].state_id for found in slots(rows, minutes).values()}
+    first = {readings[0].state_id for readings in slots(rows, minutes).values()}
     newest = {
-        max((row for row in rows if row.metadata_id == own), key=lambda row: row.time)
-        for own in {row.metadata_id for row in rows}
+        max(
+            (row for row in rows if row.metadata_id == metadata_id),
+            key=lambda row: row.time,
+        )
+        for metadata_id in {row.metadata_id for row in rows}
     }
     return [
         row
@@ -210,7 +215,7 @@ def expected(rows: list[StateRow], minutes: int, until: float) -> list[StateRow]
     ]
 
 
-async def check(filled: Filled) -> None:
+async def check(database: Database) -> None:
     """Let the database check that no row refers to a deleted one."""
 
     def look(session: Session) -> None:
@@ -222,26 +227,26 @@ async def check(filled: Filled) -> None:
             (SELECT 1 FROM state_attributes AS a
              WHERE a.attributes_id = one.attributes_id)"""
         assert session.scalar(text(dangling)) == 0
-        if get_instance(filled.hass).dialect_name == "sqlite":
+        if get_instance(database.hass).dialect_name == "sqlite":
             assert session.scalar(text("PRAGMA integrity_check")) == "ok"
             assert not session.execute(text("PRAGMA foreign_key_check")).all()
 
-    await filled.run(look)
+    await database.run(look)
 
 
-async def test_each_step(filled: Filled) -> None:
+async def test_each_step(database: Database) -> None:
     """Each slot keeps its first reading; other rows stay byte for byte."""
-    others = await filled.dump()
+    others = await database.dump()
     assert all(others.values())
-    begin = rows = await filled.rows()
-    previews = await get_instance(filled.hass).async_add_executor_job(
-        thinning.preview, filled.hass, filled.ours, lambda: UNTIL
+    begin = rows = await database.rows()
+    previews = await get_instance(database.hass).async_add_executor_job(
+        thinning.preview, database.hass, database.ours, lambda: END
     )
-    assert await filled.rows() == rows
+    assert await database.rows() == rows
     for step, minutes in enumerate(STEP_MINUTES, start=1):
-        tally = await filled.thin(step)
-        rows = expected(rows, minutes, UNTIL)
-        left = await filled.rows()
+        tally = await database.thin(step)
+        rows = expected(rows, minutes, END)
+        left = await database.rows()
         assert [row.state_id for row in left] == [row.state_id for row in rows]
         assert left == rows
         assert tally.minutes == minutes == previews[step - 1].minutes
@@ -249,126 +254,126 @@ async def test_each_step(filled: Filled) -> None:
         assert previews[step - 1] == Tally(
             minutes=minutes, rows=len(gone), first=min(gone), last=max(gone)
         )
-        assert await filled.dump() == others
-        await check(filled)
-    again = await filled.thin()
+        assert await database.dump() == others
+        await check(database)
+    again = await database.thin()
     assert again == Tally(minutes=60)
     # Attributes that only deleted rows had are deleted as well.
     unused = """SELECT count(*) FROM state_attributes AS a WHERE NOT EXISTS
         (SELECT 1 FROM states WHERE states.attributes_id = a.attributes_id)"""
-    assert await filled.run(lambda session: session.scalar(text(unused))) == 0
+    assert await database.run(lambda session: session.scalar(text(unused))) == 0
 
 
-async def test_enough(filled: Filled) -> None:
+async def test_enough(database: Database) -> None:
     """The first step that is enough is the last one."""
-    rows = await filled.rows()
-    await filled.thin(1)
-    assert await filled.rows() == expected(rows, 10, UNTIL)
+    rows = await database.rows()
+    await database.thin(1)
+    assert await database.rows() == expected(rows, 10, END)
 
 
-async def test_held_back(filled: Filled) -> None:
+async def test_held_back(database: Database) -> None:
     """Rows that are held back stay, also if they are held back only meanwhile."""
-    rows = await filled.rows()
+    rows = await database.rows()
     third = MIDNIGHT + 3 * 3600
-    await filled.thin(1, until=lambda: third + 1800)
-    left = await filled.rows()
+    await database.thin(1, until=lambda: third + 1800)
+    left = await database.rows()
     assert left == expected(rows, 10, third)
     # The first three hours are thinned already; the fourth one was just read.
-    asked = iter([UNTIL] * 4)
-    tally = await filled.thin(4, until=lambda: next(asked, 0.0))
+    ends = iter([END] * 4)
+    tally = await database.thin(4, until=lambda: next(ends, 0.0))
     assert tally.rows == 0
-    assert await filled.rows() == left
-    assert await filled.thin(until=lambda: 0.0) == Tally(minutes=60)
+    assert await database.rows() == left
+    assert await database.thin(until=lambda: 0.0) == Tally(minutes=60)
 
 
-async def test_newest_row_stays(filled: Filled) -> None:
+async def test_newest_row_stays(database: Database) -> None:
     """Each entity keeps its newest row, however old that is."""
-    rows = await filled.rows()
-    await filled.thin(4, until=lambda: UNTIL + 86400)
-    left = await filled.rows()
+    rows = await database.rows()
+    await database.thin(4, until=lambda: END + 86400)
+    left = await database.rows()
     for minutes in STEP_MINUTES:
-        rows = expected(rows, minutes, UNTIL + 86400)
+        rows = expected(rows, minutes, END + 86400)
     assert left == rows
-    for own in filled.ours:
-        (newest,) = [row for row in left if row.metadata_id == own][-1:]
+    for metadata_id in database.ours:
+        (newest,) = [row for row in left if row.metadata_id == metadata_id][-1:]
         assert newest.time >= MIDNIGHT + 120 * 179
 
 
-async def test_nothing_there(filled: Filled) -> None:
+async def test_nothing_there(database: Database) -> None:
     """Without rows nothing is thinned."""
-    filled.ours.clear()
-    assert await filled.thin() == Tally(minutes=60)
+    database.ours.clear()
+    assert await database.thin() == Tally(minutes=60)
 
 
-async def test_gap_of_years(filled: Filled) -> None:
+async def test_gap_of_years(database: Database) -> None:
     """Years without rows are skipped at once."""
 
     def write(session: Session) -> None:
         years_ago = MIDNIGHT - 20 * 365 * 86400
         for seconds in (0, 60, 120):
-            row = States(metadata_id=filled.ours[0], state="20")
+            row = States(metadata_id=database.ours[0], state="20")
             row.last_updated_ts = years_ago + seconds
             session.add(row)
 
-    await filled.run(write)
-    rows = await filled.rows()
-    found = await get_instance(filled.hass).async_add_executor_job(
-        thinning.preview, filled.hass, filled.ours, lambda: UNTIL
+    await database.run(write)
+    rows = await database.rows()
+    previews = await get_instance(database.hass).async_add_executor_job(
+        thinning.preview, database.hass, database.ours, lambda: END
     )
-    tally = await filled.thin(1)
-    assert tally == found[0]
-    assert await filled.rows() == expected(rows, 10, UNTIL)
+    tally = await database.thin(1)
+    assert tally == previews[0]
+    assert await database.rows() == expected(rows, 10, END)
     assert tally.first == MIDNIGHT - 20 * 365 * 86400 + 60
 
 
 async def test_recorder_goes_on(
-    filled: Filled, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recorder writes rows between two turns, each with the row before."""
     monkeypatch.setattr(recorder, "TURN_SECONDS", 0.0001)
-    hass, written = filled.hass, list[str]()
+    hass, states = database.hass, list[str]()
     run = WorkTask.run
 
     def turn(self: WorkTask, instance: core.Recorder) -> None:
         # Before the turn, as the last turn ends the wait.
-        state = str(len(written))
-        written.append(state)
-        hass.loop.call_soon_threadsafe(hass.states.async_set, OURS[0], state)
+        state = str(len(states))
+        states.append(state)
+        hass.loop.call_soon_threadsafe(hass.states.async_set, OUR_ENTITIES[0], state)
         run(self, instance)
 
     monkeypatch.setattr(WorkTask, "run", turn)
-    rows = await filled.rows()
-    await filled.thin(until=lambda: UNTIL + 86400)
+    rows = await database.rows()
+    await database.thin(until=lambda: END + 86400)
     await hass.async_block_till_done()
     await async_wait_recording_done(hass)
-    left = await filled.rows()
-    found = [row for row in left if row.state_id > max(row.state_id for row in rows)]
-    assert [row.state for row in found] == written
-    assert len(written) > 10
-    await check(filled)
+    left = await database.rows()
+    new_rows = [row for row in left if row.state_id > max(row.state_id for row in rows)]
+    assert [row.state for row in new_rows] == states
+    assert len(states) > 10
+    await check(database)
 
 
-async def test_database_fails(filled: Filled) -> None:
+async def test_database_fails(database: Database) -> None:
     """An error is raised; no other row is lost, and the recorder goes on.
 
     The database refuses a statement at the rows of the second hour.
     """
-    others, rows = await filled.dump(), await filled.rows()
-    instance = get_instance(filled.hass)
+    others, rows = await database.dump(), await database.rows()
+    instance = get_instance(database.hass)
     second_hour = {row.state_id for row in rows if row.time > MIDNIGHT + 3600}
     with (
-        refused_deletions(filled.hass, lambda ids: not ids.isdisjoint(second_hour)),
+        refused_deletions(database.hass, lambda ids: not ids.isdisjoint(second_hour)),
         pytest.raises(HomeAssistantError) as failed,
     ):
-        await filled.thin()
+        await database.thin()
     assert failed.value.translation_key == "recorder_failed"
     assert "no_such_table" in str(failed.value.translation_placeholders)
-    left = await filled.rows()
+    left = await database.rows()
     assert len(left) < len(rows)
     assert left == expected(rows, 10, MIDNIGHT + 3600)
-    assert await filled.dump() == others
-    await check(filled)
-    filled.hass.states.async_set(OURS[0], "1")
-    await async_wait_recording_done(filled.hass)
-    assert len(await filled.rows()) == len(left) + 1
+    assert await database.dump() == others
+    await check(database)
+    database.hass.states.async_set(OUR_ENTITIES[0], "1")
+    await async_wait_recording_done(database.hass)
+    assert len(await database.rows()) == len(left) + 1
     assert instance.is_alive()

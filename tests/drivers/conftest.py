@@ -33,13 +33,20 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 
+# The names of quantities in the emulation, where they are different.
+EMULATED_QUANTITIES = {
+    "internal_temperature": "temperature",
+    "internal_humidity": "humidity",
+    "thermistor_temperature": "second_external_temperature",
+}
+
 # A stick with two sensors, at 20 and 10 °C.
 READ_VALUES = bytes.fromhex("0180330100000000")
 INTERNAL, EXTERNAL = "808007d04e200000", "800103e84e200000"
-STALE = "808000074e200000"
+STALE_REPORT = "808000074e200000"
 REPORTS = [bytes.fromhex(INTERNAL), bytes.fromhex(EXTERNAL)]
 LIMITS = (1.0, 1.0)
-SOON = (0.05, 0.05)
+SHORT_LIMITS = (0.05, 0.05)
 
 type AsNobody = Callable[[], AbstractContextManager[None]]
 type Wake = Callable[[], None]
@@ -138,14 +145,14 @@ def lane_fixture(workers: Workers) -> Lane:
 async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
     """Return a function that does what the event loop does for a readable file.
 
-    The file is the one that the loop was told of last. The loop does so in its own
+    The file is the newest one that the loop watches. The loop calls its readers in any
     order, and also if another program has read the file meanwhile.
     """
     loop = asyncio.get_running_loop()
     add_reader = loop.add_reader
     readers: list[Wake] = []
 
-    def noted_add_reader(
+    def add_reader_and_note(
         file: FileDescriptorLike, callback: Callable[..., None], *args: object
     ) -> None:
         readers.append(partial(callback, *args))
@@ -154,7 +161,7 @@ async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
     def wake() -> None:
         readers[-1]()
 
-    monkeypatch.setattr(loop, "add_reader", noted_add_reader)
+    monkeypatch.setattr(loop, "add_reader", add_reader_and_note)
     return wake
 
 

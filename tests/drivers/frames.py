@@ -221,7 +221,7 @@ def bme280(chip_id: int, name: str) -> Chip:
         name=name,
         chip_id=chip_id,
         sensor=Bme280Sensor,
-        trimmings=[b"".join(one.registers()) for one in CALIBRATIONS],
+        trimmings=[b"".join(values.registers()) for values in CALIBRATIONS],
         blocks=(BME280_TRIMMING, BME280_TRIMMING_HUMIDITY),
         burst=BME280_BURST,
         head=bytes.fromhex("0024a000"),
@@ -232,7 +232,7 @@ BME680: Final = Chip(
     name="BME680",
     chip_id=bme680.BME680_CHIP_ID,
     sensor=bme680.Bme680Sensor,
-    trimmings=[b"".join(one.registers()) for one in CALIBRATIONS_680],
+    trimmings=[b"".join(values.registers()) for values in CALIBRATIONS_680],
     blocks=(bme680.BME680_TRIMMING, bme680.BME680_TRIMMING_HUMIDITY),
     burst=bme680.BME680_BURST,
     head=bytes((bme680.BME680_NEW_DATA, 0)),
@@ -250,8 +250,8 @@ BME680: Final = Chip(
 
 def digits(line: bytes) -> Shape:
     """Return the shape of a line with any digits in place of its digits."""
-    zeros = bytes(ord("0") if one in DIGITS else one for one in line)
-    return Shape(zeros, bytes(0x0F if one in DIGITS else 0 for one in line))
+    zeros = bytes(ord("0") if code in DIGITS else code for code in line)
+    return Shape(zeros, bytes(0x0F if code in DIGITS else 0 for code in line))
 
 
 def lines(*given: bytes) -> Decoder:

@@ -132,11 +132,11 @@ async def test_temperature_is_that_of_the_cpu(
     reading = await driver.read()
     assert reading.cpu_temperature == temperature
     assert ("cpu_temperature" in driver.quantities) == (temperature is not None)
-    told = psutil.sensors_temperatures()
-    assert (
-        str({d: [s[:2] for s in own] for d, own in told.items()})
-        == driver.raw["temperatures"]
-    )
+    values = {
+        name: [sensor[:2] for sensor in group]
+        for name, group in psutil.sensors_temperatures().items()
+    }
+    assert str(values) == driver.raw["temperatures"]
 
 
 @pytest.mark.parametrize("lie", [-273.15, -40.1, 150.1, 255.0, None])
@@ -159,13 +159,13 @@ async def test_nothing_blocks_the_event_loop(
     build(hwmon=[chip("cpu_thermal", 48.3)])
     threads: list[str] = []
     for name in ("disk_usage", "sensors_temperatures"):
-        asked = getattr(psutil, name)
+        function = getattr(psutil, name)
 
-        def ask(*args: str, asked: Any = asked) -> Any:  # noqa: ANN401 - of psutil
+        def call(*args: str, function: Any = function) -> Any:  # noqa: ANN401 - of psutil
             threads.append(current_thread().name)
-            return asked(*args)
+            return function(*args)
 
-        monkeypatch.setattr(psutil, name, ask)
+        monkeypatch.setattr(psutil, name, call)
     await driver.read()
     assert threads == ["temperature_logger"] * 2
 

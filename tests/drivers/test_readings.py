@@ -11,7 +11,7 @@ from custom_components.temperature_logger.drivers.readings import (
 )
 
 ROM = "285ebf799715039b"
-OTHER = "28aa11e24b14010b"
+OTHER_ROM = "28aa11e24b14010b"
 
 
 def test_values() -> None:
@@ -21,7 +21,7 @@ def test_values() -> None:
     assert reading == Reading(temperature=20.0, probes={ROM: -1.5})
     assert reading.values == {"temperature": 20.0, f"{ROM}_temperature": -1.5}
     assert reading.value(f"{ROM}_temperature") == -1.5
-    assert reading.value(f"{OTHER}_temperature") is None
+    assert reading.value(f"{OTHER_ROM}_temperature") is None
     assert reading.value("humidity") is None
     assert Reading.of({f"{ROM}_temperature": None}) == Reading()
 
@@ -43,9 +43,9 @@ def test_rom_of(name: str, rom: str | None) -> None:
 
 def test_order() -> None:
     """Probes come after the other quantities."""
-    probes = [f"{ROM}_temperature", f"{OTHER}_temperature"]
-    found = in_order([*reversed(probes), *reversed(QUANTITIES)])
-    assert found == [*QUANTITIES, *probes]
-    assert all(map(is_quantity, found))
+    probes = [f"{ROM}_temperature", f"{OTHER_ROM}_temperature"]
+    ordered = in_order([*reversed(probes), *reversed(QUANTITIES)])
+    assert ordered == [*QUANTITIES, *probes]
+    assert all(map(is_quantity, ordered))
     assert not is_quantity("probes")
-    assert [name for name in found if rom_of(name) is None] == list(QUANTITIES)
+    assert [name for name in ordered if rom_of(name) is None] == list(QUANTITIES)

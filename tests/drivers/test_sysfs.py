@@ -15,7 +15,7 @@ from custom_components.temperature_logger.drivers.sysfs import UsbDevice
 from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from emulation.descriptors import VENDOR_REPORT
 from emulation.values import now
-from tests.drivers.waiting import LONGEST, block_until
+from tests.drivers.waiting import MAX_WAIT_S, block_until
 
 from .conftest import Build
 
@@ -180,10 +180,10 @@ def test_device_that_blocks(build: Build, monkeypatch: pytest.MonkeyPatch) -> No
         assert now() - began >= sysfs.READ_LOCK_TIMEOUT_S  # It waits for its turn.
         port.write(b"TEMPerGold")  # The blocked reader ends.
         held.join()
-    monkeypatch.setattr(sysfs, "READ_LOCK_TIMEOUT_S", LONGEST)
+    monkeypatch.setattr(sysfs, "READ_LOCK_TIMEOUT_S", MAX_WAIT_S)
     began = now()
     assert sysfs.reread(two) == two
-    assert now() - began < LONGEST  # The next reader does not wait.
+    assert now() - began < MAX_WAIT_S  # The next reader does not wait.
 
 
 def test_stick_without_strings(build: Build) -> None:
@@ -229,15 +229,15 @@ def test_adapter_key(
 ) -> None:
     """An adapter is identified by its place, not by its number."""
     machine = build(i2c=[adapter(7, **spec)])
-    (found,) = sysfs.i2c_adapters()
-    assert (found.key, found.label, found.number) == (key, None, 7)
-    assert found.device_number is None
-    assert found.probed_by_default is expected
-    assert found.node == machine.dev / "i2c-7"
-    assert found.has_node
-    assert not found.multiplexed
-    assert not found.kernel_addresses
-    assert sysfs.i2c_adapter(key) == found
+    (i2c_bus,) = sysfs.i2c_adapters()
+    assert (i2c_bus.key, i2c_bus.label, i2c_bus.number) == (key, None, 7)
+    assert i2c_bus.device_number is None
+    assert i2c_bus.probed_by_default is expected
+    assert i2c_bus.node == machine.dev / "i2c-7"
+    assert i2c_bus.has_node
+    assert not i2c_bus.multiplexed
+    assert not i2c_bus.kernel_addresses
+    assert sysfs.i2c_adapter(key) == i2c_bus
 
 
 BRIDGE = "i2c-tiny-usb at bus {bus:03} device {device:03}"
@@ -272,22 +272,22 @@ def test_usb_adapter(
     """A USB adapter has its port as key, and a label without numbers that change."""
     spec = {"usb": "bridge", "interface": interface, "adapter": name}
     machine = build(bridge(model), i2c=[adapter(3, **spec)])
-    (found,) = sysfs.i2c_adapters()
-    assert found.key == f"{FIRST}-1.3"
-    assert found.label == usb_label(shown, "1.3")
-    assert found.number == 3
-    assert found.probed_by_default
-    assert sysfs.i2c_adapter(found.key) == found
-    assert sysfs.is_as_before(found)
+    (i2c_bus,) = sysfs.i2c_adapters()
+    assert i2c_bus.key == f"{FIRST}-1.3"
+    assert i2c_bus.label == usb_label(shown, "1.3")
+    assert i2c_bus.number == 3
+    assert i2c_bus.probed_by_default
+    assert sysfs.i2c_adapter(i2c_bus.key) == i2c_bus
+    assert sysfs.is_as_before(i2c_bus)
     machine.replug("bridge")
     (again,) = sysfs.i2c_adapters()
-    assert (again.key, again.label) == (found.key, found.label)
-    assert again.number == found.number
-    assert not sysfs.is_as_before(found)
+    assert (again.key, again.label) == (i2c_bus.key, i2c_bus.label)
+    assert again.number == i2c_bus.number
+    assert not sysfs.is_as_before(i2c_bus)
     machine.unplug("bridge")
     assert not sysfs.is_as_before(again)
     with pytest.raises(DeviceNotFoundError, match=Fault.BUS_NOT_FOUND):
-        sysfs.i2c_adapter(found.key)
+        sysfs.i2c_adapter(i2c_bus.key)
 
 
 def test_two_buses_of_one_usb_device(build: Build) -> None:
@@ -295,11 +295,11 @@ def test_two_buses_of_one_usb_device(build: Build) -> None:
     specs = [adapter(3 + n, usb="bridge", interface=n, adapter=BRIDGE) for n in (0, 1)]
     machine = build(bridge("two i2c-tiny-usb"), i2c=specs)
     keys = [f"{FIRST}-1.3", f"{FIRST}-1.3:1"]
-    assert [found.key for found in sysfs.i2c_adapters()] == keys
+    assert [i2c_bus.key for i2c_bus in sysfs.i2c_adapters()] == keys
     label = usb_label("i2c-tiny-usb", "1.3:1")
     assert sysfs.i2c_adapter(keys[1]).label == label
     machine.unplug_bus(3)
-    assert [found.key for found in sysfs.i2c_adapters()] == keys[1:]
+    assert [i2c_bus.key for i2c_bus in sysfs.i2c_adapters()] == keys[1:]
 
 
 def test_two_buses_of_one_interface(build: Build) -> None:
@@ -308,7 +308,7 @@ def test_two_buses_of_one_interface(build: Build) -> None:
     specs = [adapter(number, **spec) for number in (3, 4)]
     build(bridge("two i2c-tiny-usb"), i2c=specs)
     keys = [f"{FIRST}-1.3:1", f"{FIRST}-1.3:1+1"]
-    assert [found.key for found in sysfs.i2c_adapters()] == keys
+    assert [i2c_bus.key for i2c_bus in sysfs.i2c_adapters()] == keys
 
 
 def test_bus_of_a_whole_usb_device(build: Build) -> None:
@@ -318,8 +318,8 @@ def test_bus_of_a_whole_usb_device(build: Build) -> None:
     below = link.resolve()
     link.unlink()
     link.symlink_to(below.rename(below.parents[1] / "i2c-3"))
-    (found,) = sysfs.i2c_adapters()
-    assert found.key == f"{FIRST}-1.3"
+    (i2c_bus,) = sysfs.i2c_adapters()
+    assert i2c_bus.key == f"{FIRST}-1.3"
 
 
 def test_usb_adapters_swapped(build: Build) -> None:
@@ -332,12 +332,12 @@ def test_usb_adapters_swapped(build: Build) -> None:
             for n, usb in enumerate(("one", "two"))
         ],
     )
-    before = {found.key: found.number for found in sysfs.i2c_adapters()}
+    before = {i2c_bus.key: i2c_bus.number for i2c_bus in sysfs.i2c_adapters()}
     machine.unplug("one")
     machine.unplug("two")
     machine.plug("two")
     machine.plug("one")
-    after = {found.key: found.number for found in sysfs.i2c_adapters()}
+    after = {i2c_bus.key: i2c_bus.number for i2c_bus in sysfs.i2c_adapters()}
     assert before == {f"{FIRST}-1": 3, f"{FIRST}-2": 4}
     assert after == {f"{FIRST}-1": 4, f"{FIRST}-2": 3}
 
@@ -349,28 +349,28 @@ def test_multiplexer_on_a_usb_adapter(build: Build) -> None:
         bridge(),
         i2c=[adapter(3, usb="bridge", adapter=BRIDGE), adapter(10, **channel)],
     )
-    found = {one.number: one for one in sysfs.i2c_adapters()}
-    assert not found[3].multiplexed
-    assert found[10].multiplexed
-    assert found[10].key != found[3].key
-    assert sysfs.i2c_adapter(f"{FIRST}-1.3") == found[3]
+    buses = {bus.number: bus for bus in sysfs.i2c_adapters()}
+    assert not buses[3].multiplexed
+    assert buses[10].multiplexed
+    assert buses[10].key != buses[3].key
+    assert sysfs.i2c_adapter(f"{FIRST}-1.3") == buses[3]
 
 
 def test_device_tree_hidden_from_a_container(build: Build) -> None:
     """A container may see the link to the board's node, and not the node."""
     machine = build(i2c=[adapter(1, of_node="soc/i2c@7e804000")])
     shutil.rmtree(machine.sys / "firmware")
-    found = sysfs.i2c_adapter("soc/i2c@7e804000")
-    assert found.probed_by_default
+    i2c_bus = sysfs.i2c_adapter("soc/i2c@7e804000")
+    assert i2c_bus.probed_by_default
 
 
 def test_adapter_under_another_number(build: Build) -> None:
     """An adapter that gets another number is still found."""
     pins, other = {"of_node": "soc/i2c@7e804000"}, {"of_node": "soc/i2c@7e205000"}
     build(i2c=[adapter(1, **pins), adapter(2, **other)])
-    before = {found.key: found.number for found in sysfs.i2c_adapters()}
+    before = {i2c_bus.key: i2c_bus.number for i2c_bus in sysfs.i2c_adapters()}
     build(i2c=[adapter(1, **other), adapter(2, **pins)])
-    after = {found.key: found.number for found in sysfs.i2c_adapters()}
+    after = {i2c_bus.key: i2c_bus.number for i2c_bus in sysfs.i2c_adapters()}
     assert before == {"soc/i2c@7e804000": 1, "soc/i2c@7e205000": 2}
     assert after == {"soc/i2c@7e804000": 2, "soc/i2c@7e205000": 1}
 
@@ -379,17 +379,17 @@ def test_adapters_of_one_parent(build: Build) -> None:
     """The connectors of a graphics card have different keys."""
     card = f"{FIRST}/0000:01:00.0"
     build(i2c=[adapter(n, path=card, adapter=f"card {n}") for n in (1, 2)])
-    assert len({found.key for found in sysfs.i2c_adapters()}) == 2
+    assert len({i2c_bus.key for i2c_bus in sysfs.i2c_adapters()}) == 2
 
 
 def test_multiplexer(build: Build) -> None:
     """A channel of a multiplexer is marked, and the multiplexer's address is held."""
     pins = adapter(1, of_node="soc/i2c@7e804000", held={"0x77": "pca954x"})
     build(i2c=[pins, adapter(4, mux={"bus": 1, "address": "0x77"})])
-    found = {one.number: one for one in sysfs.i2c_adapters()}
-    assert found[1].kernel_addresses == {0x77}
-    assert not found[1].multiplexed
-    assert found[4].multiplexed
+    buses = {bus.number: bus for bus in sysfs.i2c_adapters()}
+    assert buses[1].kernel_addresses == {0x77}
+    assert not buses[1].multiplexed
+    assert buses[4].multiplexed
 
 
 def test_held_addresses(build: Build) -> None:
@@ -397,8 +397,8 @@ def test_held_addresses(build: Build) -> None:
     machine = build(i2c=[adapter(3, held={"0x76": "bmp280", "0x68": "rtc-ds1307"})])
     devices = machine.sys / "bus/i2c/devices"
     (devices / "3-0068").resolve().joinpath("driver").unlink()
-    (found,) = sysfs.i2c_adapters()
-    assert found.kernel_addresses == {0x76}
+    (i2c_bus,) = sysfs.i2c_adapters()
+    assert i2c_bus.kernel_addresses == {0x76}
 
 
 def test_clients_are_not_adapters(build: Build) -> None:
@@ -412,15 +412,15 @@ def test_clients_are_not_adapters(build: Build) -> None:
 def test_adapter_without_node(build: Build) -> None:
     """Without i2c-dev an adapter is found, without a node."""
     build(i2c=[adapter(1, node=False)])
-    (found,) = sysfs.i2c_adapters()
-    assert not found.has_node
+    (i2c_bus,) = sysfs.i2c_adapters()
+    assert not i2c_bus.has_node
 
 
 def test_adapter_removed_while_reading(build: Build) -> None:
     """An adapter whose files vanish is left out, and the others are found."""
     machine = build(i2c=[adapter(1), adapter(2)])
     (machine.sys / "bus/i2c/devices/i2c-1/name").unlink()
-    assert [found.number for found in sysfs.i2c_adapters()] == [2]
+    assert [i2c_bus.number for i2c_bus in sysfs.i2c_adapters()] == [2]
 
 
 def test_adapter_outside_the_device_tree(build: Build) -> None:
@@ -431,7 +431,7 @@ def test_adapter_outside_the_device_tree(build: Build) -> None:
     shutil.copytree(link.resolve(), outside, symlinks=True)
     link.unlink()
     link.symlink_to(outside)
-    assert [found.number for found in sysfs.i2c_adapters()] == [2]
+    assert [i2c_bus.number for i2c_bus in sysfs.i2c_adapters()] == [2]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Final
 from emulation.loop import Loop
 from emulation.values import now
 
-LONGEST: Final = 100.0
+MAX_WAIT_S: Final = 100.0
 """Seconds after which a wait fails."""
 PAUSE: Final = 0.001
 """Seconds between two checks."""
@@ -22,12 +22,12 @@ LONG_PAUSE: Final = 0.02
 STEP: Final = 0.01
 """Seconds that the patient clock advances at most between two readings."""
 
-REAL: Final = time.monotonic
+SYSTEM_CLOCK: Final = time.monotonic
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; fail after the time limit."""
-    ends = now() + LONGEST
+    ends = now() + MAX_WAIT_S
     while not condition():
         assert now() < ends, "What was waited for has not happened"
         await asyncio.sleep(PAUSE)
@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def block_until(condition: Callable[[], bool]) -> None:
     """Wait in a thread, or for another process, until a condition holds."""
-    ends = now() + LONGEST
+    ends = now() + MAX_WAIT_S
     while not condition():
         assert now() < ends, "What was waited for has not happened"
         time.sleep(LONG_PAUSE)
@@ -43,11 +43,11 @@ def block_until(condition: Callable[[], bool]) -> None:
 
 async def first[T](get: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
     """Return the first result that is wanted; fail after the time limit."""
-    ends = now() + LONGEST
-    while not wanted(found := await get()):
-        assert now() < ends, f"What was waited for has not come, but {found!r:.200}"
+    ends = now() + MAX_WAIT_S
+    while not wanted(result := await get()):
+        assert now() < ends, f"What was waited for has not come, but {result!r:.200}"
         await asyncio.sleep(LONG_PAUSE)
-    return found
+    return result
 
 
 class PatientClock:
@@ -64,7 +64,7 @@ class PatientClock:
 
     def __call__(self) -> float:
         """Return seconds; they stand still where a test has frozen the time."""
-        if time.monotonic is not REAL:
+        if time.monotonic is not SYSTEM_CLOCK:
             return time.monotonic()
         with self._lock:
             looked = now()

@@ -18,7 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.devices import place_of
 from custom_components.temperature_logger.devices import workers as workers_of
-from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Reading, Workers, workers
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.i2c import bme680
@@ -51,7 +51,7 @@ from tests.conftest import (
     X232,
     pass_time,
 )
-from tests.drivers.conftest import Build, open_files
+from tests.drivers.conftest import EMULATED_QUANTITIES, Build, open_files
 from tests.drivers.kernel import is_watched
 from tests.drivers.waiting import until
 
@@ -143,7 +143,7 @@ class Furniture(NamedTuple):
 
 STICKS: Final = "sticks"
 MAKERS: Final = "makers"
-OTHERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
+OTHER_MAKERS: Final = ("x232", "hid", "monitor", "adapter", "go", "lascar")
 """The USB devices of other makers, and the sticks without HID reports."""
 HOMES: Final = {
     # Three sticks, one of them without a hidraw node, and two chips.
@@ -177,12 +177,8 @@ HOMES: Final = {
 
 
 # The emulated hardware's name of a quantity.
-SENSED: Final = {
-    "internal_temperature": "temperature",
-    "internal_humidity": "humidity",
-    f"{ROM}_temperature": ROM,
-}
-# The change of a value from one poll to the next, which makes an old one show.
+SENSOR_NAMES: Final = EMULATED_QUANTITIES | {f"{ROM}_temperature": ROM}
+# The change of a value from one poll to the next: an old value is a wrong one.
 STEP: Final = {
     "temperature": 3.0,
     "humidity": 4.0,
@@ -191,16 +187,16 @@ STEP: Final = {
     ROM: 3.0,
 }
 TOLERANCE: Final = 0.05
-# Seconds for which a dead control pipe blocks a writer; the deadline is shorter.
-HELD: Final = 2.3
-RELEASED: Final = 0.3
-"""Seconds that a write stays in the kernel: fewer than a poll has, as in reality."""
+# A dead control pipe blocks a writer for this time; the deadline is shorter.
+LONG_BLOCK_S: Final = 2.3
+# A write stays in the kernel for this time; the deadline is longer, as in reality.
+SHORT_BLOCK_S: Final = 0.3
 # A fault that the driver overcomes within the poll leaves the right value.
-OVERCOME: Final = None
+NO_FAULT: Final = None
 
 
 class Sight(NamedTuple):
-    """A state that the owner saw."""
+    """A state of an entity, as the owner of the home sees it."""
 
     device: str
     quantity: str
@@ -217,7 +213,7 @@ class Home:
         self.hass, self.machine = hass, machine
         self.wrong: list[Sight] = []
         """The states that were neither right nor unavailable."""
-        self.seen: list[Sight] = []
+        self.sights: list[Sight] = []
         """The states since the last poll began."""
         hass.bus.async_listen(EVENT_STATE_CHANGED, self._look)
 
@@ -233,9 +229,9 @@ class Home:
             await asyncio.gather(*(setup(e.entry_id) for e in self.entries.values()))
             await self.hass.async_block_till_done()
 
-    def felt(self, device: str, quantity: str) -> float:
+    def present_value(self, device: str, quantity: str) -> float:
         """Return the present value at a sensor of an emulated device."""
-        name = SENSED.get(quantity, quantity)
+        name = SENSOR_NAMES.get(quantity, quantity)
         value = self._values(device)[name]
         assert isinstance(value, float | int)
         return value
@@ -256,14 +252,14 @@ class Home:
     async def poll(self) -> None:
         """Move to the time of the next poll of each device."""
         await self._hear()
-        self.seen.clear()
+        self.sights.clear()
         await pass_time(self.hass, 305)
 
     async def retry(self, device: str) -> None:
         """Move to the time of a failed device's next retry."""
         entry = self.entries[device]
         await self._hear()
-        self.seen.clear()
+        self.sights.clear()
         if entry.state is ConfigEntryState.SETUP_RETRY:
             await pass_time(self.hass, 130)
         else:
@@ -295,7 +291,9 @@ class Home:
 
     def published(self, device: str) -> bool:
         """Return whether all values of a device came since the last poll began."""
-        fresh = {s.quantity for s in self.seen if s.device == device and right(s, self)}
+        fresh = {
+            s.quantity for s in self.sights if s.device == device and right(s, self)
+        }
         return fresh == set(self.states(device)) != set()
 
     def assert_others_went_on(self, *failed: str) -> None:
@@ -390,7 +388,7 @@ class Home:
             return
         quantity = entity.unique_id.removeprefix(f"{entity.config_entry_id}_")
         sight = Sight(device, quantity, state.state)
-        self.seen.append(sight)
+        self.sights.append(sight)
         if not right(sight, self) and sight.state != STATE_UNAVAILABLE:
             self.wrong.append(sight)
 
@@ -401,7 +399,7 @@ def right(sight: Sight, home: Home) -> bool:
         value = float(sight.state)
     except ValueError:
         return False
-    return abs(value - home.felt(sight.device, sight.quantity)) <= TOLERANCE
+    return abs(value - home.present_value(sight.device, sight.quantity)) <= TOLERANCE
 
 
 def reported(driver: Stream) -> Reading | None:
@@ -452,7 +450,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temperx232, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(watch, "OFFER_DELAY_S", 0)
+    monkeypatch.setattr(hotplug, "OFFER_DELAY_S", 0)
 
 
 @pytest.fixture(name="home")

@@ -15,15 +15,15 @@ from emulation.faults import Faulty
 from tests.conftest import pass_time
 from tests.drivers.waiting import until
 
-from .conftest import HELD, Home
+from .conftest import LONG_BLOCK_S, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
-HANGS = pytest.mark.parametrize(
+HANGING_DEVICES = pytest.mark.parametrize(
     ("device", "fault", "seconds"),
     [
         ("two", "timeout", None),
-        ("two", "control-timeout", HELD),
+        ("two", "control-timeout", LONG_BLOCK_S),
         ("borrowed", "timeout", None),
         ("borrowed", "control-timeout", None),
         ("bme", "timeout", 0.5),
@@ -51,7 +51,7 @@ async def hang(
     return poll
 
 
-@HANGS
+@HANGING_DEVICES
 async def test_unload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
@@ -68,7 +68,7 @@ async def test_unload_while_a_poll_hangs(
     home.assert_others_went_on()
 
 
-@HANGS
+@HANGING_DEVICES
 async def test_reload_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
@@ -83,7 +83,7 @@ async def test_reload_while_a_poll_hangs(
     assert home.trouble(device) is None
 
 
-@HANGS
+@HANGING_DEVICES
 async def test_stop_while_a_poll_hangs(
     home: Home, device: str, fault: str, seconds: float | None
 ) -> None:
@@ -103,7 +103,7 @@ async def test_stop_while_a_poll_hangs(
 @pytest.mark.parametrize(
     ("device", "fault", "seconds"),
     # The first reload of a stick does not end before its command has.
-    [("two", "control-timeout", 3 * HELD), ("bme", "timeout", 60)],
+    [("two", "control-timeout", 3 * LONG_BLOCK_S), ("bme", "timeout", 60)],
 )
 async def test_reloads_while_a_device_hangs(
     home: Home, device: str, fault: str, seconds: float

@@ -7,9 +7,9 @@ import pytest
 from custom_components.temperature_logger.drivers import Fault
 from emulation.i2c import Bus
 from emulation.machine import Machine
-from tests.drivers.i2c.chips import BURST, TRIGGER, before_transfer
+from tests.drivers.i2c.chips import TRIGGER_TRANSFER, VALUES_TRANSFER, before_transfer
 
-from .conftest import MAKERS, OVERCOME, STICKS, Home
+from .conftest import MAKERS, NO_FAULT, STICKS, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
@@ -45,7 +45,7 @@ def brown_out(machine: Machine) -> None:
 
 def brown_out_while_measuring(machine: Machine) -> None:
     """Let the chip lose its power before its values are fetched."""
-    before_transfer(bus_of(machine), BURST, machine.chip(CHIP).power_cycle)
+    before_transfer(bus_of(machine), VALUES_TRANSFER, machine.chip(CHIP).power_cycle)
 
 
 def brown_out_without_calibration(machine: Machine) -> None:
@@ -75,25 +75,25 @@ def other_id(chip_id: int) -> Inject:
 FAULTS = {
     "address NACK": (fault("nack"), Fault.CHIP_NOT_FOUND),
     # The name depends on the adapter's driver.
-    "data NACK, EREMOTEIO": (fault_at(TRIGGER, "nack"), Fault.CHIP_NOT_FOUND),
-    "data NACK, EIO": (fault_at(TRIGGER, "eio"), Fault.BUS_ERROR),
+    "data NACK, EREMOTEIO": (fault_at(TRIGGER_TRANSFER, "nack"), Fault.CHIP_NOT_FOUND),
+    "data NACK, EIO": (fault_at(TRIGGER_TRANSFER, "eio"), Fault.BUS_ERROR),
     "time-out": (fault("timeout", 0.05), Fault.BUS_ERROR),
-    "arbitration lost at the trigger": (fault_at(TRIGGER, "arb"), OVERCOME),
-    "arbitration lost at the burst": (fault_at(BURST, "arb"), OVERCOME),
+    "arbitration lost at the trigger": (fault_at(TRIGGER_TRANSFER, "arb"), NO_FAULT),
+    "arbitration lost at the burst": (fault_at(VALUES_TRANSFER, "arb"), NO_FAULT),
     "arbitration never won": (fault("arb"), Fault.BUS_ERROR),
     "I/O error": (fault("eio"), Fault.BUS_ERROR),
-    "I/O error at the burst": (fault_at(BURST, "eio"), Fault.BUS_ERROR),
+    "I/O error at the burst": (fault_at(VALUES_TRANSFER, "eio"), Fault.BUS_ERROR),
     "all ff": (fault("ff"), Fault.BAD_REGISTERS),
-    "all ff at the burst": (fault_at(BURST, "ff"), Fault.BAD_REGISTERS),
+    "all ff at the burst": (fault_at(VALUES_TRANSFER, "ff"), Fault.BAD_REGISTERS),
     "all zero": (fault("zero"), Fault.CONVERSION_LOST),
-    "all zero at the burst": (fault_at(BURST, "zero"), Fault.BAD_REGISTERS),
+    "all zero at the burst": (fault_at(VALUES_TRANSFER, "zero"), Fault.BAD_REGISTERS),
     "conversion never ends": (fault("stuck"), Fault.CONVERSION_UNFINISHED),
     "conversion never began": (fault("lost-trigger"), Fault.CONVERSION_LOST),
-    "trigger lost once": (fault("lost-trigger", count=1), OVERCOME),
+    "trigger lost once": (fault("lost-trigger", count=1), NO_FAULT),
     "skipped-measurement codes": (fault("nodata"), Fault.BAD_REGISTERS),
     "calibration read as zero": (brown_out_without_calibration, Fault.BAD_REGISTERS),
-    "brown-out between polls": (brown_out, OVERCOME),
-    "brown-out while measuring": (brown_out_while_measuring, OVERCOME),
+    "brown-out between polls": (brown_out, NO_FAULT),
+    "brown-out while measuring": (brown_out_while_measuring, NO_FAULT),
     "another chip at the address": (other_chip, Fault.CHIP_CHANGED),
     "chip id of a BMP280": (other_id(0x58), Fault.CHIP_CHANGED),
     "chip id of a BME680": (other_id(0x61), Fault.CHIP_CHANGED),
@@ -105,14 +105,14 @@ FAULTS = {
 # The same for a BME680, where it differs from a BME280 or has code of its own.
 FAULTS_680 = {
     "address NACK": (fault("nack"), Fault.CHIP_NOT_FOUND),
-    "arbitration lost at the burst": (fault_at(BURST, "arb"), OVERCOME),
+    "arbitration lost at the burst": (fault_at(VALUES_TRANSFER, "arb"), NO_FAULT),
     "I/O error": (fault("eio"), Fault.BUS_ERROR),
     "all ff": (fault("ff"), Fault.CONVERSION_LOST),
-    "all ff at the burst": (fault_at(BURST, "ff"), Fault.BAD_REGISTERS),
-    "all zero at the burst": (fault_at(BURST, "zero"), Fault.BAD_REGISTERS),
+    "all ff at the burst": (fault_at(VALUES_TRANSFER, "ff"), Fault.BAD_REGISTERS),
+    "all zero at the burst": (fault_at(VALUES_TRANSFER, "zero"), Fault.BAD_REGISTERS),
     "conversion never ends": (fault("stuck"), Fault.CONVERSION_UNFINISHED),
-    "brown-out between polls": (brown_out, OVERCOME),
-    "brown-out while measuring": (brown_out_while_measuring, OVERCOME),
+    "brown-out between polls": (brown_out, NO_FAULT),
+    "brown-out while measuring": (brown_out_while_measuring, NO_FAULT),
     "another chip at the address": (other_chip, Fault.CHIP_CHANGED),
     "chip id of a BME280": (other_id(0x60), Fault.CHIP_CHANGED),
 }
@@ -141,7 +141,7 @@ async def test_fault_costs_one_reading_at_most(
     inject(home.machine)
     await home.poll()
     assert home.trouble(CHIP) == expected
-    assert home.published(CHIP) == (expected is OVERCOME)
+    assert home.published(CHIP) == (expected is NO_FAULT)
     home.assert_others_went_on(CHIP)
     chip.clear()
     chip.calibration, chip.chip_id = chip.CALIBRATIONS[0], chip_id

@@ -14,7 +14,7 @@ import pytest
 from usb.backend import libusb1
 
 from custom_components.temperature_logger import coordinator
-from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Driver, Fault, Reading
 from custom_components.temperature_logger.drivers.usb.stream import Stream
 from emulation.machine import Machine
@@ -24,7 +24,7 @@ from tests.drivers.waiting import until
 from .conftest import (
     MAKERS,
     OTHER_CONTROLLER,
-    OTHERS,
+    OTHER_MAKERS,
     STICKS,
     Home,
     outdated,
@@ -34,19 +34,26 @@ pytestmark = pytest.mark.warns("Error fetching")
 
 HIDRAW, LIBUSB = "two", "borrowed"
 BOTH_WAYS = pytest.mark.parametrize("stick", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
-WAYS = [(STICKS, HIDRAW), (STICKS, LIBUSB), *((MAKERS, name) for name in OTHERS)]
+DEVICES = [
+    (STICKS, HIDRAW),
+    (STICKS, LIBUSB),
+    *((MAKERS, name) for name in OTHER_MAKERS),
+]
 EVERY_DEVICE = pytest.mark.parametrize(
-    ("home", "device"), WAYS, ids=["hidraw", "libusb", *OTHERS], indirect=["home"]
+    ("home", "device"),
+    DEVICES,
+    ids=["hidraw", "libusb", *OTHER_MAKERS],
+    indirect=["home"],
 )
 # Other programs. Each prints when it is ready and ends with its standard input.
-LOCKS = """
+LOCKING_PROGRAM = """
     import fcntl
     node = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
     fcntl.flock(node, fcntl.LOCK_EX | fcntl.LOCK_NB)
     print("ready", flush=True)
     sys.stdin.read()
 """
-READS = """
+READING_PROGRAM = """
     import select
     node = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
     print("ready", flush=True)
@@ -56,7 +63,7 @@ READS = """
         if sys.argv[2] == "asks":
             os.write(node, bytes.fromhex("000180330100000000"))
 """
-TAKES = """
+CLAIMING_PROGRAM = """
     import pathlib
     import usb.core
     from emulation.libusb import Backend
@@ -117,9 +124,9 @@ async def load(home: Home, *devices: str) -> None:
 
 
 def rely_on_the_watch(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """Let only the watch find that a device is back."""
+    """Let only hot-plug find that a device is back."""
     # A missing hidraw node is waited for; any other one is there at once.
-    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
+    monkeypatch.setattr(hotplug, "READY_TIMEOUT_S", 0.1 if device == LIBUSB else 60)
     monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
 
 
@@ -132,7 +139,7 @@ async def test_unplugged_and_replugged(
 ) -> None:
     """A device is unavailable while unplugged, and back with its new values.
 
-    Only the watch notices both, and no descriptor stays open.
+    Only hot-plug notices both, and no descriptor stays open.
     """
     rely_on_the_watch(monkeypatch, device)
     await home.settle()
@@ -145,7 +152,7 @@ async def test_unplugged_and_replugged(
         await home.poll()
         assert home.trouble(device) == Fault.STICK_NOT_FOUND
         home.assert_others_went_on(device)
-        home.seen.clear()
+        home.sights.clear()
         home.machine.plug(device)
         await until(lambda: home.trouble(device) is None)
         await home.settle()
@@ -313,7 +320,7 @@ async def test_controllers_in_the_other_order(home: Home) -> None:
 async def test_locked_by_another_program(home: Home) -> None:
     """A stick that another program has locked is left to it, and read after that."""
     await unload(home, "gold")
-    with program(LOCKS, node_of(home.machine, "gold")):
+    with program(LOCKING_PROGRAM, node_of(home.machine, "gold")):
         await load(home, "gold")
         assert home.trouble("gold") == Fault.IN_USE
         home.change()
@@ -329,7 +336,7 @@ async def test_second_reader(home: Home, habit: str) -> None:
     The kernel gives a report to each program that has the node open. The emulated node
     gives it to one of them, which is worse.
     """
-    with program(READS, node_of(home.machine, "gold"), habit):
+    with program(READING_PROGRAM, node_of(home.machine, "gold"), habit):
         for _ in range(3):
             home.change()
             home.machine.hurry("gold")  # The answer to the earlier command is gone.
@@ -344,7 +351,7 @@ async def test_taken_by_another_libusb(home: Home) -> None:
     """A stick claimed by another program is left to it, and read after its end."""
     machine = home.machine
     bus, address = (str(int(part)) for part in machine.device("gold").node.parts[-2:])
-    with program(TAKES, str(machine.root), bus, address):
+    with program(CLAIMING_PROGRAM, str(machine.root), bus, address):
         await until(lambda: home.trouble("gold") is not None)
         await home.retry("gold")
         assert home.trouble("gold") == Fault.IN_USE

@@ -9,14 +9,14 @@ from custom_components.temperature_logger.drivers import Fault
 from emulation.machine import Machine
 from tests.drivers.waiting import until
 
-from .conftest import OVERCOME, RELEASED, Home
+from .conftest import NO_FAULT, SHORT_BLOCK_S, Home
 
 pytestmark = pytest.mark.warns("Error fetching")
 
 type Inject = Callable[[Machine, str], None]
 
 HIDRAW, LIBUSB = "two", "borrowed"
-QUEUED: Final = 63
+KERNEL_QUEUE_SIZE: Final = 63
 """The number of reports that the kernel keeps for each opener of a node."""
 
 
@@ -33,16 +33,16 @@ def halt(machine: Machine, stick: str) -> None:
 def queue(machine: Machine, stick: str) -> None:
     """Queue as many reports as the kernel keeps, with 0.07 and 0.07 °C."""
     stale = "8080000700000000", "800100074e200000"
-    machine.send(stick, *(stale * QUEUED)[:QUEUED])
+    machine.send(stick, *(stale * KERNEL_QUEUE_SIZE)[:KERNEL_QUEUE_SIZE])
 
 
 # fault, and its effect over hidraw and over libusb
 FAULTS = {
     "stall": (fault("stall"), Fault.REFUSED, Fault.REFUSED),
-    "stall of the input": (halt, OVERCOME, OVERCOME),
+    "stall of the input": (halt, NO_FAULT, NO_FAULT),
     "time-out": (fault("timeout"), Fault.NO_ANSWER, Fault.NO_ANSWER),
     "dead control pipe": (
-        fault("control-timeout", RELEASED),
+        fault("control-timeout", SHORT_BLOCK_S),
         Fault.REFUSED,
         Fault.NO_ANSWER,
     ),
@@ -57,14 +57,14 @@ FAULTS = {
     "truncated frames": (fault("short", 7), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "first frame lost": (fault("drop-first"), Fault.NO_ANSWER, Fault.NO_ANSWER),
     "last frame lost": (fault("partial"), Fault.NO_ANSWER, Fault.NO_ANSWER),
-    "frames swapped": (fault("reverse"), OVERCOME, OVERCOME),
+    "frames swapped": (fault("reverse"), NO_FAULT, NO_FAULT),
     "old frame first": (fault("extra"), Fault.BAD_REPORT, Fault.BAD_REPORT),
-    "queue of stale frames first": (queue, OVERCOME, Fault.BAD_REPORT),
+    "queue of stale frames first": (queue, NO_FAULT, Fault.BAD_REPORT),
     "reply of another command": (fault("swap"), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "all zero": (fault("zero"), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "all ff": (fault("ff"), Fault.BAD_REPORT, Fault.BAD_REPORT),
     "garbage": (fault("garbage"), Fault.BAD_REPORT, Fault.BAD_REPORT),
-    "slow answer": (fault("delay", 0.2), OVERCOME, OVERCOME),
+    "slow answer": (fault("delay", 0.2), NO_FAULT, NO_FAULT),
     "answer too slow": (fault("delay", 60), Fault.NO_ANSWER, Fault.NO_ANSWER),
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Mapping
 import json
 from typing import Any
 
+from homeassistant.auth.models import Group
 from homeassistant.components.recorder.core import Recorder
 from homeassistant.components.recorder.db_schema import (
     StateAttributes,
@@ -13,6 +14,7 @@ from homeassistant.components.recorder.db_schema import (
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers.recorder import get_instance, session_scope
 import pytest
+from pytest_homeassistant_custom_component.common import MockUser
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
 )
@@ -75,11 +77,11 @@ async def record(hass: HomeAssistant, rows: Mapping[str, Iterable[Row]]) -> None
 
     def write() -> None:
         with session_scope(hass=hass) as session:
-            for entity_id, own in rows.items():
+            for entity_id, entity_rows in rows.items():
                 meta = session.scalars(
                     select(StatesMeta).where(StatesMeta.entity_id == entity_id)
                 ).one()
-                for time, state, unit in own:
+                for time, state, unit in entity_rows:
                     shown = {"unit_of_measurement": unit} if unit else {}
                     attributes = StateAttributes(shared_attrs=json.dumps(shown))
                     row = States(
@@ -90,6 +92,13 @@ async def record(hass: HomeAssistant, rows: Mapping[str, Iterable[Row]]) -> None
 
     await async_wait_recording_done(hass)
     await get_instance(hass).async_add_executor_job(write)
+
+
+def restrict(user: MockUser, entity_id: str) -> None:
+    """Let a user read nothing but one entity."""
+    policy = {"entities": {"entity_ids": {entity_id: {"read": True}}}}
+    user.groups = [Group(name="one sensor", policy=policy)]
+    user.invalidate_cache()
 
 
 async def execute(hass: HomeAssistant, statement: str) -> None:

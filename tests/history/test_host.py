@@ -2,7 +2,6 @@
 
 import csv
 import io
-from typing import Any
 
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
@@ -30,6 +29,14 @@ SIZE, USED, FREE = (
 USAGE = "sensor.this_machine_disk_usage"
 GIB = dict.fromkeys(("total_space", "used_space", "free_space"), "GiB")
 UNITS = {"cpu_temperature": "°C", **GIB, "space_usage": "%"}
+ROWS = {
+    CPU: [(NOON, "50", "°C"), (NOON + 300, "122", "°F")],
+    SIZE: [(NOON, "64", "GiB"), (NOON + 300, "65536", "MiB")],
+    USED: [(NOON, "20", "GiB"), (NOON + 300, "22.5", "GiB")],
+    FREE: [(NOON, "44", "GiB"), (NOON + 300, "unknown", "GiB")],
+    USAGE: [(NOON, "31.3", "%"), (NOON + 300, "35.2", "%")],
+}
+"""Two readings; some values of the second one were shown in another unit."""
 
 
 @pytest.fixture(name="machine")
@@ -46,18 +53,9 @@ async def test_readings(
 ) -> None:
     """Each way to read gives all values in one reading, whatever unit was shown."""
     await set_up("host")
-    await record(
-        hass,
-        {
-            CPU: [(NOON, "50", "°C"), (NOON + 300, "122", "°F")],
-            SIZE: [(NOON, "64", "GiB"), (NOON + 300, "65536", "MiB")],
-            USED: [(NOON, "20", "GiB"), (NOON + 300, "22.5", "GiB")],
-            FREE: [(NOON, "44", "GiB"), (NOON + 300, "unknown", "GiB")],
-            USAGE: [(NOON, "31.3", "%"), (NOON + 300, "35.2", "%")],
-        },
-    )
-    asked: dict[str, Any] = {"entity_id": "all", **TIMES}
-    (device,) = (await ask(hass, asked | {"format": "columns"}))["devices"]
+    await record(hass, ROWS)
+    query = TIMES | {"entity_id": "all"}
+    (device,) = (await ask(hass, query | {"format": "columns"}))["devices"]
     assert device["name"] == "This machine"
     assert device["units"] == UNITS
     assert device["readings"] == {
@@ -69,7 +67,7 @@ async def test_readings(
         "space_usage": [31.3, 35.2],
     }
     client = await hass_client()
-    path, query = f"/api/{DOMAIN}/readings", TIMES | {"entity_id": "all"}
+    path = f"/api/{DOMAIN}/readings"
     answer = await (await client.get(path, params=query)).json()
     assert answer["devices"][0]["readings"] == device["readings"]
     lines = await (await client.get(path, params=query | {"format": "csv"})).text()
@@ -87,14 +85,14 @@ async def test_latest_in_us_units(
     """The latest reading is in °C where °F is shown, or in the unit of the query."""
     hass.config.units = US_CUSTOMARY_SYSTEM
     await set_up("host")
-    asked = {"entity_id": "all"}
-    (latest,) = (await ask(hass, asked, action="get_latest"))["devices"]
+    query = {"entity_id": "all"}
+    (latest,) = (await ask(hass, query, action="get_latest"))["devices"]
     assert latest["units"] == UNITS
     assert latest["reading"]["cpu_temperature"] == 50.0
     size = psutil.disk_usage(hass.config.config_dir).total / 2**30
     assert latest["reading"]["total_space"] == round(size, 3)
-    asked["temperature_unit"] = "°F"
-    (latest,) = (await ask(hass, asked, action="get_latest"))["devices"]
+    query["temperature_unit"] = "°F"
+    (latest,) = (await ask(hass, query, action="get_latest"))["devices"]
     assert latest["reading"]["cpu_temperature"] == 122.0
 
 
@@ -112,8 +110,8 @@ async def test_statistics(hass: HomeAssistant, machine: Machine, set_up: SetUp) 
     )
     do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(int(NOON)))
     await async_wait_recording_done(hass)
-    asked = TIMES | {"entity_id": [CPU, USED, USAGE], "period": "5minute"}
-    (device,) = (await ask(hass, asked))["devices"]
+    query = TIMES | {"entity_id": [CPU, USED, USAGE], "period": "5minute"}
+    (device,) = (await ask(hass, query))["devices"]
     assert device["units"]["used_space_max"] == "GiB"
     assert device["units"]["space_usage_max"] == "%"
     (row,) = device["readings"]

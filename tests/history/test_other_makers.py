@@ -58,8 +58,8 @@ async def test_co2(
             MONITOR_TEMPERATURE: [(NOON, "20", "°C"), (NOON + 300, "21", "°C")],
         },
     )
-    asked: dict[str, Any] = {"entity_id": [CO2, MONITOR_TEMPERATURE], **TIMES}
-    (device,) = (await ask(hass, asked | {"format": "columns"}))["devices"]
+    query: dict[str, Any] = {"entity_id": [CO2, MONITOR_TEMPERATURE], **TIMES}
+    (device,) = (await ask(hass, query | {"format": "columns"}))["devices"]
     assert device["units"] == {"temperature": "°C", "co2": "ppm"}
     assert device["readings"] == {
         "collected_at": [int(NOON), int(NOON) + 300],
@@ -84,8 +84,8 @@ async def test_statistics_of_co2(
     await record(hass, {CO2: [(NOON + 10, "800", "ppm"), (NOON + 160, "900", "ppm")]})
     do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(int(NOON)))
     await async_wait_recording_done(hass)
-    asked = TIMES | {"entity_id": CO2, "period": "5minute"}
-    (device,) = (await ask(hass, asked))["devices"]
+    query = TIMES | {"entity_id": CO2, "period": "5minute"}
+    (device,) = (await ask(hass, query))["devices"]
     assert device["units"] == dict.fromkeys(("co2_min", "co2_mean", "co2_max"), "ppm")
     (row,) = device["readings"]
     assert (row["co2_min"], row["co2_max"]) == (800, 900)
@@ -102,8 +102,8 @@ async def test_statistics_of_humidity_beside_co2(
     )
     do_adhoc_statistics(hass, start=dt_util.utc_from_timestamp(int(NOON)))
     await async_wait_recording_done(hass)
-    asked = TIMES | {"entity_id": [CO2, HUMIDITY], "period": "5minute"}
-    (device,) = (await ask(hass, asked))["devices"]
+    query = TIMES | {"entity_id": [CO2, HUMIDITY], "period": "5minute"}
+    (device,) = (await ask(hass, query))["devices"]
     (row,) = device["readings"]
     assert (row["co2_max"], row["humidity_max"]) == (800, 45)
 

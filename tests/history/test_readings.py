@@ -17,14 +17,14 @@ from custom_components.temperature_logger.history.readings import (
     to_columns,
 )
 from custom_components.temperature_logger.uploader.points import (
+    RowValue,
     Source,
-    Value,
     to_points,
 )
 
 NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
-EVER = Span(start=0, end=1e10, newest_first=False, limit=10**9)
+ALL_TIME = Span(start=0, end=1e10, newest_first=False, limit=10**9)
 
 type Row = tuple[float, str, float]
 """Unix time, quantity and value."""
@@ -54,7 +54,7 @@ def custom_integrations() -> None:
     """Start no recorder: these functions need none."""
 
 
-def of_history(rows: Sequence[Row], span: Span = EVER) -> list[Reading]:
+def of_history(rows: Sequence[Row], span: Span = ALL_TIME) -> list[Reading]:
     """Return the readings as the answers of the history have them."""
     columns = to_columns(QUANTITIES, to_series(rows, span), span)
     return [
@@ -71,25 +71,26 @@ def of_history(rows: Sequence[Row], span: Span = EVER) -> list[Reading]:
 
 
 def to_series(rows: Sequence[Row], span: Span) -> dict[str, Series]:
-    """Return the values of each quantity as they are read, a few above the limit."""
-    found: dict[str, Series] = {}
+    """Return the values of each quantity, up to two more than the limit."""
+    series: dict[str, Series] = {}
     for quantity in {row[1] for row in rows}:
-        own = sorted(row for row in rows if row[1] == quantity)
-        own = own[::-1] if span.newest_first else own
-        kept = own[: span.limit + 2]
-        times, values = [row[0] for row in kept], [row[2] for row in kept]
-        found[quantity] = Series(times, values, len(kept) < span.limit + 2)
-    return found
+        ordered = sorted(
+            (row for row in rows if row[1] == quantity), reverse=span.newest_first
+        )
+        first = ordered[: span.limit + 2]
+        times, values = [row[0] for row in first], [row[2] for row in first]
+        series[quantity] = Series(times, values, len(first) < span.limit + 2)
+    return series
 
 
 def of_uploader(rows: Sequence[Row]) -> list[Reading]:
     """Return the readings as an endpoint gets them, in the order of time."""
     values = [
-        Value(number, Source("attic", "Attic", quantity), time, value)
+        RowValue(number, Source("attic", "Attic", quantity), time, value)
         for number, (time, quantity, value) in enumerate(rows, start=1)
     ]
-    found = sorted(to_points(values), key=lambda point: point.started)
-    return [(point.collected_at, point.values) for point in found]
+    all_points = sorted(to_points(values), key=lambda point: point.started)
+    return [(point.collected_at, point.values) for point in all_points]
 
 
 def test_late_value_of_a_reading() -> None:
@@ -105,7 +106,7 @@ def test_late_value_of_a_reading() -> None:
         (103, {"temperature": 21.0}),
     ]
     assert of_history(rows) == expected
-    assert of_history(rows, EVER._replace(newest_first=True)) == expected[::-1]
+    assert of_history(rows, ALL_TIME._replace(newest_first=True)) == expected[::-1]
     assert of_uploader(rows) == expected
     assert of_uploader(rows[::-1]) == expected
 
@@ -114,7 +115,7 @@ def test_late_value_of_a_reading() -> None:
 def test_same_readings_in_every_answer(rows: list[Row], data: st.DataObject) -> None:
     """Neither the order of the rows nor that of the answer changes a reading."""
     readings = of_history(rows)
-    assert of_history(rows, EVER._replace(newest_first=True)) == readings[::-1]
+    assert of_history(rows, ALL_TIME._replace(newest_first=True)) == readings[::-1]
     assert of_uploader(data.draw(st.permutations(rows))) == readings
     starts = reading_starts(time for time, _, _ in rows)
     assert [int(start) for start in starts] == [time for time, _ in readings]
@@ -126,7 +127,7 @@ def test_same_readings_in_every_answer(rows: list[Row], data: st.DataObject) -> 
 @given(rows=row_lists, limit=st.integers(0, 5), newest_first=st.booleans())
 def test_limit(rows: list[Row], limit: int, *, newest_first: bool) -> None:
     """A limit leaves out readings, and changes none of the others."""
-    span = EVER._replace(newest_first=newest_first)
+    span = ALL_TIME._replace(newest_first=newest_first)
     readings = of_history(rows, span)
     span = span._replace(limit=limit)
     limited = of_history(rows, span)

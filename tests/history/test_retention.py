@@ -23,7 +23,7 @@ def issue(hass: HomeAssistant) -> ir.IssueEntry | None:
 
 
 @pytest.mark.parametrize(
-    ("recorder_config", "shown"),
+    ("recorder_config", "is_reported"),
     [
         ({}, True),
         ({"purge_keep_days": 13}, True),
@@ -38,15 +38,15 @@ async def test_days(
     set_up: SetUp,
     *,
     recorder_config: dict[str, Any],
-    shown: bool,
+    is_reported: bool,
 ) -> None:
     """Fewer than 14 days are reported; a recorder that deletes nothing is not."""
     await set_up(GOLD_PLACE)
-    found = issue(hass)
-    assert (found is not None) == shown
-    if found is not None:
-        assert found.translation_key == "history_too_short"
-        assert found.translation_placeholders == {
+    issue_entry = issue(hass)
+    assert (issue_entry is not None) == is_reported
+    if issue_entry is not None:
+        assert issue_entry.translation_key == "history_too_short"
+        assert issue_entry.translation_placeholders == {
             "days": "14",
             "kept": str(recorder_config.get("purge_keep_days", 10)),
         }
@@ -74,10 +74,10 @@ async def test_left_out(hass: HomeAssistant, machine: Machine, set_up: SetUp) ->
     get_instance(hass).entity_filter = lambda entity_id: not entity_id.startswith(GOLD)
     er.async_get(hass).async_get_or_create("light", "other", "1")
     entry = await set_up(GOLD_PLACE)
-    found = issue(hass)
-    assert found is not None
-    assert found.translation_key == "not_recorded"
-    assert (found.translation_placeholders or {})["entities"] == GOLD
+    issue_entry = issue(hass)
+    assert issue_entry is not None
+    assert issue_entry.translation_key == "not_recorded"
+    assert (issue_entry.translation_placeholders or {})["entities"] == GOLD
     er.async_get(hass).async_update_entity(
         GOLD, disabled_by=er.RegistryEntryDisabler.USER
     )

@@ -139,14 +139,14 @@ async def test_values_of_one_reading(
         "entity_id": [temperature, humidity],
         "format": "columns",
     }
-    found = await readings(hass, **both)
-    assert found == {
+    columns = await readings(hass, **both)
+    assert columns == {
         "collected_at": [int(NOON), int(NOON) + 300, int(NOON) + 600],
         "temperature": [20, 21, None],
         "humidity": [40, None, 41],
     }
     newest = await readings(hass, **both, order="newest")
-    assert newest == {name: column[::-1] for name, column in found.items()}
+    assert newest == {name: column[::-1] for name, column in columns.items()}
     with patch.object(services, "MAX_READINGS", 2):
         answer = await ask(hass, TIMES | both)
         assert answer["truncated"]
@@ -181,17 +181,17 @@ async def test_reading_across_the_edges(
     }
     await record(hass, rows)
     both: dict[str, Any] = {"entity_id": list(BME[:2]), "format": "columns"}
-    found = await readings(
+    columns = await readings(
         hass, **both, start="2025-11-20T11:00:00Z", end="2025-11-20T12:00:00Z"
     )
-    assert found == {
+    assert columns == {
         "collected_at": [int(NOON) - 1],
         "temperature": [20],
         "humidity": [40],
     }
-    found = await readings(hass, **both, end="2025-11-20T13:00:00Z")
-    assert found["temperature"] == [21]
-    assert found["humidity"] == [41]
+    columns = await readings(hass, **both, end="2025-11-20T13:00:00Z")
+    assert columns["temperature"] == [21]
+    assert columns["humidity"] == [41]
 
 
 @pytest.mark.parametrize("order", ["oldest", "newest"])
@@ -211,7 +211,7 @@ async def test_rows_close_to_each_other_at_the_start(
             GOLD: [(begin - 30, "1", "°C"), (begin + 30, "2", "°C")],
         },
     )
-    asked: dict[str, Any] = {"entity_id": [*BME[:2], GOLD], "format": "columns"}
+    query: dict[str, Any] = {"entity_id": [*BME[:2], GOLD], "format": "columns"}
     expected = {
         -9: (0, None),
         -5: (2, 40),
@@ -223,7 +223,7 @@ async def test_rows_close_to_each_other_at_the_start(
     step = 1 if order == "oldest" else -1
     for start in range(-10, 6):
         since = dt_util.utc_from_timestamp(begin + start).isoformat()
-        answer = await ask(hass, TIMES | asked | {"start": since, "order": order})
+        answer = await ask(hass, TIMES | query | {"start": since, "order": order})
         chip, gold = (device["readings"] for device in answer["devices"])
         left = {time: values for time, values in expected.items() if time >= start}
         times = [time - begin for time in chip["collected_at"]]
@@ -251,12 +251,12 @@ async def test_limit(
         BME[1]: [(NOON + 10 * n, "40", "%") for n in (3, count - 3)],
     }
     await record(hass, rows)
-    asked = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
+    query = {"entity_id": list(BME[:2]), "format": "columns", "order": order, **TIMES}
     with (
         patch.object(services, "MAX_READINGS", limit),
         patch.object(series, "QUERY_ROWS", 600),
     ):
-        answer = await ask(hass, asked)
+        answer = await ask(hass, query)
     (device,) = answer["devices"]
     times = [n for n in range(count) if n not in gaps or n in {3, count - 3}][::step]
     assert device["readings"]["collected_at"] == [
@@ -274,8 +274,8 @@ async def test_start_counts_and_end_does_not(
     rows = [(NOON - 0.4 + 60 * n, str(n), "°C") for n in range(3)]
     await record(hass, {GOLD: rows})
     times = {"start": "2025-11-20 13:00:00", "end": "2025-11-20 13:02:00"}
-    found = await readings(hass, entity_id=GOLD, **times, format="columns")
-    assert found["temperature"] == [0, 1]
+    columns = await readings(hass, entity_id=GOLD, **times, format="columns")
+    assert columns["temperature"] == [0, 1]
 
 
 async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> None:
@@ -286,10 +286,10 @@ async def test_many_rows(hass: HomeAssistant, machine: Machine, set_up: SetUp) -
         for n in range(CHUNK_ROWS * 3)
     ]
     await record(hass, {GOLD: rows})
-    found = await readings(hass, entity_id=GOLD, format="columns")
+    columns = await readings(hass, entity_id=GOLD, format="columns")
     expected = [n for n in range(CHUNK_ROWS * 3) if n != 600]
-    assert found["temperature"] == expected
-    assert found["collected_at"] == [int(NOON) + n * 10 for n in expected]
+    assert columns["temperature"] == expected
+    assert columns["collected_at"] == [int(NOON) + n * 10 for n in expected]
 
 
 async def test_never_recorded(

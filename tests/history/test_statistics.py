@@ -77,7 +77,7 @@ async def test_days_in_a_span(
         [{"start": time, "mean": 20, "min": 19, "max": 21} for time in midnights],
     )
     await async_wait_recording_done(hass)
-    found = await readings(
+    columns = await readings(
         hass,
         entity_id=GOLD,
         period="day",
@@ -85,7 +85,7 @@ async def test_days_in_a_span(
         start="2025-11-19T12:30:00",
         end="2025-11-21T00:00:00",
     )
-    assert found["collected_at"] == [int(midnights[1].timestamp())]
-    assert found["temperature_max"] == [21]
+    assert columns["collected_at"] == [int(midnights[1].timestamp())]
+    assert columns["temperature_max"] == [21]
     with pytest.raises(HomeAssistantError, match="no statistics by 5minute"):
         await readings(hass, entity_id=GOLD, period="5minute")

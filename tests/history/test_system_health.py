@@ -38,8 +38,8 @@ async def test_nothing(hass: HomeAssistant, machine: Machine, set_up: SetUp) -> 
     """Without a row there is no oldest one, without a recorder nothing is kept."""
     await async_setup_component(hass, DOMAIN, {})
     await async_setup_component(hass, "system_health", {})
-    found = await get_system_health_info(hass, DOMAIN)
-    assert found == {"days_kept": 10, "rows": 0, "oldest_reading": None}
+    health = await get_system_health_info(hass, DOMAIN)
+    assert health == {"days_kept": 10, "rows": 0, "oldest_reading": None}
     with patch.dict(hass.data):
         del hass.data[DATA_INSTANCE]
         assert await get_system_health_info(hass, DOMAIN) == {"days_kept": 0}

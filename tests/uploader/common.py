@@ -32,7 +32,9 @@ from .receivers import Victoria
 SETUP: Final = f"custom_components.{DOMAIN}.uploader.setup"
 
 # The clocks of a coordinator; the wall clock is half a minute ahead.
-LATER: Final = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 30)
+LATER_CLOCK: Final = SimpleNamespace(
+    monotonic=time.monotonic, time=lambda: time.time() + 30
+)
 # The history has 100 of a stick, 100 of a chip, and one of each that was read live.
 READINGS: Final = 202
 
@@ -102,11 +104,11 @@ async def recorded(hass: HomeAssistant) -> Readings:
         return {
             (target.device_id, quantity): [
                 (time * 1000, value)
-                for time, value in zip(found.collected_at, values, strict=True)
+                for time, value in zip(device_columns.collected_at, values, strict=True)
                 if value is not None
             ]
-            for target, found in zip(targets, columns, strict=True)
-            for quantity, values in found.values.items()
+            for target, device_columns in zip(targets, columns, strict=True)
+            for quantity, values in device_columns.values.items()
             if any(value is not None for value in values)
         }
 

@@ -17,7 +17,7 @@ from emulation.machine import Machine
 from tests.conftest import BME_PLACE, GOLD_PLACE, SetUp
 from tests.history.conftest import BME, GOLD, NOON, record
 
-from .common import LATER
+from .common import LATER_CLOCK
 from .proxy import ACCOUNT, Proxy
 from .receivers import Influx, Victoria, influx, victoria
 
@@ -96,4 +96,4 @@ async def history(
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the clock forward, so that no more rows belong to the last reading."""
-    monkeypatch.setattr(coordinator, "time", LATER)
+    monkeypatch.setattr(coordinator, "time", LATER_CLOCK)

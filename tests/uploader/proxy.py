@@ -28,7 +28,7 @@ from yarl import URL
 LOOPBACK: Final = "127.0.0.1"
 # Headers of one connection, which are not passed on.
 OWN_HEADERS: Final = (hdrs.HOST, hdrs.CONNECTION, hdrs.TRANSFER_ENCODING)
-LARGEST: Final = 64 * 2**20
+MAX_BODY_SIZE: Final = 64 * 2**20
 LOGIN: Final = "/login"
 
 
@@ -72,7 +72,7 @@ class Failure(Enum):
     """302 to a page for people, which answers 200: a network that wants a login."""
 
 
-PASSED_ON: Final = {
+FAILURES_AFTER_RECEIPT: Final = {
     Failure.SILENT_AFTER,
     Failure.CLOSED_AFTER,
     Failure.CUT_AFTER,
@@ -214,7 +214,7 @@ class Proxy:
             await self._start()
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=LARGEST)
+        app = web.Application(client_max_size=MAX_BODY_SIZE)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(
             app,
@@ -239,29 +239,29 @@ class Proxy:
                     connection.transport.abort()
             await runner.cleanup()
 
-    async def _handle(self, asked: web.Request) -> web.StreamResponse:
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
         """Answer a request, or leave it without an answer."""
-        data = await asked.read()
-        if asked.path == LOGIN:
+        data = await incoming.read()
+        if incoming.path == LOGIN:
             return web.Response(text="Please log in.")
         request = Request(
-            method=asked.method,
-            path=asked.path,
-            query=dict(asked.query),
-            headers=CIMultiDict(asked.headers),
-            body=decompress(data, asked.headers.get(hdrs.CONTENT_ENCODING)),
+            method=incoming.method,
+            path=incoming.path,
+            query=dict(incoming.query),
+            headers=CIMultiDict(incoming.headers),
+            body=decompress(data, incoming.headers.get(hdrs.CONTENT_ENCODING)),
             size=len(data),
             failure=next(self._failures, None),
         )
         self.requests.append(request)
         if request.failure is not None:
-            if request.failure in PASSED_ON:
-                await self._pass_on(asked, request, data)
-            response = await self._fail(asked, request.failure)
+            if request.failure in FAILURES_AFTER_RECEIPT:
+                await self._pass_on(incoming, request, data)
+            response = await self._fail(incoming, request.failure)
         elif (reply := self._refusal(request)) is not None:
             response = respond(reply)
         else:
-            response = await self._pass_on(asked, request, data)
+            response = await self._pass_on(incoming, request, data)
         request.status = response.status
         return response
 
@@ -278,16 +278,16 @@ class Proxy:
         return None
 
     async def _pass_on(
-        self, asked: web.Request, request: Request, data: bytes
+        self, incoming: web.Request, request: Request, data: bytes
     ) -> web.Response:
         """Pass a request to the receiver; return its answer."""
         async with (
             ClientSession(auto_decompress=False) as session,
             session.request(
-                asked.method,
-                URL(self.receiver + asked.raw_path, encoded=True),
+                incoming.method,
+                URL(self.receiver + incoming.raw_path, encoded=True),
                 data=data,
-                headers=without_own(asked.headers),
+                headers=without_own(incoming.headers),
                 allow_redirects=False,
             ) as answer,
         ):
@@ -296,10 +296,10 @@ class Proxy:
         headers = without_own(answer.headers)
         return web.Response(status=answer.status, headers=headers, body=body)
 
-    async def _fail(self, asked: web.Request, failure: Failure) -> web.Response:
+    async def _fail(self, incoming: web.Request, failure: Failure) -> web.Response:
         """Answer as the chosen failure does, if it answers."""
         if (reply := REPLIES.get(failure)) is None:
-            return await abandon(asked, failure)
+            return await abandon(incoming, failure)
         response = respond(reply)
         if failure in (Failure.TOO_MANY, Failure.UNAVAILABLE):
             response.headers[hdrs.RETRY_AFTER] = str(self.retry_after)
@@ -311,13 +311,13 @@ class Proxy:
         return response
 
 
-async def abandon(asked: web.Request, failure: Failure) -> NoReturn:
+async def abandon(incoming: web.Request, failure: Failure) -> NoReturn:
     """Leave a request without an answer, or in the middle of one."""
-    transport = asked.transport
+    transport = incoming.transport
     if failure is Failure.CUT_AFTER:
         response = web.StreamResponse()
         response.content_length = 1000
-        await response.prepare(asked)
+        await response.prepare(incoming)
         await response.write(b"{")
     if transport is not None and failure not in (Failure.SILENT, Failure.SILENT_AFTER):
         transport.close()

@@ -20,7 +20,7 @@ from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import recorder
 
-from benchmarks.thinning import NAME, recording
+from benchmarks.thinning import DATABASE_NAME, recording
 from custom_components.temperature_logger.uploader import endpoints
 from custom_components.temperature_logger.uploader.cursor import Cursor
 from custom_components.temperature_logger.uploader.delivery import Delivery
@@ -74,7 +74,7 @@ async def recorded(hass: HomeAssistant) -> None:
 
 async def live(folder: Path, url: str, steps: int) -> None:
     """Record and send, until all readings have arrived."""
-    path = folder / NAME
+    path = folder / DATABASE_NAME
     async with recording(folder) as hass, aiohttp.ClientSession() as session:
         cursor = Cursor(hass, "site")
         await cursor.async_load()

@@ -46,7 +46,7 @@ async def test_batches(hass: HomeAssistant, victoria: Victoria, proxy: Proxy) ->
 async def test_rows_that_alternate(
     hass: HomeAssistant, victoria: Victoria, proxy: Proxy
 ) -> None:
-    """A batch that ends inside other readings moves the cursor with a later batch."""
+    """If the rows of two batches alternate, the cursor moves only after the second."""
     times = [NOON - 10_000 + 300 * n for n in range(30)]
     for entity, unit in zip(BME, ("°C", "%", "hPa"), strict=True):
         await record(hass, {entity: [(at, str(at // 300 % 9), unit) for at in times]})

@@ -104,13 +104,13 @@ async def test_influxdb_1(hass: HomeAssistant, influx: Influx) -> None:
     points = influx.points("temperature_logger")
     assert len(points) == READINGS
     assert {point["site"] for point in points} == {"North, 1=2"}
-    found: dict[Any, Any] = {}
+    series_points: dict[Any, Any] = {}
     for point in points:
         for quantity in ("temperature", "humidity", "pressure"):
             if (value := point.get(quantity)) is not None:
-                series = found.setdefault((point["device_id"], quantity), [])
+                series = series_points.setdefault((point["device_id"], quantity), [])
                 series.append((point["time"], value))
-    assert found == await recorded(hass)
+    assert series_points == await recorded(hass)
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from emulation.machine import Machine
 from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
 from .proxy import ACCOUNT, Failure, Proxy
-from .test_flow import LATER, LOGIN, add, made_earlier
+from .test_flow import LOGIN, RETRY_DELAY_S, add, made_earlier
 
 NAME = "127_0_0_1_readings"
 CONNECTION = f"binary_sensor.{NAME}_connectivity"
@@ -57,8 +57,8 @@ async def diagnostics(
 ) -> dict[str, Any]:
     """Download the diagnostics of the endpoint."""
     assert await async_setup_component(hass, "diagnostics", {})
-    found: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    return dict(found)
+    answer: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    return dict(answer)
 
 
 @pytest.mark.usefixtures("known_id")
@@ -103,9 +103,9 @@ async def test_while_nothing_arrives(
     }
     attributes = hass.states.async_all({"sensor", "binary_sensor"})
     await proxy.fail(Failure.BROKEN)
-    await pass_time(hass, LATER)
+    await pass_time(hass, RETRY_DELAY_S)
     await made_earlier(hass)
-    await pass_time(hass, 2 * LATER)
+    await pass_time(hass, 2 * RETRY_DELAY_S)
     failing = states(hass)
     assert (failing[CONNECTION], failing[DELIVERED]) == ("off", "1")
     assert int(failing[WAITING]) >= 1
@@ -114,7 +114,7 @@ async def test_while_nothing_arrives(
     assert entry.runtime_data.last_update_success is False
     await proxy.heal()
     await made_earlier(hass)
-    await pass_time(hass, 3 * LATER)
+    await pass_time(hass, 3 * RETRY_DELAY_S)
     assert states(hass)[CONNECTION] == "on"
     assert int(states(hass)[DELIVERED]) > 1
     for state in attributes:
@@ -142,12 +142,12 @@ async def test_diagnostics(
 ) -> None:
     """Diagnostics have everything but secrets, and only the names of headers."""
     entry = await add(hass, proxy, advanced={"headers": "X-Key: secret"}, site="cellar")
-    found = await diagnostics(hass, hass_client, entry)
-    assert "secret" not in str(found)
-    assert LOGIN["token"] not in str(found)
+    answer = await diagnostics(hass, hass_client, entry)
+    assert "secret" not in str(answer)
+    assert LOGIN["token"] not in str(answer)
     names = "known_until", "newest", "newest_at", "oldest_after", "state_id"
     drifting = [f"progress.{name}" for name in names]
-    assert found == snapshot(exclude=paths(*drifting, "entry.data.url"))
+    assert answer == snapshot(exclude=paths(*drifting, "entry.data.url"))
 
 
 @pytest.fixture(name="waiting")
@@ -171,10 +171,10 @@ async def test_diagnostics_of_a_failing_endpoint(
     """Diagnostics have the last error and the number of waiting readings."""
     await proxy.fail(Failure.BROKEN)
     await pass_time(hass, 65)
-    found = await diagnostics(hass, hass_client, waiting)
-    assert "failed (500: " in found["last_error"]
-    assert found["is_connected"] is found["last_update_succeeded"] is False
-    assert found["status"]["waiting"] >= 1
+    answer = await diagnostics(hass, hass_client, waiting)
+    assert "failed (500: " in answer["last_error"]
+    assert answer["is_connected"] is answer["last_update_succeeded"] is False
+    assert answer["status"]["waiting"] >= 1
 
 
 @pytest.mark.warns("Error fetching 127.0.0.1 readings data")
@@ -189,9 +189,9 @@ async def test_diagnostics_hide_quoted_secrets(
     await pass_time(hass, 65)
     refusal = {"reason": f"bad org {ACCOUNT.org}", "values": {"temperature": 20.0}}
     waiting.runtime_data.cursor.progress.refusals.append(refusal)
-    found = await diagnostics(hass, hass_client, waiting)
-    assert 'organization name \\"**REDACTED**\\" not found' in found["last_error"]
-    assert found["progress"]["refusals"][0]["reason"] == "bad org **REDACTED**"
+    answer = await diagnostics(hass, hass_client, waiting)
+    assert 'organization name \\"**REDACTED**\\" not found' in answer["last_error"]
+    assert answer["progress"]["refusals"][0]["reason"] == "bad org **REDACTED**"
     assert waiting.runtime_data.cursor.progress.refusals == [refusal]
 
 
@@ -208,11 +208,11 @@ async def test_system_health(
         status = type(entry.runtime_data.data)(waiting=waiting, oldest=oldest)
         entry.runtime_data.async_set_updated_data(status)
     await hass.config_entries.async_unload(entries[-1].entry_id)
-    found = await get_system_health_info(hass, DOMAIN)
-    assert found["endpoints"] == 3
-    assert found["readings_waiting"] == 5
-    assert found["oldest_waiting"] == dt_util.utc_from_timestamp(5)
+    health = await get_system_health_info(hass, DOMAIN)
+    assert health["endpoints"] == 3
+    assert health["readings_waiting"] == 5
+    assert health["oldest_waiting"] == dt_util.utc_from_timestamp(5)
     for entry in entries[:-1]:
         entry.runtime_data.async_set_updated_data(type(entry.runtime_data.data)())
-    found = await get_system_health_info(hass, DOMAIN)
-    assert (found["readings_waiting"], found["oldest_waiting"]) == (0, None)
+    health = await get_system_health_info(hass, DOMAIN)
+    assert (health["readings_waiting"], health["oldest_waiting"]) == (0, None)

@@ -49,10 +49,10 @@ LOGIN: dict[str, Any] = {
     "bucket": ACCOUNT.bucket,
     "token": ACCOUNT.token,
 }
-LATER = 400
+RETRY_DELAY_S = 400
 """Seconds until an endpoint has tried again, whatever the pause after a failure."""
 LABELS = ("device", "site", "__name__")
-EARLIER = "UPDATE states SET last_updated_ts = last_updated_ts - 3600"
+SHIFT_AN_HOUR_BACK = "UPDATE states SET last_updated_ts = last_updated_ts - 3600"
 
 
 class JsonServer:
@@ -147,20 +147,20 @@ async def reconfigure(hass: HomeAssistant, entry: MockConfigEntry) -> dict[str, 
 async def made_earlier(hass: HomeAssistant) -> None:
     """Make all recorded rows an hour older, so that each reading is complete."""
     await async_wait_recording_done(hass)
-    await execute(hass, EARLIER)
+    await execute(hass, SHIFT_AN_HOUR_BACK)
 
 
 def suggested(form: dict[str, Any]) -> dict[str, Any]:
     """Return the values that fill a form."""
 
     def filled(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - a form
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, field in schema.schema.items():
             if key == "advanced":
-                found[key] = filled(field.schema)
+                values[key] = filled(field.schema)
             elif key.description is not None:
-                found[str(key)] = key.description["suggested_value"]
-        return found
+                values[str(key)] = key.description["suggested_value"]
+        return values
 
     return filled(form["data_schema"])
 
@@ -463,7 +463,7 @@ async def test_another_login(
     entry = await add(hass, proxy)
     await made_earlier(hass)
     proxy.account = Account("new", ACCOUNT.org, ACCOUNT.bucket)
-    await pass_time(hass, LATER)
+    await pass_time(hass, RETRY_DELAY_S)
     (flow,) = reauth(hass)
     form: Any = await hass.config_entries.flow.async_configure(flow["flow_id"])
     assert form["step_id"] == "reauth_confirm"
@@ -491,11 +491,11 @@ async def test_no_other_login_needed(
     entry = await add(hass, proxy)
     await made_earlier(hass)
     await proxy.fail(Failure.UNAUTHORIZED)
-    await pass_time(hass, LATER)
+    await pass_time(hass, RETRY_DELAY_S)
     assert reauth(hass)
     assert entry.runtime_data.is_connected is False
     await proxy.heal()
-    await pass_time(hass, 2 * LATER)
+    await pass_time(hass, 2 * RETRY_DELAY_S)
     assert entry.runtime_data.is_connected
     assert not reauth(hass)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlite3
 import sys
 
-from benchmarks.thinning import NAME
+from benchmarks.thinning import DATABASE_NAME
 from tests.drivers.waiting import until
 
 from .common import Readings, arrived
@@ -30,13 +30,13 @@ ROWS = """SELECT meta.entity_id, last_updated_ts, state FROM states
 
 def recorded(path: Path) -> Readings:
     """Return the recorded readings of a site, each with the time of its first row."""
-    found: Readings = defaultdict(list)
+    readings: Readings = defaultdict(list)
     with closing(sqlite3.connect(path)) as database:
         for entity_id, time, state in database.execute(ROWS):
             source = SOURCES[entity_id]
             series = source.device_id, source.quantity
-            found[series].append((int(time) * 1000, float(state)))
-    return found
+            readings[series].append((int(time) * 1000, float(state)))
+    return readings
 
 
 class Site:
@@ -47,28 +47,30 @@ class Site:
         assert process.stdout
         assert process.stderr
         self.process = process
-        self.failed = 0
+        self.failure_count = 0
         """The number of its deliveries that failed."""
-        self._said = asyncio.gather(self._listen(process.stdout), process.stderr.read())
+        self._output = asyncio.gather(
+            self._listen(process.stdout), process.stderr.read()
+        )
 
     async def endure(self, proxy: Proxy, failure: Failure) -> None:
         """Subject the site to a failure, in all its forms, until it recovers."""
-        failed, asked = self.failed, len(proxy.requests)
+        failure_count, request_count = self.failure_count, len(proxy.requests)
 
         def met() -> bool:
             if failure is Failure.REFUSED:  # The proxy is not involved.
-                return self.failed > failed
-            return len(proxy.requests) > asked + 3
+                return self.failure_count > failure_count
+            return len(proxy.requests) > request_count + 3
 
         await proxy.fail(failure)
         await until(lambda: met() or self.has_ended)
         assert not self.has_ended, await self.end()
         await proxy.heal()
-        asked = len(proxy.requests)
+        request_count = len(proxy.requests)
 
         def is_over() -> bool:
-            requests = proxy.requests[asked:]
-            return any(one.status == HTTPStatus.NO_CONTENT for one in requests)
+            requests = proxy.requests[request_count:]
+            return any(request.status == HTTPStatus.NO_CONTENT for request in requests)
 
         await until(lambda: is_over() or self.has_ended)
 
@@ -79,14 +81,14 @@ class Site:
 
     async def end(self) -> str:
         """Wait until the site has ended; return its error output."""
-        _, errors = await self._said
+        _, errors = await self._output
         await self.process.wait()
         return errors.decode()
 
     async def _listen(self, stream: StreamReader) -> None:
         """Count the failed deliveries in its output."""
         while await stream.readline():
-            self.failed += 1
+            self.failure_count += 1
 
 
 @asynccontextmanager
@@ -121,7 +123,7 @@ async def test_everything_fails(
         errors = await site.end()
     assert site.process.returncode == 0, errors
     assert (kills := len(killed)) >= 2
-    there = recorded(tmp_path / NAME)
+    there = recorded(tmp_path / DATABASE_NAME)
     assert arrived(victoria) == there
     # A killed recorder may lose a part of its current reading.
     assert all(len(points) >= STEPS - kills for points in there.values())

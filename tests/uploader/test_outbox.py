@@ -9,7 +9,7 @@ from custom_components.temperature_logger.history import rows
 from custom_components.temperature_logger.uploader import coordinator, outbox
 from tests.history.conftest import BME, GOLD, NOON, record
 
-from .common import LATER, READINGS, arrived, deliver, endpoint, recorded
+from .common import LATER_CLOCK, READINGS, arrived, deliver, endpoint, recorded
 from .proxy import Proxy
 from .receivers import Victoria
 
@@ -66,7 +66,7 @@ async def test_incomplete_reading(
     assert sender.data.waiting == 1
     assert len(proxy.requests) == 1
     await record(hass, {BME[1]: [(now + 0.5, "60", "%")]})
-    monkeypatch.setattr(coordinator, "time", LATER)
+    monkeypatch.setattr(coordinator, "time", LATER_CLOCK)
     await deliver(entry)
     assert proxy.requests[-1].body.endswith(
         f"temperature=50.0,humidity=60.0 {int(now)}"

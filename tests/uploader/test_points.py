@@ -9,8 +9,8 @@ import pytest
 from custom_components.temperature_logger.uploader.points import (
     MAX_AHEAD_SECONDS,
     Point,
+    RowValue,
     Source,
-    Value,
     first_batch,
     take_complete,
     take_ended,
@@ -21,35 +21,35 @@ NOON = 1_763_640_000.0
 QUANTITIES = "temperature", "humidity", "pressure"
 
 
-def value(state_id: int, device: str, quantity: str, time: float) -> Value:
+def value(state_id: int, device: str, quantity: str, time: float) -> RowValue:
     """Return the value of one row."""
-    return Value(state_id, Source(device, device.title(), quantity), time, 20.0)
+    return RowValue(state_id, Source(device, device.title(), quantity), time, 20.0)
 
 
-def rows(*readings: tuple[str, float]) -> list[Value]:
+def rows(*readings: tuple[str, float]) -> list[RowValue]:
     """Return the rows of readings that were written one after the other."""
-    found: list[Value] = []
+    values: list[RowValue] = []
     for device, time in readings:
         for n, quantity in enumerate(QUANTITIES):
-            found.append(value(len(found) + 1, device, quantity, time + n / 1000))
-    return found
+            values.append(value(len(values) + 1, device, quantity, time + n / 1000))
+    return values
 
 
 def test_a_reading() -> None:
     """A reading has the time of its earliest value, in whatever order rows come."""
-    found = to_points(
+    all_points = to_points(
         [
             value(1, "attic", "humidity", NOON + 0.5),
             value(2, "cellar", "temperature", NOON + 0.6),
             value(3, "attic", "temperature", NOON - 0.5),
         ]
     )
-    assert [point.collected_at for point in found] == [int(NOON) - 1, int(NOON)]
-    assert [set(point.values) for point in found] == [
+    assert [point.collected_at for point in all_points] == [int(NOON) - 1, int(NOON)]
+    assert [set(point.values) for point in all_points] == [
         {"humidity", "temperature"},
         {"temperature"},
     ]
-    assert (found[0].first, found[0].last) == (1, 3)
+    assert (all_points[0].first, all_points[0].last) == (1, 3)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -67,7 +67,7 @@ def test_values_that_are_not_finite(bad: float) -> None:
 def test_batches(readings: list[tuple[str, int]], size: int) -> None:
     """All readings are sent in batches of one size; the cursor never splits one."""
     values = rows(*((device, NOON + at) for device, at in readings))
-    found = left = to_points(values)
+    all_points = left = to_points(values)
     sent: list[Point] = []
     open_until = 0
     while left:
@@ -78,12 +78,12 @@ def test_batches(readings: list[tuple[str, int]], size: int) -> None:
         if batch.end is not None:
             assert all(point.last <= batch.end for point in sent)
             assert all(point.first > batch.end for point in left)
-    assert sent == found
+    assert sent == all_points
 
 
 def test_cursor_waits_for_an_incomplete_reading() -> None:
     """If rows of two readings alternate, the cursor moves behind both at once."""
-    found = to_points(
+    all_points = to_points(
         [
             value(1, "attic", "temperature", NOON),
             value(2, "cellar", "temperature", NOON),
@@ -92,7 +92,7 @@ def test_cursor_waits_for_an_incomplete_reading() -> None:
             value(5, "attic", "temperature", NOON + 300),
         ]
     )
-    first, rest = first_batch(found, 1, 0, 5)
+    first, rest = first_batch(all_points, 1, 0, 5)
     assert first.end is None
     second, rest = first_batch(rest, 1, 3, 5)
     assert second.end == 4
@@ -102,15 +102,18 @@ def test_cursor_waits_for_an_incomplete_reading() -> None:
 
 def test_newest_reading_waits() -> None:
     """A reading is complete after two seconds, or if its time is in the future."""
-    found = to_points(rows(("attic", NOON), ("attic", NOON + 300)))
-    assert take_complete(found, NOON + 300, 6) == (found[:1], 3)
-    assert take_complete(found, NOON + 303, 6) == (found, 6)
-    assert take_complete(found, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (found, 6)
+    all_points = to_points(rows(("attic", NOON), ("attic", NOON + 300)))
+    assert take_complete(all_points, NOON + 300, 6) == (all_points[:1], 3)
+    assert take_complete(all_points, NOON + 303, 6) == (all_points, 6)
+    assert take_complete(all_points, NOON + 300 - MAX_AHEAD_SECONDS - 1, 6) == (
+        all_points,
+        6,
+    )
 
 
 def test_previous_reading_waits_if_incomplete() -> None:
     """A reading with a row after the first row of a waiting one also waits."""
-    found = to_points(
+    all_points = to_points(
         [
             value(1, "attic", "temperature", NOON),
             value(2, "attic", "temperature", NOON + 10),
@@ -118,17 +121,17 @@ def test_previous_reading_waits_if_incomplete() -> None:
             value(4, "attic", "humidity", NOON + 11.9),
         ]
     )
-    assert take_complete(found, NOON + 13, 4) == (found[:1], 1)
+    assert take_complete(all_points, NOON + 13, 4) == (all_points[:1], 1)
 
 
 def test_page_ends_with_a_reading() -> None:
     """A page is empty if more rows may belong to each of its readings."""
-    found = to_points(
+    all_points = to_points(
         rows(("attic", NOON), ("cellar", NOON + 1), ("attic", NOON + 300))
     )
-    assert take_ended(found) == (found[:2], 6)
-    assert take_ended(found[:2]) is None
-    assert take_ended(found[:1]) is None
+    assert take_ended(all_points) == (all_points[:2], 6)
+    assert take_ended(all_points[:2]) is None
+    assert take_ended(all_points[:1]) is None
     assert take_ended([]) is None
     mixed = to_points(
         [

@@ -21,14 +21,14 @@ import pytest
 
 from tests.drivers.waiting import until
 
-from .proxy import ACCOUNT, PASSED_ON, REPLIES, Failure, Proxy
+from .proxy import ACCOUNT, FAILURES_AFTER_RECEIPT, REPLIES, Failure, Proxy
 from .receivers import READER, WRITER, Influx, Points, Victoria, victoria
 
 LINES = """\
 reading,device_id=kitchen temperature=21.5,humidity=45 1763640000400
 reading,device_id=kitchen temperature=21.75 1763640010400
 """
-HELD: dict[tuple[str, ...], Points] = {
+STORED_POINTS: dict[tuple[str, ...], Points] = {
     ("kitchen", "reading_temperature"): [(1763640000400, 21.5), (1763640010400, 21.75)],
     ("kitchen", "reading_humidity"): [(1763640000400, 45)],
 }
@@ -101,9 +101,9 @@ async def test_repeated_writes(
     for _ in range(3):
         assert await write(session, proxy.url) == (HTTPStatus.NO_CONTENT, "")
     assert await write(session, proxy.url, LINES * 2) == (HTTPStatus.NO_CONTENT, "")
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
     assert await write(session, proxy.url) == (HTTPStatus.NO_CONTENT, "")
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
     victoria.clear()
     assert victoria.readings(*LABELS) == {}
 
@@ -113,7 +113,7 @@ async def test_repeated_writes_are_seen(session: ClientSession) -> None:
     with victoria("0s") as keeping:
         for _ in range(2):
             await write(session, keeping.url)
-        twice = {key: sorted(points * 2) for key, points in HELD.items()}
+        twice = {key: sorted(points * 2) for key, points in STORED_POINTS.items()}
         assert keeping.readings(*LABELS) == twice
 
 
@@ -157,9 +157,11 @@ async def test_proxy_answers_an_error(
         status, body = await write(session, proxy.url)
         assert status == REPLIES[failure].status
         assert REPLIES[failure].message in body
-    assert victoria.readings(*LABELS) == (HELD if failure in PASSED_ON else {})
+    assert victoria.readings(*LABELS) == (
+        STORED_POINTS if failure in FAILURES_AFTER_RECEIPT else {}
+    )
     assert await write(session, proxy.url) == (HTTPStatus.NO_CONTENT, "")
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
     assert [request.failure for request in proxy.requests] == [failure, failure, None]
 
 
@@ -182,7 +184,7 @@ async def test_proxy_gives_no_answer(
 ) -> None:
     """A request gets no answer or a part of one, with the data stored or not."""
     await proxy.fail(failure)
-    arrived = HELD if failure in PASSED_ON else {}
+    arrived = STORED_POINTS if failure in FAILURES_AFTER_RECEIPT else {}
     sent = asyncio.create_task(write(session, proxy.url))
     await until(lambda: bool(proxy.requests) and victoria.readings(*LABELS) == arrived)
     if error is TimeoutError:
@@ -197,7 +199,7 @@ async def test_proxy_gives_no_answer(
     assert request.status is None
     await proxy.heal()
     assert await write(session, proxy.url) == (HTTPStatus.NO_CONTENT, "")
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
 
 
 async def test_proxy_refuses_connections(proxy: Proxy, session: ClientSession) -> None:
@@ -254,7 +256,7 @@ async def test_proxy_refuses_poison_and_large_bodies(
     status, _ = await write(session, proxy.url)
     assert status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     assert (await write(session, proxy.url, first))[0] == HTTPStatus.NO_CONTENT
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
 
 
 async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) -> None:
@@ -267,7 +269,7 @@ async def test_proxy_is_not_trusted(victoria: Victoria, session: ClientSession) 
             f"{proxy.url}/write?precision=ms", data=LINES, ssl=False
         ) as answer:
             assert answer.status == HTTPStatus.NO_CONTENT
-    assert victoria.readings(*LABELS) == HELD
+    assert victoria.readings(*LABELS) == STORED_POINTS
 
 
 async def test_influx_checks_the_user(influx: Influx, session: ClientSession) -> None:

@@ -17,26 +17,26 @@ from custom_components.temperature_logger.uploader.settings import (
 )
 
 ADVANCED = {"gzip": True, "verify_ssl": True}
-TYPED: dict[str, Any] = {
+FORM_VALUES: dict[str, Any] = {
     "url": "http://influx.local:8086",
     "database": "readings",
     "org": "home",
     "bucket": "readings",
     "advanced": ADVANCED,
 }
-TABLES = "https://h/api/v2/write?org=a&token=b#c"
+COPIED_URL = "https://h/api/v2/write?org=a&token=b#c"
 
 
 def errors(
     protocol: EndpointProtocol = EndpointProtocol.JSON, **typed: object
 ) -> dict[str, str]:
     """Return the errors of a form."""
-    return read_server(protocol, TYPED | typed, {}).errors
+    return read_server(protocol, FORM_VALUES | typed, {}).errors
 
 
 def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
     """Return the headers of a form, its error and the header that has the error."""
-    form = TYPED | typed | {"advanced": ADVANCED | {"headers": text}}
+    form = FORM_VALUES | typed | {"advanced": ADVANCED | {"headers": text}}
     settings = read_server(EndpointProtocol.JSON, form, {})
     return settings.data["headers"], settings.errors.get("base", ""), settings.header
 
@@ -51,7 +51,7 @@ def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
         (EndpointProtocol.JSON, "https://h/write", "https://h/write"),
         (EndpointProtocol.INFLUXDB_1, "http://h:8086/write?db=x", "http://h:8086"),
         (EndpointProtocol.INFLUXDB_1, "http://h/a%2Fb/", "http://h/a%2Fb"),
-        (EndpointProtocol.INFLUXDB_2, TABLES, "https://h"),
+        (EndpointProtocol.INFLUXDB_2, COPIED_URL, "https://h"),
         (EndpointProtocol.INFLUXDB_2, "http://[::1]:8086", "http://[::1]:8086"),
         (
             EndpointProtocol.INFLUXDB_2,
@@ -62,7 +62,7 @@ def headers(text: str, **typed: str) -> tuple[dict[str, str], str, str]:
 )
 def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
     """A pasted URL becomes the base of the URLs to post to."""
-    settings = read_server(protocol, TYPED | {"url": typed}, {})
+    settings = read_server(protocol, FORM_VALUES | {"url": typed}, {})
     assert not settings.errors
     assert settings.data["url"] == url
 
@@ -70,7 +70,7 @@ def test_url(protocol: EndpointProtocol, typed: str, url: str) -> None:
 def test_suffixes_of_urls() -> None:
     """The suffixes that are removed are those that are appended."""
     for protocol in EndpointProtocol:
-        data = read_server(protocol, TYPED, {}).data
+        data = read_server(protocol, FORM_VALUES, {}).data
         endpoint = ENDPOINTS[protocol](data, UTC)
         posted = {endpoint.url(count).path for count in (1, 2)}
         assert posted == set(endpoint.url_suffixes)
@@ -137,7 +137,7 @@ def test_fields(
 
 def test_spaces_of_copying() -> None:
     """Surrounding spaces are removed, except those of a password."""
-    typed = TYPED | {"username": " a ", "password": " b ", "site": " c d "}
+    typed = FORM_VALUES | {"username": " a ", "password": " b ", "site": " c d "}
     data = read_server(EndpointProtocol.JSON, typed, {}).data
     assert (data["username"], data["password"], data["site"]) == ("a", " b ", "c d")
 
@@ -186,10 +186,10 @@ def test_refused_headers(
 def test_secrets_that_are_kept(
     old: dict[str, str], typed: dict[str, str], new: tuple[str, str, str]
 ) -> None:
-    """An empty field keeps its secret, unless the login changes."""
-    before = read_server(EndpointProtocol.JSON, TYPED | old, {}).data
+    """An empty field keeps its secret, unless the login typed."""
+    before = read_server(EndpointProtocol.JSON, FORM_VALUES | old, {}).data
     for settings in (
-        read_server(EndpointProtocol.JSON, TYPED | typed, before),
+        read_server(EndpointProtocol.JSON, FORM_VALUES | typed, before),
         read_login(typed, before),
     ):
         data = settings.data
@@ -199,7 +199,7 @@ def test_secrets_that_are_kept(
 
 def test_a_login_replaces_a_header() -> None:
     """Another login replaces a header Authorization."""
-    typed = TYPED | {"advanced": ADVANCED | {"headers": "authorization: x\nA: b"}}
+    typed = FORM_VALUES | {"advanced": ADVANCED | {"headers": "authorization: x\nA: b"}}
     before = read_server(EndpointProtocol.JSON, typed, {}).data
     assert read_login({}, before).data == before
     assert read_login({"token": "n"}, before).data["headers"] == {"A": "b"}
@@ -207,10 +207,10 @@ def test_a_login_replaces_a_header() -> None:
 
 @pytest.mark.parametrize("protocol", EndpointProtocol)
 def test_unchanged_form(protocol: EndpointProtocol) -> None:
-    """A form that is submitted unchanged changes no data, and shows no secret."""
+    """A form that is submitted unchanged typed no data, and shows no secret."""
     has_token = "token" in ENDPOINTS[protocol].login_fields
     login = {"token": "t"} if has_token else {"username": "u"}
-    typed = TYPED | login | {"site": "s", "past": False}
+    typed = FORM_VALUES | login | {"site": "s", "past": False}
     typed["advanced"] = {"gzip": False, "verify_ssl": False, "headers": "A: b\nC: d"}
     data = read_server(protocol, typed, {}).data
     form = form_values(data)
@@ -221,7 +221,7 @@ def test_unchanged_form(protocol: EndpointProtocol) -> None:
 
 def test_identity() -> None:
     """The identity is made of destination and site, not of the login."""
-    data = read_server(EndpointProtocol.INFLUXDB_2, TYPED, {}).data
+    data = read_server(EndpointProtocol.INFLUXDB_2, FORM_VALUES, {}).data
     for name in ("org", "bucket", "site", "url"):
         assert identity(data | {name: "http://other"}) != identity(data)
     assert identity(data | {"token": "x", "gzip": False}) == identity(data)

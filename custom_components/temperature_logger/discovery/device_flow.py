@@ -33,7 +33,7 @@ from ..drivers import (
 from ..drivers.finder import Candidate
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import base_quantity
-from .forms import Fields, Hint, Message, fault_message, list_field
+from .forms import DeviceFields, Hint, Message, fault_message, list_field
 from .relocation import async_move
 from .search import candidate_data, candidate_label, finder
 
@@ -104,7 +104,7 @@ class DeviceFlow(ConfigFlow):
             except DriverError as err:
                 problem = self._message(err)
         field = vol.Required(CONF_THERMOMETER, default=False)
-        fields: Fields = {field: BooleanSelector()}
+        fields: DeviceFields = {field: BooleanSelector()}
         return self._async_form("unknown_firmware", fields, problem, errors)
 
     async def async_step_shape(
@@ -164,7 +164,7 @@ class DeviceFlow(ConfigFlow):
     def _async_form(
         self,
         step_id: str,
-        fields: Fields,
+        fields: DeviceFields,
         problem: Message | None,
         errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:

@@ -20,7 +20,7 @@ from ..drivers import HOST, Fault, Label
 from ..drivers.finder import Problem, SearchResult
 from ..translation import async_label
 
-type Fields = dict[vol.Marker, SelectSelector | BooleanSelector]
+type DeviceFields = dict[vol.Marker, SelectSelector | BooleanSelector]
 
 
 class Hint(StrEnum):
@@ -78,7 +78,7 @@ def fault_message(
 
 def list_field(
     name: str, options: list[SelectOptionDict], suggested: str | None
-) -> Fields:
+) -> DeviceFields:
     """Return the field of a list that shows all its options.
 
     The field is optional: in a required one the frontend preselects the first option.

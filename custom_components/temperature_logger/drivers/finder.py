@@ -176,23 +176,10 @@ class Finder:
         reports = await within_deadline(self._stick(place).request_values())
         return ValueAnswer(reports, plausible(reports))
 
-    async def kernel_facts(self, place: UsbPlace) -> dict[str, Any]:
-        """Return ids, names and interfaces of a USB device, for diagnostics.
-
-        Raises DriverError if the device is not connected.
-        """
+    async def connected_device(self, place: UsbPlace) -> UsbDevice:
+        """Return the USB device at a place; raise DriverError if there is none."""
         lane = self._workers.lane(place.id)
-        device = await within_deadline(lane.run(usb_device, place, USB_IDS))
-        return {
-            "id": device.ids,
-            "manufacturer": device.manufacturer,
-            "product": device.product,
-            "interfaces": [
-                interface._asdict()
-                | {"report_descriptor": interface.report_descriptor.hex(" ")}
-                for interface in device.interfaces
-            ],
-        }
+        return await within_deadline(lane.run(usb_device, place, USB_IDS))
 
     async def _list[T](
         self, look: Callable[[], Iterable[T]], name: str, result: SearchResult

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 import re
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
 from .places import Label, UsbPlace
@@ -81,6 +81,20 @@ class UsbDevice(NamedTuple):
     def interface(self, number: int) -> UsbInterface | None:
         """Return an interface; None if the device does not have it."""
         return next((i for i in self.interfaces if i.number == number), None)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Ids, names and interfaces, in values that JSON has."""
+        return {
+            "id": self.ids,
+            "manufacturer": self.manufacturer,
+            "product": self.product,
+            "interfaces": [
+                interface._asdict()
+                | {"report_descriptor": interface.report_descriptor.hex(" ")}
+                for interface in self.interfaces
+            ],
+        }
 
 
 class I2cAdapter(NamedTuple):

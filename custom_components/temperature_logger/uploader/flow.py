@@ -73,7 +73,7 @@ from .sources import async_sources
 if TYPE_CHECKING:
     from .points import Point
 
-type Fields = dict[vol.Marker, Selector[Any] | section]
+type EndpointFields = dict[vol.Marker, Selector[Any] | section]
 
 # Devices with readings have entities of these classes; devices of endpoints do not.
 DEVICE_CLASSES: Final = sorted(
@@ -291,7 +291,7 @@ class EndpointOptionsFlow(OptionsFlowWithReload):
                 )
             errors[CONF_BATCH_SIZE] = "batch_size_out_of_range"
         config = NumberSelectorConfig(mode=NumberSelectorMode.BOX, step=1)
-        fields: Fields = {
+        fields: EndpointFields = {
             **_optional_fields(CONF_DEVICES, CONF_LABELS),
             vol.Required(CONF_BATCH_SIZE): NumberSelector(config),
         }
@@ -358,7 +358,7 @@ def _selection(user_input: Mapping[str, Any]) -> dict[str, Any]:
     return {name: user_input.get(name, []) for name in (CONF_DEVICES, CONF_LABELS)}
 
 
-def _optional_fields(*names: str) -> Fields:
+def _optional_fields(*names: str) -> EndpointFields:
     """Return optional fields."""
     text = TextSelector()
     return {vol.Optional(name): SELECTORS.get(name, text) for name in names}
@@ -368,13 +368,13 @@ def server_schema(protocol: EndpointProtocol, *, is_new: bool) -> vol.Schema:
     """Return the form of a server, with the selection of readings for a new one."""
     endpoint = ENDPOINTS[protocol]
     switch, text = BooleanSelector(), TextSelector()
-    fields: Fields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
+    fields: EndpointFields = {vol.Required(CONF_URL): SELECTORS[CONF_URL]}
     fields |= {vol.Required(name): text for name in endpoint.destination_fields}
     fields |= _optional_fields(*endpoint.login_fields, CONF_SITE)
     if is_new:
         fields |= _optional_fields(CONF_DEVICES, CONF_LABELS)
         fields |= {vol.Required(CONF_PAST, default=True): switch}
-    advanced: Fields = {
+    advanced: EndpointFields = {
         **_optional_fields(CONF_HEADERS),
         vol.Required(CONF_GZIP, default=True): switch,
         vol.Required(CONF_VERIFY_SSL, default=True): switch,

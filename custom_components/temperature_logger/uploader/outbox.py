@@ -24,7 +24,7 @@ from ..history.rows import (
     units,
 )
 from ..units import base_quantity, conversion, number
-from .points import Page, Point, Source, Value, take_complete, take_ended, to_points
+from .points import Page, Point, RowValue, Source, take_complete, take_ended, to_points
 
 # Rows of selected entities that are read at a time. More rows would slow the event loop
 # for more than some milliseconds, and start the garbage collector.
@@ -34,7 +34,8 @@ MAX_PAGE_ROWS: Final = 20_000
 
 type Sources = Mapping[str, Source]
 """The source of each entity, by entity id."""
-type Formula = Callable[[float], float] | None
+type UnitFormula = Callable[[float], float] | None
+"""Converts a value from the unit of its row; None if that unit is unknown."""
 
 
 class Waiting(NamedTuple):
@@ -57,7 +58,7 @@ class Outbox:
 
     def __init__(self, hass: HomeAssistant, sources: Sources) -> None:
         """Select the entities; call open() next."""
-        self._formulas: dict[tuple[str, int | None], Formula] = {}
+        self._formulas: dict[tuple[str, int | None], UnitFormula] = {}
         self._hass = hass
         self._sources = sources
 
@@ -148,14 +149,14 @@ class Outbox:
 
     def _values(
         self, connection: Connection, rows: Sequence[StateRow]
-    ) -> Iterator[Value]:
+    ) -> Iterator[RowValue]:
         """Yield the values of rows, in the units in which they are sent."""
         self._look_up_formulas(connection, rows)
         for state_id, metadata_id, time, state, attributes_id in rows:
             source = self._sources_by_id[metadata_id]
             formula = self._formulas[source.quantity, attributes_id]
             if (value := number(state, formula)) is not None:
-                yield Value(state_id, source, time, value)
+                yield RowValue(state_id, source, time, value)
 
     def _look_up_formulas(
         self, connection: Connection, rows: Sequence[StateRow]

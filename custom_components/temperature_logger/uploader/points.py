@@ -24,7 +24,7 @@ class Source(NamedTuple):
     quantity: str
 
 
-class Value(NamedTuple):
+class RowValue(NamedTuple):
     """A row of the history that holds a value."""
 
     state_id: int
@@ -81,12 +81,12 @@ class Batch(NamedTuple):
     """
 
 
-def to_points(values: Iterable[Value]) -> list[Point]:
+def to_points(values: Iterable[RowValue]) -> list[Point]:
     """Group values into readings, ordered by their first rows.
 
     Queries of the history give the same readings. The values may have any order.
     """
-    devices: dict[str, list[Value]] = {}
+    devices: dict[str, list[RowValue]] = {}
     for value in values:
         if math.isfinite(value.value):
             devices.setdefault(value.source.device_id, []).append(value)
@@ -94,7 +94,7 @@ def to_points(values: Iterable[Value]) -> list[Point]:
     return sorted(points, key=attrgetter("first"))
 
 
-def _points_of_device(values: list[Value]) -> Iterable[Point]:
+def _points_of_device(values: list[RowValue]) -> Iterable[Point]:
     """Group the values of one device into readings, ordered by time."""
     values.sort(key=attrgetter("time"))
     starts = reading_starts(value.time for value in values)

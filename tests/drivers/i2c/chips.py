@@ -18,9 +18,9 @@ from emulation.i2c import Bus, Message
 PINS = "soc/i2c@7e804000"
 ADDRESS = 0x76
 # The transfers of a reading of an initialised chip; the last one only of a BME680.
-TRIGGER, PROOF, BURST, SETTINGS = range(4)
+TRIGGER_TRANSFER, PROOF_TRANSFER, VALUES_TRANSFER, SETTINGS_TRANSFER = range(4)
 VALUES = {"temperature": 21.5, "pressure": 1013.25, "humidity": 45.0}
-OTHERS = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
+OTHER_VALUES = {"temperature": -7.25, "pressure": 987.6, "humidity": 80.5}
 TOLERANCES = {"temperature": 0.01, "pressure": 0.05, "humidity": 0.05}
 
 

@@ -8,7 +8,7 @@ from custom_components.temperature_logger.drivers.i2c import bme280
 from custom_components.temperature_logger.drivers.i2c.bosch import BoschChip
 from emulation.chips import CALIBRATIONS, Chip
 
-from .chips import BME280, OTHERS, Model, assert_reads
+from .chips import BME280, OTHER_VALUES, Model, assert_reads
 
 
 @pytest.fixture(name="model")
@@ -33,12 +33,12 @@ async def test_stuck_conversion(chip: Chip, driver: BoschChip) -> None:
     chip.fail("stuck", count=1)
     with pytest.raises(BadFrameError, match=Fault.CONVERSION_UNFINISHED):
         await driver.read()
-    chip.values |= OTHERS
-    await assert_reads(driver, OTHERS)
+    chip.values |= OTHER_VALUES
+    await assert_reads(driver, OTHER_VALUES)
 
 
 async def test_humidity_switched_off(chip: Chip, driver: BoschChip) -> None:
     """A chip without its setting for humidity is configured again."""
-    chip.values |= OTHERS
+    chip.values |= OTHER_VALUES
     chip.write(bytes((bme280.BME280_CTRL_HUM, 0)))
-    await assert_reads(driver, OTHERS)
+    await assert_reads(driver, OTHER_VALUES)

@@ -28,7 +28,7 @@ from emulation.bme680 import Bme680 as EmulatedBme680
 from emulation.chips import Chip, codes
 from emulation.i2c import Bus
 
-from .chips import ADDRESS, BME680, OTHERS, VALUES, Model, assert_reads, written
+from .chips import ADDRESS, BME680, OTHER_VALUES, VALUES, Model, assert_reads, written
 
 
 @pytest.fixture(name="model")
@@ -251,14 +251,14 @@ async def test_settings_of_another_program(
     chip: EmulatedBme680, driver: BoschChip, setting: tuple[int, int]
 ) -> None:
     """A chip with the heater on, no humidity or a filter is configured again."""
-    chip.values |= OTHERS
+    chip.values |= OTHER_VALUES
     chip.write(bytes(setting))
     try:
-        await assert_reads(driver, OTHERS)
+        await assert_reads(driver, OTHER_VALUES)
     except BadFrameError as err:  # It heats longer than the driver's conversion takes.
         assert setting[0] == 0x71
         assert err.fault is Fault.CONVERSION_UNFINISHED  # noqa: PT017
-        await assert_reads(driver, OTHERS)
+        await assert_reads(driver, OTHER_VALUES)
 
 
 async def test_conversion_of_another_program(

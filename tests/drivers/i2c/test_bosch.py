@@ -36,11 +36,11 @@ from .chips import (
     BME280,
     BME680,
     BME688,
-    BURST,
     MODELS,
-    OTHERS,
+    OTHER_VALUES,
     PINS,
     VALUES,
+    VALUES_TRANSFER,
     Model,
     assert_reads,
     before_transfer,
@@ -51,7 +51,7 @@ from .chips import (
 
 HUMIDITY = 2
 """The register of its code."""
-NAMED = (*MODELS, BME688)
+ALL_MODELS = (*MODELS, BME688)
 
 
 def name_of(value: object) -> str | None:
@@ -67,7 +67,9 @@ def for_each(
     return pytest.mark.parametrize(("model", name), pairs, ids=name_of)
 
 
-each_calibration = for_each("calibration", lambda model: len(model.calibrations), NAMED)
+each_calibration = for_each(
+    "calibration", lambda model: len(model.calibrations), ALL_MODELS
+)
 each_quantity = for_each("quantity", lambda model: len(model.quantities))
 each_transfer = for_each("transfer", lambda model: model.transfers)
 each_first_transfer = for_each("transfer", lambda model: model.first_transfers)
@@ -95,7 +97,7 @@ async def test_values(
         await assert_reads(unread, values)
 
 
-@pytest.mark.parametrize("model", NAMED, ids=name_of)
+@pytest.mark.parametrize("model", ALL_MODELS, ids=name_of)
 async def test_identity(
     board: Machine, lane: Lane, model: Model, unread: BoschChip
 ) -> None:
@@ -168,8 +170,8 @@ async def test_failed_conversion(
     chip.clear()
     if fault == "stuck":  # A BME680 ignores commands while it measures.
         chip.power_cycle()
-    chip.values |= OTHERS
-    await assert_reads(driver, OTHERS)
+    chip.values |= OTHER_VALUES
+    await assert_reads(driver, OTHER_VALUES)
     assert not lane.failing
 
 
@@ -178,16 +180,16 @@ async def test_burst_of_nothing(
     bus: Bus, chip: Chip, driver: BoschChip, fault: str
 ) -> None:
     """A wire that is stuck during the burst gives no reading."""
-    before_transfer(bus, BURST, lambda: chip.fail(fault, count=1))
+    before_transfer(bus, VALUES_TRANSFER, lambda: chip.fail(fault, count=1))
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
         await driver.read()
 
 
 async def test_lost_trigger_is_sent_again(chip: Chip, driver: BoschChip) -> None:
     """One lost trigger costs nothing, and gives no old value."""
-    chip.values |= OTHERS
+    chip.values |= OTHER_VALUES
     chip.fail("lost-trigger", count=1)
-    await assert_reads(driver, OTHERS)
+    await assert_reads(driver, OTHER_VALUES)
 
 
 async def test_every_write_lost(chip: Chip, driver: BoschChip) -> None:
@@ -203,8 +205,8 @@ async def test_slow_bus(
     """A conversion that ends before it can be seen is proven all the same."""
     monkeypatch.setattr(i2c, "BYTE_TIME", 0.004)
     chip.outrun = True
-    chip.values |= OTHERS
-    await assert_reads(driver, OTHERS)
+    chip.values |= OTHER_VALUES
+    await assert_reads(driver, OTHER_VALUES)
 
 
 async def test_another_program_uses_the_chip(
@@ -283,18 +285,18 @@ async def test_brown_out(
     bus: Bus, chip: Chip, driver: BoschChip, transfer: int
 ) -> None:
     """A chip that lost its settings gets them back in the same poll."""
-    chip.values |= OTHERS
+    chip.values |= OTHER_VALUES
     before_transfer(bus, transfer, chip.power_cycle)
-    await assert_reads(driver, OTHERS)
-    await assert_reads(driver, OTHERS)
+    await assert_reads(driver, OTHER_VALUES)
+    await assert_reads(driver, OTHER_VALUES)
 
 
 async def test_brown_out_again(
     bus: Bus, chip: Chip, driver: BoschChip, model: Model
 ) -> None:
     """A chip that loses its power with each conversion has no reading."""
-    for burst in (BURST, model.first_transfers + BURST):
-        before_transfer(bus, burst, chip.power_cycle)
+    for transfer in (VALUES_TRANSFER, model.first_transfers + VALUES_TRANSFER):
+        before_transfer(bus, transfer, chip.power_cycle)
     with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS) as error:
         await driver.read()
     assert isinstance(error.value.__cause__, PowerLostError)
@@ -426,8 +428,8 @@ async def test_bus_error(
     await until(lambda: kind is BadFrameError or not board.buses.open_nodes)
     assert bool(board.buses.open_nodes) == (kind is BadFrameError)
     chip.clear()
-    chip.values |= OTHERS
-    await assert_reads(driver, OTHERS)
+    chip.values |= OTHER_VALUES
+    await assert_reads(driver, OTHER_VALUES)
     await driver.close()
     await until(lambda: not board.buses.open_nodes)
 
@@ -445,9 +447,9 @@ async def test_arbitration_lost_once(
     bus: Bus, chip: Chip, driver: BoschChip, transfer: int
 ) -> None:
     """A transfer that lost the bus to another master is repeated."""
-    chip.values |= OTHERS
+    chip.values |= OTHER_VALUES
     before_transfer(bus, transfer, lambda: bus.fail("arb", count=1))
-    await assert_reads(driver, OTHERS)
+    await assert_reads(driver, OTHER_VALUES)
 
 
 @each_first_transfer
@@ -498,7 +500,7 @@ async def test_address_held(build: Build, model: Model, unread: BoschChip) -> No
 
 async def test_address_held_later(bus: Bus, driver: BoschChip) -> None:
     """An address is not touched after a kernel driver takes it between two polls."""
-    bus.held.add(ADDRESS)
+    bus.kernel_addresses.add(ADDRESS)
     with pytest.raises(DeviceAccessError, match=Fault.ADDRESS_HELD):
         await driver.read()
 
@@ -581,5 +583,5 @@ async def test_cancelled_reading(
             await reading
     assert lane.failing
     await asyncio.wrap_future(lane.finish(lambda: None))
-    chip.values |= OTHERS
-    await assert_reads(driver, OTHERS)
+    chip.values |= OTHER_VALUES
+    await assert_reads(driver, OTHER_VALUES)

@@ -23,11 +23,11 @@ from tests.drivers.waiting import until
 
 from .chips import (
     ADDRESS,
-    BURST,
-    OTHERS,
-    PROOF,
-    TRIGGER,
+    OTHER_VALUES,
+    PROOF_TRANSFER,
+    TRIGGER_TRANSFER,
     VALUES,
+    VALUES_TRANSFER,
     assert_reads,
     before_transfer,
 )
@@ -79,7 +79,7 @@ def test_node_is_closed_after_a_probe(build: Build) -> None:
 
 async def test_swapped(build: Build, lane: Lane) -> None:
     """Two adapters plugged in again in the other order are found at their ports."""
-    machine = plug_in(build, bridge(1), bridge(2, **OTHERS))
+    machine = plug_in(build, bridge(1), bridge(2, **OTHER_VALUES))
     chip = driver(lane)
     await assert_reads(chip, VALUES)
     machine.unplug("bridge 1")
@@ -109,21 +109,23 @@ async def test_unplugged(build: Build, lane: Lane) -> None:
 
 async def test_chip_taken_to_another_adapter(build: Build, lane: Lane) -> None:
     """Another chip is noticed when the adapter is plugged in again."""
-    machine = plug_in(build, bridge(1), bridge(2, **OTHERS))
+    machine = plug_in(build, bridge(1), bridge(2, **OTHER_VALUES))
     first = driver(lane)
     await first.read()
     chip = driver(lane, trimming_hash=first.facts["trimming_hash"])
     await chip.read()
-    one, two = machine.buses.all
+    bus, other_bus = machine.buses.all
     machine.unplug("bridge 1")
-    one.chips, two.chips = two.chips, one.chips
+    bus.chips, other_bus.chips = other_bus.chips, bus.chips
     machine.plug("bridge 1")
     with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
         await chip.read()
     assert not machine.buses.open_nodes
 
 
-@pytest.mark.parametrize("transfer", [TRIGGER, PROOF, BURST])
+@pytest.mark.parametrize(
+    "transfer", [TRIGGER_TRANSFER, PROOF_TRANSFER, VALUES_TRANSFER]
+)
 async def test_unplugged_during_a_reading(
     build: Build, lane: Lane, transfer: int
 ) -> None:

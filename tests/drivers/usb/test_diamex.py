@@ -34,15 +34,15 @@ CAPTURES: list[dict[str, Any]] = [
     if capture["driver"] == "diamex"
 ]
 CONTROLLER = "pci0000:00/0000:00:14.0"
-ONE, TWO = "285ebf799715039b", "28aa11e24b14010b"
+FIRST_ROM, SECOND_ROM = "285ebf799715039b", "28aa11e24b14010b"
 ADAPTER: dict[str, Any] = {
     "name": "adapter",
     "model": "Temp-Sensor-Tester",
-    "probes": {ONE: 24.7, TWO: -6.5},
+    "probes": {FIRST_ROM: 24.7, SECOND_ROM: -6.5},
 }
 
 
-def report(count: int, number: int, tenths: int, rom: str = ONE) -> bytes:
+def report(count: int, number: int, tenths: int, rom: str = FIRST_ROM) -> bytes:
     """Return a report."""
     head = bytes((count, number, 1, 0)) + tenths.to_bytes(2, "little", signed=True)
     return (head + bytes(2) + bytes.fromhex(rom)).ljust(64, b"\0")
@@ -51,8 +51,8 @@ def report(count: int, number: int, tenths: int, rom: str = ONE) -> bytes:
 def received(*reports: bytes) -> Diamex:
     """Return the driver's decoder after it has received these reports."""
     adapter = Diamex()
-    for one in reports:
-        adapter.feed(one, 0)
+    for frame in reports:
+        adapter.feed(frame, 0)
     return adapter
 
 
@@ -72,9 +72,9 @@ def driver(lane: Lane) -> stream.Stream:
 def test_captures(capture: dict[str, Any]) -> None:
     """Reports captured from real probes are decoded."""
     adapter = received(*map(bytes.fromhex, capture["reports"]))
-    found = adapter.reading(0)
-    assert found is not None
-    assert found.values == capture["reading"]
+    result = adapter.reading(0)
+    assert result is not None
+    assert result.values == capture["reading"]
     assert set(adapter.quantities) == set(capture["reading"])
 
 
@@ -82,8 +82,11 @@ async def test_read(machine: Machine, lane: Lane) -> None:
     """The first reading has every probe, each named by its ROM code."""
     adapter = driver(lane)
     assert adapter.quantities == ()
-    assert await adapter.read() == Reading(probes={ONE: 24.7, TWO: -6.5})
-    assert adapter.quantities == (f"{ONE}_temperature", f"{TWO}_temperature")
+    assert await adapter.read() == Reading(probes={FIRST_ROM: 24.7, SECOND_ROM: -6.5})
+    assert adapter.quantities == (
+        f"{FIRST_ROM}_temperature",
+        f"{SECOND_ROM}_temperature",
+    )
     assert adapter.identity.manufacturer == "Diamex"
     await adapter.close()
 
@@ -113,7 +116,7 @@ async def test_faults(
     machine.stick("adapter").clear()
     # A probe whose report was refused may come later.
     both = await first(adapter.read, lambda reading: len(reading.probes) == 2)
-    assert both == Reading(probes={ONE: 24.7, TWO: -6.5})
+    assert both == Reading(probes={FIRST_ROM: 24.7, SECOND_ROM: -6.5})
     await adapter.close()
 
 
@@ -121,12 +124,12 @@ async def test_probe_is_taken_away_and_put_back(machine: Machine, lane: Lane) ->
     """A removed probe has no value, rather than its last one."""
     adapter = driver(lane)
     await adapter.read()
-    machine.stick("adapter").values[ONE] = None
-    one = await first(adapter.read, lambda reading: len(reading.probes) == 1)
-    assert one == Reading(probes={TWO: -6.5})
-    machine.stick("adapter").values[ONE] = 25.0
+    machine.stick("adapter").values[FIRST_ROM] = None
+    single = await first(adapter.read, lambda reading: len(reading.probes) == 1)
+    assert single == Reading(probes={SECOND_ROM: -6.5})
+    machine.stick("adapter").values[FIRST_ROM] = 25.0
     both = await first(adapter.read, lambda reading: len(reading.probes) == 2)
-    assert both == Reading(probes={ONE: 25.0, TWO: -6.5})
+    assert both == Reading(probes={FIRST_ROM: 25.0, SECOND_ROM: -6.5})
     await adapter.close()
 
 
@@ -177,12 +180,12 @@ def test_85_degrees() -> None:
     """The power-on value of 85 °C counts only if the probe was nearly as warm."""
     adapter = received(report(1, 1, 848))
     adapter.feed(report(1, 1, 850), 1)
-    assert adapter.reading(1) == Reading(probes={ONE: 85.0})
-    for before in ((report(1, 1, 200),), (), (report(1, 1, 848, TWO),)):
+    assert adapter.reading(1) == Reading(probes={FIRST_ROM: 85.0})
+    for before in ((report(1, 1, 200),), (), (report(1, 1, 848, SECOND_ROM),)):
         with pytest.raises(BadFrameError) as raised:
             received(*before, report(1, 1, 850))
         assert raised.value.fault is Fault.PROBE_RESET
-        assert raised.value.details == {"probe": ONE}
+        assert raised.value.details == {"probe": FIRST_ROM}
     adapter = received(report(1, 1, 848))
     with pytest.raises(BadFrameError):
         adapter.feed(report(1, 1, 850), 60)
@@ -193,23 +196,23 @@ def test_set_is_whole() -> None:
     assert Diamex().reading(0) is None
     assert received(report(2, 1, 200)).reading(0) is None
     assert received(report(2, 1, 200), report(2, 2, 210)).reading(0) is None
-    whole = received(report(2, 1, 200), report(2, 2, 210, TWO))
-    assert whole.reading(0) == Reading(probes={ONE: 20.0, TWO: 21.0})
+    whole = received(report(2, 1, 200), report(2, 2, 210, SECOND_ROM))
+    assert whole.reading(0) == Reading(probes={FIRST_ROM: 20.0, SECOND_ROM: 21.0})
     # The probes were renumbered because another one was put before them.
     whole.feed(report(3, 2, 201), 0)
     assert whole.reading(0) is None
     # Another probe has the same number.
-    other = received(report(1, 1, 200), report(1, 1, 210, TWO))
-    assert other.reading(0) == Reading(probes={TWO: 21.0})
+    other = received(report(1, 1, 200), report(1, 1, 210, SECOND_ROM))
+    assert other.reading(0) == Reading(probes={SECOND_ROM: 21.0})
 
 
 def test_age() -> None:
     """A value that is too old is left out; more probes allow it a greater age."""
     limit = DIAMEX_MAX_AGE_S + 2 * EXTRA_AGE_PER_PROBE_S
-    adapter = received(report(2, 1, 200), report(2, 2, 210, TWO))
+    adapter = received(report(2, 1, 200), report(2, 2, 210, SECOND_ROM))
     adapter.feed(report(2, 1, 200), 1)
-    assert adapter.reading(limit) == Reading(probes={ONE: 20.0, TWO: 21.0})
-    assert adapter.reading(limit + 1) == Reading(probes={ONE: 20.0})
+    assert adapter.reading(limit) == Reading(probes={FIRST_ROM: 20.0, SECOND_ROM: 21.0})
+    assert adapter.reading(limit + 1) == Reading(probes={FIRST_ROM: 20.0})
     assert adapter.reading(limit + 2) is None
 
 
@@ -217,17 +220,17 @@ def test_bad_probe_does_not_affect_the_others() -> None:
     """An implausible probe is left out until it is right; the others are read."""
     adapter = received(report(2, 1, 200))
     with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
-        adapter.feed(report(2, 2, 850, TWO), 0)
-    assert adapter.reading(0) == Reading(probes={ONE: 20.0})
-    adapter.feed(report(2, 2, 210, TWO), 1)
-    assert adapter.reading(1) == Reading(probes={ONE: 20.0, TWO: 21.0})
+        adapter.feed(report(2, 2, 850, SECOND_ROM), 0)
+    assert adapter.reading(0) == Reading(probes={FIRST_ROM: 20.0})
+    adapter.feed(report(2, 2, 210, SECOND_ROM), 1)
+    assert adapter.reading(1) == Reading(probes={FIRST_ROM: 20.0, SECOND_ROM: 21.0})
 
 
 def test_many_probes() -> None:
     """A poll that has run for its full time returns the probes that have reported."""
     adapter = received(report(20, 1, 200))
     assert adapter.reading(ALL_PROBES_TIMEOUT_S - 0.1) is None
-    assert adapter.reading(ALL_PROBES_TIMEOUT_S) == Reading(probes={ONE: 20.0})
+    assert adapter.reading(ALL_PROBES_TIMEOUT_S) == Reading(probes={FIRST_ROM: 20.0})
 
 
 def test_crc() -> None:
@@ -248,7 +251,7 @@ def frames() -> st.SearchStrategy[bytes]:
         st.integers(0, 3),
         st.integers(0, 3),
         st.one_of(st.integers(-600, 1300), st.just(850)),
-        st.one_of(ROMS, st.sampled_from([ONE, TWO]).map(bytes.fromhex)),
+        st.one_of(ROMS, st.sampled_from([FIRST_ROM, SECOND_ROM]).map(bytes.fromhex)),
     )
     return st.one_of(whole, whole, st.binary(max_size=65))
 
@@ -257,11 +260,11 @@ def frames() -> st.SearchStrategy[bytes]:
 def test_any_bytes(reports: list[bytes]) -> None:
     """Any bytes give values that a probe can measure, or an error."""
     adapter = Diamex()
-    for now, one in enumerate(reports):
+    for now, frame in enumerate(reports):
         try:
-            adapter.feed(one, now)
+            adapter.feed(frame, now)
         except BadFrameError:
             continue
-        if (found := adapter.reading(now)) is not None:
-            assert all(-55 <= value <= 125 for value in found.probes.values())
-            assert set(found.values) == set(adapter.quantities)
+        if (result := adapter.reading(now)) is not None:
+            assert all(-55 <= value <= 125 for value in result.probes.values())
+            assert set(result.values) == set(adapter.quantities)

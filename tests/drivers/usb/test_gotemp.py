@@ -55,8 +55,8 @@ def report(counter: int, *codes: int, count: int | None = None) -> bytes:
 def reading(*reports: bytes) -> Reading | None:
     """Return the reading in these reports."""
     probe = GoTemp()
-    for one in reports:
-        probe.feed(one, 0)
+    for frame in reports:
+        probe.feed(frame, 0)
     return probe.reading(0)
 
 
@@ -98,7 +98,7 @@ async def test_report_from_before_the_poll_is_old(machine: Machine, lane: Lane) 
     probe = driver(lane)
     await probe.read()
     device = machine.device("probe")
-    await until(lambda: bool(device.waiting))  # It reads 20.5 °C.
+    await until(lambda: bool(device.endpoint.reports))  # It reads 20.5 °C.
     machine.stick("probe").values["temperature"] = 60.0
     assert await probe.read() == Reading(temperature=60.0)
     await probe.close()
@@ -231,11 +231,11 @@ def frames() -> st.SearchStrategy[bytes]:
 def test_any_bytes(reports: list[bytes]) -> None:
     """Any bytes give a value that the probe can measure, or an error."""
     probe = GoTemp()
-    for one in reports:
+    for frame in reports:
         try:
-            probe.feed(one, 0)
+            probe.feed(frame, 0)
         except BadFrameError:
             continue
-        if (found := probe.reading(0)) is not None:
-            assert found.temperature is not None
-            assert -10 <= found.temperature <= 110
+        if (result := probe.reading(0)) is not None:
+            assert result.temperature is not None
+            assert -10 <= result.temperature <= 110

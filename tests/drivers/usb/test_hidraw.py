@@ -31,8 +31,8 @@ from tests.drivers.conftest import (
     LIMITS,
     READ_VALUES,
     REPORTS,
-    SOON,
-    STALE,
+    SHORT_LIMITS,
+    STALE_REPORT,
     AsNobody,
     Build,
     Wake,
@@ -90,7 +90,7 @@ async def waiting_exchange(
     """Begin an exchange that has its first report and waits for two more."""
     machine.stick("two").fail("partial")
     exchange = asyncio.create_task(transport.exchange(READ_VALUES, 3 * (60.0,)))
-    await until(lambda: machine.device("two").taken == 1)
+    await until(lambda: machine.device("two").reports_read == 1)
     return exchange
 
 
@@ -116,21 +116,21 @@ async def test_silence(transport: HidrawTransport, machine: Machine) -> None:
     machine.stick("two").fail("partial")
     assert await transport.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
     machine.stick("two").fail("timeout")
-    assert await transport.exchange(READ_VALUES, SOON) == []
+    assert await transport.exchange(READ_VALUES, SHORT_LIMITS) == []
 
 
 async def test_stale_in_the_kernel(
     transport: HidrawTransport, machine: Machine
 ) -> None:
     """Reports queued before a command are not returned as its answer."""
-    machine.send("two", *[STALE] * (MAX_DRAINED_REPORTS - 1))
+    machine.send("two", *[STALE_REPORT] * (MAX_DRAINED_REPORTS - 1))
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
 async def test_stale_while_idle(transport: HidrawTransport, machine: Machine) -> None:
     """Reports received while the driver was idle are not the next answer."""
-    machine.send("two", STALE, STALE)
-    await until(lambda: machine.device("two").taken == 2)
+    machine.send("two", STALE_REPORT, STALE_REPORT)
+    await until(lambda: machine.device("two").reports_read == 2)
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
 
 
@@ -138,9 +138,9 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
     """A late answer is not returned as the answer to the next command."""
     stick = machine.stick("two")
     stick.fail("delay", 60, count=1)
-    assert await transport.exchange(READ_VALUES, SOON) == []
+    assert await transport.exchange(READ_VALUES, SHORT_LIMITS) == []
     machine.hurry("two")
-    await until(lambda: machine.device("two").taken == 2)
+    await until(lambda: machine.device("two").reports_read == 2)
     stick.values["temperature"] = 21.0
     changed = bytes.fromhex("808008344e200000")
     assert await transport.exchange(READ_VALUES, LIMITS) == [changed, REPORTS[1]]
@@ -148,7 +148,7 @@ async def test_late_answer(transport: HidrawTransport, machine: Machine) -> None
 
 async def test_flooded(transport: HidrawTransport, machine: Machine) -> None:
     """A node that reports without end gets no command."""
-    machine.send("two", *[STALE] * MAX_DRAINED_REPORTS)
+    machine.send("two", *[STALE_REPORT] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         await transport.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands
@@ -305,10 +305,10 @@ async def test_report_while_a_command_hangs(
     kernel.hang("write")
     reading = asyncio.create_task(transport.exchange(READ_VALUES, LIMITS))
     await Lane(workers).run(kernel.hangs.wait)
-    machine.send("two", STALE)
+    machine.send("two", STALE_REPORT)
     await until(lambda: not is_watched(node))
     kernel.ends.set()
-    assert await reading == [bytes.fromhex(STALE), REPORTS[0]]
+    assert await reading == [bytes.fromhex(STALE_REPORT), REPORTS[0]]
 
 
 async def test_late_callback(
@@ -329,7 +329,7 @@ async def test_queued_reports(
     machine.send("two", INTERNAL, EXTERNAL)
     receive(opened, wake)
     receive(opened, wake)
-    assert machine.device("two").taken == 3
+    assert machine.device("two").reports_read == 3
     assert await reading == [REPORTS[0], *REPORTS]
 
 
@@ -338,9 +338,9 @@ async def test_listen_on_a_slow_loop(
 ) -> None:
     """A report that has arrived is found, however late the event loop looks."""
     assert await transport.exchange(READ_VALUES, LIMITS) == REPORTS
-    machine.send("two", STALE)
+    machine.send("two", STALE_REPORT)
     select.select([opened], [], [])
-    assert await transport.listen(0) == bytes.fromhex(STALE)
+    assert await transport.listen(0) == bytes.fromhex(STALE_REPORT)
     assert await transport.listen(0.05) is None
 
 
@@ -377,7 +377,7 @@ async def test_report_at_the_time_limit(
     if unplugged:
         machine.unplug("two")
     else:
-        machine.send("two", STALE)
+        machine.send("two", STALE_REPORT)
     select.select([opened], [], [])
     reading.cancel()
     wake()

@@ -194,9 +194,9 @@ async def test_unplugged(machine: Machine, lane: Lane) -> None:
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
     machine.plug("stick")
     assert await stick.read() == READING
-    asked = machine.stick("stick").commands["type"]
+    count = machine.stick("stick").commands["type"]
     poll = asyncio.create_task(stick.read())
-    await until(lambda: machine.stick("stick").commands["type"] > asked)
+    await until(lambda: machine.stick("stick").commands["type"] > count)
     machine.unplug("stick")
     with pytest.raises(DeviceNotFoundError):
         await within_deadline(poll)
@@ -207,9 +207,9 @@ async def test_closed_during_a_poll(machine: Machine, lane: Lane) -> None:
     """Unloading does not wait for a poll."""
     stick = driver(lane)
     await stick.read()
-    asked = machine.stick("stick").commands["type"]
+    count = machine.stick("stick").commands["type"]
     poll = asyncio.create_task(stick.read())
-    await until(lambda: machine.stick("stick").commands["type"] > asked)
+    await until(lambda: machine.stick("stick").commands["type"] > count)
     await stick.close()
     assert await fault_of(poll) is Fault.STICK_NOT_FOUND
 

@@ -103,8 +103,8 @@ async def test_faults(
 def received(*reports: bytes) -> Lascar:
     """Return the driver's decoder after it has received these reports."""
     sensor = Lascar()
-    for one in reports:
-        sensor.feed(one, 0)
+    for frame in reports:
+        sensor.feed(frame, 0)
     return sensor
 
 
@@ -152,13 +152,13 @@ def frames() -> st.SearchStrategy[bytes]:
 def test_any_bytes(reports: list[bytes]) -> None:
     """Any bytes give a value that the sensor can measure, or an error."""
     sensor = Lascar()
-    for now, one in enumerate(reports):
+    for now, frame in enumerate(reports):
         try:
-            sensor.feed(one, now)
+            sensor.feed(frame, now)
         except BadFrameError:
             continue
-        if (found := sensor.reading(now)) is not None:
-            assert found.temperature is not None
-            assert found.humidity is not None
-            assert -40 <= found.temperature <= 85
-            assert 0 <= found.humidity <= 100
+        if (result := sensor.reading(now)) is not None:
+            assert result.temperature is not None
+            assert result.humidity is not None
+            assert -40 <= result.temperature <= 85
+            assert 0 <= result.humidity <= 100

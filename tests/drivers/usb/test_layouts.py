@@ -15,19 +15,14 @@ from custom_components.temperature_logger.drivers.usb.layouts import (
     layouts_of,
 )
 from emulation.sticks import MODELS, Stick
+from tests.drivers.conftest import EMULATED_QUANTITIES
 
 CAPTURES: list[dict[str, Any]] = tomllib.loads(
     (Path(__file__).parents[2] / "fixtures/captures.toml").read_text()
 )["capture"]
 EMULATED = {name: model for name, model in MODELS.items() if model.firmware}
-# The names of the quantities in an emulated stick, and values that every formula
-# resolves exactly.
-SENSORS = {
-    "internal_temperature": "temperature",
-    "internal_humidity": "humidity",
-    "thermistor_temperature": "second_external_temperature",
-}
-FELT = {
+# Values that every formula resolves exactly.
+SENSOR_VALUES = {
     "temperature": 12.5,
     "humidity": 42.0,
     "external_temperature": 2.25,
@@ -54,8 +49,8 @@ def captured_layout(capture: dict[str, Any]) -> Layout:
     """Return the layout of a captured stick."""
     halves = (bytes.fromhex(half) for half in capture.get("firmware", ()))
     firmware = b"".join(halves).rstrip(b" \0").decode() or "TEMPer"
-    found = layouts_of(firmware, capture.get("product", ""))
-    (layout,) = (row for row in found if row.model == capture["model"])
+    rows = layouts_of(firmware, capture.get("product", ""))
+    (layout,) = (row for row in rows if row.model == capture["model"])
     return layout
 
 
@@ -86,16 +81,18 @@ def test_every_formula_both_ways(name: str, offset: float) -> None:
     """Each formula reads what an emulated stick encoded, above and below zero."""
     model = EMULATED[name]
     rows = layouts_of(model.firmware, model.gadget.product)
-    sensors = {SENSORS.get(q, q) for row in rows for q in row.quantities}
-    felt = {s: FELT[s] + offset * s.endswith("temperature") for s in sensors}
-    stick = Stick({"name": name, "model": name, **felt})
+    sensors = {EMULATED_QUANTITIES.get(q, q) for row in rows for q in row.quantities}
+    sensor_values = {
+        s: SENSOR_VALUES[s] + offset * s.endswith("temperature") for s in sensors
+    }
+    stick = Stick({"name": name, "model": name, **sensor_values})
     reports = [report for _, report in stick.command(READ_VALUES)]
     (layout,) = (row for row in rows if len(row.reports) == len(reports))
     values = decode(reports, layout).values
     for quantity in layout.quantities:
         value, expected = (
             values.pop(quantity, None),
-            felt[SENSORS.get(quantity, quantity)],
+            sensor_values[EMULATED_QUANTITIES.get(quantity, quantity)],
         )
         # The stick sold with TEMPerX_V3.2 leaves the slots for humidity empty.
         if name != "TEMPerX_V3.2" or not quantity.endswith("humidity"):

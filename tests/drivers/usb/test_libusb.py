@@ -29,8 +29,8 @@ from tests.drivers.conftest import (
     LIMITS,
     READ_VALUES,
     REPORTS,
-    SOON,
-    STALE,
+    SHORT_LIMITS,
+    STALE_REPORT,
     AsNobody,
     Build,
 )
@@ -93,26 +93,29 @@ def test_silence(handle: Handle, machine: Machine) -> None:
     machine.stick("two").fail("partial")
     assert handle.exchange(READ_VALUES, (1.0, 0.05)) == REPORTS[:1]
     machine.stick("two").fail("timeout")
-    assert handle.exchange(READ_VALUES, SOON) == []
+    assert handle.exchange(READ_VALUES, SHORT_LIMITS) == []
 
 
 def test_stale_before_opening(build: Build) -> None:
     """A report that waits in the stick is not returned as the first answer."""
     machine = build({"name": "x", "model": "TEMPerGold_V3.4", "bound": False})
-    machine.send("x", STALE, STALE)
+    machine.send("x", STALE_REPORT, STALE_REPORT)
     (device,) = sysfs.usb_devices(USB_IDS)
     handle = Handle(device)
     handle.open()
     (report,) = handle.exchange(READ_VALUES, LIMITS[:1])
     handle.close()
-    assert report.hex() != STALE
+    assert report.hex() != STALE_REPORT
 
 
 def test_drain(handle: Handle, machine: Machine) -> None:
     """Surplus reports are dropped, and not returned as the next answer."""
     stick = machine.stick("two")
     stick.fail("extra", count=1)
-    assert handle.exchange(READ_VALUES, LIMITS) == [bytes.fromhex(STALE), REPORTS[0]]
+    assert handle.exchange(READ_VALUES, LIMITS) == [
+        bytes.fromhex(STALE_REPORT),
+        REPORTS[0],
+    ]
     handle.drain()
     stick.values |= {"temperature": 10.0, "external_temperature": 20.0}
     changed = [bytes.fromhex("808003e84e200000"), bytes.fromhex("800107d04e200000")]
@@ -132,7 +135,7 @@ def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
     """Reports left after a drain are dropped before the next command."""
     for _ in range(UNSETTLED_COMMANDS):
         handle.exchange(READ_VALUES, LIMITS)
-    machine.send("two", *[STALE] * (MAX_DRAINED_REPORTS + 1))
+    machine.send("two", *[STALE_REPORT] * (MAX_DRAINED_REPORTS + 1))
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.drain()
     assert handle.exchange(READ_VALUES, LIMITS) == REPORTS
@@ -140,7 +143,7 @@ def test_flooded_after_an_answer(handle: Handle, machine: Machine) -> None:
 
 def test_flooded(handle: Handle, machine: Machine) -> None:
     """A stick that reports without end gets no command."""
-    machine.send("two", *[STALE] * MAX_DRAINED_REPORTS)
+    machine.send("two", *[STALE_REPORT] * MAX_DRAINED_REPORTS)
     with pytest.raises(BadFrameError, match=Fault.FLOODED):
         handle.exchange(READ_VALUES, LIMITS)
     assert not machine.stick("two").commands
@@ -284,13 +287,13 @@ def test_which_libusb(
     device: UsbDevice, monkeypatch: pytest.MonkeyPatch, system: str | None
 ) -> None:
     """The system's library comes before the packaged one."""
-    found: list[str] = []
+    libraries: list[str] = []
 
     def get_backend(find_library: Callable[[str], str]) -> None:
-        found.append(find_library("usb-1.0"))
+        libraries.append(find_library("usb-1.0"))
 
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: system)
     monkeypatch.setattr(libusb1, "get_backend", get_backend)
     with pytest.raises(DeviceAccessError, match=Fault.NO_LIBUSB):
         Handle(device)
-    assert found == [system] if system else "libusb_package" in found[0]
+    assert libraries == [system] if system else "libusb_package" in libraries[0]

@@ -34,7 +34,7 @@ from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
 from emulation.machine import Machine
 from emulation.sticks import MODELS
-from tests.drivers.conftest import Build
+from tests.drivers.conftest import EMULATED_QUANTITIES, Build
 from tests.drivers.waiting import until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
@@ -52,13 +52,7 @@ LIBUSB = {"hidraw_nodes": False}
 # All reports of an answer arrive well before the driver stops listening.
 QUICK = {"latency_ms": 1, "gap_ms": 1}
 # °C in the old report that an emulated stick sends.
-STALE = 0.07
-# The names of the quantities in an emulated stick.
-SENSORS = {
-    "internal_temperature": "temperature",
-    "internal_humidity": "humidity",
-    "thermistor_temperature": "second_external_temperature",
-}
+STALE_TEMPERATURE = 0.07
 
 type Gone = Callable[[], None]
 
@@ -99,7 +93,7 @@ async def test_every_model(
     stick = driver(lane)
     values = (await stick.read()).values
     for quantity in stick.quantities:
-        expected = entry.get(SENSORS.get(quantity, quantity))
+        expected = entry.get(EMULATED_QUANTITIES.get(quantity, quantity))
         assert values.pop(quantity, None) == pytest.approx(expected, abs=0.05)
     assert not values
     model = MODELS[entry["model"]]
@@ -519,10 +513,10 @@ async def test_late_answer(
     machine.stick("stick").values["temperature"] = 30.0
     assert await stick.read() == Reading(temperature=30.0)
     device = machine.device("stick")
-    taken = device.taken
+    count = device.reports_read
     machine.send("stick", "808007d04e200000")
     # Surplus reports are dropped after the reading.
-    await until(lambda: device.taken > taken)
+    await until(lambda: device.reports_read > count)
     assert await stick.read() == Reading(temperature=30.0)
     await stick.close()
 
@@ -554,15 +548,15 @@ async def test_old_report_close_to_the_answer(
 ) -> None:
     """An old report with a plausible value is found by the answer that follows it."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
-    near = round(STALE + JUMP_LIMITS["temperature"] / 2, 2)
+    near = round(STALE_TEMPERATURE + JUMP_LIMITS["temperature"] / 2, 2)
     machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
     stick = driver(lane)
     await stick.read()
     machine.stick("stick").fail("extra", on="values")
-    taken = machine.device("stick").taken
-    assert await stick.read() == Reading(temperature=STALE)
+    count = machine.device("stick").reports_read
+    assert await stick.read() == Reading(temperature=STALE_TEMPERATURE)
     # The surplus report has arrived by now.
-    await until(lambda: machine.device("stick").taken == taken + 2)
+    await until(lambda: machine.device("stick").reports_read == count + 2)
     with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
         await stick.read()
     machine.stick("stick").clear()

@@ -220,9 +220,9 @@ async def test_unplugged_during_a_poll(machine: Machine, lane: Lane) -> None:
     stick = driver(lane, on_gone=gone.set)
     await stick.read()
     machine.stick("stick").fail("silent")
-    asked = machine.stick("stick").commands["ReadTemp"]
+    count = machine.stick("stick").commands["ReadTemp"]
     poll = asyncio.create_task(stick.read())
-    await until(lambda: machine.stick("stick").commands["ReadTemp"] > asked)
+    await until(lambda: machine.stick("stick").commands["ReadTemp"] > count)
     machine.unplug("stick")
     with pytest.raises(DeviceNotFoundError):
         await poll

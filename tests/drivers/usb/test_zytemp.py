@@ -42,17 +42,17 @@ def report(item: int, code: int) -> bytes:
     return head + bytes((sum(head) & 0xFF, 0x0D, 0, 0, 0))
 
 
-OTHER = report(0x6D, 0x0A5B)
-WARM = report(0x42, 4720)  # 21.85 °C
-FRESH = report(0x50, 812)
-HUMID = report(0x41, 4550)
+OTHER_REPORT = report(0x6D, 0x0A5B)
+TEMPERATURE_REPORT = report(0x42, 4720)  # 21.85 °C
+CO2_REPORT = report(0x50, 812)
+HUMIDITY_REPORT = report(0x41, 4550)
 
 
 def reading(*reports: bytes) -> Reading | None:
     """Return the reading of reports, once they are known to be plain."""
     monitor = ZyTemp()
-    for one in [*FORMAT_REPORTS * [OTHER], *reports]:
-        monitor.feed(one, 0)
+    for frame in [*FORMAT_REPORTS * [OTHER_REPORT], *reports]:
+        monitor.feed(frame, 0)
     return monitor.reading(FIRST_ROUND_TIMEOUT_S)
 
 
@@ -60,15 +60,15 @@ def reading(*reports: bytes) -> Reading | None:
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["source"])
 def test_captures(capture: dict[str, Any], way: str) -> None:
     """Reports captured from real monitors give the values that their owners saw."""
-    reports = [bytes.fromhex(one) for one in capture["reports"]]
+    reports = [bytes.fromhex(frame) for frame in capture["reports"]]
     if way == "encrypted":
-        reports = [encrypted(one, ENCRYPTION_KEY) for one in reports]
+        reports = [encrypted(frame, ENCRYPTION_KEY) for frame in reports]
     monitor = ZyTemp()
-    for one in 2 * reports:
-        monitor.feed(one, 0)
-    found = monitor.reading(0)
-    assert found is not None
-    assert found.values == pytest.approx(capture["reading"], abs=0.005)
+    for frame in 2 * reports:
+        monitor.feed(frame, 0)
+    result = monitor.reading(0)
+    assert result is not None
+    assert result.values == pytest.approx(capture["reading"], abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -98,37 +98,37 @@ async def test_both_kinds(build: Build, lane: Lane, is_encrypted: bool) -> None:
         }
     )
     driver = ZyTempStream(lane, UsbPlace(CONTROLLER, "1"), {})
-    found = await first(driver.read, lambda found: found.humidity is not None)
+    result = await first(driver.read, lambda result: result.humidity is not None)
     expected = {"temperature": 19.35, "humidity": 38.25, "co2": 1204}
-    assert found.values == pytest.approx(expected, abs=0.04)
+    assert result.values == pytest.approx(expected, abs=0.04)
     await driver.close()
 
 
 def test_temperature_and_co2_are_required() -> None:
     """Humidity is optional: many monitors do not measure it."""
-    assert reading(WARM) is None
-    assert reading(FRESH) is None
-    found = reading(WARM, FRESH)
-    assert found is not None
-    assert found.values == pytest.approx({"temperature": 21.85, "co2": 812})
+    assert reading(TEMPERATURE_REPORT) is None
+    assert reading(CO2_REPORT) is None
+    result = reading(TEMPERATURE_REPORT, CO2_REPORT)
+    assert result is not None
+    assert result.values == pytest.approx({"temperature": 21.85, "co2": 812})
 
 
 @pytest.mark.parametrize(
     ("reports", "humidity"),
     [
-        ([HUMID], 45.5),
+        ([HUMIDITY_REPORT], 45.5),
         ([report(0x41, 0)], None),
         ([report(0x44, 4550)], None),
         ([report(0x44, 4550), report(0x44, 4560)], 45.6),
         ([report(0x44, 4550), report(0x44, 4550), report(0x41, 0)], None),
-        ([report(0x44, 4550), HUMID, report(0x44, 3000)], 45.5),
+        ([report(0x44, 4550), HUMIDITY_REPORT, report(0x44, 3000)], 45.5),
     ],
 )
 def test_humidity(reports: list[bytes], humidity: float | None) -> None:
     """A humidity of 0 % is rejected; the second code counts only without the first."""
-    found = reading(WARM, FRESH, *reports)
-    assert found is not None
-    assert found.humidity == humidity
+    result = reading(TEMPERATURE_REPORT, CO2_REPORT, *reports)
+    assert result is not None
+    assert result.humidity == humidity
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_humidity(reports: list[bytes], humidity: float | None) -> None:
 def test_out_of_range(wrong: bytes) -> None:
     """A value out of range is ignored, and the value before it stays."""
     with pytest.raises(BadFrameError) as raised:
-        reading(WARM, FRESH, HUMID, wrong)
+        reading(TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT, wrong)
     assert raised.value.fault is Fault.OUT_OF_RANGE
     monitor = ZyTemp()
-    for one in (*FORMAT_REPORTS * [OTHER], WARM, FRESH):
-        monitor.feed(one, 0)
+    for frame in (*FORMAT_REPORTS * [OTHER_REPORT], TEMPERATURE_REPORT, CO2_REPORT):
+        monitor.feed(frame, 0)
     with pytest.raises(BadFrameError):
         monitor.feed(wrong, 1)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
@@ -158,22 +158,34 @@ def test_out_of_range(wrong: bytes) -> None:
 def test_humidity_is_waited_for() -> None:
     """The first reading after opening includes the humidity, sent first or last."""
     monitor = ZyTemp()
-    for now, one in enumerate((*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID)):
-        monitor.feed(one, now / 10)
+    for now, frame in enumerate(
+        (
+            *FORMAT_REPORTS * [OTHER_REPORT],
+            TEMPERATURE_REPORT,
+            CO2_REPORT,
+            HUMIDITY_REPORT,
+        )
+    ):
+        monitor.feed(frame, now / 10)
         assert monitor.reading(now / 10) is None
-    monitor.feed(WARM, 0.6)
-    found = monitor.reading(0.6)
-    assert found is not None
-    assert found.humidity == 45.5
+    monitor.feed(TEMPERATURE_REPORT, 0.6)
+    result = monitor.reading(0.6)
+    assert result is not None
+    assert result.humidity == 45.5
 
 
 def test_age() -> None:
     """A value is valid for some seconds; humidity may end without the others."""
     monitor = ZyTemp()
-    for one in (*FORMAT_REPORTS * [OTHER], WARM, FRESH, HUMID):
-        monitor.feed(one, 0)
-    monitor.feed(WARM, ZYTEMP_MAX_AGE_S)
-    monitor.feed(FRESH, ZYTEMP_MAX_AGE_S)
+    for frame in (
+        *FORMAT_REPORTS * [OTHER_REPORT],
+        TEMPERATURE_REPORT,
+        CO2_REPORT,
+        HUMIDITY_REPORT,
+    ):
+        monitor.feed(frame, 0)
+    monitor.feed(TEMPERATURE_REPORT, ZYTEMP_MAX_AGE_S)
+    monitor.feed(CO2_REPORT, ZYTEMP_MAX_AGE_S)
     whole, rest = (
         monitor.reading(ZYTEMP_MAX_AGE_S),
         monitor.reading(ZYTEMP_MAX_AGE_S + 1),
@@ -190,32 +202,37 @@ def test_kind_is_kept() -> None:
     """One encrypted report that looks like a plain one does not change the kind."""
     monitor = ZyTemp()
     for _ in range(FORMAT_REPORTS):
-        monitor.feed(encrypted(OTHER, ENCRYPTION_KEY), 0)
+        monitor.feed(encrypted(OTHER_REPORT, ENCRYPTION_KEY), 0)
     with pytest.raises(BadFrameError) as raised:
-        monitor.feed(FRESH, 0)
+        monitor.feed(CO2_REPORT, 0)
     assert raised.value.fault is Fault.BAD_REPORT
-    for one in (WARM, FRESH):
-        monitor.feed(encrypted(one, ENCRYPTION_KEY), 0)
+    for frame in (TEMPERATURE_REPORT, CO2_REPORT):
+        monitor.feed(encrypted(frame, ENCRYPTION_KEY), 0)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
 def test_kind_needs_several_reports() -> None:
     """No value counts until the kind is known; then all earlier ones of it do."""
     monitor = ZyTemp()
-    for one in (WARM, encrypted(OTHER, ENCRYPTION_KEY), FRESH, WARM):
-        monitor.feed(one, 0)
+    for frame in (
+        TEMPERATURE_REPORT,
+        encrypted(OTHER_REPORT, ENCRYPTION_KEY),
+        CO2_REPORT,
+        TEMPERATURE_REPORT,
+    ):
+        monitor.feed(frame, 0)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
-    monitor.feed(OTHER, 0)
+    monitor.feed(OTHER_REPORT, 0)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
 def test_first_value_after_power_up() -> None:
     """A value out of range is rejected while the kind is still unknown."""
     monitor = ZyTemp()
-    for one in (report(0x50, 25000), WARM, OTHER):
-        monitor.feed(one, 0)
+    for frame in (report(0x50, 25000), TEMPERATURE_REPORT, OTHER_REPORT):
+        monitor.feed(frame, 0)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
-    monitor.feed(FRESH, 0)
+    monitor.feed(CO2_REPORT, 0)
     assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
 
 
@@ -226,7 +243,7 @@ def frames() -> st.SearchStrategy[bytes]:
     whole = st.builds(report, items, codes)
     return st.one_of(
         whole,
-        whole.map(lambda one: encrypted(one, ENCRYPTION_KEY)),
+        whole.map(lambda frame: encrypted(frame, ENCRYPTION_KEY)),
         st.binary(max_size=9),
     )
 
@@ -235,12 +252,12 @@ def frames() -> st.SearchStrategy[bytes]:
 def test_any_bytes(reports: list[bytes]) -> None:
     """Any bytes give a value that the monitor can measure, or an error."""
     monitor = ZyTemp()
-    for now, one in enumerate(reports):
+    for now, frame in enumerate(reports):
         try:
-            monitor.feed(one, now)
+            monitor.feed(frame, now)
         except BadFrameError:
             continue
-        if (found := monitor.reading(now)) is not None:
-            assert -10 <= (found.temperature or 0) <= 60
-            assert 0 < (found.humidity or 1) <= 100
-            assert 0 < (found.co2 or 0) <= 5000
+        if (result := monitor.reading(now)) is not None:
+            assert -10 <= (result.temperature or 0) <= 60
+            assert 0 < (result.humidity or 1) <= 100
+            assert 0 < (result.co2 or 0) <= 5000

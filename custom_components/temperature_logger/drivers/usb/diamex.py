@@ -33,7 +33,7 @@ EXTRA_AGE_PER_PROBE_S: Final = 1.0
 ALL_PROBES_TIMEOUT_S: Final = 3.5
 
 
-class Value(NamedTuple):
+class ProbeValue(NamedTuple):
     """The latest value of a probe."""
 
     rom: str
@@ -51,7 +51,7 @@ class Diamex:
         self._count = 0
         self._refused_at: dict[int, float] = {}
         """When a probe last sent an invalid report, by the number of the probe."""
-        self._values: dict[int, Value] = {}
+        self._values: dict[int, ProbeValue] = {}
         """The latest values, by the number of the probe, which may change."""
         self.quantities: tuple[str, ...] = ()
         """The quantities of the probes in the last reading."""
@@ -82,14 +82,14 @@ class Diamex:
             n: other for n, other in self._values.items() if other.rom != value.rom
         } | {number: value}
 
-    def _value(self, report: bytes, now: float) -> Value:
+    def _value(self, report: bytes, now: float) -> ProbeValue:
         """Return the value in a report; raise BadFrameError for an invalid one."""
         rom = report[ROM_BYTES]
         if rom[:1] != bytes((DS18B20_FAMILY,)) or crc(rom):
             raise BadFrameError(
                 Fault.BAD_REPORT, report=report[: ROM_BYTES.stop].hex(" ")
             )
-        value = Value(
+        value = ProbeValue(
             rom=rom.hex(),
             temperature=int.from_bytes(report[4:6], "little", signed=True) / 10,
             time=now,
@@ -125,7 +125,7 @@ class Diamex:
         """The time in seconds for which a value is current."""
         return DIAMEX_MAX_AGE_S + EXTRA_AGE_PER_PROBE_S * self._count
 
-    def _is_continuous(self, value: Value) -> bool:
+    def _is_continuous(self, value: ProbeValue) -> bool:
         """Return whether a probe reported about the same temperature just before."""
         return any(
             other.rom == value.rom

@@ -22,12 +22,10 @@ from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import Node
 from .models import Model
-from .transport import claim, may_use_libusb
+from .transport import UsbConnection, claim, may_use_libusb
 
 if TYPE_CHECKING:
     from .libusb import Handle
-
-type Connection = Node | Handle
 
 # A poll waits so long for values; opening also has to fit into the deadline of a poll.
 VALUES_TIMEOUT_S: Final = 5.0
@@ -54,7 +52,7 @@ class Decoder(Protocol):
         """Return the latest values; None if one is missing or too old."""
 
 
-class Stream(HeldDevice[Connection]):
+class Stream(HeldDevice[UsbConnection]):
     """One device at one place; the first reading opens it, and it stays open."""
 
     DECODER: ClassVar[type[Decoder]]
@@ -106,7 +104,7 @@ class Stream(HeldDevice[Connection]):
         return {}
 
     @override
-    async def _open(self) -> Connection:
+    async def _open(self) -> UsbConnection:
         """Open the device, and watch it if it has a hidraw node."""
         await self._wait_closed()
         connection = await self._lane.run(self._find_and_open, undo=_close)
@@ -116,14 +114,14 @@ class Stream(HeldDevice[Connection]):
         return connection
 
     @override
-    async def _read(self, connection: Connection) -> Reading:
+    async def _read(self, connection: UsbConnection) -> Reading:
         """Return the latest values, or wait for new ones."""
         if isinstance(connection, Node):
             return await self._wait()
         return await self._collect(connection)
 
     @override
-    def _release(self, connection: Connection) -> asyncio.Future[None]:
+    def _release(self, connection: UsbConnection) -> asyncio.Future[None]:
         """Stop watching and close; the future completes once that is done."""
         if isinstance(connection, Node):
             asyncio.get_running_loop().remove_reader(connection)
@@ -185,7 +183,7 @@ class Stream(HeldDevice[Connection]):
     def _start(self, node: Node) -> None:
         """Make the device send reports, if it needs a command for that; blocks."""
 
-    def _find_and_open(self) -> Connection:
+    def _find_and_open(self) -> UsbConnection:
         """Find and open the device; blocks."""
         device = self.MODEL.find(self._place)
         try:
@@ -260,6 +258,6 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _close(connection: Connection) -> None:
+def _close(connection: UsbConnection) -> None:
     """Close a device after its caller has given up."""
     connection.close()

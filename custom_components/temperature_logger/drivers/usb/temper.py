@@ -182,10 +182,14 @@ class Temper(HeldDevice[Transport]):
         if not layouts:
             raise BadFrameError(Fault.UNKNOWN_FIRMWARE, firmware=firmware)
         self._firmware = firmware
-        if len(layouts) == 1:
-            self._layout = layouts[0]
-        else:
-            self._layout = await self._choose(transport, layouts)
+        if len(layouts) > 1:
+            widest = _widest(layouts)
+            answers = [
+                await self._request_reports(transport, widest.timeouts)
+                for _ in range(CONFIRMATIONS)
+            ]
+            layouts = (_common_layout(answers, layouts),)
+        (self._layout,) = layouts
         return transport
 
     def _layouts_of(self, firmware: str, product: str) -> tuple[Layout, ...]:
@@ -196,29 +200,6 @@ class Temper(HeldDevice[Transport]):
         if self._shape is None:
             return layouts_of(firmware, product)
         return (layout_of_shape(firmware, self._shape),)
-
-    async def _choose(
-        self, transport: Transport, layouts: tuple[Layout, ...]
-    ) -> Layout:
-        """Return the layout that two answers of the stick fit.
-
-        Sticks that share a firmware text differ in the number of their reports. Raises
-        BadFrameError if the answers fit no layout, or different ones.
-        """
-        widest = max(layouts, key=lambda row: len(row.reports))
-        fitting: list[Layout] = []
-        error = BadFrameError(Fault.NO_ANSWER)
-        for _ in range(CONFIRMATIONS):
-            reports = await self._request_reports(transport, widest.timeouts)
-            for row in layouts:
-                try:
-                    decode(reports, row)
-                    fitting.append(row)
-                except BadFrameError as err:
-                    error = err if row is widest else error
-        if len(fitting) == CONFIRMATIONS and len(set(fitting)) == 1:
-            return fitting[0]
-        raise error
 
     @override
     async def _read(self, connection: Transport) -> Reading:
@@ -259,9 +240,7 @@ class Temper(HeldDevice[Transport]):
         last = self._last_reading
         followed = any(belongs(report, layout) for report in transport.unsolicited)
         if last is None or followed or _has_jumped(last, reading):
-            surplus = await transport.listen(ANSWER_END_S)
-            if surplus is not None and belongs(surplus, layout):
-                raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
+            await _check_end(transport, layout)
         self._last_reading = reading
 
     async def _request_reports(
@@ -271,6 +250,39 @@ class Temper(HeldDevice[Transport]):
         reports = await transport.exchange(READ_VALUES, timeouts)
         self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
+
+
+def _widest(layouts: tuple[Layout, ...]) -> Layout:
+    """Return the layout with the most reports."""
+    return max(layouts, key=lambda row: len(row.reports))
+
+
+def _common_layout(answers: list[list[bytes]], layouts: tuple[Layout, ...]) -> Layout:
+    """Return the layout that each answer of a stick fits.
+
+    Sticks that share a firmware text differ in the number of their reports. Raises
+    BadFrameError if the answers fit no layout, or different ones.
+    """
+    widest = _widest(layouts)
+    fitting: list[Layout] = []
+    error = BadFrameError(Fault.NO_ANSWER)
+    for reports in answers:
+        for row in layouts:
+            try:
+                decode(reports, row)
+                fitting.append(row)
+            except BadFrameError as err:
+                error = err if row is widest else error
+    if len(fitting) == len(answers) and len(set(fitting)) == 1:
+        return fitting[0]
+    raise error
+
+
+async def _check_end(transport: Transport, layout: Layout) -> None:
+    """Raise BadFrameError if a surplus report follows the answer."""
+    surplus = await transport.listen(ANSWER_END_S)
+    if surplus is not None and belongs(surplus, layout):
+        raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
 
 
 def _has_jumped(last: Reading, reading: Reading) -> bool:

@@ -15,7 +15,8 @@ from .models import DATA_ENDPOINT, DATA_INTERFACE
 if TYPE_CHECKING:
     from .libusb import Handle
 
-type Connection = Node | Handle
+type UsbConnection = Node | Handle
+"""An open device: its hidraw node, or its handle of libusb."""
 
 USBFS_DRIVER: Final = "usbfs"
 
@@ -60,7 +61,7 @@ async def connect(
 
 def _open(
     find: Callable[[], UsbDevice], *, hidraw_only: bool
-) -> tuple[UsbDevice, Connection]:
+) -> tuple[UsbDevice, UsbConnection]:
     """Find a stick and open it; blocks."""
     device = find()
     interface = device.interface(DATA_INTERFACE)
@@ -82,7 +83,7 @@ def may_use_libusb(device: UsbDevice, err: DeviceAccessError) -> bool:
     return has_no_node and os.access(device.usbfs, os.W_OK)
 
 
-def _close(connection: tuple[UsbDevice, Connection]) -> None:
+def _close(connection: tuple[UsbDevice, UsbConnection]) -> None:
     """Close a device after its caller has given up."""
     connection[1].close()
 

@@ -25,11 +25,19 @@ from custom_components.temperature_logger.discovery import async_offer_sticks
 from custom_components.temperature_logger.drivers import Fault, finder
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
+from tests.conftest import (
+    CONTROLLER,
+    GOLD,
+    GOLD_PLACE,
+    TWO,
+    TWO_PLACE,
+    SetUp,
+    form_error,
+)
+from tests.drivers.conftest import Build
+from tests.test_repairs import begin_repair, submit_repair
 
-from .conftest import CONTROLLER, GOLD, GOLD_PLACE, TWO, TWO_PLACE, SetUp, form_error
-from .drivers.conftest import Build
-from .test_repairs import begin_repair, submit_repair
-from .test_watch import until
+from .test_hotplug import until
 
 NEW_PLACE = f"usb-{CONTROLLER}-3"
 GOLD_ENTITY = "sensor.tempergold_temperature"

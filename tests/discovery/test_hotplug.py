@@ -18,7 +18,7 @@ import pytest
 
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import hotplug as watch
+from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.presence import (
@@ -27,8 +27,7 @@ from custom_components.temperature_logger.drivers.presence import (
 )
 from custom_components.temperature_logger.shared import shared_object
 from emulation.machine import Machine
-
-from .conftest import (
+from tests.conftest import (
     BME_PLACE,
     CHIP,
     CONTROLLER,
@@ -40,8 +39,8 @@ from .conftest import (
     SetUp,
     pass_time,
 )
-from .drivers import waiting
-from .drivers.conftest import AsNobody, Build, open_files
+from tests.drivers import waiting
+from tests.drivers.conftest import AsNobody, Build, open_files
 
 GOLD_ENTITY = "sensor.tempergold_temperature"
 TINY = {
@@ -118,20 +117,20 @@ async def test_ready_without_a_hidraw_node(
     set_up: SetUp,
     as_nobody: AsNobody,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     device: dict[str, Any],
 ) -> None:
     """A device without a hidraw node is used as soon as its own node has permission."""
-    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 60)
+    monkeypatch.setattr(hotplug, "READY_TIMEOUT_S", 60)
     monkeypatch.setattr(coordinator, "FIRST_RETRY_DELAY", timedelta(minutes=5))
     machine, name = build(device), device["name"]
     entry = await set_up(f"usb-{CONTROLLER}-{device['ports']}")
     machine.unplug(name)
     await until(hass, lambda: not entry.runtime_data.last_update_success)
     machine.plug(name, hidraw_mode="600", usbfs_mode="600")
-    before = len(looks)
-    with as_nobody():  # All looks, and some of those that go on.
-        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S) + 1)
+    before = len(scans)
+    with as_nobody():  # The scans of the event, and two later ones.
+        await until(hass, lambda: len(scans) > before + len(hotplug.SCAN_DELAYS_S) + 1)
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit(name, hidraw=0o666, usbfs=0o666)
     with as_nobody():
@@ -144,7 +143,7 @@ async def test_late_permission(
     machine: Machine,
     set_up: SetUp,
     as_nobody: AsNobody,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A node is not opened before the system has set its permissions."""
@@ -152,9 +151,9 @@ async def test_late_permission(
     machine.unplug("gold")
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
     machine.plug("gold", hidraw_mode="600", usbfs_mode="600")
-    before = len(looks)
+    before = len(scans)
     with as_nobody():
-        await until(hass, lambda: len(looks) > before + len(watch.SCAN_DELAYS_S))
+        await until(hass, lambda: len(scans) > before + len(hotplug.SCAN_DELAYS_S))
     assert entry.runtime_data.last_exception.translation_key == "stick_not_found"
     machine.permit("gold", hidraw=0o666)
     with as_nobody():
@@ -172,7 +171,7 @@ async def test_missing_permission(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After two seconds the missing permission is reported."""
-    monkeypatch.setattr(watch, "READY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(hotplug, "READY_TIMEOUT_S", 0.3)
     entry = await set_up(GOLD_PLACE)
     machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
 
@@ -206,20 +205,20 @@ async def test_without_inotify(
     build: Build,
     set_up: SetUp,
     monkeypatch: pytest.MonkeyPatch,
-    looks: list[PresentDevices],
+    scans: list[PresentDevices],
     missing: str,
 ) -> None:
     """Without inotify, or without the folder, a search runs every five seconds."""
     machine = build(GOLD)
     if missing == "inotify":
-        monkeypatch.setattr(watch, "AIOUSBWatcher", NoWatcher)
+        monkeypatch.setattr(hotplug, "AIOUSBWatcher", NoWatcher)
     else:
         (machine.dev / "bus/usb").rename(machine.dev / "bus/hidden")
     entry = await set_up(GOLD_PLACE)
     if missing == "folder":
         (machine.dev / "bus/hidden").rename(machine.dev / "bus/usb")
     await hass.config_entries.async_unload(entry.entry_id)
-    await until(hass, lambda: bool(looks))  # The search at the start.
+    await until(hass, lambda: bool(scans))  # The search at the start.
     machine.unplug("gold")
     await pass_time(hass, 6)
     await hass.config_entries.async_setup(entry.entry_id)
@@ -252,8 +251,8 @@ async def test_port_that_blocks_a_search(
             raise
 
     monkeypatch.setattr(workers, "DEVICE_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(watch, "present_devices", look)
-    monkeypatch.setattr(watch, "within_deadline", noted)
+    monkeypatch.setattr(hotplug, "present_devices", look)
+    monkeypatch.setattr(hotplug, "within_deadline", noted)
     machine.replug("gold")
     await until(hass, given_up.is_set)
     answers.set()
@@ -282,7 +281,7 @@ async def test_search_after_a_blocked_one(
             raise DeviceAccessError(Fault.HANGING)
         return present_devices()
 
-    monkeypatch.setattr(watch, "present_devices", look)
+    monkeypatch.setattr(hotplug, "present_devices", look)
     machine.plug("gold")
     await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
     assert not held_up
@@ -349,8 +348,8 @@ async def test_before_home_assistant_has_started(
     """No device is offered before Home Assistant has started."""
     hass.set_state(CoreState.not_running)
     assert await async_setup_component(hass, DOMAIN, {})
-    shared_object(hass, watch.HotPlug).async_offer_soon()
-    await pass_time(hass, 2 * watch.OFFER_DELAY_S)
+    shared_object(hass, hotplug.HotPlug).async_offer_soon()
+    await pass_time(hass, 2 * hotplug.OFFER_DELAY_S)
     assert machine.stick("gold").commands == {}
 
 
@@ -370,13 +369,13 @@ async def test_while_home_assistant_stops(
         blocked.append(Fault.HANGING)
         raise DeviceAccessError(Fault.HANGING)
 
-    monkeypatch.setattr(watch, "present_devices", look)
+    monkeypatch.setattr(hotplug, "present_devices", look)
     machine.plug("gold")
-    await until(hass, lambda: len(blocked) >= len(watch.SCAN_DELAYS_S))
-    await pass_time(hass, 2 * watch.RESCAN_DELAY_S)  # Scans that are due still run.
+    await until(hass, lambda: len(blocked) >= len(hotplug.SCAN_DELAYS_S))
+    await pass_time(hass, 2 * hotplug.RESCAN_DELAY_S)  # Scans that are due still run.
     scans = len(blocked)
-    shared_object(hass, watch.HotPlug).async_offer_soon()
-    await pass_time(hass, 2 * watch.RESCAN_DELAY_S)
+    shared_object(hass, hotplug.HotPlug).async_offer_soon()
+    await pass_time(hass, 2 * hotplug.RESCAN_DELAY_S)
     assert len(blocked) == scans
     assert machine.stick("gold").commands == {}
 
@@ -390,7 +389,7 @@ def inotify_instances() -> int:
 async def test_stopped_before_the_start(
     hass: HomeAssistant, machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A watch ends even if it has announced nothing yet."""
+    """The search for hot-plug ends even before the first announcement."""
     hass.set_state(CoreState.not_running)
     before = inotify_instances()
     assert await async_setup_component(hass, DOMAIN, {})

@@ -1,0 +1,1 @@
+"""What is plugged in, and what becomes of it."""
