@@ -266,7 +266,9 @@ async def test_unplugged_while_reading(
         Kernel(patch, node_of(machine)).fail("read", errno.EIO)
         wake()
     assert gone.is_set()
+    commands = machine.stick("stick").commands.total()
     assert await fault_of(stick.read()) is Fault.STICK_NOT_FOUND
+    assert machine.stick("stick").commands.total() == commands
     assert await stick.read() == READING
     await stick.close()
 

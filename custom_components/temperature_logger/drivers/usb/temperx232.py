@@ -110,7 +110,8 @@ class Port:
         self.text.clear()
         self._querying = True
         try:
-            await self._lane.run(self._send, word)
+            if not self._lost:
+                await self._lane.run(self._send, word)
             with suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     while not self._lost and not is_whole(self.answer):
