@@ -1,7 +1,6 @@
 """The forms of an endpoint: its server, and the readings to send."""
 
 from collections.abc import Mapping
-from itertools import chain, count
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +55,7 @@ from ..const import (
     MAX_BATCH_SIZE,
     MIN_BATCH_SIZE,
 )
+from ..translation import unused_title
 from ..units import BASE_QUANTITIES
 from .endpoints import ENDPOINTS, EndpointProtocol
 from .errors import DeliveryError
@@ -253,7 +253,8 @@ class EndpointFlow(ConfigFlow):
             )
         if entry is None:
             await self.async_set_unique_id(unique_id, raise_on_progress=False)
-            title = self._title(default_title(data))
+            titles = {entry.title for entry in self._async_current_entries()}
+            title = unused_title(titles, default_title(data))
             return self.async_create_entry(title=title, data=data, options=options)
         title = entry.title
         if title == default_title(entry.data):  # The user did not rename it.
@@ -261,12 +262,6 @@ class EndpointFlow(ConfigFlow):
         return self.async_update_reload_and_abort(
             entry, unique_id=unique_id, title=title, data=data
         )
-
-    def _title(self, name: str) -> str:
-        """Return a name for a new entry, with a number if an entry has that name."""
-        titles = {entry.title for entry in self._async_current_entries()}
-        names = chain([name], (f"{name} {number}" for number in count(2)))
-        return next(name for name in names if name not in titles)
 
 
 class EndpointOptionsFlow(OptionsFlowWithReload):
