@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, override
 
 from aiousbwatcher import AIOUSBWatcher
 from homeassistant.components import usb
-from homeassistant.config_entries import SOURCE_USER
+from homeassistant.config_entries import SOURCE_USER, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.util import dt as dt_util
@@ -306,3 +306,16 @@ def set_up_fixture(hass: HomeAssistant) -> SetUp:
         return entry
 
     return set_up
+
+
+@pytest.fixture(name="missing_gold")
+async def missing_gold_fixture(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> MockConfigEntry:
+    """Return the entry of an unplugged stick, whose set-up is retried."""
+    entry = await set_up(GOLD_PLACE)
+    await hass.config_entries.async_unload(entry.entry_id)
+    machine.unplug("gold")
+    await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.state is ConfigEntryState.SETUP_RETRY
+    return entry

@@ -7,6 +7,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
 from emulation.machine import Machine
@@ -45,20 +46,13 @@ async def test_stick_returns_to_the_kernel(
 
 
 async def test_missing_device_is_retried(
-    hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
+    hass: HomeAssistant, machine: Machine, missing_gold: MockConfigEntry
 ) -> None:
     """A device missing at the start has its reason shown, and loads once it is back."""
-    entry = await set_up(GOLD_PLACE)
-    await hass.config_entries.async_unload(entry.entry_id)
-    machine.unplug("gold")
-    await hass.config_entries.async_setup(entry.entry_id)
-    assert entry.state is ConfigEntryState.SETUP_RETRY
-    assert entry.error_reason_translation_key == "stick_not_found"
+    assert missing_gold.error_reason_translation_key == "stick_not_found"
     machine.plug("gold")
     await pass_time(hass, 30)
-    assert entry.state is ConfigEntryState.LOADED
+    assert missing_gold.state is ConfigEntryState.LOADED
 
 
 async def test_first_retry_is_soon(

@@ -109,6 +109,20 @@ async def test_latest_of_nothing(
     assert (stick["reading"], stick["age"]) == (None, None)
 
 
+@pytest.fixture(name="browser")
+async def browser_fixture(
+    machine: Machine,
+    set_up: SetUp,
+    hass_client: ClientSessionGenerator,
+    hass_client_no_auth: ClientSessionGenerator,
+) -> TestClient[Any, Any]:
+    """Set up two devices and log the user in; return a browser without a login."""
+    await set_up(GOLD_PLACE)
+    await set_up(BME_PLACE)
+    await hass_client()
+    return await hass_client_no_auth()
+
+
 async def lines_of(client: TestClient[Any, Any], url: str) -> list[list[str]]:
     """Download CSV."""
     response = await client.get(url.removeprefix(ADDRESS))
@@ -120,18 +134,11 @@ async def lines_of(client: TestClient[Any, Any], url: str) -> list[list[str]]:
 @pytest.mark.warns("invalid authentication")
 async def test_link(
     hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-    hass_client_no_auth: ClientSessionGenerator,
+    browser: TestClient[Any, Any],
     hass_admin_user: MockUser,
 ) -> None:
     """A link gives the readings of its query, without a login."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
     await record(hass, {GOLD: [(NOON, "20", "°C")]})
-    await hass_client()  # The user logs in.
-    browser = await hass_client_no_auth()
     query = {
         "entity_id": [GOLD, "sensor.bme280_humidity"],
         "temperature_unit": "°F",
@@ -151,18 +158,11 @@ async def test_link(
 
 async def test_link_of_each_user(
     hass: HomeAssistant,
-    machine: Machine,
-    set_up: SetUp,
-    hass_client: ClientSessionGenerator,
-    hass_client_no_auth: ClientSessionGenerator,
+    browser: TestClient[Any, Any],
     hass_admin_user: MockUser,
 ) -> None:
     """A link gives the readings that the user who made it may read."""
-    await set_up(GOLD_PLACE)
-    await set_up(BME_PLACE)
     await async_wait_recording_done(hass)
-    await hass_client()  # The user logs in.
-    browser = await hass_client_no_auth()
     restrict(hass_admin_user, GOLD)
     everything = {"entity_id": "all"}
     context = Context(user_id=hass_admin_user.id)

@@ -15,6 +15,7 @@ from homeassistant.const import EVENT_HOMEASSISTANT_STOP, STATE_UNAVAILABLE
 from homeassistant.core import CoreState, HomeAssistant
 from homeassistant.setup import async_setup_component
 import pytest
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger import coordinator
 from custom_components.temperature_logger.const import DOMAIN
@@ -94,16 +95,11 @@ async def test_unplugged_and_replugged(
 
 @pytest.mark.warns("No thermometer is plugged in")
 async def test_back_while_set_up_is_retried(
-    hass: HomeAssistant, machine: Machine, set_up: SetUp
+    hass: HomeAssistant, machine: Machine, missing_gold: MockConfigEntry
 ) -> None:
     """A device that comes back before the retry of its set-up is set up at once."""
-    entry = await set_up(GOLD_PLACE)
-    await hass.config_entries.async_unload(entry.entry_id)
-    machine.unplug("gold")
-    await hass.config_entries.async_setup(entry.entry_id)
-    assert entry.state is ConfigEntryState.SETUP_RETRY
     machine.plug("gold")
-    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    await until(hass, lambda: missing_gold.state is ConfigEntryState.LOADED)
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
@@ -264,15 +260,10 @@ async def test_port_that_blocks_a_search(
 async def test_search_after_a_blocked_one(
     hass: HomeAssistant,
     machine: Machine,
-    set_up: SetUp,
+    missing_gold: MockConfigEntry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A device that came during a blocked search is found later."""
-    entry = await set_up(GOLD_PLACE)
-    await hass.config_entries.async_unload(entry.entry_id)
-    machine.unplug("gold")
-    await hass.config_entries.async_setup(entry.entry_id)
-    assert entry.state is ConfigEntryState.SETUP_RETRY
     held_up = [True] * 4
 
     def look() -> PresentDevices:
@@ -283,7 +274,7 @@ async def test_search_after_a_blocked_one(
 
     monkeypatch.setattr(hotplug, "present_devices", look)
     machine.plug("gold")
-    await until(hass, lambda: entry.state is ConfigEntryState.LOADED)
+    await until(hass, lambda: missing_gold.state is ConfigEntryState.LOADED)
     assert not held_up
 
 

@@ -75,6 +75,12 @@ def moved(hass: HomeAssistant) -> set[str]:
     }
 
 
+async def move_gold(hass: HomeAssistant, machine: Machine, entry: ConfigEntry) -> None:
+    """Move a stick to a new place, and wait until that is offered to its entry."""
+    machine.replug("gold", ports="3")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+
+
 def ignored(hass: HomeAssistant, entry: ConfigEntry) -> bool:
     """Return whether the owner ignored the repair."""
     issue_id = f"stick_moved_{entry.entry_id}"
@@ -214,8 +220,7 @@ async def test_moved_to_another_port(
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
     before = er.async_get(hass).async_get(GOLD_ENTITY)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     assert not offered(hass)
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     assert form["description_placeholders"] == {
@@ -241,8 +246,7 @@ async def test_another_stick_at_another_port(
     """Another stick than the missing one is offered as new, and no repair remains."""
     entry = await set_up(GOLD_PLACE)
     await set_up(TWO_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     assert form["type"] is FlowResultType.MENU
     result = await submit_repair(hass, form, next_step_id="other")
@@ -267,8 +271,7 @@ async def test_answer_is_forgotten_once_the_stick_moves(
 ) -> None:
     """An answer about a stick at one port does not apply at the next port."""
     entry = await set_up(GOLD_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     late = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     await submit_repair(hass, form, next_step_id="other")
@@ -288,8 +291,7 @@ async def test_moved_and_back(
 ) -> None:
     """A stick that is back at its port leaves no repair."""
     entry = await set_up(GOLD_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     machine.replug("gold", ports="1.4")
     await until(hass, lambda: not moved(hass))
     await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
@@ -301,8 +303,7 @@ async def test_moved_from_a_deleted_device(
 ) -> None:
     """Once the missing device is deleted, the stick is a new one."""
     entry = await set_up(GOLD_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     await hass.config_entries.async_remove(entry.entry_id)
     await until(hass, lambda: NEW_PLACE in offered(hass))
     assert not moved(hass)
@@ -342,8 +343,7 @@ async def test_repair_after_the_device_was_set_up(
 ) -> None:
     """A late answer to a repair changes no device set up or deleted meanwhile."""
     entry = await set_up(GOLD_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     other = await set_up(NEW_PLACE)
     assert (await submit_repair(hass, form, next_step_id="follow"))["reason"] == "taken"
@@ -363,8 +363,7 @@ async def test_repair_of_a_place_that_is_ignored(
 ) -> None:
     """A repair can be completed though its place was ignored meanwhile."""
     entry = await set_up(GOLD_PLACE)
-    machine.replug("gold", ports="3")
-    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    await move_gold(hass, machine, entry)
     form = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
     await hass.config_entries.flow.async_init(
         DOMAIN,
