@@ -271,6 +271,20 @@ async def test_foot_pedal_is_queried_once(hass: HomeAssistant, build: Build) -> 
     assert machine.stick("gold").commands == {"firmware": 2}
 
 
+async def test_stick_that_is_being_closed_is_listed(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """A short job of a stick, such as its close after a poll, is no hang."""
+    machine = build(GOLD, TWO)
+    ends = Event()
+    close = hass.async_create_task(workers_of(hass).lane(GOLD_PLACE).run(ends.wait))
+    form = hass.async_create_task(begin(hass))
+    await until(lambda: bool(machine.stick("two").commands))
+    ends.set()
+    assert list(choices(await form)) == [TWO_PLACE, GOLD_PLACE]
+    await close
+
+
 async def test_stick_that_hangs_does_not_hold_the_form(
     hass: HomeAssistant, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

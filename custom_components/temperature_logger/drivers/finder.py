@@ -253,8 +253,10 @@ class Finder:
             return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
         plug = (str(device.path), device.address)
         if plug not in self._answers:
-            if self._workers.lane(device.place.id).busy:
-                return DeviceAccessError(Fault.HANGING)
+            try:
+                await self._workers.lane(device.place.id).idle()
+            except DeviceAccessError as err:
+                return err
             stick = self._stick(device.place)
             try:
                 self._answers[plug] = await within_deadline(stick.identify())

@@ -204,8 +204,7 @@ class Lane:
         If the caller is cancelled while the job runs, undo is called with the result.
         Raises DeviceAccessError while an earlier job hangs.
         """
-        if self.busy:
-            await self._wait_for_job()
+        await self.idle()
         pool = self._workers.failing if self.failing else self._workers.healthy
         self._job = future = pool.submit(partial(job, *args))
         pool.watch(asyncio.get_running_loop())
@@ -247,7 +246,7 @@ class Lane:
         self._job = last
         return last
 
-    async def _wait_for_job(self) -> None:
+    async def idle(self) -> None:
         """Wait briefly for the running job; raise DeviceAccessError if it hangs."""
         ends = monotonic() + JOB_GRACE_S
         while self.busy:
