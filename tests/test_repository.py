@@ -29,6 +29,7 @@ from custom_components.temperature_logger.devices.options_flow import (
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
 from custom_components.temperature_logger.disk_guard.decision import Outcome
+from custom_components.temperature_logger.disk_guard.entities import THINNED_SENSOR
 from custom_components.temperature_logger.drivers import Fault
 from custom_components.temperature_logger.drivers.readings import (
     QUANTITIES,
@@ -38,7 +39,6 @@ from custom_components.temperature_logger.drivers.usb.models import USB_IDS
 from custom_components.temperature_logger.history.retention import Shortfall
 from custom_components.temperature_logger.sensor import (
     PROBE_KEY,
-    THINNED_SENSOR,
     describe,
 )
 from custom_components.temperature_logger.units import BASE_QUANTITIES, base_quantity

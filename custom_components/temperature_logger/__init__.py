@@ -17,14 +17,12 @@ from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import FaultDurations, async_clear_fault
 from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
-from .disk_guard import async_memory, async_watch_disk
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
 from .services import async_register_actions
 from .shared import shared_object
 from .translation import async_load_texts
-from .uploader import async_cursor
 
 PLATFORMS = [Platform.SENSOR]
 ENDPOINT_PLATFORMS = [Platform.BINARY_SENSOR, Platform.SENSOR]
@@ -77,6 +75,9 @@ async def async_remove_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> None
         return
     _async_delete_issues(hass, entry)
     if entry.data[CONF_KIND] == KIND_HOST:
+        await async_import_module(hass, f"{__package__}.disk_guard")
+        from .disk_guard import async_memory
+
         await (await async_memory(hass)).async_forget()
     shared_object(hass, HotPlug).async_offer_soon()
 
@@ -89,13 +90,21 @@ async def _async_setup_device(
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
     if entry.data[CONF_KIND] == KIND_HOST:
+        await async_import_module(hass, f"{__package__}.disk_guard")
+        from .disk_guard import async_watch_disk
+
         await async_watch_disk(hass, coordinator)
 
 
 async def _async_protect_undelivered(hass: HomeAssistant) -> None:
     """Protect undelivered readings from thinning, also for unloaded endpoints."""
-    for entry in hass.config_entries.async_entries(DOMAIN):
-        if is_endpoint(entry):
+    entries: list[AnyConfigEntry] = hass.config_entries.async_entries(DOMAIN)
+    endpoints = [entry for entry in entries if is_endpoint(entry)]
+    if endpoints:
+        await async_import_module(hass, f"{__package__}.uploader")
+        from .uploader import async_cursor
+
+        for entry in endpoints:
             await async_cursor(hass, entry.entry_id)
 
 

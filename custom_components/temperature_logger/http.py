@@ -7,7 +7,7 @@ pieces: neither the event loop nor the memory ever holds all of it.
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiohttp import web
 from homeassistant.components.http.auth import SIGN_QUERY_PARAM
@@ -21,15 +21,7 @@ from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.typing import VolSchemaType
 import voluptuous as vol
 
-from .const import DOMAIN, READINGS_URL
-from .history import (
-    CONF_END,
-    CONF_FORMAT,
-    CONF_START,
-    QUERY_FIELDS,
-    TARGETS,
-    async_query,
-)
+from .const import CONF_END, CONF_FORMAT, CONF_START, DOMAIN, READINGS_URL
 
 # The headers of each format; a browser saves CSV under this name.
 HEADERS: Final = {
@@ -41,14 +33,6 @@ HEADERS: Final = {
 }
 
 
-class Answer(NamedTuple):
-    """An answer whose first piece was made."""
-
-    headers: Mapping[str, str]
-    first: bytes
-    rest: AsyncIterator[bytes]
-
-
 class ReadingsView(HomeAssistantView):
     """All readings of the targets in a span of time."""
 
@@ -58,13 +42,13 @@ class ReadingsView(HomeAssistantView):
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer a query; the status is 400 if it cannot be answered."""
         try:
-            answer = await _async_answer(request)
+            headers, first, rest = await _async_answer(request)
         except (HomeAssistantError, vol.Invalid) as err:
             return self.json_message(str(err), HTTPStatus.BAD_REQUEST)
-        response = web.StreamResponse(headers=answer.headers)
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        await response.write(answer.first)
-        async for piece in answer.rest:
+        await response.write(first)
+        async for piece in rest:
             await response.write(piece)
         await response.write_eof()
         return response
@@ -73,22 +57,27 @@ class ReadingsView(HomeAssistantView):
 @cache
 def _schema() -> VolSchemaType:
     """Return the schema of a URL's parameters; the first call makes it."""
+    from .history.query import QUERY_FIELDS
+
     return cv.make_entity_service_schema(
         {**QUERY_FIELDS, vol.Optional(CONF_FORMAT, default="columns"): vol.In(HEADERS)}
     )
 
 
-async def _async_answer(request: web.Request) -> Answer:
-    """Return an answer in JSON columns or CSV, with its first piece.
+async def _async_answer(
+    request: web.Request,
+) -> tuple[Mapping[str, str], bytes, AsyncIterator[bytes]]:
+    """Return the headers of an answer, its first piece and an iterator of the rest.
 
     Raises HomeAssistantError or vol.Invalid if the query cannot be answered.
     """
     hass = request.app[KEY_HASS]
-    data = _schema()(_data(request))
-    query = async_query(hass, data, request[KEY_HASS_USER])
     await async_import_module(hass, f"{__package__}.history.export")
     from .history.export import PIECES, device_groups
+    from .history.query import async_query
 
+    data = _schema()(_data(request))
+    query = async_query(hass, data, request[KEY_HASS_USER])
     start, devices, end = PIECES[data[CONF_FORMAT]]
     make = get_instance(hass).async_add_executor_job
 
@@ -98,7 +87,7 @@ async def _async_answer(request: web.Request) -> Answer:
         yield end
 
     first = await make(start, hass, query)
-    return Answer(HEADERS[data[CONF_FORMAT]], first, rest())
+    return HEADERS[data[CONF_FORMAT]], first, rest()
 
 
 def _data(request: web.Request) -> dict[str, Any]:
@@ -106,6 +95,8 @@ def _data(request: web.Request) -> dict[str, Any]:
 
     A target may have several values, as parameters of one name or with commas.
     """
+    from .history.query import TARGETS
+
     data: dict[str, Any] = dict(request.query)
     data.pop(SIGN_QUERY_PARAM, None)
     for name in (CONF_START, CONF_END):

@@ -1,6 +1,6 @@
 """The sensors: the values of a reading, and the progress of an endpoint."""
 
-from typing import Any, Final, override
+from typing import TYPE_CHECKING, Final, override
 
 from homeassistant.components.sensor import (
     SensorDeviceClass,
@@ -8,21 +8,28 @@ from homeassistant.components.sensor import (
     SensorEntityDescription,
     SensorStateClass,
 )
-from homeassistant.const import EntityCategory, Platform
+from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
-from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.importlib import async_import_module
 
-from .const import CONF_DISK_GUARD, CONF_QUANTITIES, DOMAIN, DiskGuard
+from .const import (
+    CONF_DISK_GUARD,
+    CONF_KIND,
+    CONF_QUANTITIES,
+    DOMAIN,
+    KIND_HOST,
+    DiskGuard,
+)
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .disk_guard import SIGNAL_THINNED, Memory
 from .drivers import in_order, rom_of
 from .entity import TemperatureLoggerEntity
 from .entries import AnyConfigEntry, is_endpoint
-from .shared import shared_object
 from .units import base_quantity
+
+if TYPE_CHECKING:
+    from .uploader.coordinator import EndpointConfigEntry
 
 PARALLEL_UPDATES = 0
 
@@ -30,11 +37,6 @@ PARALLEL_UPDATES = 0
 # monitors have a slot for a humidity that most of them do not measure.
 OPTIONAL_QUANTITIES: Final = {"external_humidity", "humidity", "internal_humidity"}
 PROBE_KEY: Final = "probe"
-THINNED_SENSOR: Final = SensorEntityDescription(
-    key="thinned_readings",
-    translation_key="thinned_readings",
-    entity_category=EntityCategory.DIAGNOSTIC,
-)
 
 
 async def async_setup_entry(
@@ -43,16 +45,12 @@ async def async_setup_entry(
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
     """Add the sensors of a device, or of an endpoint."""
-    if not is_endpoint(entry):
-        _async_add_readings(hass, entry, async_add_entities)
+    if is_endpoint(entry):
+        await _async_add_progress(hass, entry, async_add_entities)
         return
-    await async_import_module(hass, f"{__package__}.uploader.entities")
-    from .uploader.entities import ENDPOINT_SENSORS, EndpointSensor
-
-    coordinator = entry.runtime_data
-    async_add_entities(
-        EndpointSensor(coordinator, description) for description in ENDPOINT_SENSORS
-    )
+    _async_add_readings(hass, entry, async_add_entities)
+    if entry.data[CONF_KIND] == KIND_HOST:
+        await _async_add_thinned(hass, entry, async_add_entities)
 
 
 @callback
@@ -87,8 +85,35 @@ def _async_add_readings(
 
     add_due()
     entry.async_on_unload(coordinator.async_add_listener(add_due))
+
+
+async def _async_add_progress(
+    hass: HomeAssistant,
+    entry: EndpointConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the sensors of an endpoint."""
+    await async_import_module(hass, f"{__package__}.uploader.entities")
+    from .uploader.entities import ENDPOINT_SENSORS, EndpointSensor
+
+    coordinator = entry.runtime_data
+    async_add_entities(
+        EndpointSensor(coordinator, description) for description in ENDPOINT_SENSORS
+    )
+
+
+async def _async_add_thinned(
+    hass: HomeAssistant,
+    entry: TemperatureLoggerConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the sensor of the disk guard, or remove it if the guard does not thin."""
+    await async_import_module(hass, f"{__package__}.disk_guard.entities")
+    from .disk_guard.entities import THINNED_SENSOR, ThinnedReadingsSensor
+
+    registry = er.async_get(hass)
     if entry.options.get(CONF_DISK_GUARD) == DiskGuard.THIN:
-        async_add_entities([ThinnedReadingsSensor(coordinator, THINNED_SENSOR)])
+        async_add_entities([ThinnedReadingsSensor(entry.runtime_data, THINNED_SENSOR)])
     elif thinned := registry.async_get_entity_id(
         Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{THINNED_SENSOR.key}"
     ):
@@ -137,39 +162,3 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
         self._attr_force_update = self.available and self.native_value is not None
         super()._handle_coordinator_update()
         self._attr_force_update = False
-
-
-class ThinnedReadingsSensor(TemperatureLoggerEntity, SensorEntity):
-    """The number of rows that the last thinning deleted, with details."""
-
-    @override
-    async def async_added_to_hass(self) -> None:
-        """Listen for the next thinning."""
-        await super().async_added_to_hass()
-        self.async_on_remove(
-            async_dispatcher_connect(
-                self.hass, SIGNAL_THINNED, self.async_write_ha_state
-            )
-        )
-
-    @property
-    @override
-    def available(self) -> bool:
-        """Return true: the last thinning is known even if the disk cannot be read."""
-        return True
-
-    @property
-    @override
-    def native_value(self) -> int | None:
-        """Return the number of deleted rows; None before the first thinning."""
-        last = shared_object(self.hass, Memory).last
-        return None if last is None else last.rows
-
-    @property
-    @override
-    def extra_state_attributes(self) -> dict[str, Any] | None:
-        """Return the details of the last thinning."""
-        last = shared_object(self.hass, Memory).last
-        if last is None:
-            return None
-        return {name: value for name, value in last.summary.items() if name != "rows"}

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import (
@@ -23,18 +23,13 @@ from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.helpers.typing import VolDictType, VolSchemaType
 import voluptuous as vol
 
-from .const import DOMAIN
-from .disk_guard import async_preview
-from .history import (
-    CONF_FORMAT,
-    QUERY_FIELDS,
-    UNIT_FIELDS,
-    Query,
-    Series,
-    Target,
-    async_query,
-)
+from .const import CONF_FORMAT, DOMAIN
 from .units import conversion, number
+
+if TYPE_CHECKING:
+    from .history import Target
+    from .history.query import Query
+    from .history.readings import Series
 
 type Perform = Callable[
     [HomeAssistant, Mapping[str, Any], Query], Awaitable[ServiceResponse]
@@ -84,12 +79,19 @@ def async_register_actions(hass: HomeAssistant) -> None:
 
 async def _async_preview(call: ServiceCall) -> ServiceResponse:
     """Return what thinning would delete now."""
+    await async_import_module(call.hass, f"{__package__}.disk_guard")
+    from .disk_guard import async_preview
+
     return await async_preview(call.hass)
 
 
 async def _async_call(call: ServiceCall) -> ServiceResponse:
     """Perform an action; raise vol.Invalid or HomeAssistantError."""
     hass = call.hass
+    for module in ("export", "links"):
+        await async_import_module(hass, f"{__package__}.history.{module}")
+    from .history.query import async_query
+
     data = _schemas()[call.service](dict(call.data))
     user_id = call.context.user_id
     # A call without a user comes from Home Assistant itself.
@@ -97,14 +99,14 @@ async def _async_call(call: ServiceCall) -> ServiceResponse:
     if user_id is not None and user is None:
         raise UnknownUser(context=call.context)
     query = async_query(hass, data, user)
-    for module in ("export", "links"):
-        await async_import_module(hass, f"{__package__}.history.{module}")
     return await PERFORM[call.service](hass, data, query)
 
 
 @cache
 def _schemas() -> dict[str, VolSchemaType]:
     """Return the schema of each action; the first call makes them."""
+    from .history.query import QUERY_FIELDS, UNIT_FIELDS
+
     valid_for = vol.Optional(CONF_VALID_FOR, default=DEFAULT_LINK_VALIDITY)
     fields_by_action: dict[str, VolDictType] = {
         GET_CSV_LINK: {
@@ -187,6 +189,8 @@ def _current(hass: HomeAssistant, target: Target, query: Query) -> dict[str, Ser
     All are of the last reading. Its time is that of the oldest state, as a change of
     name or unit writes a state again.
     """
+    from .history.readings import Series
+
     values: dict[str, float] = {}
     times: list[float] = []
     for quantity, entity_id in target.entities.items():

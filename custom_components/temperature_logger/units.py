@@ -4,9 +4,8 @@ A new quantity is a field of Reading in drivers/readings.py, a row here and its 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 from homeassistant.const import (
     ATTR_UNIT_OF_MEASUREMENT,
@@ -27,8 +26,7 @@ from homeassistant.util.unit_conversion import (
 from .const import DIGITS
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaseQuantity:
+class BaseQuantity(NamedTuple):
     """Properties that all quantities of one kind share, such as all temperatures."""
 
     name: str
@@ -36,6 +34,8 @@ class BaseQuantity:
     unit: str
     """The unit of readings, of calibration offsets and of answers by default."""
     converter: type[BaseUnitConverter]
+    json_units: Mapping[str, str]
+    """The units in the JSON that is sent to a server, by their keys there."""
     device_class: str | None = None
     """The device class of its sensors, as text: the enumeration is slow to import."""
     decimals: int = 1
@@ -46,8 +46,6 @@ class BaseQuantity:
     """Whether the calibration has a factor."""
     limits: tuple[float, float] | None = None
     """Lowest and highest value after calibration, where physics sets limits."""
-    json_units: Mapping[str, str]
-    """The units in the JSON that is sent to a server, by their keys there."""
 
 
 BASE_QUANTITIES: Final = {

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import replace
 import json
 from pathlib import Path
 import time
@@ -353,11 +352,11 @@ async def test_too_few(
     # The issue disappears once the usage is clearly below the limit.
     coordinator = entry.runtime_data
     full = coordinator.data
-    coordinator.async_set_updated_data(replace(full, space_usage=-1.0))
+    coordinator.async_set_updated_data(full._replace(space_usage=-1.0))
     assert issue_key(hass) == Outcome.TOO_FEW
-    coordinator.async_set_updated_data(replace(full, space_usage=-2.1))
+    coordinator.async_set_updated_data(full._replace(space_usage=-2.1))
     assert issue_key(hass) is None
-    coordinator.async_set_updated_data(replace(full, space_usage=-0.1))
+    coordinator.async_set_updated_data(full._replace(space_usage=-0.1))
     assert issue_key(hass) is None
     coordinator.async_set_updated_data(full)
     assert issue_key(hass) == Outcome.DISK_FULL
@@ -622,7 +621,7 @@ async def test_not_wanted_at_the_end(
         elif how == "off":
             await change(hass, entry, "off")
         else:
-            full = replace(entry.runtime_data.data, space_usage=-3.0)
+            full = entry.runtime_data.data._replace(space_usage=-3.0)
             entry.runtime_data.async_set_updated_data(full)
 
     monkeypatch.setattr(recorder, "async_work", ending)

@@ -1,13 +1,12 @@
 """The disk guard: watches the disk with Home Assistant's configuration."""
 
-from .guard import async_watch_disk
-from .memory import Memory, async_memory
-from .passes import SIGNAL_THINNED, async_preview
+from typing import Final
 
-__all__ = [
-    "SIGNAL_THINNED",
-    "Memory",
-    "async_memory",
-    "async_preview",
-    "async_watch_disk",
-]
+from .guard import async_watch_disk
+from .memory import async_memory
+from .passes import async_preview
+
+__all__ = ["async_memory", "async_preview", "async_watch_disk"]
+
+LATE: Final = {"entities": ("THINNED_SENSOR", "ThinnedReadingsSensor")}
+"""The module that the platform imports, with the names for it."""

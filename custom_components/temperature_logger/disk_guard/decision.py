@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..const import DAY_SECONDS
-from ..history import iso
+from ..history.readings import iso
 from .space import DAYS_OF_GROWTH, DatabaseSpace
 
 

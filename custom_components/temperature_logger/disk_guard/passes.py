@@ -12,7 +12,8 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.recorder import DATA_INSTANCE, get_instance
 
 from ..const import DOMAIN, LOGGER, Refusal
-from ..history import async_reading_entries, iso, thinnable_until
+from ..history import async_reading_entries, thinnable_until
+from ..history.readings import iso
 from ..translation import refused
 from .decision import Outcome, Pass, decide, is_worthwhile
 from .memory import async_memory

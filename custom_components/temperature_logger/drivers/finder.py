@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 import os
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -77,24 +76,25 @@ class Problem(NamedTuple):
         return cls(fault=err.fault, label=label, details=err.details)
 
 
-@dataclass(kw_only=True)
 class SearchResult:
     """The result of a search."""
 
-    adapters: list[I2cAdapter] = field(default_factory=list)
-    """Buses that the search probes only if the user has picked them."""
-    candidates: list[Candidate] = field(default_factory=list)
-    complete: bool = True
-    """Whether sysfs could be read, so that no connected device is missing."""
-    empty_places: list[I2cPlace] = field(default_factory=list)
-    """The places on probed buses where no chip answers."""
-    has_bus: bool = False
-    """Whether the machine has an I2C bus with a node."""
-    has_stick: bool = False
-    """Whether a connected USB device may be a thermometer."""
-    occupied_places: set[str] = field(default_factory=set)
-    """The ids of the owned places where a device is connected."""
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self) -> None:
+        """Begin without any device."""
+        self.adapters: list[I2cAdapter] = []
+        """Buses that the search probes only if the user has picked them."""
+        self.candidates: list[Candidate] = []
+        self.complete = True
+        """Whether sysfs could be read, so that no connected device is missing."""
+        self.empty_places: list[I2cPlace] = []
+        """The places on probed buses where no chip answers."""
+        self.has_bus = False
+        """Whether the machine has an I2C bus with a node."""
+        self.has_stick = False
+        """Whether a connected USB device may be a thermometer."""
+        self.occupied_places: set[str] = set()
+        """The ids of the owned places where a device is connected."""
+        self.problems: list[Problem] = []
 
     def label_without_chip(self, bus: str) -> Label | None:
         """Return the label of the probed addresses of a bus; None if it has a chip."""
@@ -102,14 +102,6 @@ class SearchResult:
         if any(isinstance(p, I2cPlace) and p.adapter == bus for p in places):
             return None
         return addresses_label(bus, *CHIP_ADDRESSES)
-
-
-class ValueAnswer(NamedTuple):
-    """The answer of a stick whose firmware is not in the table."""
-
-    reports: list[bytes]
-    readings: dict[str, Reading]
-    """The reading of the reports by each shape that they fit."""
 
 
 def device_type(driver: str, firmware: str | None) -> DeviceType:
@@ -166,15 +158,18 @@ class Finder:
         )
         return result
 
-    async def request_values(self, place: UsbPlace) -> ValueAnswer:
+    async def request_values(
+        self, place: UsbPlace
+    ) -> tuple[list[bytes], dict[str, Reading]]:
         """Request the values of a stick with an unknown firmware.
 
+        Return the reports of its answer, and their reading by each shape that they fit.
         The user must have agreed. Raises DriverError if the stick does not answer.
         """
         from .usb.layouts import plausible
 
         reports = await within_deadline(self._stick(place).request_values())
-        return ValueAnswer(reports, plausible(reports))
+        return reports, plausible(reports)
 
     async def connected_device(self, place: UsbPlace) -> UsbDevice:
         """Return the USB device at a place; raise DriverError if there is none."""

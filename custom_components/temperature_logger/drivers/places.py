@@ -1,7 +1,6 @@
 """The places of devices, by names that survive reboots and replugging."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -13,8 +12,7 @@ class Label(NamedTuple):
     placeholders: Mapping[str, str | Label] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class UsbPlace:
+class UsbPlace(NamedTuple):
     """A USB port."""
 
     controller: str
@@ -39,14 +37,13 @@ class UsbPlace:
         return Label("usb_port", {"ports": self.ports, "controller": controller})
 
 
-@dataclass(frozen=True, slots=True)
-class I2cPlace:
+class I2cPlace(NamedTuple):
     """An address on an I2C bus."""
 
     adapter: str
     """The key of the bus; see I2cAdapter.key."""
     address: int
-    bus: str | Label = field(default="", compare=False)
+    bus: str | Label = ""
     """The name of the bus for the user; if it is empty, the key of the adapter."""
 
     @property
@@ -65,7 +62,6 @@ class I2cPlace:
         return addresses_label(self.bus or self.adapter, self.address)
 
 
-@dataclass(frozen=True, slots=True)
 class HostPlace:
     """The machine that runs Home Assistant."""
 

@@ -1,13 +1,12 @@
 """Readings, and the interface of the drivers that return them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
 import re
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """The values of one poll; None is a quantity that does not exist, never a failure.
 
     A stick with two sensors has the internal and external quantities, an adapter those
@@ -43,7 +42,7 @@ class Reading:
     """Free space for all users in GiB, without the space that is reserved for root."""
     space_usage: float | None = None
     """Used share of the space for all users in percent."""
-    probes: Mapping[str, float] = field(default_factory=dict)
+    probes: Mapping[str, float] = MappingProxyType({})
     """Degrees Celsius at each probe of an adapter, by ROM code."""
 
     @classmethod
@@ -73,9 +72,7 @@ class Reading:
         return {quantity: v for quantity, v in values.items() if v is not None}
 
 
-QUANTITIES: Final = tuple(
-    quantity.name for quantity in fields(Reading) if quantity.name != "probes"
-)
+QUANTITIES: Final = tuple(name for name in Reading._fields if name != "probes")
 # The ROM code of a DS18B20, in the order in which the bus transfers it: its family, 28,
 # comes first.
 _PROBE_QUANTITY: Final = re.compile("(28[0-9a-f]{14})_temperature")

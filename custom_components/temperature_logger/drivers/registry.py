@@ -2,35 +2,29 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Final, NamedTuple
+from typing import Final
 
 from .readings import Driver
 
-
-class DriverClass(NamedTuple):
-    """The module and class of a driver, for an import when a device needs it."""
-
-    module: str
-    name: str
-
-
+# Module and class of each driver, for an import when a device needs it.
 DRIVERS: Final = {
-    "bme280": DriverClass("i2c.bme280", "Bme280"),
-    "bme680": DriverClass("i2c.bme680", "Bme680"),
-    "diamex": DriverClass("usb.diamex", "DiamexStream"),
-    "gotemp": DriverClass("usb.gotemp", "GoTempStream"),
-    "hidtemper": DriverClass("usb.hidtemper", "HidTemper"),
-    "host": DriverClass("host", "Host"),
-    "lascar": DriverClass("usb.lascar", "LascarStream"),
-    "temper": DriverClass("usb.temper", "Temper"),
-    "temperx232": DriverClass("usb.temperx232", "TemperX232"),
-    "zytemp": DriverClass("usb.zytemp", "ZyTempStream"),
+    "bme280": ("i2c.bme280", "Bme280"),
+    "bme680": ("i2c.bme680", "Bme680"),
+    "diamex": ("usb.diamex", "DiamexStream"),
+    "gotemp": ("usb.gotemp", "GoTempStream"),
+    "hidtemper": ("usb.hidtemper", "HidTemper"),
+    "host": ("host", "Host"),
+    "lascar": ("usb.lascar", "LascarStream"),
+    "temper": ("usb.temper", "Temper"),
+    "temperx232": ("usb.temperx232", "TemperX232"),
+    "zytemp": ("usb.zytemp", "ZyTempStream"),
 }
 
 
 def module_of(name: str) -> str:
     """Return the full name of a driver's module."""
-    return f"{__package__}.{DRIVERS[name].module}"
+    module, _ = DRIVERS[name]
+    return f"{__package__}.{module}"
 
 
 def driver_class(name: str) -> Callable[..., Driver]:
@@ -38,8 +32,9 @@ def driver_class(name: str) -> Callable[..., Driver]:
 
     Blocks if the module has to be imported.
     """
+    _, class_name = DRIVERS[name]
     module = import_module(module_of(name))
-    driver: Callable[..., Driver] = getattr(module, DRIVERS[name].name)
+    driver: Callable[..., Driver] = getattr(module, class_name)
     return driver
 
 

@@ -31,9 +31,7 @@ READ_LOCK_TIMEOUT_S = 0.05
 _READ_LOCK = Lock()
 # Drivers of USB adapters append numbers of the bus, the device or the hidraw node to
 # the name of an adapter. They change with each plug.
-_CHANGING_SUFFIX = re.compile(
-    r"(?: at| on| USB)? (?:bus|hidraw) ?\d.*|[- ]\d+-[\d.]+:\d.*| #\d.*"
-)
+_CHANGING_SUFFIX = r"(?: at| on| USB)? (?:bus|hidraw) ?\d.*|[- ]\d+-[\d.]+:\d.*| #\d.*"
 _HID_NAME_COLONS = 2
 _PAGE_BYTES = 4096
 # The errors of reading a device that is just being plugged in or unplugged.
@@ -295,7 +293,7 @@ def _usb_adapter(path: Path, name: str) -> tuple[str, Label, int]:
     controller = _controller(str(device))
     port = device.name.partition("-")[2] + _adapter_suffix(path, device)
     placeholders = {
-        "adapter": _CHANGING_SUFFIX.sub("", name),
+        "adapter": re.sub(_CHANGING_SUFFIX, "", name),
         "port": port,
         "controller": controller.rpartition("/")[2],
     }

@@ -8,44 +8,29 @@ they are imported in functions, after async_import_module.
 from typing import Final
 
 from .holds import holds, thinnable_until
-from .query import (
-    CONF_END,
-    CONF_FORMAT,
-    CONF_START,
-    QUERY_FIELDS,
-    TARGETS,
-    UNIT_FIELDS,
-    Query,
-    async_query,
-)
-from .readings import READING_SECONDS, Series, iso, reading_starts
 from .retention import async_watch_retention
 from .targets import Target, async_chosen, async_reading_entries
 
 __all__ = [
-    "CONF_END",
-    "CONF_FORMAT",
-    "CONF_START",
-    "QUERY_FIELDS",
-    "READING_SECONDS",
-    "TARGETS",
-    "UNIT_FIELDS",
-    "Query",
-    "Series",
     "Target",
     "async_chosen",
-    "async_query",
     "async_reading_entries",
     "async_watch_retention",
     "holds",
-    "iso",
-    "reading_starts",
     "thinnable_until",
 ]
 
 LATE: Final = {
     "export": ("PIECES", "device_groups", "latest", "readings", "write_csv"),
     "links": ("async_link",),
+    "query": (
+        "QUERY_FIELDS",
+        "TARGETS",
+        "UNIT_FIELDS",
+        "Query",
+        "async_query",
+    ),
+    "readings": ("READING_SECONDS", "Series", "iso", "reading_starts"),
     "recorder": (
         "Connection",
         "async_recorded",

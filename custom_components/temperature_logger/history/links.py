@@ -12,15 +12,12 @@ from homeassistant.helpers.network import NoURLAvailableError, get_url
 from homeassistant.util import dt as dt_util
 from yarl import URL
 
-from ..const import READINGS_URL, Refusal
+from ..const import CONF_END, CONF_FORMAT, CONF_START, READINGS_URL, Refusal
 from ..translation import refused
 from .query import (
-    CONF_END,
-    CONF_FORMAT,
     CONF_ORDER,
     CONF_PERIOD,
     CONF_PRESSURE_UNIT,
-    CONF_START,
     CONF_TEMPERATURE_UNIT,
     TARGETS,
     Query,

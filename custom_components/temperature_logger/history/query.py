@@ -13,7 +13,7 @@ from homeassistant.helpers.typing import VolDictType
 from homeassistant.util import dt as dt_util
 import voluptuous as vol
 
-from ..const import RETENTION, Refusal
+from ..const import CONF_END, CONF_START, RETENTION, Refusal
 from ..translation import invalid, refused
 from ..units import base_quantity
 from .readings import Span, StatisticsPeriod
@@ -21,12 +21,9 @@ from .targets import Target, async_targets
 
 type Period = Literal["raw"] | StatisticsPeriod
 
-CONF_END: Final = "end"
-CONF_FORMAT: Final = "format"
 CONF_ORDER: Final = "order"
 CONF_PERIOD: Final = "period"
 CONF_PRESSURE_UNIT: Final = "pressure_unit"
-CONF_START: Final = "start"
 CONF_TEMPERATURE_UNIT: Final = "temperature_unit"
 
 NEWEST: Final = "newest"

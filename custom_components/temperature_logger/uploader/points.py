@@ -9,7 +9,7 @@ import math
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from ..history import READING_SECONDS, reading_starts
+from ..history.readings import READING_SECONDS, reading_starts
 
 # A row further in the future was written before the clock was set back.
 MAX_AHEAD_SECONDS: Final = 60
