@@ -11,8 +11,9 @@ import pytest
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.history import retention
+from custom_components.temperature_logger.history.retention import CHECK_DELAY_S
 from emulation.machine import Machine
-from tests.conftest import GOLD_PLACE, SetUp
+from tests.conftest import GOLD_PLACE, SetUp, pass_time
 
 from .conftest import GOLD
 
@@ -74,6 +75,7 @@ async def test_left_out(hass: HomeAssistant, machine: Machine, set_up: SetUp) ->
     get_instance(hass).entity_filter = lambda entity_id: not entity_id.startswith(GOLD)
     er.async_get(hass).async_get_or_create("light", "other", "1")
     entry = await set_up(GOLD_PLACE)
+    await pass_time(hass, CHECK_DELAY_S)
     issue_entry = issue(hass)
     assert issue_entry is not None
     assert issue_entry.translation_key == "not_recorded"
@@ -81,11 +83,12 @@ async def test_left_out(hass: HomeAssistant, machine: Machine, set_up: SetUp) ->
     er.async_get(hass).async_update_entity(
         GOLD, disabled_by=er.RegistryEntryDisabler.USER
     )
-    await hass.config_entries.async_reload(entry.entry_id)
+    await pass_time(hass, CHECK_DELAY_S)
     assert issue(hass) is None
     er.async_get(hass).async_update_entity(GOLD, disabled_by=None)
+    await pass_time(hass, CHECK_DELAY_S)
     assert issue(hass) is not None
     er.async_get(hass).async_update_entity(GOLD, icon="mdi:fridge")
     await hass.config_entries.async_remove(entry.entry_id)
-    await hass.async_block_till_done()
+    await pass_time(hass, CHECK_DELAY_S)
     assert issue(hass) is None

@@ -1,17 +1,23 @@
 """The repair issue for a recorder that does not keep all readings for 14 days."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
+from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.debounce import Debouncer
 from homeassistant.helpers.recorder import DATA_INSTANCE
 
-from ..const import DOMAIN, RETENTION
+from ..const import DOMAIN, LOGGER, RETENTION
 from .targets import async_reading_entries
 
 RETENTION_ISSUE: Final = "retention"
+# From a change of entities to the check, which looks at all of them: the set-up of many
+# devices adds hundreds.
+CHECK_DELAY_S: Final = 1.0
 # The properties of an entity that decide whether it is recorded.
 RECORDED_BY: Final = frozenset({"disabled_by", "entity_id"})
 
@@ -26,7 +32,7 @@ class Shortfall(StrEnum):
 
 @callback
 def async_watch_retention(hass: HomeAssistant) -> None:
-    """Check now, and whenever an entity is added, removed or renamed."""
+    """Check now, and soon after an entity was added, removed or renamed."""
 
     @callback
     def is_relevant(event_data: er.EventEntityRegistryUpdatedData) -> bool:
@@ -35,14 +41,28 @@ def async_watch_retention(hass: HomeAssistant) -> None:
             event_data["changes"]
         )
 
+    debouncer = Debouncer(
+        hass,
+        LOGGER,
+        cooldown=CHECK_DELAY_S,
+        immediate=False,
+        function=partial(async_check_retention, hass),
+    )
+
     @callback
-    def check(_event: Event[er.EventEntityRegistryUpdatedData]) -> None:
-        """Check again."""
-        async_check_retention(hass)
+    def check_soon(_event: Event[er.EventEntityRegistryUpdatedData]) -> None:
+        """Check again, once after several changes."""
+        debouncer.async_schedule_call()
+
+    @callback
+    def stop(_event: Event) -> None:
+        """Check no more."""
+        debouncer.async_shutdown()
 
     hass.bus.async_listen(
-        er.EVENT_ENTITY_REGISTRY_UPDATED, check, event_filter=is_relevant
+        er.EVENT_ENTITY_REGISTRY_UPDATED, check_soon, event_filter=is_relevant
     )
+    hass.bus.async_listen_once(EVENT_HOMEASSISTANT_STOP, stop)
     async_check_retention(hass)
 
 
