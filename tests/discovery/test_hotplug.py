@@ -284,7 +284,7 @@ async def test_plugged_in_during_set_up(
     """An entry that is being set up is notified after that."""
     entry = await set_up(GOLD_PLACE)
     await hass.config_entries.async_unload(entry.entry_id)
-    machine.stick("gold").fail("timeout", on="firmware", count=1)
+    machine.stick("gold").fail("timeout", on="values", count=1)
     setting_up = hass.async_create_task(hass.config_entries.async_setup(entry.entry_id))
     await waiting.until(lambda: machine.stick("gold").fault is None)  # It is queried.
     assert entry.state is ConfigEntryState.SETUP_IN_PROGRESS

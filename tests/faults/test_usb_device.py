@@ -206,10 +206,10 @@ async def test_unplugged_during_set_up(home: Home, stick: str) -> None:
     """A device unplugged during its set-up is set up when it is back."""
     await unload(home, stick)
     commands = home.machine.stick(stick).commands
-    before = commands["firmware"]
+    before = commands["values"]
     home.machine.stick(stick).fail("timeout")
     setup = asyncio.create_task(load(home, stick))
-    await until(lambda: commands["firmware"] > before)
+    await until(lambda: commands["values"] > before)
     home.machine.unplug(stick)
     await setup
     assert home.trouble(stick) == Fault.STICK_NOT_FOUND

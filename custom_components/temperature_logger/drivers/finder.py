@@ -118,11 +118,6 @@ class Finder:
 
     def __init__(self, workers: Workers) -> None:
         """Share the workers with the drivers."""
-        self._answers: dict[tuple[str, int], str | DriverError] = {}
-        """Firmware text, or the error instead, by sysfs directory and device number.
-
-        A device that did not answer is not queried again until it is plugged in again.
-        """
         self._searching = asyncio.Lock()
         self._workers = workers
 
@@ -246,21 +241,22 @@ class Finder:
         interface = device.interface(DATA_INTERFACE)
         if interface is None or interface.hidraw is None:
             return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
-        plug = (str(device.path), device.address)
-        if plug not in self._answers:
-            try:
-                await self._workers.lane(device.place.id).idle()
-            except DeviceAccessError as err:
-                return err
-            stick = self._stick(device.place)
-            try:
-                self._answers[plug] = await within_deadline(stick.identify())
-            except DriverError as err:
-                if isinstance(err, DeviceAccessError) and err.fault != Fault.HANGING:
-                    return err  # The stick got no command, so it may be queried again.
-                # A new error: the caught one keeps its frames alive.
-                self._answers[plug] = DriverError(err.fault, **err.details)
-        return self._answers[plug]
+        lane = self._workers.lane(device.place.id)
+        if (known := lane.firmware(device.plug)) is not None:
+            return known
+        try:
+            await lane.idle()
+        except DeviceAccessError as err:
+            return err
+        try:
+            return await within_deadline(self._stick(device.place).identify())
+        except DriverError as err:
+            if isinstance(err, DeviceAccessError) and err.fault != Fault.HANGING:
+                return err  # The stick got no command, so it may be queried again.
+            # A new error: the caught one keeps its frames alive.
+            error = DriverError(err.fault, **err.details)
+            lane.identified = device.plug, error
+            return error
 
     def _stick(self, place: UsbPlace) -> Stick:
         """Return the driver of a stick whose firmware is not known yet."""

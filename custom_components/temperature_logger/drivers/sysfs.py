@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
-from .places import Label, UsbPlace
+from .places import Label, Plug, UsbPlace
 
 type Ids = frozenset[tuple[int, int]]
 """Vendor and product ids."""
@@ -70,6 +70,11 @@ class UsbDevice(NamedTuple):
     def ids(self) -> str:
         """The vendor and product id in their usual form, such as 0c45:7401."""
         return f"{self.vendor_id:04x}:{self.product_id:04x}"
+
+    @property
+    def plug(self) -> Plug:
+        """What a device keeps until it is unplugged."""
+        return self.path, self.address
 
     @property
     def usbfs(self) -> Path:

@@ -262,8 +262,28 @@ async def test_model_chosen_by_two_answers(build: Build, lane: Lane) -> None:
     machine.stick("stick").commands.clear()
     again = Temper(lane, UsbPlace(CONTROLLER, "1"), stick.facts)
     await again.read()
-    assert commands(machine) == (1, 1)
+    assert commands(machine) == (0, 1)
     await again.close()
+
+
+async def test_identified_once_for_each_plug(build: Build, lane: Lane) -> None:
+    """The firmware is queried after a plug and a failure, not after a close."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    for _ in range(3):
+        stick = driver(lane)
+        assert await stick.read() == Reading(temperature=20.0)
+        assert stick.identity.firmware == "TEMPerGold_V3.4"
+        await stick.close()
+    assert commands(machine) == (1, 3)
+    machine.replug("stick")
+    await stick.read()
+    assert commands(machine) == (2, 4)
+    machine.stick("stick").fail("timeout", count=1)
+    with pytest.raises(BadFrameError):
+        await stick.read()
+    await stick.read()
+    assert machine.stick("stick").commands["firmware"] > 2
+    await stick.close()
 
 
 @pytest.mark.parametrize("fault", ["drop-first", "partial", "timeout"])
@@ -368,6 +388,7 @@ async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
     assert (await stick.read()).internal_temperature == 20.0
     assert machine.stick("stick").commands["firmware"] == 2
     await stick.close()
+    machine.replug("stick")
     machine.stick("stick").fail("drop-first", on="firmware")
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         await stick.read()

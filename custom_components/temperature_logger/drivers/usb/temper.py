@@ -155,13 +155,12 @@ class Temper(HeldDevice[Transport]):
         await asyncio.sleep(
             SETTLE_TIMES_S.get((device.vendor_id, device.product_id), 0)
         )
-        halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
-        if len(halves) == 1:
-            # TEMPerX_V3.3 may lose the first half; a pedal sends nothing.
-            halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
-        if len(halves) < len(FIRMWARE_TIMEOUTS_S):
-            raise BadFrameError(Fault.NO_ANSWER)
-        return transport, firmware_text(b"".join(halves)), device.product
+        firmware = self._lane.firmware(device.plug)
+        # After a failed reading, the query shows whether it still is the same stick.
+        if self._lane.failing or not isinstance(firmware, str):
+            firmware = await _request_firmware(transport)
+            self._lane.identified = device.plug, firmware
+        return transport, firmware, device.product
 
     def _find(self) -> UsbDevice:
         """Return the device at this place, if it may be a stick; blocks."""
@@ -250,6 +249,17 @@ class Temper(HeldDevice[Transport]):
         reports = await transport.exchange(READ_VALUES, timeouts)
         self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
+
+
+async def _request_firmware(transport: Transport) -> str:
+    """Return the firmware text; raise BadFrameError without a whole answer."""
+    halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
+    if len(halves) == 1:
+        # TEMPerX_V3.3 may lose the first half; a pedal sends nothing.
+        halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
+    if len(halves) < len(FIRMWARE_TIMEOUTS_S):
+        raise BadFrameError(Fault.NO_ANSWER)
+    return firmware_text(b"".join(halves))
 
 
 def _widest(layouts: tuple[Layout, ...]) -> Layout:
