@@ -18,6 +18,7 @@ from .errors import DeviceAccessError, DriverError, Fault
 
 if TYPE_CHECKING:
     from .places import Plug
+    from .readings import Reading
 
 # A poll takes up to 0.3 s, and opening a device up to 1.5 s. A write that hangs ends
 # after 5 s in the kernel, before the next one begins.
@@ -190,6 +191,8 @@ class Lane:
         self.failing = False
         self.identified: tuple[Plug, str | DriverError] | None = None
         """The stick that was queried last, and its firmware text or error."""
+        self.last_reading: Reading | None = None
+        """The last reading of that stick."""
         self._job: Future[Any] | None = None
         self._workers = workers
 

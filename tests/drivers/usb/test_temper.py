@@ -35,7 +35,7 @@ import emulation.hidraw
 from emulation.machine import Machine
 from emulation.sticks import MODELS
 from tests.drivers.conftest import EMULATED_QUANTITIES, Build
-from tests.drivers.waiting import until
+from tests.drivers.waiting import MAX_WAIT_S, until
 
 CONTROLLER = "pci0000:00/0000:00:14.0"
 ALL = json.loads(
@@ -583,6 +583,23 @@ async def test_old_report_close_to_the_answer(
     machine.stick("stick").clear()
     assert await stick.read() == Reading(temperature=near)
     await stick.close()
+
+
+async def test_new_driver_reads_in_one_exchange(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reading of a new driver is compared with the last one of the old."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **QUICK)
+    stick = driver(lane)
+    await stick.read()
+    await stick.close()
+    machine.stick("stick").commands.clear()
+    monkeypatch.setattr(temper, "ANSWER_END_S", 3600)
+    again = driver(lane)
+    reading = await asyncio.wait_for(again.read(), MAX_WAIT_S)
+    assert reading == Reading(temperature=20.0)
+    assert commands(machine) == (0, 1)
+    await again.close()
 
 
 async def test_jump(build: Build, lane: Lane) -> None:

@@ -70,7 +70,6 @@ class Temper(HeldDevice[Transport]):
         """
         super().__init__(lane, place, facts, on_gone)
         self._firmware: str | None = facts.get("firmware")
-        self._last_reading: Reading | None = None
         self._layout: Layout | None = None
         self._model: str | None = facts.get("model")
         self._probe_absent = False
@@ -133,12 +132,6 @@ class Temper(HeldDevice[Transport]):
         return reports
 
     @override
-    def _close(self) -> None:
-        """Begin to close, and forget the last reading for the comparison."""
-        self._last_reading = None
-        super()._close()
-
-    @override
     def _release(self, connection: Transport) -> asyncio.Future[None]:
         """Begin to close the stick; the future completes once that is done."""
         return connection.close()
@@ -160,6 +153,7 @@ class Temper(HeldDevice[Transport]):
         if self._lane.failing or not isinstance(firmware, str):
             firmware = await _request_firmware(transport)
             self._lane.identified = device.plug, firmware
+            self._lane.last_reading = None
         return transport, firmware, device.product
 
     def _find(self) -> UsbDevice:
@@ -234,13 +228,13 @@ class Temper(HeldDevice[Transport]):
         An old report that arrives between the drain and the answer has the right tag.
         Only the surplus report that follows shows it, and to wait for one in each
         reading would double its time. So this waits only after a jump, in the first
-        reading, and if a report followed the answer before.
+        reading after a plug or a failure, and if a report followed the answer before.
         """
-        last = self._last_reading
+        last = self._lane.last_reading
         followed = any(belongs(report, layout) for report in transport.unsolicited)
         if last is None or followed or _has_jumped(last, reading):
             await _check_end(transport, layout)
-        self._last_reading = reading
+        self._lane.last_reading = reading
 
     async def _request_reports(
         self, transport: Transport, timeouts: tuple[float, ...]
