@@ -1,5 +1,6 @@
 """The sensors: the values of a reading, and the progress of an endpoint."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, override
 
 from homeassistant.components.sensor import (
@@ -120,6 +121,7 @@ async def _async_add_thinned(
         registry.async_remove(thinned)
 
 
+@cache
 def describe(quantity: str) -> SensorEntityDescription:
     """Describe the sensor of a quantity, which is a field of a reading or a probe."""
     base = base_quantity(quantity)
