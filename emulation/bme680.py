@@ -7,6 +7,7 @@ Bosch's own BME68x driver.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 import struct
 from typing import Any, ClassVar, override
 
@@ -30,13 +31,14 @@ UNUSED = 0x5A
 """The content of registers without a meaning."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration680(Calibration):
     """The trimming values of one chip: three, ten and seven of them."""
 
+    @cached_property
     @override
     def registers(self) -> tuple[bytes, bytes]:
-        """Return the contents from 0x8A and from 0xE1."""
+        """The contents from 0x8A and from 0xE1."""
         (t1, t2, t3), (h1, h2, *h) = self.t, self.h
         p1, p2, p3, p4, p5, p6, p7, p8, p9, p10 = self.p
         first = struct.pack("<hbBHhbB", t2, t3, UNUSED, p1, p2, p3, UNUSED)
@@ -142,7 +144,7 @@ class Bme680(Chip):
     def _image(self, *, busy: bool) -> bytes:
         """Return all registers."""
         blank = now() < self._ready or self.strike("trimming") is not None
-        first, second = self.calibration.registers()
+        first, second = self.calibration.registers
         image = bytearray(256)
         if not blank:
             image[TRIMMING : TRIMMING + len(first)] = first

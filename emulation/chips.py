@@ -7,7 +7,7 @@ Registers, times and formulas are those of the data sheet BST-BME280-DS002, sect
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-import functools
+from functools import cached_property, lru_cache
 import os
 import struct
 import time
@@ -30,7 +30,7 @@ START_UP = 0.002
 """Seconds after power-up until the trimming values can be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """The trimming values of one chip."""
 
@@ -38,8 +38,9 @@ class Calibration:
     p: tuple[int, ...]
     h: tuple[int, ...]
 
+    @cached_property
     def registers(self) -> tuple[bytes, bytes]:
-        """Return the contents from 0x88 and from 0xE1."""
+        """The contents from 0x88 and from 0xE1."""
         h1, h2, h3, h4, h5, h6 = self.h
         first = struct.pack("<HhhH8hBB", *self.t, *self.p, 0, h1)
         nibbles = (h4 & 15) | (h5 & 15) << 4
@@ -137,7 +138,7 @@ class Control:
         return self.duration + STANDBY[self.config >> 5]
 
 
-@functools.lru_cache(4096)
+@lru_cache(4096)
 def codes(
     calibration: Calibration,
     dropped: tuple[int, int],
@@ -227,7 +228,7 @@ class Chip(Faulty):
         """Return all registers."""
         copying = now() < self._ready
         blank = copying or self.strike("trimming") is not None
-        first, second = (BLANK_CALIBRATION if blank else self.calibration).registers()
+        first, second = (BLANK_CALIBRATION if blank else self.calibration).registers
         image = bytearray(256)
         image[TRIMMING : TRIMMING + len(first)] = first
         image[CHIP_ID] = self.chip_id

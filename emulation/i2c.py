@@ -3,13 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 import ctypes
-from dataclasses import dataclass
 import errno
 from pathlib import Path
 import threading
 import time
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 from .bme680 import chip_of
@@ -48,8 +47,7 @@ class I2cRdwrIoctlData(ctypes.Structure):
     _fields_ = (("msgs", ctypes.POINTER(I2cMsg)), ("nmsgs", ctypes.c_uint32))
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of a transfer, with the bytes that were written or read."""
 
     address: int
@@ -79,7 +77,7 @@ class Bus(Faulty):
         """The addresses that kernel drivers hold."""
         self.fail_as(spec.get("fault"))
         self.plugged = True
-        self.log: deque[Message] = deque(maxlen=2048)
+        self.log: deque[Message] = deque(maxlen=256)
         self._lock = threading.Lock()
 
     def transfer(self, messages: list[Message]) -> list[Message]:

@@ -110,7 +110,7 @@ def stick_entry(spec: dict[str, Any], model: str) -> MockConfigEntry:
 def chip_entry(adapter: dict[str, Any]) -> MockConfigEntry:
     """Return the entry that the form makes of the chip on a bus."""
     (spec,) = adapter["chips"]
-    blocks = chip_of(spec).calibration.registers()
+    blocks = chip_of(spec).calibration.registers
     model, driver = "BME280", "bme280"
     if "chip_id" in spec:
         model, driver = "BME680", "bme680"

@@ -19,7 +19,7 @@ def model_fixture() -> Model:
 
 async def test_raw_registers(chip: Chip, driver: BoschChip) -> None:
     """The registers of the last reading are kept, even of a refused one."""
-    trimming = b"".join(CALIBRATIONS[0].registers())
+    trimming = b"".join(CALIBRATIONS[0].registers)
     assert bytes.fromhex(driver.raw["trimming"]) == trimming
     assert driver.raw["burst"].startswith("00 24 a0 00 ")
     chip.fail("nodata")

@@ -68,7 +68,7 @@ def image_of(
 ) -> bytearray:
     """Return the registers of a chip after one of the driver's conversions."""
     image = bytearray(256)
-    first, second = calibration.registers()
+    first, second = calibration.registers
     image[0x8A : 0x8A + len(first)] = first
     image[0xE1 : 0xE1 + len(second)] = second
     image[0xD0], image[0xF0] = 0x61, variant
