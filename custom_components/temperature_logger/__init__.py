@@ -56,7 +56,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: AnyConfigEntry) -> bool:
         await _async_setup_device(hass, entry)
     await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
     # Withdraw the offer of the device that is set up now.
-    shared_object(hass, HotPlug).async_offer_changes_soon()
+    shared_object(hass, HotPlug).async_offer_soon()
     return True
 
 

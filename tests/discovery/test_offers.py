@@ -22,7 +22,6 @@ import pytest
 from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import async_offer_sticks
-from custom_components.temperature_logger.discovery.hotplug import OFFER_DELAY_S
 from custom_components.temperature_logger.drivers import Fault, finder
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
@@ -34,7 +33,6 @@ from tests.conftest import (
     TWO_PLACE,
     SetUp,
     form_error,
-    pass_time,
 )
 from tests.drivers.conftest import Build
 from tests.test_repairs import begin_repair, submit_repair
@@ -50,10 +48,9 @@ def announced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[HomeAssistant]:
     """Return a list that grows by one item with each completed round of offers."""
     announced: list[HomeAssistant] = []
 
-    async def offer(hass: HomeAssistant) -> bool:
-        knows_all = await async_offer_sticks(hass)
+    async def offer(hass: HomeAssistant) -> None:
+        await async_offer_sticks(hass)
         announced.append(hass)
-        return knows_all
 
     monkeypatch.setattr(temperature_logger, "async_offer_sticks", offer)
     return announced
@@ -140,31 +137,6 @@ async def test_offered_when_home_assistant_starts(
     await until(hass, lambda: machine.stick("two").commands == {"firmware": 2})
     assert set(offered(hass)) == {GOLD_PLACE, TWO_PLACE}
     assert machine.stick("gold").commands == {"firmware": 1}
-
-
-@pytest.mark.parametrize(
-    ("gold", "is_searched"), [(GOLD, False), (GOLD | {"model": "pedal 413d"}, True)]
-)
-async def test_search_after_a_set_up(
-    hass: HomeAssistant,
-    build: Build,
-    set_up: SetUp,
-    announced: list[HomeAssistant],
-    gold: dict[str, Any],
-    *,
-    is_searched: bool,
-) -> None:
-    """A search is left out only if it would find what the last one found."""
-    build(gold, TWO)
-    entry = await set_up(TWO_PLACE)
-    await pass_time(hass, 2 * OFFER_DELAY_S)
-    announced.clear()
-    await hass.config_entries.async_reload(entry.entry_id)
-    await pass_time(hass, 2 * OFFER_DELAY_S)
-    assert bool(announced) is is_searched
-    hass.config_entries.async_update_entry(entry, title="Freezer")
-    await hass.config_entries.async_reload(entry.entry_id)
-    await until(hass, lambda: len(announced) > is_searched)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,8 @@ from ..devices import place_of, workers
 from ..drivers import DriverError, within_deadline
 from ..drivers.presence import PresentDevices, present_devices, usb_nodes
 
-type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, bool]]
-"""Offers the connected devices that are not set up, and returns whether all are known:
-another search finds the same until a device or an entry changes."""
-type Known = tuple[PresentDevices | None, list[tuple[Any, ...]]]
-"""The connected devices, and what a search uses of each entry."""
+type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
+"""Offers the connected devices that are not set up."""
 
 # From an event to each scan: the node comes after some milliseconds, its permissions
 # later.
@@ -56,8 +53,6 @@ class HotPlug:
         self._arrived_at: dict[str, float] = {}
         """The arrival of each new device that was not polled yet, by hot-plug key."""
         self._hass = hass
-        self._known: Known | None = None
-        """The devices and entries of the last search, if it found all there was."""
         self._lane = workers(hass).lane("hotplug")
         self._scan_lock = asyncio.Lock()
         self._next_scan: asyncio.TimerHandle | None = None
@@ -91,12 +86,6 @@ class HotPlug:
     @callback
     def async_offer_soon(self) -> None:
         """Offer the new devices shortly; several calls at once make one offer."""
-        self._known = None
-        self.async_offer_changes_soon()
-
-    @callback
-    def async_offer_changes_soon(self) -> None:
-        """Offer the new devices shortly, if devices or entries have changed."""
         if self._offer_timer is not None:
             self._offer_timer.cancel()
         loop = self._hass.loop
@@ -107,14 +96,8 @@ class HotPlug:
         """Offer the new devices in a task, unless Home Assistant is still starting."""
         if self._hass.state is CoreState.running:
             self._hass.async_create_background_task(
-                self._offer_unknown(), f"{DOMAIN} - offer devices"
+                self._offer(self._hass), f"{DOMAIN} - offer devices"
             )
-
-    async def _offer_unknown(self) -> None:
-        """Offer the new devices, unless a search would find what the last one did."""
-        known = self._present, _searched_entries(self._hass)
-        if known != self._known:
-            self._known = known if await self._offer(self._hass) else None
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Scan after kernel events, or else regularly; return the stop function."""
@@ -160,7 +143,6 @@ class HotPlug:
             try:
                 present = await within_deadline(self._lane.run(present_devices))
             except DriverError:  # A device blocks the scan.
-                self._known = None
                 self._async_rescan_soon()
                 return
             before, self._present = self._present, present
@@ -220,14 +202,6 @@ def _device_entries(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntr
     ):
         if entry.data[CONF_KIND] != KIND_ENDPOINT:
             yield entry
-
-
-def _searched_entries(hass: HomeAssistant) -> list[tuple[Any, ...]]:
-    """Return what a search for new devices uses of each entry."""
-    return [
-        (entry.entry_id, entry.unique_id, entry.title, entry.disabled_by, entry.data)
-        for entry in hass.config_entries.async_entries(DOMAIN)
-    ]
 
 
 @callback

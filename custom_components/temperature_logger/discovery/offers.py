@@ -25,17 +25,16 @@ type IssueData = dict[str, str | int | float | None]
 STICK_MOVED: Final = "stick_moved"
 
 
-async def async_offer_sticks(hass: HomeAssistant) -> bool:
+async def async_offer_sticks(hass: HomeAssistant) -> None:
     """Offer each identified stick to its previous entry or as a new device.
 
-    Withdraw the offers of sticks that are gone. Return whether all sticks were
-    identified, so that another search would find the same.
+    Withdraw the offers of sticks that are gone.
     """
     entries = hass.config_entries.async_entries(DOMAIN)
     owned_places = {entry.unique_id or "" for entry in entries}
     result = await async_search(hass, {KIND_USB}, owned_places)
     if not result.complete:
-        return False  # A stick that was not listed may still be there.
+        return  # A stick that was not listed may still be there.
     candidates = [candidate for candidate in result.candidates if candidate.identified]
     moves = _moves(_missing(entries, result.occupied_places), candidates)
     async_offer_moves(hass, moves)
@@ -46,7 +45,6 @@ async def async_offer_sticks(hass: HomeAssistant) -> bool:
     }
     new = [c for c in candidates if c.place.id not in moved_places]
     _async_offer_devices(hass, new)
-    return not result.problems and len(candidates) == len(result.candidates)
 
 
 @callback
