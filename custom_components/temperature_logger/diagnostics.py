@@ -11,6 +11,7 @@ from homeassistant.const import (
     CONF_USERNAME,
 )
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.importlib import async_import_module
 
 from .const import (
     CONF_KIND,
@@ -21,7 +22,6 @@ from .const import (
 from .coordinator import TemperatureLoggerConfigEntry
 from .devices import place_of
 from .discovery import finder
-from .disk_guard import async_memory
 from .drivers import DriverError, Reading, UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
 from .translation import async_label
@@ -100,6 +100,9 @@ async def _async_last_thinning(
     """Return the last thinning by the disk guard; None if there was none."""
     if entry.data[CONF_KIND] != KIND_HOST:
         return None
+    await async_import_module(hass, f"{__package__}.disk_guard")
+    from .disk_guard import async_memory
+
     last = (await async_memory(hass)).last
     return None if last is None else last.summary
 

@@ -72,12 +72,14 @@ async def _async_answer(
     Raises HomeAssistantError or vol.Invalid if the query cannot be answered.
     """
     hass = request.app[KEY_HASS]
-    await async_import_module(hass, f"{__package__}.history.export")
-    from .history.export import PIECES, device_groups
+    await async_import_module(hass, f"{__package__}.history.query")
     from .history.query import async_query
 
     data = _schema()(_data(request))
     query = async_query(hass, data, request[KEY_HASS_USER])
+    await async_import_module(hass, f"{__package__}.history.export")
+    from .history.export import PIECES, device_groups
+
     start, devices, end = PIECES[data[CONF_FORMAT]]
     make = get_instance(hass).async_add_executor_job
 

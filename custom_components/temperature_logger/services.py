@@ -88,8 +88,7 @@ async def _async_preview(call: ServiceCall) -> ServiceResponse:
 async def _async_call(call: ServiceCall) -> ServiceResponse:
     """Perform an action; raise vol.Invalid or HomeAssistantError."""
     hass = call.hass
-    for module in ("export", "links"):
-        await async_import_module(hass, f"{__package__}.history.{module}")
+    await async_import_module(hass, f"{__package__}.history.query")
     from .history.query import async_query
 
     data = _schemas()[call.service](dict(call.data))
@@ -99,6 +98,8 @@ async def _async_call(call: ServiceCall) -> ServiceResponse:
     if user_id is not None and user is None:
         raise UnknownUser(context=call.context)
     query = async_query(hass, data, user)
+    for module in ("export", "links"):
+        await async_import_module(hass, f"{__package__}.history.{module}")
     return await PERFORM[call.service](hass, data, query)
 
 

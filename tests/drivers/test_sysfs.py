@@ -122,6 +122,16 @@ def test_replugged(build: Build) -> None:
     assert after.address != before.address
 
 
+def test_each_plug_has_its_numbers(build: Build) -> None:
+    """Device numbers repeat after 127, so the number of the directory counts, too."""
+    machine = build(gold())
+    (device,) = sticks()
+    assert device.plug == (device.address, device.path.stat().st_ino)
+    machine.replug("gold")
+    (again,) = sticks()
+    assert again.plug != device.plug
+
+
 def test_unplugged(build: Build) -> None:
     """An unplugged stick is not found any more."""
     machine = build(gold())

@@ -10,7 +10,7 @@ from .errors import DeviceAccessError, DriverError, Fault
 from .places import I2cPlace, Label, Place, UsbPlace, addresses_label
 from .readings import Driver, Reading
 from .registry import chip_probe, driver_class
-from .sysfs import I2cAdapter, UsbDevice, i2c_adapters, usb_device
+from .sysfs import I2cAdapter, Plug, UsbDevice, i2c_adapters, usb_device
 from .usb.models import DATA_INTERFACE, USB_IDS, Model, thermometers
 from .workers import Workers, within_deadline
 
@@ -118,6 +118,11 @@ class Finder:
 
     def __init__(self, workers: Workers) -> None:
         """Share the workers with the drivers."""
+        self._answers: dict[str, tuple[Plug, str | DriverError]] = {}
+        """The firmware text of the last stick at each place, or the error instead.
+
+        A device that did not answer is not queried again until it is plugged in again.
+        """
         self._searching = asyncio.Lock()
         self._workers = workers
 
@@ -241,22 +246,22 @@ class Finder:
         interface = device.interface(DATA_INTERFACE)
         if interface is None or interface.hidraw is None:
             return DeviceAccessError(Fault.NO_NODE, node=str(device.usbfs))
-        lane = self._workers.lane(device.place.id)
-        if (known := lane.firmware(device.plug)) is not None:
-            return known
+        plug, answer = self._answers.get(device.place.id, (None, None))
+        if answer is not None and plug == device.plug:
+            return answer
         try:
-            await lane.idle()
+            await self._workers.lane(device.place.id).idle()
         except DeviceAccessError as err:
             return err
         try:
-            return await within_deadline(self._stick(device.place).identify())
+            answer = await within_deadline(self._stick(device.place).identify())
         except DriverError as err:
             if isinstance(err, DeviceAccessError) and err.fault != Fault.HANGING:
                 return err  # The stick got no command, so it may be queried again.
             # A new error: the caught one keeps its frames alive.
-            error = DriverError(err.fault, **err.details)
-            lane.identified = device.plug, error
-            return error
+            answer = DriverError(err.fault, **err.details)
+        self._answers[device.place.id] = device.plug, answer
+        return answer
 
     def _stick(self, place: UsbPlace) -> Stick:
         """Return the driver of a stick whose firmware is not known yet."""

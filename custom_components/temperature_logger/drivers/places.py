@@ -1,12 +1,8 @@
 """The places of devices, by names that survive reboots and replugging."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
-
-type Plug = tuple[Path, int]
-"""Sysfs directory and device number of a USB device: the same until it is unplugged."""
 
 
 class Label(NamedTuple):

@@ -16,10 +16,15 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from .errors import DeviceNotFoundError, Fault
-from .places import Label, Plug, UsbPlace
+from .places import Label, UsbPlace
 
 type Ids = frozenset[tuple[int, int]]
 """Vendor and product ids."""
+type Plug = tuple[int, int]
+"""Device number and number of the sysfs directory of a USB device.
+
+At least one of them changes when the device is plugged in again.
+"""
 
 DEV = Path("/dev")
 SYS = Path("/sys")
@@ -64,6 +69,8 @@ class UsbDevice(NamedTuple):
     """The device number on the bus, which changes with each plug."""
     path: Path
     """The directory of the device in sysfs."""
+    inode: int
+    """The number of that directory."""
     interfaces: tuple[UsbInterface, ...]
 
     @property
@@ -73,8 +80,8 @@ class UsbDevice(NamedTuple):
 
     @property
     def plug(self) -> Plug:
-        """What a device keeps until it is unplugged."""
-        return self.path, self.address
+        """What distinguishes this plug from earlier and later ones."""
+        return self.address, self.inode
 
     @property
     def usbfs(self) -> Path:
@@ -198,6 +205,7 @@ def _usb_device(path: str, controller: str, ids: Ids) -> UsbDevice | None:
         bus=int(facts["BUSNUM"]),
         address=int(facts["DEVNUM"]),
         path=Path(path),
+        inode=os.stat(path).st_ino,
         interfaces=tuple(
             _usb_interface(f"{path}/{interface}")
             for interface in _names(path)

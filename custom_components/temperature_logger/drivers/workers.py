@@ -12,13 +12,9 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread, current_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from .errors import DeviceAccessError, DriverError, Fault
-
-if TYPE_CHECKING:
-    from .places import Plug
-    from .readings import Reading
+from .errors import DeviceAccessError, Fault
 
 # A poll takes up to 0.3 s, and opening a device up to 1.5 s. A write that hangs ends
 # after 5 s in the kernel, before the next one begins.
@@ -189,10 +185,8 @@ class Lane:
     def __init__(self, workers: Workers) -> None:
         """Make a lane to the shared workers."""
         self.failing = False
-        self.identified: tuple[Plug, str | DriverError] | None = None
-        """The stick that was queried last, and its firmware text or error."""
-        self.last_reading: Reading | None = None
-        """The last reading of that stick."""
+        self.memory: object = None
+        """What a driver of the device leaves to the next one."""
         self._job: Future[Any] | None = None
         self._workers = workers
 
@@ -200,12 +194,6 @@ class Lane:
     def busy(self) -> bool:
         """Whether a job runs, even if its caller has given up."""
         return self._job is not None and not self._job.done()
-
-    def firmware(self, plug: Plug) -> str | DriverError | None:
-        """Return what a stick answered since it was plugged in; None before that."""
-        if self.identified is None or self.identified[0] != plug:
-            return None
-        return self.identified[1]
 
     async def run[T, *Ts](
         self,

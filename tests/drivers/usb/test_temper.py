@@ -266,7 +266,7 @@ async def test_model_chosen_by_two_answers(build: Build, lane: Lane) -> None:
     await again.close()
 
 
-async def test_identified_once_for_each_plug(build: Build, lane: Lane) -> None:
+async def test_closed_stick_is_recalled(build: Build, lane: Lane) -> None:
     """The firmware is queried after a plug and a failure, not after a close."""
     machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
     for _ in range(3):
@@ -282,7 +282,50 @@ async def test_identified_once_for_each_plug(build: Build, lane: Lane) -> None:
     with pytest.raises(BadFrameError):
         await stick.read()
     await stick.read()
-    assert machine.stick("stick").commands["firmware"] > 2
+    assert machine.stick("stick").commands["firmware"] == 3
+    await stick.close()
+
+
+async def test_memory_does_not_last(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick that was closed for long may be another one."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    monkeypatch.setattr(temper, "MEMORY_S", 0)
+    stick = driver(lane)
+    for count in (1, 2):
+        await stick.read()
+        assert commands(machine) == (count, count)
+        await stick.close()
+
+
+@pytest.mark.parametrize("fault", ["drop-first", "timeout"])
+async def test_recalled_stick_that_fails_is_identified(
+    build: Build, lane: Lane, fault: str
+) -> None:
+    """A first answer that gets lost after opening costs time, not the reading."""
+    machine = plug(build, "TEMPerX_V3.3", temperature=20.0, external_temperature=10.0)
+    stick = driver(lane)
+    reading = await stick.read()
+    await stick.close()
+    machine.stick("stick").fail(fault, count=1, on="values")
+    assert await driver(lane).read() == reading
+    assert machine.stick("stick").commands["firmware"] == 2
+
+
+async def test_recalled_stick_that_is_dead(build: Build, lane: Lane) -> None:
+    """A stick that does not answer after a close is an error."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    await stick.close()
+    machine.stick("stick").fail("timeout")
+    for _ in range(2):
+        with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+            await stick.read()
+    assert commands(machine) == (3, 2)
+    machine.stick("stick").clear()
+    assert await stick.read() == Reading(temperature=20.0)
     await stick.close()
 
 

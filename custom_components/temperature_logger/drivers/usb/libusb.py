@@ -37,8 +37,8 @@ CONTROL_TIMEOUT_MS: Final = 500
 DRAIN_DELAY_S: Final = 0.5
 # The host polls an endpoint of a low-speed device every 10 ms.
 DRAIN_TIMEOUT_MS: Final = 25
-# An answer to a command of the program that used the stick before may still come until
-# the first values are read.
+# An answer to a command of the program that used the stick before may still come during
+# so many commands: the first ones ask for the firmware and the values.
 UNSETTLED_COMMANDS: Final = 2
 SET_REPORT: Final = (0x21, 0x09, 0x0200, DATA_INTERFACE)
 

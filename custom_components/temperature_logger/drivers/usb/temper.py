@@ -8,12 +8,13 @@ program.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, override
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, override
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault
+from ..errors import BadFrameError, DeviceNotFoundError, DriverError, Fault
 from ..places import UsbPlace
 from ..readings import QUANTITIES, Facts, Identity, Reading
-from ..sysfs import UsbDevice
+from ..sysfs import Plug, UsbDevice
 from ..workers import Lane
 from .device import HeldDevice
 from .layouts import (
@@ -52,6 +53,19 @@ JUMP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
 # endpoint every 10 ms.
 ANSWER_END_S: Final = 0.06
 FIRMWARE_PREFIX: Final = "TEMPer"
+# A reload takes less. After a longer time the stick may be another one, and its last
+# reading is no measure for the next.
+MEMORY_S: Final = 60
+
+
+class Memory(NamedTuple):
+    """What the driver that closes a stick leaves to the next one."""
+
+    plug: Plug
+    firmware: str
+    last_reading: Reading | None
+    closed_at: float
+    """Seconds on the clock that also runs while the system is suspended."""
 
 
 class Temper(HeldDevice[Transport]):
@@ -70,6 +84,11 @@ class Temper(HeldDevice[Transport]):
         """
         super().__init__(lane, place, facts, on_gone)
         self._firmware: str | None = facts.get("firmware")
+        self._identified: tuple[Plug, str] | None = None
+        """The open stick and its firmware text."""
+        self._is_recalled = False
+        """Whether that is from memory, and no reading has shown that it is right."""
+        self._last_reading: Reading | None = None
         self._layout: Layout | None = None
         self._model: str | None = facts.get("model")
         self._probe_absent = False
@@ -132,6 +151,30 @@ class Temper(HeldDevice[Transport]):
         return reports
 
     @override
+    async def read(self) -> Reading:
+        """Return one reading; raise DriverError if there is none.
+
+        A failure of a stick that was recalled may come from that, so it is identified.
+        """
+        try:
+            reading = await super().read()
+        except DriverError:
+            if not self._is_recalled:
+                raise
+            self._is_recalled = False
+            reading = await super().read()
+        self._is_recalled = False
+        return reading
+
+    @override
+    def _close(self) -> None:
+        """Begin to close, and leave what is known to the next driver."""
+        if self._identified is not None:
+            self._lane.memory = Memory(*self._identified, self._last_reading, _now())
+        self._identified = self._last_reading = None
+        super()._close()
+
+    @override
     def _release(self, connection: Transport) -> asyncio.Future[None]:
         """Begin to close the stick; the future completes once that is done."""
         return connection.close()
@@ -148,13 +191,26 @@ class Temper(HeldDevice[Transport]):
         await asyncio.sleep(
             SETTLE_TIMES_S.get((device.vendor_id, device.product_id), 0)
         )
-        firmware = self._lane.firmware(device.plug)
-        # After a failed reading, the query shows whether it still is the same stick.
-        if self._lane.failing or not isinstance(firmware, str):
+        memory = self._recall(device.plug)
+        self._is_recalled = memory is not None
+        if memory is None:
             firmware = await _request_firmware(transport)
-            self._lane.identified = device.plug, firmware
-            self._lane.last_reading = None
+        else:
+            firmware, self._last_reading = memory.firmware, memory.last_reading
+        self._identified = device.plug, firmware
         return transport, firmware, device.product
+
+    def _recall(self, plug: Plug) -> Memory | None:
+        """Return what is known of a stick that was closed well, and not long ago."""
+        memory = self._lane.memory
+        if (
+            not self._lane.failing
+            and isinstance(memory, Memory)
+            and memory.plug == plug
+            and _now() - memory.closed_at < MEMORY_S
+        ):
+            return memory
+        return None
 
     def _find(self) -> UsbDevice:
         """Return the device at this place, if it may be a stick; blocks."""
@@ -228,13 +284,14 @@ class Temper(HeldDevice[Transport]):
         An old report that arrives between the drain and the answer has the right tag.
         Only the surplus report that follows shows it, and to wait for one in each
         reading would double its time. So this waits only after a jump, in the first
-        reading after a plug or a failure, and if a report followed the answer before.
+        reading of a stick that was not recalled, and if a report followed the answer
+        before.
         """
-        last = self._lane.last_reading
+        last = self._last_reading
         followed = any(belongs(report, layout) for report in transport.unsolicited)
         if last is None or followed or _has_jumped(last, reading):
             await _check_end(transport, layout)
-        self._lane.last_reading = reading
+        self._last_reading = reading
 
     async def _request_reports(
         self, transport: Transport, timeouts: tuple[float, ...]
@@ -243,6 +300,11 @@ class Temper(HeldDevice[Transport]):
         reports = await transport.exchange(READ_VALUES, timeouts)
         self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
+
+
+def _now() -> float:
+    """Return the time since the system started, also while it was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def _request_firmware(transport: Transport) -> str:
