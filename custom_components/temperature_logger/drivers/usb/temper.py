@@ -58,7 +58,7 @@ FIRMWARE_PREFIX: Final = "TEMPer"
 MEMORY_S: Final = 60
 
 
-class Memory(NamedTuple):
+class ClosedStick(NamedTuple):
     """What the driver that closes a stick leaves to the next one."""
 
     plug: Plug
@@ -170,7 +170,8 @@ class Temper(HeldDevice[Transport]):
     def _close(self) -> None:
         """Begin to close, and leave what is known to the next driver."""
         if self._identified is not None:
-            self._lane.memory = Memory(*self._identified, self._last_reading, _now())
+            last = self._last_reading
+            self._lane.memory = ClosedStick(*self._identified, last, _now())
         self._identified = self._last_reading = None
         super()._close()
 
@@ -191,26 +192,14 @@ class Temper(HeldDevice[Transport]):
         await asyncio.sleep(
             SETTLE_TIMES_S.get((device.vendor_id, device.product_id), 0)
         )
-        memory = self._recall(device.plug)
-        self._is_recalled = memory is not None
-        if memory is None:
+        recalled = _recall(self._lane, device.plug)
+        self._is_recalled = recalled is not None
+        if recalled is None:
             firmware = await _request_firmware(transport)
         else:
-            firmware, self._last_reading = memory.firmware, memory.last_reading
+            firmware, self._last_reading = recalled.firmware, recalled.last_reading
         self._identified = device.plug, firmware
         return transport, firmware, device.product
-
-    def _recall(self, plug: Plug) -> Memory | None:
-        """Return what is known of a stick that was closed well, and not long ago."""
-        memory = self._lane.memory
-        if (
-            not self._lane.failing
-            and isinstance(memory, Memory)
-            and memory.plug == plug
-            and _now() - memory.closed_at < MEMORY_S
-        ):
-            return memory
-        return None
 
     def _find(self) -> UsbDevice:
         """Return the device at this place, if it may be a stick; blocks."""
@@ -220,9 +209,9 @@ class Temper(HeldDevice[Transport]):
     async def _open(self) -> Transport:
         """Open the stick and select its layout."""
         transport, firmware, product = await self._connect()
-        layouts = self._layouts_of(firmware, product)
+        layouts = _layouts(firmware, product, self._shape)
         known = self._firmware
-        if known is not None and layouts != self._layouts_of(known, product):
+        if known is not None and layouts != _layouts(known, product, self._shape):
             raise DeviceNotFoundError(
                 Fault.STICK_CHANGED, found=firmware, expected=known
             )
@@ -240,15 +229,6 @@ class Temper(HeldDevice[Transport]):
             layouts = (_common_layout(answers, layouts),)
         (self._layout,) = layouts
         return transport
-
-    def _layouts_of(self, firmware: str, product: str) -> tuple[Layout, ...]:
-        """Return the layouts for a firmware, from the table or by the user's shape.
-
-        The text of one firmware may vary: old content of the stick's buffer may follow.
-        """
-        if self._shape is None:
-            return layouts_of(firmware, product)
-        return (layout_of_shape(firmware, self._shape),)
 
     @override
     async def _read(self, connection: Transport) -> Reading:
@@ -273,25 +253,9 @@ class Temper(HeldDevice[Transport]):
             if len(halves) < len(FIRMWARE_TIMEOUTS_S):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
-        await self._check_jump(connection, reading, layout)
-        return reading
-
-    async def _check_jump(
-        self, transport: Transport, reading: Reading, layout: Layout
-    ) -> None:
-        """Raise BadFrameError if an old report was taken for the answer.
-
-        An old report that arrives between the drain and the answer has the right tag.
-        Only the surplus report that follows shows it, and to wait for one in each
-        reading would double its time. So this waits only after a jump, in the first
-        reading of a stick that was not recalled, and if a report followed the answer
-        before.
-        """
-        last = self._last_reading
-        followed = any(belongs(report, layout) for report in transport.unsolicited)
-        if last is None or followed or _has_jumped(last, reading):
-            await _check_end(transport, layout)
+        await _check_jump(connection, reading, layout, self._last_reading)
         self._last_reading = reading
+        return reading
 
     async def _request_reports(
         self, transport: Transport, timeouts: tuple[float, ...]
@@ -300,6 +264,19 @@ class Temper(HeldDevice[Transport]):
         reports = await transport.exchange(READ_VALUES, timeouts)
         self._raw = {"reports": " / ".join(report.hex(" ") for report in reports)}
         return reports
+
+
+def _recall(lane: Lane, plug: Plug) -> ClosedStick | None:
+    """Return what is known of a stick that was closed well, and not long ago."""
+    closed = lane.memory
+    if (
+        not lane.failing
+        and isinstance(closed, ClosedStick)
+        and closed.plug == plug
+        and _now() - closed.closed_at < MEMORY_S
+    ):
+        return closed
+    return None
 
 
 def _now() -> float:
@@ -316,6 +293,16 @@ async def _request_firmware(transport: Transport) -> str:
     if len(halves) < len(FIRMWARE_TIMEOUTS_S):
         raise BadFrameError(Fault.NO_ANSWER)
     return firmware_text(b"".join(halves))
+
+
+def _layouts(firmware: str, product: str, shape: str | None) -> tuple[Layout, ...]:
+    """Return the layouts for a firmware, from the table or by the user's shape.
+
+    The text of one firmware may vary: old content of the stick's buffer may follow.
+    """
+    if shape is None:
+        return layouts_of(firmware, product)
+    return (layout_of_shape(firmware, shape),)
 
 
 def _widest(layouts: tuple[Layout, ...]) -> Layout:
@@ -342,6 +329,21 @@ def _common_layout(answers: list[list[bytes]], layouts: tuple[Layout, ...]) -> L
     if len(fitting) == len(answers) and len(set(fitting)) == 1:
         return fitting[0]
     raise error
+
+
+async def _check_jump(
+    transport: Transport, reading: Reading, layout: Layout, last: Reading | None
+) -> None:
+    """Raise BadFrameError if an old report was taken for the answer.
+
+    An old report that arrives between the drain and the answer has the right tag. Only
+    the surplus report that follows shows it, and to wait for one in each reading would
+    double its time. So this waits only after a jump, if there is no last reading, and
+    if a report followed the answer before.
+    """
+    followed = any(belongs(report, layout) for report in transport.unsolicited)
+    if last is None or followed or _has_jumped(last, reading):
+        await _check_end(transport, layout)
 
 
 async def _check_end(transport: Transport, layout: Layout) -> None:
