@@ -119,7 +119,7 @@ class Finder:
     def __init__(self, workers: Workers) -> None:
         """Share the workers with the drivers."""
         self._answers: dict[str, tuple[Plug, str | DriverError]] = {}
-        """The firmware text of the last stick at each place, or the error instead.
+        """The last stick at each place, with its firmware text or the error instead.
 
         A device that did not answer is not queried again until it is plugged in again.
         """

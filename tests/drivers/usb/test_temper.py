@@ -309,8 +309,10 @@ async def test_recalled_stick_that_fails_is_identified(
     reading = await stick.read()
     await stick.close()
     machine.stick("stick").fail(fault, count=1, on="values")
-    assert await driver(lane).read() == reading
+    again = driver(lane)
+    assert await again.read() == reading
     assert machine.stick("stick").commands["firmware"] == 2
+    await again.close()
 
 
 async def test_recalled_stick_that_is_dead(build: Build, lane: Lane) -> None:
