@@ -140,6 +140,9 @@ MODELS = {
     "TEMPerHumM12V1.2": stick(
         0x0C45, 0x7402, "TEMPerHumM12V1.2", "si7021", "TEMPERHUM1V1.3"
     ),
+    "TEMPerHumM12V1.3": stick(
+        0x0C45, 0x7402, "TEMPerHumM12V1.3", "si7021", "TEMPERHUM1V1.3"
+    ),
     "TEMPer1F_H1V1.4F": stick(
         0x0C45, 0x7402, "TEMPer1F_H1V1.4", "sht20", "TEMPer1F_H1_V1.4"
     ),

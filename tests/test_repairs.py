@@ -34,10 +34,13 @@ from .conftest import (
     GOLD,
     GOLD_PLACE,
     PINS,
+    TWO_PLACE,
     X232,
     SetUp,
 )
 from .drivers.conftest import AsNobody, Build
+
+SHARED_ISSUES = {repair.key for repair in REPAIRS.values() if repair.shared}
 
 type Act = Callable[[Machine], object]
 
@@ -91,8 +94,15 @@ async def submit_repair(
 
 def issue(hass: HomeAssistant, entry: MockConfigEntry) -> str | None:
     """Return the issue of a device."""
-    issue_entry = ir.async_get(hass).async_get_issue(DOMAIN, f"device_{entry.entry_id}")
-    return issue_entry.translation_key if issue_entry else None
+    registry = ir.async_get(hass)
+    own = registry.async_get_issue(DOMAIN, f"device_{entry.entry_id}")
+    if own is not None:
+        return own.translation_key
+    shared = (registry.async_get_issue(DOMAIN, key) for key in SHARED_ISSUES)
+    for each in shared:
+        if each and entry.title in (each.translation_placeholders or {})["device"]:
+            return each.translation_key
+    return None
 
 
 class Clocks:
@@ -148,6 +158,39 @@ async def test_permission(
     with as_nobody():
         await read(entry)
     assert issue(hass, entry) is None
+
+
+@pytest.mark.warns("Error fetching")
+async def test_one_issue_for_one_cause(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    clock: Clocks,
+) -> None:
+    """Devices that all lack a permission share an issue, which lists them."""
+    entries = [await set_up(place) for place in (GOLD_PLACE, TWO_PLACE)]
+    for name in ("gold", "two"):
+        machine.stick(name).fail("zero", count=1)
+        machine.permit(name, hidraw=0o600, usbfs=0o600)
+    with as_nobody():
+        for entry in entries:
+            await read(entry)
+            await read(entry)
+        clock.advance(REPAIR_AFTER_MINUTE.total_seconds())
+        for entry in entries:
+            await read(entry)
+    assert [issue(hass, entry) for entry in entries] == ["no_permission"] * 2
+    shared = ir.async_get(hass).async_get_issue(DOMAIN, "no_permission")
+    assert shared is not None
+    assert shared.translation_placeholders is not None
+    assert shared.translation_placeholders["device"] == "TEMPerGold, TEMPer2"
+    assert shared.translation_placeholders["node"].count("hidraw") == 2
+    machine.permit("gold", hidraw=0o666)
+    await read(entries[0])
+    assert [issue(hass, entry) for entry in entries] == [None, "no_permission"]
+    await hass.config_entries.async_remove(entries[1].entry_id)
+    assert ir.async_get(hass).async_get_issue(DOMAIN, "no_permission") is None
 
 
 @pytest.mark.warns("Error fetching")

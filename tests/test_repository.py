@@ -26,6 +26,7 @@ from custom_components.temperature_logger.devices.options_flow import (
     MIN_FACTOR,
     PROBE_QUANTITIES,
 )
+from custom_components.temperature_logger.devices.value_faults import VALUES_INVALID
 from custom_components.temperature_logger.discovery import STICK_MOVED
 from custom_components.temperature_logger.discovery.forms import Hint
 from custom_components.temperature_logger.disk_guard.decision import Outcome
@@ -168,7 +169,7 @@ def test_every_fault_has_a_text(texts: dict[str, Any]) -> None:
     """Each fault has a text, and each text has a fault."""
     assert set(texts["exceptions"]) == {*Fault, *Hint, *const.Refusal, *Failure}
     keys = {repair.key for repair in REPAIRS.values()}
-    others = {STICK_MOVED, *Outcome, *Shortfall, *expiry.ISSUES}
+    others = {STICK_MOVED, VALUES_INVALID, *Outcome, *Shortfall, *expiry.ISSUES}
     assert set(texts["issues"]) == keys | others
 
 

@@ -15,7 +15,7 @@ from homeassistant.helpers.typing import ConfigType
 
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .devices import FaultDurations, async_clear_fault
+from .devices import FaultDurations, async_clear_fault, async_clear_values
 from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
@@ -124,6 +124,7 @@ def _async_watch_disabled(hass: HomeAssistant) -> None:
 def _async_delete_issues(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the repair issues of a device that was deleted or disabled."""
     async_clear_fault(hass, entry)
+    async_clear_values(hass, entry)
     async_withdraw_move(hass, entry)
 
 

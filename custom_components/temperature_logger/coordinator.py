@@ -1,7 +1,7 @@
 """The coordinator of a device: polls it, calibrates readings and reports faults."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, override
@@ -19,13 +19,15 @@ from .const import (
     LOGGER,
 )
 from .devices import (
+    JumpCheck,
     async_clear_fault,
     async_make_driver,
     async_report_fault,
+    async_report_values,
     calibrated,
     place_of,
 )
-from .drivers import Driver, DriverError, Reading, in_order, within_deadline
+from .drivers import Driver, DriverError, Invalid, Reading, in_order
 from .translation import async_label, update_failed
 
 # Delay of the first retry after a failed poll; it doubles with each further failure.
@@ -45,20 +47,21 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         self, hass: HomeAssistant, entry: TemperatureLoggerConfigEntry
     ) -> None:
         """Set the interval of the entry; the first refresh makes the driver."""
+        interval = timedelta(seconds=entry.options.get(CONF_INTERVAL, DEFAULT_INTERVAL))
         super().__init__(
             hass,
             LOGGER,
             config_entry=entry,
             name=entry.title,
-            update_interval=timedelta(
-                seconds=entry.options.get(CONF_INTERVAL, DEFAULT_INTERVAL)
-            ),
+            update_interval=interval,
         )
         self.raw_reading: Reading | None = None
         """The last reading before calibration."""
         self._driver: Driver | None = None
         self._failures = 0
+        self._has_invalid_values = False
         self._is_shut_down = False
+        self._jump_check = JumpCheck(interval)
         self._lock = asyncio.Lock()
         """Held while the device is in use."""
         entry.async_on_unload(
@@ -71,6 +74,11 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         if TYPE_CHECKING:
             assert self._driver is not None
         return self._driver
+
+    @property
+    def _place_name(self) -> str:
+        """The name of the device's place for the user."""
+        return async_label(self.hass, place_of(self.config_entry.data).label)
 
     @override
     async def async_shutdown(self) -> None:
@@ -96,7 +104,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         """Poll the device and return the calibrated reading."""
         try:
             async with self._lock:
-                self.raw_reading = await within_deadline(self.driver.read())
+                self.raw_reading = await self._jump_check.read(self.driver)
         except DriverError as err:
             raise self._update_failed(err) from err
         finally:
@@ -105,6 +113,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         async_clear_fault(self.hass, self.config_entry)
         self._failures = 0
         self._add_quantities(self.driver.quantities)
+        await self._report_values(self.raw_reading.faults)
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
 
@@ -124,6 +133,14 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             await self.driver.close()
             yield
 
+    async def _report_values(self, faults: Mapping[str, Invalid]) -> None:
+        """Report the invalid values of a reading, if there are any or were before."""
+        if faults or self._has_invalid_values:
+            await async_report_values(
+                self.hass, self.config_entry, faults, self._place_name
+            )
+        self._has_invalid_values = bool(faults)
+
     @callback
     def _add_quantities(self, quantities: tuple[str, ...]) -> None:
         """Add new quantities, such as those of a new probe, to the entry."""
@@ -137,8 +154,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
 
     def _update_failed(self, err: DriverError) -> UpdateFailed:
         """Report a fault; return its translated error with the delay of the retry."""
-        place = async_label(self.hass, place_of(self.config_entry.data).label)
-        placeholders = {**err.details, "place": place}
+        placeholders = {**err.details, "place": self._place_name}
         async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
         return update_failed(
             err.fault, retry_after=self._retry_after_s(), **placeholders

@@ -66,10 +66,11 @@ def _async_add_readings(
     added: set[str] = set()
 
     def is_due(quantity: str) -> bool:
-        """Return whether a quantity is always there, has a value, or had one before."""
+        """Return whether a quantity is always there, was measured, or was before."""
         return (
             quantity not in OPTIONAL_QUANTITIES
             or coordinator.data.value(quantity) is not None
+            or quantity in coordinator.data.faults
             or registry.async_get_entity_id(
                 Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{quantity}"
             )
@@ -147,6 +148,13 @@ class ReadingSensor(TemperatureLoggerEntity, SensorEntity):
         super().__init__(coordinator, describe(quantity))
         if (rom := rom_of(quantity)) is not None:
             self._attr_translation_placeholders = {PROBE_KEY: rom}
+
+    @property
+    @override
+    def available(self) -> bool:
+        """Return whether the last poll succeeded and the value is not invalid."""
+        faults = self.coordinator.data.faults
+        return super().available and self.entity_description.key not in faults
 
     @property
     @override

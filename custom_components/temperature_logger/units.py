@@ -46,6 +46,8 @@ class BaseQuantity(NamedTuple):
     """Whether the calibration has a factor."""
     limits: tuple[float, float] | None = None
     """Lowest and highest value after calibration, where physics sets limits."""
+    max_change: float | None = None
+    """Largest change per minute that is published without a second reading."""
 
 
 BASE_QUANTITIES: Final = {
@@ -59,6 +61,7 @@ BASE_QUANTITIES: Final = {
             decimals=0,
             max_offset=1000,
             limits=(0.0, math.inf),
+            max_change=200,
             json_units={"ppm": UnitOfRatio.PARTS_PER_MILLION},
         ),
         BaseQuantity(
@@ -68,6 +71,7 @@ BASE_QUANTITIES: Final = {
             device_class="humidity",
             max_offset=50,
             limits=(0.0, 100.0),
+            max_change=5,
             json_units={"rh": UnitOfRatio.PERCENTAGE},
         ),
         BaseQuantity(
@@ -76,6 +80,7 @@ BASE_QUANTITIES: Final = {
             converter=PressureConverter,
             device_class="atmospheric_pressure",
             max_offset=200,
+            max_change=1,
             json_units={"hpa": UnitOfPressure.HPA},
         ),
         BaseQuantity(
@@ -92,6 +97,7 @@ BASE_QUANTITIES: Final = {
             device_class="temperature",
             max_offset=50,
             has_factor=True,
+            max_change=1,
             json_units={
                 "c": UnitOfTemperature.CELSIUS,
                 "f": UnitOfTemperature.FAHRENHEIT,
@@ -110,6 +116,13 @@ BASE_QUANTITIES: Final = {
 def base_quantity(quantity: str) -> BaseQuantity:
     """Return the base quantity: internal_temperature is a temperature."""
     return BASE_QUANTITIES[quantity.rpartition("_")[2]]
+
+
+def max_change(quantity: str) -> float | None:
+    """Return the largest change per minute; None without a limit, as for a CPU."""
+    if quantity == "cpu_temperature":
+        return None
+    return base_quantity(quantity).max_change
 
 
 def conversion(

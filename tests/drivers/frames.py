@@ -121,7 +121,7 @@ def temper(layout: Layout) -> Decoder:
     reports = [next(report_shapes(report)) for report in layout.reports]
     others = [(other,) for report in layout.reports for other in report_shapes(report)]
     channels = [c for report in layout.reports for c in report.channels]
-    limits = {channel.quantity: (channel.low, channel.high) for channel in channels}
+    limits = {channel.quantity: channel.limits for channel in channels}
     return Decoder(
         name=f"{layout.firmware} ({layout.model})",
         shapes=(tuple(reports), *others),

@@ -179,12 +179,13 @@ HOMES: Final = {
 # The emulated hardware's name of a quantity.
 SENSOR_NAMES: Final = EMULATED_QUANTITIES | {f"{ROM}_temperature": ROM}
 # The change of a value from one poll to the next: an old value is a wrong one.
+# Below the limits of a jump, so that a wrong value is not measured again by chance.
 STEP: Final = {
-    "temperature": 3.0,
+    "temperature": 0.75,
     "humidity": 4.0,
-    "pressure": 5.0,
+    "pressure": 0.75,
     "co2": 20,
-    ROM: 3.0,
+    ROM: 0.7,
 }
 TOLERANCE: Final = 0.05
 # A dead control pipe blocks a writer for this time; the deadline is shorter.

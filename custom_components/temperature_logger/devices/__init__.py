@@ -5,6 +5,7 @@ from typing import Final
 from .calibration import calibrated
 from .fault_durations import FaultDurations
 from .faults import async_clear_fault, async_report_fault
+from .jumps import JumpCheck
 from .kinds import (
     async_import_drivers,
     async_make_driver,
@@ -14,13 +15,17 @@ from .kinds import (
     place_of,
     workers,
 )
+from .value_faults import async_clear_values, async_report_values
 
 __all__ = [
     "FaultDurations",
+    "JumpCheck",
     "async_clear_fault",
+    "async_clear_values",
     "async_import_drivers",
     "async_make_driver",
     "async_report_fault",
+    "async_report_values",
     "calibrated",
     "driver_name",
     "model_name",

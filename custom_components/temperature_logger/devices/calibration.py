@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..const import CONF_FACTOR, CONF_OFFSET, DIGITS
-from ..drivers import Reading
+from ..drivers import Reading, Value
 from ..units import base_quantity
 
 type Calibration = Mapping[str, Mapping[str, float]]
@@ -12,7 +12,7 @@ type Calibration = Mapping[str, Mapping[str, float]]
 
 def calibrated(reading: Reading, calibration: Calibration) -> Reading:
     """Return the reading to publish: value x factor + offset, limited, rounded."""
-    values: dict[str, float | None] = {}
+    values: dict[str, Value] = {**reading.faults}
     for quantity, value in reading.values.items():
         correction = calibration.get(quantity, {})
         factor, offset = correction.get(CONF_FACTOR, 1), correction.get(CONF_OFFSET, 0)

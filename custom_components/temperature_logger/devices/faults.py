@@ -1,6 +1,11 @@
-"""The repair issues of devices, and the delay after which a fault creates one."""
+"""The repair issues of devices, and the delay after which a fault creates one.
 
-from collections.abc import Mapping
+A fault of the machine, such as a missing permission, affects several devices at once.
+These share one issue.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -26,12 +31,29 @@ class Repair(NamedTuple):
     after: timedelta
     fixable: bool = False
     """Whether the user can resolve it with the form for the place of the device."""
+    shared: bool = False
+    """Whether its cause is on the machine, so that all affected devices share it."""
+
+
+class SharedFaults:
+    """The devices that each shared fault affects now."""
+
+    def __init__(self, _: HomeAssistant) -> None:
+        """Begin without faults."""
+        self.affected: defaultdict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+        """The placeholders of each device by entry id, by the key of the fault."""
 
 
 REPAIRS: Final = {
-    Fault.ADDRESS_HELD: Repair(key=Fault.ADDRESS_HELD, after=REPAIR_AFTER_MINUTE),
-    Fault.BUS_DISABLED: Repair(key=Fault.BUS_DISABLED, after=REPAIR_AFTER_MINUTE),
-    Fault.BUS_NO_NODE: Repair(key=Fault.BUS_NO_NODE, after=REPAIR_AFTER_MINUTE),
+    Fault.ADDRESS_HELD: Repair(
+        key=Fault.ADDRESS_HELD, after=REPAIR_AFTER_MINUTE, shared=True
+    ),
+    Fault.BUS_DISABLED: Repair(
+        key=Fault.BUS_DISABLED, after=REPAIR_AFTER_MINUTE, shared=True
+    ),
+    Fault.BUS_NO_NODE: Repair(
+        key=Fault.BUS_NO_NODE, after=REPAIR_AFTER_MINUTE, shared=True
+    ),
     Fault.BUS_NOT_FOUND: Repair(
         key=DEVICE_MISSING, after=REPAIR_AFTER_DAY, fixable=True
     ),
@@ -42,10 +64,14 @@ REPAIRS: Final = {
         key=DEVICE_MISSING, after=REPAIR_AFTER_DAY, fixable=True
     ),
     Fault.CHIP_UNSUPPORTED: Repair(key=Fault.CHIP_UNSUPPORTED, after=REPAIR_AT_ONCE),
-    Fault.NO_LIBUSB: Repair(key=Fault.NO_LIBUSB, after=REPAIR_AFTER_MINUTE),
-    Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=REPAIR_AFTER_MINUTE),
-    Fault.NO_PERMISSION: Repair(key=Fault.NO_PERMISSION, after=REPAIR_AFTER_MINUTE),
-    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=REPAIR_AFTER_MINUTE),
+    Fault.NO_LIBUSB: Repair(
+        key=Fault.NO_LIBUSB, after=REPAIR_AFTER_MINUTE, shared=True
+    ),
+    Fault.NO_NODE: Repair(key=Fault.NO_NODE, after=REPAIR_AFTER_MINUTE, shared=True),
+    Fault.NO_PERMISSION: Repair(
+        key=Fault.NO_PERMISSION, after=REPAIR_AFTER_MINUTE, shared=True
+    ),
+    Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=REPAIR_AFTER_MINUTE, shared=True),
     Fault.STICK_CHANGED: Repair(
         key=Fault.STICK_CHANGED, after=REPAIR_AT_ONCE, fixable=True
     ),
@@ -73,8 +99,14 @@ def async_report_fault(
     durations = shared_object(hass, FaultDurations)
     duration = durations.async_duration(entry.entry_id, repair.key)
     if not duration:  # A new fault: an issue that exists belongs to another one.
-        ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+        _async_withdraw(hass, entry)
     if duration < repair.after.total_seconds():
+        return
+    placeholders = {**placeholders, "device": entry.title}
+    if repair.shared:
+        affected = shared_object(hass, SharedFaults).affected[repair.key]
+        affected[entry.entry_id] = placeholders
+        _async_update_shared(hass, repair.key)
         return
     ir.async_create_issue(
         hass,
@@ -84,7 +116,7 @@ def async_report_fault(
         is_fixable=repair.fixable,
         severity=ir.IssueSeverity.ERROR,
         translation_key=repair.key,
-        translation_placeholders={**placeholders, "device": entry.title},
+        translation_placeholders=placeholders,
     )
 
 
@@ -92,7 +124,43 @@ def async_report_fault(
 def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the issue of a device that works again, or was deleted or disabled."""
     shared_object(hass, FaultDurations).async_forget(entry.entry_id)
+    _async_withdraw(hass, entry)
+
+
+@callback
+def _async_withdraw(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the issue of a device, and take the device out of the shared ones."""
     ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
+    for key, affected in shared_object(hass, SharedFaults).affected.items():
+        if affected.pop(entry.entry_id, None) is not None:
+            _async_update_shared(hass, key)
+
+
+@callback
+def _async_update_shared(hass: HomeAssistant, key: str) -> None:
+    """Create the issue of a shared fault; delete it if no device has the fault."""
+    affected = shared_object(hass, SharedFaults).affected[key]
+    if not affected:
+        ir.async_delete_issue(hass, DOMAIN, key)
+        return
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        key,
+        is_fixable=False,
+        severity=ir.IssueSeverity.ERROR,
+        translation_key=key,
+        translation_placeholders=_listed(affected.values()),
+    )
+
+
+def _listed(placeholders: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the placeholders of one text for several devices."""
+    listed: dict[str, dict[str, None]] = {}
+    for each in placeholders:
+        for name, value in each.items():
+            listed.setdefault(name, {})[value] = None
+    return {name: ", ".join(values) for name, values in listed.items()}
 
 
 def _issue_id(entry: ConfigEntry) -> str:

@@ -94,7 +94,8 @@ async def async_make_driver(
     facts = {**data, CONF_FOLDER: hass.config.config_dir}
     place = place_of(data)
     lane = workers(hass).lane(place.id)
-    return driver_class(name)(lane, place, facts, on_gone)
+    driver: Driver = driver_class(name)(lane, place, facts, on_gone)
+    return driver
 
 
 def workers(hass: HomeAssistant) -> Workers:

@@ -7,9 +7,17 @@ device that needs it.
 
 from typing import Final
 
-from .errors import DetailedError, DriverError, Fault
+from .errors import DetailedError, DriverError, Fault, Invalid
 from .places import HOST, I2cPlace, Label, Place, UsbPlace
-from .readings import Driver, Reading, in_order, is_quantity, probe_quantity, rom_of
+from .readings import (
+    Driver,
+    Reading,
+    Value,
+    in_order,
+    is_quantity,
+    probe_quantity,
+    rom_of,
+)
 from .registry import driver_class, module_of
 from .workers import Workers, within_deadline
 
@@ -20,10 +28,12 @@ __all__ = [
     "DriverError",
     "Fault",
     "I2cPlace",
+    "Invalid",
     "Label",
     "Place",
     "Reading",
     "UsbPlace",
+    "Value",
     "Workers",
     "driver_class",
     "in_order",

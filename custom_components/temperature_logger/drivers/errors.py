@@ -1,6 +1,9 @@
 """The errors of the drivers, and the faults that they report."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 
 class Fault(StrEnum):
@@ -17,6 +20,7 @@ class Fault(StrEnum):
     CHIP_NOT_FOUND = "chip_not_found"
     CHIP_UNSUPPORTED = "chip_unsupported"
     CHIP_WIRING = "chip_wiring"
+    CONTRADICTORY = "contradictory"
     CONVERSION_LOST = "conversion_lost"
     CONVERSION_UNFINISHED = "conversion_unfinished"
     DISK_HANGING = "disk_hanging"
@@ -68,6 +72,24 @@ class DeviceAccessError(DriverError):
 
 class BadFrameError(DriverError):
     """The device did not answer, or its answer is invalid."""
+
+
+class Invalid(NamedTuple):
+    """The fault of a value that is not published, while other values may be."""
+
+    fault: Fault
+    details: Mapping[str, str] = MappingProxyType({})
+    """The placeholders of its text."""
+
+    @classmethod
+    def of(cls, fault: Fault, **details: str) -> Self:
+        """Return a fault with the placeholders of its text."""
+        return cls(fault, details)
+
+    @property
+    def error(self) -> BadFrameError:
+        """The error of a reading that has no other value."""
+        return BadFrameError(self.fault, **self.details)
 
 
 def out_of_range(value: str, low: float, high: float) -> BadFrameError:

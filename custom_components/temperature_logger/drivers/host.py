@@ -106,6 +106,10 @@ class Host:
             space_usage=disk.percent,
         )
 
+    async def read_again(self) -> Reading:
+        """Return a reading of values that are measured now, like every reading."""
+        return await self.read()
+
     async def close(self) -> None:
         """Do nothing: no file stays open."""
 

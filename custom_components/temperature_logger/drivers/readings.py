@@ -5,9 +5,16 @@ import re
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
+from .errors import Invalid
+
+type Value = float | Invalid | None
+"""A value of a reading; None if its quantity does not exist."""
+
 
 class Reading(NamedTuple):
     """The values of one poll; None is a quantity that does not exist, never a failure.
+
+    A quantity whose value is invalid has None and a fault.
 
     A stick with two sensors has the internal and external quantities, an adapter those
     of its probes, and this machine those of the CPU and the disk. All other devices
@@ -44,18 +51,29 @@ class Reading(NamedTuple):
     """Used share of the space for all users in percent."""
     probes: Mapping[str, float] = MappingProxyType({})
     """Degrees Celsius at each probe of an adapter, by ROM code."""
+    faults: Mapping[str, Invalid] = MappingProxyType({})
+    """The fault of each invalid value, by quantity."""
 
     @classmethod
-    def of(cls, values: Mapping[str, float | None]) -> Self:
-        """Return the reading with the given values by quantity."""
+    def of(cls, values: Mapping[str, Value]) -> Self:
+        """Return the reading with the given values by quantity.
+
+        Raises BadFrameError if some of them are invalid, and none is valid.
+        """
         quantities: dict[str, Any] = {}
         probes: dict[str, float] = {}
+        faults: dict[str, Invalid] = {}
         for quantity, value in values.items():
-            if (rom := rom_of(quantity)) is None:
+            if isinstance(value, Invalid):
+                faults[quantity] = value
+            elif (rom := rom_of(quantity)) is None:
                 quantities[quantity] = value
             elif value is not None:
                 probes[rom] = value
-        return cls(**quantities, probes=probes)
+        reading = cls(**quantities, probes=probes, faults=faults)
+        for fault in faults.values() if not reading.values else ():
+            raise fault.error
+        return reading
 
     def value(self, quantity: str) -> float | None:
         """Return the value of a quantity; None if it does not exist."""
@@ -72,7 +90,9 @@ class Reading(NamedTuple):
         return {quantity: v for quantity, v in values.items() if v is not None}
 
 
-QUANTITIES: Final = tuple(name for name in Reading._fields if name != "probes")
+QUANTITIES: Final = tuple(
+    name for name in Reading._fields if name not in {"probes", "faults"}
+)
 # The ROM code of a DS18B20, in the order in which the bus transfers it: its family, 28,
 # comes first.
 _PROBE_QUANTITY: Final = re.compile("(28[0-9a-f]{14})_temperature")
@@ -138,6 +158,9 @@ class Driver(Protocol):
 
     async def read(self) -> Reading:
         """Return one reading; raise DriverError if there is none."""
+
+    async def read_again(self) -> Reading:
+        """Return a reading whose values were all measured after this call."""
 
     async def close(self) -> None:
         """Close the device."""

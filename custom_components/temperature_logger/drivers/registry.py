@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Final
-
-from .readings import Driver
+from typing import Any, Final
 
 # Module and class of each driver, for an import when a device needs it.
 DRIVERS: Final = {
@@ -27,14 +25,14 @@ def module_of(name: str) -> str:
     return f"{__package__}.{module}"
 
 
-def driver_class(name: str) -> Callable[..., Driver]:
-    """Return the class of a driver; it takes lane, place, facts and on_gone.
+def driver_class(name: str) -> Callable[..., Any]:
+    """Return the class of a driver, which takes lane, place, facts and on_gone.
 
     Blocks if the module has to be imported.
     """
     _, class_name = DRIVERS[name]
     module = import_module(module_of(name))
-    driver: Callable[..., Driver] = getattr(module, class_name)
+    driver: Callable[..., Any] = getattr(module, class_name)
     return driver
 
 

@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from custom_components.temperature_logger.drivers import Fault, Reading
+from custom_components.temperature_logger.drivers import Fault, Invalid, Reading
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.usb.layouts import (
+    FM75,
+    HUNDREDTHS,
     LAYOUTS,
+    SHAPES,
+    Channel,
+    Encoding,
     Layout,
+    Report,
     decode,
     layouts_of,
+    plausible,
 )
 from emulation.sticks import MODELS, Stick
 from tests.drivers.conftest import EMULATED_QUANTITIES
@@ -125,12 +132,11 @@ def test_order_of_reports() -> None:
         ([bytes(8), bytes(8)], Fault.BAD_REPORT),
         ([b"\xff" * 8, b"\xff" * 8], Fault.BAD_REPORT),
         ([b"TEMPer2_", b"V3.9    "], Fault.BAD_REPORT),
-        ([bytes.fromhex("80804e204e200000"), EXTERNAL], Fault.SENSOR_MISSING),
     ],
     ids=[
         *("silence", "external missing", "internal missing", "internal twice"),
         *("external twice", "short", "empty", "long", "another command's", "tag"),
-        *("tail", "zeros", "ones", "firmware", "internal sensor missing"),
+        *("tail", "zeros", "ones", "firmware"),
     ],
 )
 def test_no_reading(reports: list[bytes], fault: Fault) -> None:
@@ -151,21 +157,101 @@ def test_bad_report_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("firmware", "report", "expected"),
     [
-        (GOLD, "80803138 4e200000", "126.00, low -40, high 125"),
-        (GOLD, "8080f05f 4e200000", "-40.01, low -40, high 125"),
-        (HUM, "802007d0 27110000", "100.01, low 0, high 100"),
-        (HUM, "802007d0 ffff0000", "-0.01, low 0, high 100"),
-        ("TEMPerF1.2", "80027e00 65724631", "126.00, low -55, high 125"),
-        ("TEMPerHumV1.0", "80044000 00000000", "124.14, low -40, high 123.8"),
+        (GOLD, "80803138 4e200000", "126.00 °C, low -40, high 125"),
+        (GOLD, "8080f05f 4e200000", "-40.01 °C, low -40, high 125"),
+        (HUM, "80202135 27100000", "85.01 °C, low -40, high 85"),
+        (HUM, "802007d0 2af90000", "110.01 %, low 0, high 100"),
+        (HUM, "802007d0 fc170000", "-10.01 %, low 0, high 100"),
+        ("TEMPerF1.2", "80027e00 65724631", "126.00 °C, low -55, high 125"),
+        ("TEMPer2_M12_V1.3", "80041400 7e000000", "126.00 °C, low -55, high 125"),
+        ("TEMPerHumV1.0", "80043fe6 08000000", "123.88 °C, low -40, high 123.8"),
     ],
 )
 def test_out_of_range(firmware: str, report: str, expected: str) -> None:
-    """A value that the sensor cannot measure is an error that quotes it."""
-    with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE) as error:
-        decode([bytes.fromhex(report)], layout_of(firmware))
-    details = error.value.details
-    value, low, high = details["value"], details["low"], details["high"]
-    assert f"{value}, low {low}, high {high}" == expected
+    """A value that the sensor cannot measure is invalid, and its fault quotes it."""
+    value, _, limits = expected.partition(", ")
+    low, high = limits.removeprefix("low ").split(", high ")
+    details = {"value": value, "low": low, "high": high}
+    invalid = Invalid(Fault.OUT_OF_RANGE, details)
+    assert invalid in faults_of(bytes.fromhex(report), layout_of(firmware))
+
+
+def faults_of(report: bytes, layout: Layout) -> list[Invalid]:
+    """Return the faults of an answer of one report."""
+    try:
+        return list(decode([report], layout).faults.values())
+    except BadFrameError as err:
+        return [Invalid(err.fault, err.details)]
+
+
+@pytest.mark.parametrize(
+    ("firmware", "report", "values", "invalid"),
+    [
+        (HUM, "80202135 27100000", {"humidity": 100.0}, "temperature"),
+        (HUM, "802007d0 4e200000", {"temperature": 20.0}, "humidity"),
+        (HUM, "80204e20 10360000", {"humidity": 41.5}, "temperature"),
+        (HUM, "802007d0 ffff0000", {"temperature": 20.0}, "humidity"),
+        (
+            "TEMPer2_M12_V1.3",
+            "80047e00 14000000",
+            {"external_temperature": 20.0},
+            "internal_temperature",
+        ),
+        (
+            "TEMPer2_M12_V1.3",
+            "8004ffff 14000000",
+            {"external_temperature": 20.0},
+            "internal_temperature",
+        ),
+        (
+            "TEMPer1F_H1V1.4F",
+            "8004191c 00000000",
+            {"temperature": 22.1},
+            "humidity",
+        ),
+    ],
+)
+def test_invalid_value_costs_only_itself(
+    firmware: str, report: str, values: dict[str, float], invalid: str
+) -> None:
+    """The other values of the report are published."""
+    reading = decode([bytes.fromhex(report)], layout_of(firmware))
+    assert reading.values == pytest.approx(values, abs=0.05)
+    assert list(reading.faults) == [invalid]
+
+
+def test_si7021_of_the_newer_firmware() -> None:
+    """The codes of TEMPerHumM12V1.3 have the formula of its predecessor."""
+    report = bytes.fromhex("80046e9843322e33")
+    reading = decode([report], layout_of("TEMPerHumM12V1.3"))
+    assert reading.temperature == pytest.approx(29.06, abs=0.005)
+    assert reading.humidity == pytest.approx(26.81, abs=0.005)
+
+
+def test_missing_internal_sensor() -> None:
+    """A sensor that is missing in the stick does not cost the value of the probe."""
+    report = bytes.fromhex("80804e204e200000")
+    reading = decode([report, EXTERNAL], layout_of(TWO))
+    assert reading.values == {"external_temperature": 10.0}
+    assert reading.faults == {
+        "internal_temperature": Invalid(
+            Fault.SENSOR_MISSING, {"report": "80 80 4e 20 4e 20 00 00"}
+        )
+    }
+
+
+@pytest.mark.parametrize("firmware", ["TEMPerHumV1.0", "TEMPerHumM12V1.0"])
+def test_humidity_needs_its_temperature(firmware: str) -> None:
+    """A humidity that is computed with an invalid temperature is invalid as well."""
+    with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE):
+        decode([bytes.fromhex("80043ff0 05a40000")], layout_of(firmware))
+
+
+def test_no_shape_for_an_invalid_value() -> None:
+    """An owner is not offered a shape in which a value would be invalid."""
+    shapes = plausible([bytes.fromhex("802007d0 4e200000")])
+    assert "one_100th_humidity" not in shapes
+    assert "one_100th" in shapes
 
 
 @pytest.mark.parametrize(
@@ -208,34 +294,96 @@ def test_absent_probe(
     assert reading == Reading.of(expected)
 
 
+def channels(report_sets: list[tuple[Report, ...]]) -> list[tuple[Report, Channel]]:
+    """Return each channel with its report, once for each encoding and quantity."""
+    found = {
+        (channel.encoding, channel.quantity): (report, channel)
+        for reports in report_sets
+        for report in reports
+        for channel in report.channels
+    }
+    return list(found.values())
+
+
+CHANNELS = channels([*(row.reports for row in LAYOUTS), *SHAPES.values()])
+# 0 °C is a temperature like any other where the stick sends no codes of its chip.
+ZERO_IS_A_VALUE: set[Encoding] = {FM75, HUNDREDTHS}
+ONES_ARE_A_VALUE: set[Encoding] = {HUNDREDTHS}
+
+
 @pytest.mark.parametrize(
-    ("firmware", "report"),
+    "code", [0x0000, 0x0FFF, 0x3FFF, 0xFFFC, 0xFFFF, 0x4E20], ids=hex
+)
+@pytest.mark.parametrize(
+    ("report", "channel"),
+    CHANNELS,
+    ids=[f"{c.quantity} {c.encoding.formula.__name__}" for _, c in CHANNELS],
+)
+def test_codes_without_a_sensor(report: Report, channel: Channel, code: int) -> None:
+    """Zeros, ones and 4e20 are no values in any layout, but 0 °C is one."""
+    other = 0x0660  # A possible code of every sensor.
+    content = bytearray(8)
+    content[0], content[1] = 0x80, min(report.tags)
+    for each in report.channels:
+        content[each.offset : each.offset + 2] = other.to_bytes(2)
+    content[channel.offset : channel.offset + 2] = code.to_bytes(2)
+    if report.ending:
+        content[-len(report.ending) :] = report.ending
+    layout = Layout(firmware="", model="", reports=(report,))
+    try:
+        value = decode([bytes(content)], layout).value(channel.quantity)
+    except BadFrameError:
+        value = None
+    if code == 0 and channel.encoding in ZERO_IS_A_VALUE:
+        assert value == 0
+    elif code >= 0xFFFC and channel.encoding in ONES_ARE_A_VALUE:
+        assert value == (code - 0x10000) / 100
+    elif code == 0xFFFC and channel.encoding == FM75:
+        assert value == -4 / 256
+    elif code in {0x0FFF, 0x3FFF, 0xFFFC}:
+        ones = 2**channel.encoding.bits - 1
+        assert value is None or code & ~channel.encoding.ignored != ones
+    else:
+        assert value is None
+
+
+@pytest.mark.parametrize("code", [0x0000, 0xFFFF])
+def test_chip_that_does_not_answer(code: int) -> None:
+    """If temperature and humidity are both zeros or ones, neither is a value."""
+    report = b"\x80\x20" + 2 * code.to_bytes(2) + bytes(2)
+    with pytest.raises(BadFrameError, match=Fault.SENSOR_MISSING):
+        decode([report], layout_of(HUM))
+
+
+def test_humidity_beyond_the_codes_of_its_chip() -> None:
+    """An SHT1x has no code above 0fff: the formula would make 5000 to 80 %."""
+    reading = decode([bytes.fromhex("80041996 50000000")], layout_of("TEMPerHumV1.0"))
+    assert reading.values == {"temperature": pytest.approx(25.8)}
+    assert reading.faults["humidity"].fault is Fault.SENSOR_MISSING
+
+
+@pytest.mark.parametrize(
+    ("firmware", "low", "high"),
     [
-        ("TEMPerF1.2", "80024e2065724631"),
-        ("TEMPer2_M12_V1.3", "80044e2014000000"),
-        (GOLD, "80804e204e200000"),
-        (HUM, "80204e2010360000"),
-        (HUM, "802007d04e200000"),
+        ("TEMPerHumV1.0", 0x0001, 0x0F00),
+        ("TEMPerHumM12V1.0", 0x0020, 0x07F0),
+        ("TEMPer1F_H1V1.4F", 0x0010, 0x0E80),
+        ("TEMPerHumM12V1.2", 0x0010, 0xE000),
+        (HUM, 0xFFFF - 99, 0x27A0),
     ],
 )
-def test_sensor_missing_in_the_stick(firmware: str, report: str) -> None:
-    """The code of a missing sensor is not read as 200 degrees or percent, or as 78."""
-    with pytest.raises(BadFrameError, match=Fault.SENSOR_MISSING):
-        decode([bytes.fromhex(report)], layout_of(firmware))
-
-
-@pytest.mark.parametrize("humidity", [0x0000, 0x0FFF])
-def test_humidity_of_raw_codes_is_limited(humidity: int) -> None:
-    """A humidity just beyond 0 or 100 % is limited to that range."""
-    for firmware in ("TEMPerHumV1.0", "TEMPerHumM12V1.0", "TEMPer1F_H1V1.4F"):
-        report = b"\x80\x04\x0a\x00" + humidity.to_bytes(2) + b"\0\0"
+def test_humidity_is_limited(firmware: str, low: int, high: int) -> None:
+    """A humidity up to 10 points beyond 0 or 100 % is limited to that range."""
+    for humidity, expected in ((low, 0.0), (high, 100.0)):
+        report = bytes.fromhex("80040a00") + humidity.to_bytes(2) + bytes(2)
         reading = decode([report], layout_of(firmware))
-        assert reading.humidity == (100.0 if humidity else 0.0)
+        assert reading.humidity == expected
 
 
 @pytest.mark.parametrize(
     ("firmware", "product", "models"),
     [
+        ("TEMPerHumM12V1.3", "", ["TEMPerHUM"]),
         ("TEMPerX_V3.1", "", ["TEMPerHUM"]),
         ("TEMPerX_V3.10", "", []),
         ("TEMPerX_V3.3", "", ["TEMPer2", "TEMPer1F"]),

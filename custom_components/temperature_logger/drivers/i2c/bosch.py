@@ -215,6 +215,10 @@ class BoschChip:
         self._lane.failing = False
         return reading
 
+    async def read_again(self) -> Reading:
+        """Return a reading of values that are measured now, like every reading."""
+        return await self.read()
+
     async def close(self) -> None:
         """Close the bus; a job that hangs has to end first."""
         self._sensor = None

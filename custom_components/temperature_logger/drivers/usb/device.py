@@ -47,6 +47,10 @@ class HeldDevice[Connection](ABC):
         self._lane.failing = False
         return reading
 
+    async def read_again(self) -> Reading:
+        """Return a reading of values that are measured now, like every reading."""
+        return await self.read()
+
     async def close(self) -> None:
         """Close the device and return it to the kernel."""
         self._close()

@@ -17,12 +17,10 @@ from contextlib import suppress
 import re
 from typing import Final, NamedTuple
 
-from ..errors import BadFrameError, Fault, out_of_range
-from ..readings import Reading
+from ..errors import BadFrameError, Fault, Invalid
+from ..readings import Reading, Value
+from ..values import HUMIDITY_RANGE, Range, checked
 from .descriptors import TEMPER_REPORT_BYTES
-
-type Formula = Callable[[int, float], float]
-"""Computes a value from its code and the temperature in the same report, in °C."""
 
 VALUE_REPORT: Final = 0x80
 # A firmware name ends with its version: TEMPerF1.4MPerF1 is TEMPerF1.4.
@@ -32,11 +30,40 @@ VERSIONED_NAME: Final = re.compile(r".*?\d\.\d+")
 # sticks would mean 78.125 °C by it. They may also lack the sensor, so the value is
 # refused there as well.
 NO_SENSOR_CODE: Final = 0x4E20
+CODE_BITS: Final = 16
 
 # The manufacturer's own program waits 0.5 s for each report.
 REPORT_TIMEOUT_S: Final = 1.0
 # The measured gap between two reports of one reading is 0.02 s.
 OPTIONAL_REPORT_TIMEOUT_S: Final = 0.15
+
+
+class Encoding(NamedTuple):
+    """The way in which a sensor writes a value as a code of two bytes."""
+
+    formula: Callable[[int, float], float]
+    """Computes a value from its code and the temperature in the same report, in °C."""
+    bits: int = CODE_BITS
+    """The width of the sensor's own codes; no code is wider."""
+    ignored: int = 0
+    """The bits that do not belong to the code."""
+    has_zero: bool = False
+    """Whether the code 0 is a value; otherwise the sensor did not answer."""
+    has_ones: bool = False
+    """Whether the code of ones is a value; otherwise the sensor did not answer."""
+    needs_temperature: bool = False
+    """Whether the value also depends on the temperature."""
+
+    def is_value(self, code: int) -> bool:
+        """Return whether a code can be that of a value."""
+        number = code & ~self.ignored
+        ones = _ones(self.bits) & ~self.ignored
+        no_value = {NO_SENSOR_CODE}
+        if not self.has_zero:
+            no_value.add(0)
+        if not self.has_ones:
+            no_value.add(ones)
+        return number <= ones and not no_value & {code, number}
 
 
 class Channel(NamedTuple):
@@ -45,10 +72,8 @@ class Channel(NamedTuple):
     quantity: str
     """The field of a Reading."""
     offset: int
-    formula: Formula
-    low: float
-    high: float
-    """The range of the sensor; a value outside it is an error."""
+    encoding: Encoding
+    limits: Range
     absent: frozenset[int] = frozenset()
     """Codes for a sensor that is not plugged in; the value is then None."""
 
@@ -111,10 +136,10 @@ def decode(reports: list[bytes], layout: Layout) -> Reading:
     """Return the values in the reports of one reading.
 
     An optional report may be missing; its quantities are then None. Raises
-    BadFrameError for a surplus, repeated, missing or malformed report, and for a value
-    outside the range of its sensor.
+    BadFrameError for a surplus, repeated, missing or malformed report, and if no value
+    is valid.
     """
-    values: dict[str, float | None] = {}
+    values: dict[str, Value] = {}
     for report in reports:
         expected = next((r for r in layout.reports if _belongs(report, r)), None)
         if expected is None or expected.channels[0].quantity in values:
@@ -141,27 +166,46 @@ def _belongs(report: bytes, expected: Report) -> bool:
     )
 
 
-def _values(report: bytes, expected: Report) -> dict[str, float | None]:
-    """Return the value of each channel of one report.
-
-    Raises BadFrameError for a missing sensor and for a value outside its range.
-    """
-    values: dict[str, float | None] = {}
-    temperature = 0.0
+def _values(report: bytes, expected: Report) -> dict[str, Value]:
+    """Return the value of each channel of one report."""
+    values: dict[str, Value] = {}
+    missing = Invalid.of(Fault.SENSOR_MISSING, report=report.hex(" "))
+    temperature: Value = missing
+    is_dead = _is_dead(report, expected)
     for channel in expected.channels:
-        code = _code(report, channel.offset)
+        code, encoding = _code(report, channel.offset), channel.encoding
+        value: Value
         if code in channel.absent:
-            values[channel.quantity] = None
-            continue
-        if code == NO_SENSOR_CODE:
-            raise BadFrameError(Fault.SENSOR_MISSING, report=report.hex(" "))
-        value = channel.formula(code, temperature)
-        if not channel.low <= value <= channel.high:
-            raise out_of_range(f"{value:.2f}", channel.low, channel.high)
+            value = None
+        elif is_dead or not encoding.is_value(code):
+            value = missing
+        elif not encoding.needs_temperature:
+            computed = encoding.formula(code, 0)
+            value = checked(channel.quantity, computed, channel.limits)
+        elif isinstance(temperature, float):
+            computed = encoding.formula(code, temperature)
+            value = checked(channel.quantity, computed, channel.limits)
+        else:
+            value = temperature
         if channel is expected.channels[0]:
             temperature = value
         values[channel.quantity] = value
     return values
+
+
+def _is_dead(report: bytes, expected: Report) -> bool:
+    """Return whether a chip for temperature and humidity sent only zeros or only ones.
+
+    One such code may be a value; in both codes it means that the chip did not answer.
+    """
+    codes = {_code(report, channel.offset) for channel in expected.channels}
+    has_humidity = any(c.quantity.endswith("humidity") for c in expected.channels)
+    return has_humidity and codes in ({0}, {_ones(CODE_BITS)})
+
+
+def _ones(bits: int) -> int:
+    """Return the number that consists of so many ones."""
+    return (1 << bits) - 1
 
 
 def _code(report: bytes, offset: int) -> int:
@@ -195,7 +239,7 @@ def _sht1x_temperature(code: int, _: float) -> float:
 def _sht1x_humidity(code: int, temperature: float) -> float:
     """Sensirion SHT1x data sheet, sections 4.1 and 4.2, 12 bits."""
     linear = -2.0468 + 0.0367 * code - 1.5955e-6 * code**2
-    return _percent(linear + (temperature - 25) * (0.01 + 0.00008 * code))
+    return linear + (temperature - 25) * (0.01 + 0.00008 * code)
 
 
 def _si7005_temperature(code: int, _: float) -> float:
@@ -207,7 +251,7 @@ def _si7005_humidity(code: int, temperature: float) -> float:
     """Silicon Labs Si7005 data sheet, sections 5.1.1, 5.2 and 5.3."""
     value = (code & 0x0FFF) / 16 - 24
     linear = value - (-0.00393 * value**2 + 0.4008 * value - 4.7844)
-    return _percent(linear + (temperature - 30) * (0.00237 * linear + 0.1973))
+    return linear + (temperature - 30) * (0.00237 * linear + 0.1973)
 
 
 def _si7021_temperature(code: int, _: float) -> float:
@@ -217,7 +261,7 @@ def _si7021_temperature(code: int, _: float) -> float:
 
 def _si7021_humidity(code: int, _: float) -> float:
     """Silicon Labs Si7021 data sheet, section 5.1.1; two status bits."""
-    return _percent((code & 0xFFFC) * 125 / 65536 - 6)
+    return (code & 0xFFFC) * 125 / 65536 - 6
 
 
 def _sht20_temperature(code: int, _: float) -> float:
@@ -227,13 +271,26 @@ def _sht20_temperature(code: int, _: float) -> float:
 
 def _sht20_humidity(code: int, _: float) -> float:
     """Sensirion SHT20 data sheet, section 6.1, 12 bits."""
-    return _percent(-6 + 125 * (code << 4) / 65536)
+    return -6 + 125 * (code << 4) / 65536
 
 
-def _percent(value: float) -> float:
-    """Limit a humidity to 0 to 100 %, as the data sheets of the sensors require."""
-    return min(100.0, max(0.0, value))
+# Encodings. The sensors of sticks from 2018 on, and an FM75, may measure 0 °C. An FM75
+# has steps of 1/16 °C, so it never sends ones. A stick that computes hundredths may
+# measure -0.01 °C, but no air has a humidity of 0 or -0.01 %.
 
+FM75: Final = Encoding(_256th, has_zero=True)
+HUNDREDTHS: Final = Encoding(_hundredth, has_zero=True, has_ones=True)
+HUNDREDTHS_HUMIDITY: Final = Encoding(_hundredth)
+SHT1X_TEMPERATURE: Final = Encoding(_sht1x_temperature, bits=14)
+SHT1X_HUMIDITY: Final = Encoding(_sht1x_humidity, bits=12, needs_temperature=True)
+SI7005_TEMPERATURE: Final = Encoding(_si7005_temperature, bits=14, ignored=0xC000)
+SI7005_HUMIDITY: Final = Encoding(
+    _si7005_humidity, bits=12, ignored=0xF000, needs_temperature=True
+)
+SI7021_TEMPERATURE: Final = Encoding(_si7021_temperature, ignored=0x0003)
+SI7021_HUMIDITY: Final = Encoding(_si7021_humidity, ignored=0x0003)
+SHT20_TEMPERATURE: Final = Encoding(_sht20_temperature, bits=14)
+SHT20_HUMIDITY: Final = Encoding(_sht20_humidity, bits=12)
 
 # Building blocks of the table
 
@@ -254,9 +311,8 @@ def _fm75(
     return Channel(
         quantity=quantity,
         offset=offset,
-        formula=_256th,
-        low=-55,
-        high=125,
+        encoding=FM75,
+        limits=Range(-55, 125),
         absent=absent,
     )
 
@@ -268,21 +324,24 @@ def _decimal(
     return Channel(
         quantity=quantity,
         offset=2,
-        formula=_hundredth,
-        low=-40,
-        high=high,
+        encoding=HUNDREDTHS,
+        limits=Range(-40, high),
         absent=absent,
     )
 
 
 def _humidity(
     quantity: str = "humidity",
-    formula: Formula = _hundredth,
+    encoding: Encoding = HUNDREDTHS_HUMIDITY,
     absent: frozenset[int] = frozenset(),
 ) -> Channel:
     """Return the channel of a relative humidity in %."""
     return Channel(
-        quantity=quantity, offset=4, formula=formula, low=0, high=100, absent=absent
+        quantity=quantity,
+        offset=4,
+        encoding=encoding,
+        limits=HUMIDITY_RANGE,
+        absent=absent,
     )
 
 
@@ -292,13 +351,16 @@ def _counted(*channels: Channel, codes: int | None = None) -> tuple[Report, ...]
     return (Report(tags=frozenset({tag}), channels=channels),)
 
 
-def _chip(temperature: Formula, humidity: Formula, high: float) -> tuple[Report, ...]:
+def _chip(temperature: Encoding, humidity: Encoding, high: float) -> tuple[Report, ...]:
     """Return the report of a first-generation stick that sends its chip's own codes."""
     return _counted(
         Channel(
-            quantity="temperature", offset=2, formula=temperature, low=-40, high=high
+            quantity="temperature",
+            offset=2,
+            encoding=temperature,
+            limits=Range(-40, high),
         ),
-        _humidity(formula=humidity),
+        _humidity(encoding=humidity),
     )
 
 
@@ -326,10 +388,10 @@ _THREE_FM75: Final = _counted(
     _fm75("external_temperature", 4, UNPLUGGED_FM75_CODES),
     _fm75("thermistor_temperature", 6, UNPLUGGED_FM75_CODES),
 )
-_SHT1X: Final = _chip(_sht1x_temperature, _sht1x_humidity, 123.8)
-_SI7005: Final = _chip(_si7005_temperature, _si7005_humidity, 125)
-_SI7021: Final = _chip(_si7021_temperature, _si7021_humidity, 125)
-_SHT20: Final = _chip(_sht20_temperature, _sht20_humidity, 125)
+_SHT1X: Final = _chip(SHT1X_TEMPERATURE, SHT1X_HUMIDITY, 123.8)
+_SI7005: Final = _chip(SI7005_TEMPERATURE, SI7005_HUMIDITY, 125)
+_SI7021: Final = _chip(SI7021_TEMPERATURE, SI7021_HUMIDITY, 125)
+_SHT20: Final = _chip(SHT20_TEMPERATURE, SHT20_HUMIDITY, 125)
 _GOLD: Final = (_internal(_decimal("temperature"), ending=EMPTY_SLOT),)
 _HUM: Final = (_internal(_decimal("temperature"), _humidity(), ending=ZERO_FILL),)
 _HUM_85: Final = (
@@ -410,6 +472,7 @@ LAYOUTS: Final = (
     _row("TEMPerHumV1.1", "TEMPerHUM", _SHT1X),
     _row("TEMPerHumM12V1.0", "TEMPerHUM", _SI7005),
     _row("TEMPerHumM12V1.2", "TEMPerHUM", _SI7021),
+    _row("TEMPerHumM12V1.3", "TEMPerHUM", _SI7021),
     _row("TEMPer1F_H1V1.4", "TEMPer1F_H1", _SHT20),
     _row("TEMPer1F_H1V1.5", "TEMPer1F_H1", _SHT20),
     # 413d:2107
@@ -471,7 +534,9 @@ def plausible(reports: list[bytes]) -> dict[str, Reading]:
     readings: dict[str, Reading] = {}
     for shape in SHAPES:
         with suppress(BadFrameError):
-            readings[shape] = decode(reports, layout_of_shape("", shape))
+            reading = decode(reports, layout_of_shape("", shape))
+            if not reading.faults:
+                readings[shape] = reading
     return readings
 
 

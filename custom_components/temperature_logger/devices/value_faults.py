@@ -1,0 +1,108 @@
+"""The repair issues of values that have been invalid for an hour."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import Platform
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
+
+from ..const import CONF_QUANTITIES, DOMAIN
+from ..drivers import Fault, Invalid, in_order
+from ..shared import shared_object
+from ..translation import async_explain
+from .fault_durations import FaultDurations
+
+VALUES_INVALID: Final = "values_invalid"
+REPAIR_AFTER_HOUR: Final = timedelta(hours=1)
+
+
+async def async_report_values(
+    hass: HomeAssistant, entry: ConfigEntry, faults: Mapping[str, Invalid], place: str
+) -> None:
+    """Create an issue for each fault of values that have long been invalid.
+
+    Values with the same fault share one issue. Delete the issues of values that are
+    valid again. The place is the name of that of the device.
+    """
+    durations = shared_object(hass, FaultDurations)
+    lasting: dict[Fault, list[str]] = defaultdict(list)
+    for quantity in in_order({*entry.data[CONF_QUANTITIES], *faults}):
+        subject = f"{entry.entry_id}_{quantity}"
+        if (invalid := faults.get(quantity)) is None:
+            durations.async_forget(subject)
+            continue
+        duration = durations.async_duration(subject, VALUES_INVALID)
+        if duration >= REPAIR_AFTER_HOUR.total_seconds():
+            lasting[invalid.fault].append(quantity)
+    for issue_id in _issue_ids(hass, entry):
+        if issue_id not in {_issue_id(entry, fault) for fault in lasting}:
+            ir.async_delete_issue(hass, DOMAIN, issue_id)
+    for quantities in lasting.values():
+        fault, details = faults[quantities[0]]
+        reason = await async_explain(hass, fault, {**details, "place": place})
+        _async_create_issue(hass, entry, fault, quantities, reason)
+
+
+@callback
+def async_clear_values(hass: HomeAssistant, entry: ConfigEntry) -> None:
+    """Delete the issues of the values of a device that was deleted or disabled."""
+    durations = shared_object(hass, FaultDurations)
+    for quantity in entry.data[CONF_QUANTITIES]:
+        durations.async_forget(f"{entry.entry_id}_{quantity}")
+    for issue_id in _issue_ids(hass, entry):
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
+
+
+@callback
+def _async_create_issue(
+    hass: HomeAssistant,
+    entry: ConfigEntry,
+    fault: Fault,
+    quantities: list[str],
+    reason: str,
+) -> None:
+    """Create the issue of values with the same fault."""
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        _issue_id(entry, fault),
+        is_fixable=False,
+        severity=ir.IssueSeverity.ERROR,
+        translation_key=VALUES_INVALID,
+        translation_placeholders={
+            "device": entry.title,
+            "values": ", ".join(_name(hass, entry, each) for each in quantities),
+            "reason": reason,
+        },
+    )
+
+
+def _name(hass: HomeAssistant, entry: ConfigEntry, quantity: str) -> str:
+    """Return the name of the entity of a quantity."""
+    registry = er.async_get(hass)
+    entity_id = registry.async_get_entity_id(
+        Platform.SENSOR, DOMAIN, f"{entry.entry_id}_{quantity}"
+    )
+    entity = None if entity_id is None else registry.async_get(entity_id)
+    return (entity and (entity.name or entity.original_name)) or quantity
+
+
+def _issue_id(entry: ConfigEntry, fault: Fault) -> str:
+    """Return the id of the issue of values with a fault."""
+    return f"{VALUES_INVALID}_{entry.entry_id}_{fault}"
+
+
+def _issue_ids(hass: HomeAssistant, entry: ConfigEntry) -> list[str]:
+    """Return the ids of the present issues of the values of a device."""
+    prefix = f"{VALUES_INVALID}_{entry.entry_id}_"
+    issues = ir.async_get(hass).issues
+    return [
+        issue_id
+        for domain, issue_id in issues
+        if domain == DOMAIN and issue_id.startswith(prefix)
+    ]

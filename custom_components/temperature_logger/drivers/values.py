@@ -1,0 +1,43 @@
+"""The rule for values: which ones are published, and which ones are invalid."""
+
+from typing import Final, NamedTuple
+
+from .errors import Fault, Invalid
+
+
+class Range(NamedTuple):
+    """The lowest and the highest value that a sensor can measure."""
+
+    low: float
+    high: float
+
+
+HUMIDITY_RANGE: Final = Range(0, 100)
+# The formulas of humidity sensors also give values outside 0 to 100 %. Within this
+# margin, that is the error of the sensor: ±3 %, the hysteresis and a reserve.
+HUMIDITY_MARGIN: Final = 10.0
+UNIT_TEXTS: Final = {
+    "co2": "ppm",
+    "humidity": "%",
+    "pressure": "hPa",
+    "temperature": "°C",
+}
+
+
+def checked(quantity: str, value: float, limits: Range) -> float | Invalid:
+    """Return a computed value if the sensor can measure it, or else its fault.
+
+    A humidity within the margin is limited to its range. The value must not be limited
+    before.
+    """
+    low, high = limits
+    base = quantity.rpartition("_")[2]
+    margin = HUMIDITY_MARGIN if base == "humidity" else 0
+    if not low - margin <= value <= high + margin:  # NaN is never in a range.
+        return Invalid.of(
+            Fault.OUT_OF_RANGE,
+            value=f"{value:.2f} {UNIT_TEXTS[base]}",
+            low=f"{low:g}",
+            high=f"{high:g}",
+        )
+    return float(min(max(value, low), high))
