@@ -37,9 +37,7 @@ def bme280(bus: int, address: int) -> Reader:
     write(adapter, name="modelled bus")
     _link(root / f"sys/bus/i2c/devices/i2c-{bus}", adapter)
     write(root / "dev", **{f"i2c-{bus}": ""})
-    driver = Bme280(
-        Lane(Workers()), I2cPlace(f"{CONTROLLER}/modelled bus", address), {}
-    )
+    driver = Bme280(_lane(), I2cPlace(f"{CONTROLLER}/modelled bus", address), {})
     return _reader(driver, ("temperature", "pressure", "humidity"))
 
 
@@ -62,10 +60,17 @@ def temper() -> Reader:
         _link(interface / "driver", root / "sys/bus/usb/drivers/modelled")
     _link(root / "sys/bus/usb/devices/1-1", path)
     write(root / f"dev/bus/usb/{device.bus:03}", **{f"{device.address:03}": ""})
-    driver = Temper(Lane(Workers()), UsbPlace(CONTROLLER, "1"), {})
+    driver = Temper(_lane(), UsbPlace(CONTROLLER, "1"), {})
     _read(driver)  # An open stick has its quantities.
     temperature_first = sorted(driver.quantities, key=lambda q: "humidity" in q)
     return _reader(driver, tuple(temperature_first))
+
+
+def _lane() -> Lane:
+    """Return a lane of workers whose threads stay, as those of a loaded device do."""
+    workers = Workers()
+    workers.add_user()
+    return Lane(workers)
 
 
 def _root() -> Path:

@@ -26,6 +26,7 @@ from .devices import (
     async_report_values,
     calibrated,
     place_of,
+    workers,
 )
 from .drivers import Driver, DriverError, Invalid, Reading, in_order
 from .translation import async_label, update_failed
@@ -94,7 +95,8 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
 
     @override
     async def _async_setup(self) -> None:
-        """Make the driver; open nothing yet."""
+        """Make the driver, and keep threads ready for it; open nothing yet."""
+        self.config_entry.async_on_unload(workers(self.hass).add_user())
         self._driver = await async_make_driver(
             self.hass, self.config_entry.data, self._on_gone
         )

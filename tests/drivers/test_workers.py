@@ -267,6 +267,7 @@ async def test_hanging_devices_lose_their_turn(
 ) -> None:
     """However many devices begin to hang at once, the others get their threads."""
     monkeypatch.setattr(drivers.workers, "HANGING_AFTER_S", 0.01)
+    workers.add_user()
     lanes = [Lane(workers) for _ in range(3 * THREADS)]
     hanging = [asyncio.create_task(lane.run(kernel.wait)) for lane in lanes]
     await asyncio.sleep(0)
@@ -317,3 +318,30 @@ async def test_job_about_to_end(
     kernel.set()
     assert await second == (3, 1)
     assert await first
+
+
+async def test_idle_threads_end_with_their_last_user(
+    workers: Workers, kernel: Kernel
+) -> None:
+    """Threads wait for work while a device is set up, and end with the last one."""
+    ends = [workers.add_user(), workers.add_user()]
+    for name in ("first", "second"):
+        await workers.lane(name).run(nothing)
+    assert workers.healthy.threads
+    ends.pop()()
+    assert workers.healthy.threads
+    hanging = asyncio.create_task(workers.lane("hanging").run(kernel.wait))
+    await hangs(kernel)
+    ends.pop()()
+    await until(lambda: workers.healthy.threads == 1)
+    kernel.set()
+    assert await hanging
+    await until(lambda: not workers.healthy.threads)
+
+
+async def test_threads_without_a_user(workers: Workers) -> None:
+    """A search that runs while no device is set up leaves no thread behind."""
+    lanes = [workers.lane(str(number)) for number in range(3 * THREADS)]
+    await asyncio.gather(*(lane.run(nothing) for lane in lanes))
+    await until(lambda: not workers.healthy.threads)
+    assert not workers.healthy.busy

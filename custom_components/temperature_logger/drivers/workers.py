@@ -44,6 +44,7 @@ class Pool:
         self._closed = False
         self._idle = 0
         """The number of threads that are free for a new job."""
+        self._keeps_idle = False
         self._lock = Lock()
         self._name = name
         self._size = size
@@ -83,6 +84,15 @@ class Pool:
         """Start more threads a little later, if jobs still wait behind hanging ones."""
         if self._timer is None and self._waiting:
             self._timer = loop.call_later(HANGING_AFTER_S, self._add_threads, loop)
+
+    def keep_idle(self, *, keep: bool) -> None:
+        """Let threads wait for more work, or else end them as soon as they are idle."""
+        with self._lock:
+            self._keeps_idle = keep
+            if not keep:
+                for _ in range(self._idle):
+                    self._tasks.put(None)
+                self._idle = 0
 
     def close(self) -> None:
         """Refuse new jobs, cancel the waiting ones, and let the threads end."""
@@ -128,8 +138,12 @@ class Pool:
             started_at < late for started_at in self._started_at.values()
         )
 
+    def _may_wait(self) -> bool:
+        """Return whether a thread without a job may wait for the next one."""
+        return self._keeps_idle and self._has_room(len(self._threads) - 1)
+
     def _work(self) -> None:
-        """Run jobs until there are too many threads; the target of each thread."""
+        """Run jobs until the thread is not needed; the target of each thread."""
         thread = current_thread()
         while (task := self._tasks.get()) is not None:
             with self._lock:
@@ -141,19 +155,25 @@ class Pool:
                 self._busy -= 1
                 if self._waiting:
                     self._waiting -= 1
-                elif self._closed or self._has_room(len(self._threads) - 1):
+                elif self._closed or self._may_wait():
                     self._idle += 1
                 else:
-                    break
+                    self._threads.discard(thread)
+                    return
         with self._lock:
             self._threads.discard(thread)
 
 
 class Workers:
-    """The thread pools; a quarter of the threads is for devices whose poll failed."""
+    """The thread pools; a quarter of the threads is for devices whose poll failed.
+
+    Threads wait for work while there are users. Without a user, a search or a scan
+    starts its threads, and they end with it.
+    """
 
     def __init__(self) -> None:
         """Make the pools; no thread starts yet."""
+        self._users = 0
         self.failing = Pool(THREADS // 4, "temperature_logger_failing")
         self.healthy = Pool(THREADS - THREADS // 4, "temperature_logger")
         self._lanes: dict[str, Lane] = {}
@@ -167,6 +187,17 @@ class Workers:
         if (lane := self._lanes.get(name)) is None:
             lane = self._lanes[name] = Lane(self)
         return lane
+
+    def add_user(self) -> Callable[[], None]:
+        """Keep threads ready for a device; return the function that ends this."""
+        self._change_users(1)
+        return partial(self._change_users, -1)
+
+    def _change_users(self, change: int) -> None:
+        """Count users; keep threads while there are any."""
+        self._users += change
+        for pool in (self.failing, self.healthy):
+            pool.keep_idle(keep=self._users > 0)
 
     def close(self) -> None:
         """Refuse new jobs and cancel the waiting ones."""
