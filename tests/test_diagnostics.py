@@ -14,7 +14,7 @@ from syrupy.filters import props
 
 from emulation.machine import Machine
 
-from .conftest import BME_PLACE, GOLD_PLACE, SetUp, pass_time
+from .conftest import BME_PLACE, GOLD_PLACE, TWO_PLACE, SetUp, pass_time
 
 
 @pytest.mark.parametrize("place", [GOLD_PLACE, BME_PLACE])
@@ -53,3 +53,24 @@ async def test_diagnostics_of_a_failing_stick(
     machine.unplug("gold")
     diagnostics = await get_diagnostics_for_config_entry(hass, hass_client, entry)
     assert diagnostics["usb_device"] is None
+
+
+async def test_diagnostics_of_an_invalid_value(
+    hass: HomeAssistant,
+    hass_client: ClientSessionGenerator,
+    machine: Machine,
+    set_up: SetUp,
+) -> None:
+    """The diagnostics have the fault of each value that is not published."""
+    assert await async_setup_component(hass, "diagnostics", {})
+    entry = await set_up(TWO_PLACE)
+    machine.stick("two").values["external_temperature"] = 126.0
+    await pass_time(hass, 305)
+    diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
+    assert diagnostics["reading"] == {
+        "external_temperature": None,
+        "internal_temperature": 29.0,
+    }
+    assert diagnostics["faults"] == {
+        "external_temperature": "out_of_range (value 126.00 °C, low -40, high 125)"
+    }

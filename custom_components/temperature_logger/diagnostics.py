@@ -51,6 +51,10 @@ async def async_get_config_entry_diagnostics(
             "options": dict(entry.options),
             "title": entry.title,
         },
+        "faults": {
+            quantity: str(invalid.error)
+            for quantity, invalid in coordinator.data.faults.items()
+        },
         "identity": coordinator.driver.identity._asdict()
         | {"place": async_label(hass, place_of(entry.data).label)},
         "last_error": str(coordinator.last_exception or ""),

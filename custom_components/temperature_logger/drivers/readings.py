@@ -71,8 +71,8 @@ class Reading(NamedTuple):
             elif value is not None:
                 probes[rom] = value
         reading = cls(**quantities, probes=probes, faults=faults)
-        for fault in faults.values() if not reading.values else ():
-            raise fault.error
+        if faults and not reading.values:
+            raise next(iter(faults.values())).error
         return reading
 
     def value(self, quantity: str) -> float | None:
