@@ -57,6 +57,8 @@ ANSWERS = {
     "probes": bytes.fromhex("8701010000000000"),
 }
 STALE_REPORT = bytes.fromhex("808000074e200000")
+FLIPPED_BIT = 0x10
+"""In the high byte of the first code: 40.96 degrees in hundredths."""
 
 
 def si7005_humidity(code: int, temperature: float) -> float:
@@ -251,7 +253,7 @@ class Stick(Faulty):
         (
             *("timeout", "stall-in", "garbage", "zero", "ff", "short", "partial"),
             *("drop-first", "reverse", "swap", "noprobe", "extra", "delay"),
-            *("wrong-tag", *CONTROL),
+            *("wrong-tag", "flipped-bit", *CONTROL),
         ),
         frozenset({"values", "firmware"}),
     )
@@ -363,6 +365,10 @@ def spoil(fault: Fault, reports: list[bytes]) -> list[bytes]:
         "reverse": lambda: reports[::-1],
         "extra": lambda: [STALE_REPORT, *reports],
         "wrong-tag": lambda: [b"\x90" + report[1:] for report in reports],
+        "flipped-bit": lambda: [
+            report[:2] + bytes((report[2] ^ FLIPPED_BIT,)) + report[3:]
+            for report in reports
+        ],
     }
     return spoilers.get(fault.name, lambda: reports)()
 

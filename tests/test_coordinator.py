@@ -40,6 +40,31 @@ async def test_polls_every_five_minutes(
     assert state(hass, GOLD_ENTITY) == "-12.34"
 
 
+async def test_jump_is_measured_again(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+) -> None:
+    """A stick that sends one wrong bit is asked again; the wrong value is not shown."""
+    await set_up(GOLD_PLACE)
+    events: list[Event[EventStateChangedData]] = []
+    async_track_state_change_event(hass, GOLD_ENTITY, events.append)
+    stick = machine.stick("gold")
+    polled = stick.commands["values"]
+    stick.fail("flipped-bit", count=1)
+    await pass_time(hass, 305)
+    assert stick.commands["values"] == polled + 2
+    stick.fail("flipped-bit")
+    stick.values["temperature"] = 20.0
+    await pass_time(hass, 305)
+    written = [event.data["new_state"] for event in events]
+    # A bit that is always wrong looks like a change to the check, as it is steady.
+    assert [str(new.state) for new in written if new] == ["19.87", "60.96"]
+    polled = stick.commands["values"]
+    await pass_time(hass, 305)
+    assert stick.commands["values"] == polled + 1
+
+
 async def test_equal_reading_is_a_reading(
     hass: HomeAssistant,
     machine: Machine,
