@@ -140,7 +140,7 @@ class I2cAdapter(NamedTuple):
 def usb_devices(ids: Ids) -> Iterator[UsbDevice]:
     """Yield the connected devices with these vendor and product ids."""
     folder = f"{SYS}/bus/usb/devices"
-    for name in _names(folder):
+    for name in names_in(folder):
         if _is_usb_device(name):
             with suppress(*_VANISHED_ERRORS):
                 path = _linked(f"{folder}/{name}")
@@ -157,7 +157,7 @@ def usb_device(place: UsbPlace, ids: Ids) -> UsbDevice:
     hubs = [".".join(numbers[:depth]) for depth in range(1, len(numbers) + 1)]
     with _read_lock():
         folder = f"{SYS}/devices/{place.controller}"
-        for root in filter(_is_root_hub, _names(folder)):
+        for root in filter(_is_root_hub, names_in(folder)):
             bus = root.removeprefix("usb")
             path = "/".join((folder, root, *(f"{bus}-{hub}" for hub in hubs)))
             with suppress(*_VANISHED_ERRORS):
@@ -200,15 +200,15 @@ def _usb_device(path: str, controller: str, ids: Ids) -> UsbDevice | None:
         place=UsbPlace(controller, name.partition("-")[2]),
         vendor_id=vendor_id,
         product_id=product_id,
-        manufacturer=_text(f"{path}/manufacturer", ""),
-        product=_text(f"{path}/product", ""),
+        manufacturer=text_of(f"{path}/manufacturer", ""),
+        product=text_of(f"{path}/product", ""),
         bus=int(facts["BUSNUM"]),
         address=int(facts["DEVNUM"]),
         path=Path(path),
         inode=os.stat(path).st_ino,
         interfaces=tuple(
             _usb_interface(f"{path}/{interface}")
-            for interface in _names(path)
+            for interface in names_in(path)
             if interface.startswith(f"{name}:")
         ),
     )
@@ -217,8 +217,8 @@ def _usb_device(path: str, controller: str, ids: Ids) -> UsbDevice | None:
 def _usb_interface(path: str) -> UsbInterface:
     """Read the directory of an interface."""
     facts = _uevent(path)
-    hid = next(filter(_is_hid_device, _names(path)), None)
-    nodes = _names(f"{path}/{hid}/hidraw") if hid else []
+    hid = next(filter(_is_hid_device, names_in(path)), None)
+    nodes = names_in(f"{path}/{hid}/hidraw") if hid else []
     return UsbInterface(
         number=int(path.rpartition(".")[2]),
         usb_class=int(facts["INTERFACE"].partition("/")[0]),
@@ -257,7 +257,7 @@ def is_as_before(adapter: I2cAdapter) -> bool:
 
 def _i2c_adapters(folder: str) -> Iterator[I2cAdapter]:
     """Yield the I2C adapters in a directory."""
-    for name in _names(folder):
+    for name in names_in(folder):
         if _is_i2c_adapter(name):
             with suppress(*_VANISHED_ERRORS):
                 yield _i2c_adapter(_linked(f"{folder}/{name}"))
@@ -265,7 +265,7 @@ def _i2c_adapters(folder: str) -> Iterator[I2cAdapter]:
 
 def _i2c_adapter(path: str) -> I2cAdapter:
     """Read the directory of an adapter."""
-    name = _text(f"{path}/name")
+    name = text_of(f"{path}/name")
     parts = _below_devices(path).split("/")[:-1]
     on_usb = any(map(_is_root_hub, parts))
     multiplexed = any(map(_is_i2c_adapter, parts))
@@ -291,7 +291,7 @@ def _i2c_adapter(path: str) -> I2cAdapter:
         has_node=(DEV / f"i2c-{number}").exists(),
         kernel_addresses=frozenset(
             int(client.partition("-")[2], 16)
-            for client in _names(path)
+            for client in names_in(path)
             if client.startswith(f"{number}-")
             and os.path.exists(f"{path}/{client}/driver")
         ),
@@ -382,7 +382,7 @@ def _is_hid_device(name: str) -> bool:
 
 def _uevent(path: str) -> dict[str, str]:
     """Return the properties of a kernel object from its uevent file."""
-    lines = _text(f"{path}/uevent").splitlines()
+    lines = text_of(f"{path}/uevent").splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -401,7 +401,7 @@ def _target(path: str) -> str | None:
         return None
 
 
-def _names(path: str) -> list[str]:
+def names_in(path: str) -> list[str]:
     """Return the sorted names in a directory; none if there is no directory."""
     try:
         return sorted(os.listdir(path))
@@ -409,7 +409,7 @@ def _names(path: str) -> list[str]:
         return []
 
 
-def _text(path: str, default: str | None = None) -> str:
+def text_of(path: str, default: str | None = None) -> str:
     """Read one attribute; without a default, a missing one raises FileNotFoundError."""
     try:
         return _content(path).decode("utf-8", errors="replace").strip()
