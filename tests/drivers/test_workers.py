@@ -84,6 +84,18 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Kernel) -> None:
     assert await lane.run(divmod, 7, 2) == (3, 1)
 
 
+async def test_another_lane_of_the_same_device(lane: Lane, kernel: Kernel) -> None:
+    """A job that hangs on another lane of a device leaves the first lane free."""
+    other = lane.beside("other")
+    hanging = asyncio.create_task(other.run(kernel.wait))
+    await hangs(kernel)
+    assert await lane.run(divmod, 7, 2) == (3, 1)
+    assert lane.beside("other") is other  # Another driver of the device finds it busy.
+    assert lane.beside("third") is not other
+    kernel.set()
+    assert await hanging
+
+
 async def test_cancelled_job_occupies_its_device(lane: Lane, kernel: Kernel) -> None:
     """A cancelled job occupies its device until it ends."""
     await abandoned(asyncio.create_task(lane.run(kernel.wait)), kernel)

@@ -182,7 +182,7 @@ class Workers:
         """Return the lane of a device, a bus or a task; each name has one.
 
         A job that hangs keeps its lane busy, even if its device is set up again. So a
-        device never occupies more than one worker.
+        device never occupies more than one worker for each of its lanes.
         """
         if (lane := self._lanes.get(name)) is None:
             lane = self._lanes[name] = Lane(self)
@@ -218,6 +218,8 @@ class Lane:
         self.failing = False
         self.memory: object = None
         """What a driver of the device leaves to the next one."""
+        self._beside: dict[str, Lane] = {}
+        """The other lanes of the device, by name."""
         self._job: Future[Any] | None = None
         self._workers = workers
 
@@ -225,6 +227,16 @@ class Lane:
     def busy(self) -> bool:
         """Whether a job runs, even if its caller has given up."""
         return self._job is not None and not self._job.done()
+
+    def beside(self, name: str) -> Lane:
+        """Return another lane of the device, for a job that runs at the same time.
+
+        Each name has one. If its job hangs, it stays busy, even if the device is set up
+        again.
+        """
+        if (lane := self._beside.get(name)) is None:
+            lane = self._beside[name] = Lane(self._workers)
+        return lane
 
     async def run[T, *Ts](
         self,
