@@ -18,6 +18,7 @@ from http import HTTPStatus
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
+import resource
 import time
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +27,6 @@ from zoneinfo import ZoneInfo
 from aiohttp import ClientSession, web
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import recorder
-import psutil
 
 from custom_components.temperature_logger.uploader.cursor import Cursor
 from custom_components.temperature_logger.uploader.delivery import Delivery
@@ -97,11 +97,16 @@ def receiver(url: str | None) -> Iterator[str]:
         process.terminate()
 
 
+def resident_bytes() -> int:
+    """Return the size of this process in memory."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
 async def memory(peak: Callable[[int], None]) -> None:
     """Sample the memory of this process ten times a second."""
-    process = psutil.Process()
     while True:
-        peak(process.memory_info().rss)
+        peak(resident_bytes())
         await asyncio.sleep(0.1)
 
 
@@ -137,7 +142,7 @@ async def send_all(
     outbox = Outbox(hass, sources)
     await instance.async_add_executor_job(outbox.open)
     gc.collect()
-    loop, peaks = Loop(), [psutil.Process().memory_info().rss]
+    loop, peaks = Loop(), [resident_bytes()]
     watching = asyncio.create_task(memory(peaks.append))
     began = time.monotonic()
     with loop.timed():

@@ -33,6 +33,6 @@ streams.MODELS, serial.MODELS and control.MODELS. Optional:
              name are {bus:03}, {device:03} and {hidraw});
              held: {"0x76": "bmp280"} (addresses of kernel drivers);
              mux: {"bus": 1, "address": "0x70"} (the multiplexer it is a channel of)
-    hwmon    zone: true (a thermal zone, which psutil takes if there is no other sensor)
+    hwmon    zone: true (a thermal zone)
     all      fault: "timeout", or {"name": "short", "argument": 3, "count": 1}
 """

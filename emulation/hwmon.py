@@ -1,20 +1,11 @@
-"""The temperatures that the kernel provides, as files below /sys/class.
+"""The temperatures that the kernel provides, as files below /sys/class."""
 
-psutil reads them. It finds them with the module glob, and that alone is replaced.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
-import glob
-import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 import time
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from .values import value_at
-
-MODULE = "psutil._pslinux"
-SYS = "/sys/"
 
 
 def attributes(
@@ -56,21 +47,3 @@ class Hwmon:
                 new.write_text(f"{text}\n")
                 new.replace(path)
         self._texts = texts
-
-
-def install(module: ModuleType, root: Path) -> Callable[[], None]:
-    """Let psutil find files below root in place of /sys; return an undo function."""
-    # It cuts a path at the first underscore, which the name of root may have.
-    folder = os.open(root, os.O_PATH)
-
-    def redirected(pattern: str) -> list[str]:
-        if pattern.startswith(SYS):
-            pattern = f"/proc/self/fd/{folder}{pattern}"
-        return glob.glob(pattern)  # noqa: PTH207 - called as psutil calls it
-
-    def undo() -> None:
-        vars(module).update(glob=glob)
-        os.close(folder)
-
-    vars(module).update(glob=SimpleNamespace(glob=redirected, iglob=glob.iglob))
-    return undo

@@ -9,7 +9,7 @@ from pathlib import Path
 import tempfile
 from typing import Any, Self
 
-from . import hidraw, hwmon, libusb
+from . import hidraw, libusb
 from .adapters import Adapter, AdapterTree
 from .bme680 import chip_of
 from .chips import Chip
@@ -119,7 +119,6 @@ class Machine:
         watcher = import_module("aiousbwatcher.impl")
         self._undo.callback(watch(watcher, self.root))
         self._undo.callback(hidraw.install(import_module(hidraw.MODULE), self.root))
-        self._undo.callback(hwmon.install(import_module(hwmon.MODULE), self.root))
 
     def refresh(self) -> None:
         """Write the present values of the machine's own sensors."""

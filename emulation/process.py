@@ -16,7 +16,7 @@ import sys
 from types import ModuleType
 from typing import override
 
-from . import hidraw, hwmon, libusb
+from . import hidraw, libusb
 from .i2c import Buses
 from .machine import reload_buses, scratch
 from .spec import SpecFile
@@ -124,7 +124,6 @@ def start() -> None:
         "Adafruit_PureIO.smbus": buses.install,
         "aiousbwatcher.impl": lambda module: watch(module, root),
         hidraw.MODULE: lambda module: hidraw.install(module, root),
-        hwmon.MODULE: lambda module: hwmon.install(module, root),
         "usb.backend.libusb1": lambda module: libusb.install(module, root),
     }
     sys.meta_path.insert(0, Finder(patches))

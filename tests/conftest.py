@@ -37,6 +37,7 @@ from .drivers.conftest import (
     as_nobody_fixture,
     build_fixture,
     disk_fixture,
+    hang_fixture,
     patient_clock_fixture,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "as_nobody_fixture",
     "build_fixture",
     "disk_fixture",
+    "hang_fixture",
     "patient_clock_fixture",
 ]
 

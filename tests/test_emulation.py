@@ -12,7 +12,6 @@ import stat
 import struct
 from typing import Any
 
-import psutil
 import pytest
 import usb.backend.libusb1
 import usb.core
@@ -55,6 +54,12 @@ def stick(model: str, **spec: object) -> Stick:
 def answer(stick: Stick, command: bytes) -> list[str]:
     """Return the reports of a stick's answer, in hexadecimal."""
     return [report.hex() for _, report in stick.command(command)]
+
+
+def texts_in(folder: Path) -> dict[str, str]:
+    """Return the texts of the files below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text().strip() for path in files}
 
 
 def ask(command: bytes, *nodes: Path | None) -> list[list[bytes]]:
@@ -421,21 +426,30 @@ def test_permissions(machine: Machine) -> None:
 
 
 def test_hwmon(machine: Machine) -> None:
-    """The machine's sensors are read by psutil, if they can be read."""
-    drivers = psutil.sensors_temperatures()
-    assert {
-        driver: [s[:2] for s in sensors] for driver, sensors in drivers.items()
-    } == {
-        "nvme": [("Composite", 39.85)],
-        "coretemp": [("Package id 0", 53.0), ("Core 0", 51.0)],
+    """The machine's sensors have the files of the kernel, if they can be read."""
+    assert texts_in(machine.sys / "class/hwmon") == {
+        "hwmon0/name": "nvme",
+        "hwmon0/temp1_label": "Composite",
+        "hwmon0/temp1_input": "39850",
+        "hwmon1/name": "coretemp",
+        "hwmon1/temp1_label": "Package id 0",
+        "hwmon1/temp1_input": "53000",
+        "hwmon1/temp2_label": "Core 0",
+        "hwmon1/temp2_input": "51000",
+        "hwmon1/temp3_label": "Core 1",
     }
     machine.reload({"hwmon": [{"driver": "d", "sensors": [{"temperature": -1.5}]}]})
-    ((driver, (sensor,)),) = psutil.sensors_temperatures().items()
-    assert (driver, sensor.label, sensor.current) == ("d", "", -1.5)
+    assert texts_in(machine.sys / "class/hwmon") == {
+        "hwmon0/name": "d",
+        "hwmon0/temp1_input": "-1500",
+    }
     zone = {"driver": "cpu-thermal", "zone": True, "sensors": [{"temperature": 45.0}]}
     machine.reload({"hwmon": [zone]})
-    ((driver, (sensor,)),) = psutil.sensors_temperatures().items()
-    assert (driver, sensor.current) == ("cpu-thermal", 45.0)
+    assert not texts_in(machine.sys / "class/hwmon")
+    assert texts_in(machine.sys / "class/thermal") == {
+        "thermal_zone0/type": "cpu-thermal",
+        "thermal_zone0/temp": "45000",
+    }
 
 
 def test_hwmon_follows_the_sun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

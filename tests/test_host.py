@@ -1,13 +1,12 @@
 """The machine that Home Assistant runs on, from the form to the sensors."""
 
-from pathlib import Path
-import subprocess
-import sys
+import os
+import shutil
 from threading import Event
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import STATE_UNAVAILABLE, STATE_UNKNOWN
+from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.exceptions import HomeAssistantError
@@ -16,7 +15,6 @@ from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 from homeassistant.util.unit_system import US_CUSTOMARY_SYSTEM
-import psutil
 import pytest
 from pytest_homeassistant_custom_component.common import snapshot_platform
 from pytest_homeassistant_custom_component.components.diagnostics import (
@@ -29,19 +27,35 @@ from syrupy.filters import props
 from custom_components.temperature_logger.const import DOMAIN, KIND_HOST
 from custom_components.temperature_logger.devices import workers as workers_of
 from custom_components.temperature_logger.discovery import async_offer_sticks
+from custom_components.temperature_logger.disk_guard import async_memory
 from custom_components.temperature_logger.disk_guard.decision import Outcome
 from emulation.machine import Machine
 
 from .conftest import GOLD, GOLD_PLACE, PINS, SetUp, form_error, pass_time
-from .drivers.conftest import Build
+from .drivers.conftest import Build, Hang, file_system
 from .drivers.waiting import until
 from .test_config_flow import MAINBOARD, begin, hints, submit
 
 CPU = "sensor.this_machine_cpu_temperature"
 USED = "sensor.this_machine_disk_space_used"
+DISK = [
+    f"sensor.this_machine_disk_{name}"
+    for name in ("size", "space_used", "space_free", "usage")
+]
 CPU_THERMAL = {"driver": "cpu_thermal", "sensors": [{"temperature": 48.312}]}
 SEND = "Send readings to a server"
 QUANTITIES = ["total_space", "used_space", "free_space", "space_usage"]
+
+
+def warm_cpu(temperature: float) -> dict[str, Any]:
+    """Return the sensor of the CPU at another temperature, as in a machine spec."""
+    return {"driver": "cpu_thermal", "sensors": [{"temperature": temperature}]}
+
+
+def states_of(hass: HomeAssistant) -> dict[str, str]:
+    """Return the states of the CPU and of the disk, by entity id."""
+    states = filter(None, map(hass.states.get, (CPU, *DISK)))
+    return {state.entity_id: state.state for state in states}
 
 
 def listed(form: dict[str, Any]) -> list[str]:
@@ -77,7 +91,7 @@ async def test_sensors(
     assert device == snapshot(name="device")
     assert hass.states.is_state(CPU, "48.312")
     size = hass.states.get("sensor.this_machine_disk_size")
-    disk = psutil.disk_usage(hass.config.config_dir)
+    disk = shutil.disk_usage(hass.config.config_dir)
     assert size
     assert float(size.state) == round(disk.total / 2**30, 3)
 
@@ -85,7 +99,7 @@ async def test_sensors(
 async def test_machine_without_a_cpu_sensor(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:
-    """A CPU sensor that appears becomes an entity, which is unknown once it is gone."""
+    """A CPU sensor that appears becomes an entity, unavailable once it is gone."""
     machine = build()
     entry = await set_up("host")
     assert entry.data["quantities"] == QUANTITIES
@@ -95,11 +109,11 @@ async def test_machine_without_a_cpu_sensor(
     assert hass.states.is_state(CPU, "48.312")
     machine.reload({})
     await pass_time(hass, 610)
-    assert hass.states.is_state(CPU, STATE_UNKNOWN)
+    assert hass.states.is_state(CPU, STATE_UNAVAILABLE)
     assert not hass.states.is_state(USED, STATE_UNAVAILABLE)
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
-    assert hass.states.is_state(CPU, STATE_UNKNOWN)
+    assert hass.states.is_state(CPU, STATE_UNAVAILABLE)
 
 
 async def test_listed_last(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
@@ -188,6 +202,52 @@ async def test_disk_that_cannot_be_read_is_not_set_up(
     hass.config.config_dir = folder
     result = await submit(hass, form, device="host")
     assert result["type"] is FlowResultType.CREATE_ENTRY
+
+
+async def test_cpu_goes_on_while_the_disk_hangs(
+    hass: HomeAssistant, build: Build, set_up: SetUp, disk: Event
+) -> None:
+    """A disk that hangs costs its four values; the CPU is read, despite reloads."""
+    machine = build(hwmon=[CPU_THERMAL])
+    entry = await set_up("host")
+    disk.clear()
+    machine.reload({"hwmon": [warm_cpu(49.0)]})
+    await pass_time(hass, 305)
+    assert states_of(hass) == {CPU: "49.0", **dict.fromkeys(DISK, STATE_UNAVAILABLE)}
+    for _ in range(2):
+        await hass.config_entries.async_reload(entry.entry_id)
+        await hass.async_block_till_done()
+        assert entry.state is ConfigEntryState.LOADED
+    workers = workers_of(hass)
+    assert workers.healthy.busy + workers.failing.busy == 1
+    disk.set()
+    await until(lambda: not workers.lane(KIND_HOST).busy)
+    await pass_time(hass, 610)
+    assert STATE_UNAVAILABLE not in states_of(hass).values()
+
+
+async def test_disk_goes_on_while_the_cpu_hangs(
+    hass: HomeAssistant, build: Build, set_up: SetUp, hang: Hang
+) -> None:
+    """A CPU sensor that hangs costs its own value, also after a reload."""
+    machine = build(hwmon=[CPU_THERMAL])
+    entry = await set_up("host")
+    hang.cpu(machine.sys / "class/hwmon/hwmon0/temp1_input")
+    await pass_time(hass, 305)
+    assert hass.states.is_state(CPU, STATE_UNAVAILABLE)
+    assert not hass.states.is_state(USED, STATE_UNAVAILABLE)
+    for _ in range(2):
+        await hass.config_entries.async_reload(entry.entry_id)
+        await hass.async_block_till_done()
+        assert hass.states.is_state(CPU, STATE_UNAVAILABLE)
+        assert not hass.states.is_state(USED, STATE_UNAVAILABLE)
+    workers = workers_of(hass)
+    assert workers.healthy.busy + workers.failing.busy == 1
+    hang.end()
+    machine.reload({"hwmon": [warm_cpu(49.0)]})
+    await until(lambda: not workers.lane(KIND_HOST).beside("cpu").busy)
+    await pass_time(hass, 610)
+    assert hass.states.is_state(CPU, "49.0")
 
 
 @pytest.mark.warns("did not answer within")
@@ -286,6 +346,38 @@ async def test_full_disk_without_a_recorder(
     assert refused.value.translation_key == "no_recorder"
 
 
+async def test_disk_guard_waits_for_a_valid_value(
+    hass: HomeAssistant,
+    build: Build,
+    set_up: SetUp,
+    issue_registry: ir.IssueRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A disk that was full is not reported as emptier because it gives no values."""
+    full, impossible, emptier = (100, 10, 5), (100, 10, 41), (100, 60, 55)
+    build(hwmon=[CPU_THERMAL])
+    monkeypatch.setattr(os, "statvfs", lambda _: file_system(*full))
+    entry = await set_up("host")
+    options = {"disk_guard": "warn", "disk_limit": 90}
+    hass.config_entries.async_update_entry(entry, options=options)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert issue_registry.async_get_issue(DOMAIN, Outcome.DISK_FULL)
+    memory = await async_memory(hass)
+    memory.has_cleared = False
+    monkeypatch.setattr(os, "statvfs", lambda _: file_system(*impossible))
+    await pass_time(hass, 305)
+    assert hass.states.is_state(USED, STATE_UNAVAILABLE)
+    assert hass.states.is_state(CPU, "48.312")
+    assert issue_registry.async_get_issue(DOMAIN, Outcome.DISK_FULL)
+    assert not memory.has_cleared
+    monkeypatch.setattr(os, "statvfs", lambda _: file_system(*emptier))
+    await pass_time(hass, 610)
+    assert hass.states.is_state(USED, "40.0")
+    assert not issue_registry.async_get_issue(DOMAIN, Outcome.DISK_FULL)
+    assert memory.has_cleared
+
+
 async def test_us_units(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
     """The temperature is in °F; a GiB is the same everywhere."""
     hass.config.units = US_CUSTOMARY_SYSTEM
@@ -307,27 +399,15 @@ async def test_diagnostics(
     build: Build,
     set_up: SetUp,
 ) -> None:
-    """The diagnostics have all values of psutil, those of other sensors included."""
+    """The diagnostics have what the kernel gave, and the names of other drivers."""
     assert await async_setup_component(hass, "diagnostics", {})
     composite = {"label": "Composite", "temperature": 39.85}
     build(hwmon=[CPU_THERMAL, {"driver": "nvme", "sensors": [composite]}])
     entry = await set_up("host")
     diagnostics: Any = await get_diagnostics_for_config_entry(hass, hass_client, entry)
-    assert diagnostics["raw"]["disk"].startswith("sdiskusage(total=")
-    assert diagnostics["raw"]["temperatures"] == (
-        "{'cpu_thermal': [('', 48.312)], 'nvme': [('Composite', 39.85)]}"
-    )
+    assert diagnostics["raw"]["disk"].startswith("os.statvfs_result(")
+    assert diagnostics["raw"]["temperatures"] == "{'cpu_thermal': [('', 48.312)]}"
+    assert diagnostics["raw"]["other_drivers"] == "nvme"
     assert diagnostics["reading"]["cpu_temperature"] == 48.312
     assert list(diagnostics["reading"]) == ["cpu_temperature", *QUANTITIES]
     assert diagnostics["usb_device"] is None
-
-
-def test_psutil_is_not_imported_before_it_is_needed() -> None:
-    """A home with sticks only does not wait for the import of psutil."""
-    names = "__init__", "config_flow", "diagnostics", "sensor", "system_health"
-    imports = ", ".join(f"custom_components.temperature_logger.{n}" for n in names)
-    script = f"import sys, {imports}; print('psutil' in sys.modules)"
-    root = Path(__file__).parent.parent
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(command, check=True, cwd=root, capture_output=True, text=True)
-    assert run.stdout == "False\n"

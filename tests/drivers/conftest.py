@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import base_events
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 import os
@@ -165,6 +165,11 @@ async def wake_fixture(monkeypatch: pytest.MonkeyPatch) -> Wake:
     return wake
 
 
+def file_system(blocks: int, unused: int, free: int) -> os.statvfs_result:
+    """Return the figures of a file system whose blocks are one GiB each."""
+    return os.statvfs_result((2**30, 2**30, blocks, unused, free, 0, 0, 0, 0, 255))
+
+
 @pytest.fixture(name="disk")
 def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     """Return a disk that can be made to hang."""
@@ -193,6 +198,46 @@ def disk_fixture(monkeypatch: pytest.MonkeyPatch) -> Generator[Event]:
     monkeypatch.setattr(os, "statvfs", statvfs_once_it_answers)
     yield answers
     answers.set()  # Otherwise the workers would never end.
+
+
+class Hang:
+    """Files whose readers hang, as those of a sensor can."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Begin without a file."""
+        self._files: list[Path] = []
+        self._limit = host.CPU_TIMEOUT_S
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *files: Path) -> None:
+        """Let each program that opens one of these files hang."""
+        for file in files:
+            file.unlink(missing_ok=True)
+            os.mkfifo(file)
+            self._files.append(file)
+
+    def cpu(self, *files: Path) -> None:
+        """Let the CPU's sensors hang, with a short deadline."""
+        self(*files)
+        self._monkeypatch.setattr(host, "CPU_TIMEOUT_S", 0.05)
+
+    def end(self) -> None:
+        """Let the readers find empty files, then remove the files."""
+        self._monkeypatch.setattr(host, "CPU_TIMEOUT_S", self._limit)
+        for file in self._files:
+            with suppress(OSError):  # Nothing reads it.
+                os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
+            file.unlink()
+        self._files.clear()
+
+
+@pytest.fixture(name="hang")
+def hang_fixture(monkeypatch: pytest.MonkeyPatch, build: Build) -> Generator[Hang]:
+    """Return a function that lets the readers of files of a machine hang."""
+    assert build  # Its machine ends later, with the files.
+    hang = Hang(monkeypatch)
+    yield hang
+    hang.end()  # Otherwise the workers would never end.
 
 
 @pytest.fixture(name="board")

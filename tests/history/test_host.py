@@ -2,12 +2,12 @@
 
 import csv
 import io
+import shutil
 
 from homeassistant.core import HomeAssistant
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
 from homeassistant.util.unit_system import US_CUSTOMARY_SYSTEM
-import psutil
 import pytest
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
@@ -89,7 +89,7 @@ async def test_latest_in_us_units(
     (latest,) = (await ask(hass, query, action="get_latest"))["devices"]
     assert latest["units"] == UNITS
     assert latest["reading"]["cpu_temperature"] == 50.0
-    size = psutil.disk_usage(hass.config.config_dir).total / 2**30
+    size = shutil.disk_usage(hass.config.config_dir).total / 2**30
     assert latest["reading"]["total_space"] == round(size, 3)
     query["temperature_unit"] = "°F"
     (latest,) = (await ask(hass, query, action="get_latest"))["devices"]

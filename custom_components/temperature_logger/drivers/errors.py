@@ -23,6 +23,8 @@ class Fault(StrEnum):
     CONTRADICTORY = "contradictory"
     CONVERSION_LOST = "conversion_lost"
     CONVERSION_UNFINISHED = "conversion_unfinished"
+    CPU_UNREADABLE = "cpu_unreadable"
+    DISK_CONTRADICTORY = "disk_contradictory"
     DISK_HANGING = "disk_hanging"
     DISK_UNREADABLE = "disk_unreadable"
     FLOODED = "flooded"
