@@ -83,7 +83,9 @@ class Guard:
         """Create the issue of a full disk or delete it; thin if the user allows it."""
         if not self._is_wanted() or not self._coordinator.last_update_success:
             return
-        usage = self._coordinator.data.space_usage or 0.0
+        usage = self._coordinator.data.space_usage
+        if usage is None:  # The disk gave no valid value, so it may still be full.
+            return
         if self._mode == DiskGuard.OFF or usage < self._limit - CLEAR_MARGIN_PERCENT:
             ir.async_delete_issue(self._hass, DOMAIN, DISK_ISSUE)
             self._memory.has_cleared = True
