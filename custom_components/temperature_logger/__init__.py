@@ -16,7 +16,7 @@ from homeassistant.helpers.typing import ConfigType
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import FaultDurations, async_clear_fault, async_clear_values
-from .discovery import HotPlug, async_offer_sticks, async_withdraw_move
+from .discovery import HotPlug, Ports, async_offer_sticks, async_withdraw_move
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
@@ -36,6 +36,7 @@ async def async_setup(
     """Set up the history and the detection of devices, also without any entry."""
     await async_load_texts(hass)
     await shared_object(hass, FaultDurations).async_load()
+    await shared_object(hass, Ports).async_load()
     await _async_protect_undelivered(hass)
     async_register_actions(hass)
     hass.http.register_view(ReadingsView)

@@ -1,7 +1,9 @@
 """A plugged-in device is offered as a new one, or to the entry that misses it."""
 
+import asyncio
 from collections.abc import Iterator
 import dataclasses
+import itertools
 from typing import Any
 
 from homeassistant.config_entries import (
@@ -406,3 +408,98 @@ async def test_search_that_hangs(
     monkeypatch.setattr(finder, "thermometers", hold_up)
     await async_offer_sticks(hass)
     assert set(offered(hass)) == {GOLD_PLACE}
+
+
+@pytest.mark.warns("Error fetching")
+async def test_waiting_stick_is_not_the_lost_one(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A stick that waits under "Discovered" is not offered to a like one's entry."""
+    machine = build(GOLD, GOLD | {"name": "like", "ports": "3"})
+    entry = await set_up(GOLD_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
+    flows = offered(hass)
+    machine.unplug("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
+    await async_offer_sticks(hass)
+    assert not moved(hass)
+    assert offered(hass) == flows
+    machine.plug("gold", ports="4")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+    assert offered(hass) == flows
+    question = await begin_repair(hass, f"stick_moved_{entry.entry_id}")
+    await submit_repair(hass, question, next_step_id="follow")
+    assert entry.unique_id == f"usb-{CONTROLLER}-4"
+    assert hass.states.is_state(GOLD_ENTITY, "19.87")
+
+
+async def plug_in_turn(hass: HomeAssistant, machine: Machine, names: list[str]) -> None:
+    """Plug these sticks in and out, one after the other, and offer each time."""
+    for name in itertools.cycle(names):
+        machine.plug(name)
+        await async_offer_sticks(hass)
+        machine.unplug(name)
+        await async_offer_sticks(hass)
+
+
+async def add(hass: HomeAssistant, flow_id: str) -> str | None:
+    """Add the stick of an offer; return the place of its entry."""
+    result = await hass.config_entries.flow.async_configure(flow_id, {})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    place: str | None = result["result"].unique_id
+    return place
+
+
+@pytest.mark.parametrize("order", ["in a row", "at once"])
+async def test_twelve_sticks_are_added_while_others_are_plugged_in(
+    hass: HomeAssistant, build: Build, order: str
+) -> None:
+    """Each flow that its owner submits ends in an entry, whatever happens beside it."""
+    names = [f"stick{number}" for number in range(12)]
+    others = [f"other{number}" for number in range(4)]
+    sticks = [
+        GOLD | {"name": name, "ports": f"1.{n}"} for n, name in enumerate(names, 1)
+    ]
+    machine = build(
+        *sticks,
+        *(GOLD | {"name": name, "ports": f"2.{n}"} for n, name in enumerate(others, 1)),
+    )
+    for name in names + others:
+        machine.unplug(name)
+    assert await async_setup_component(hass, DOMAIN, {})
+    for name in names:
+        machine.plug(name)
+        machine.stick(name).fail("delay", 0.1, on="values")
+    places = {f"usb-{CONTROLLER}-{stick['ports']}" for stick in sticks}
+    await until(hass, lambda: places <= set(offered(hass)))
+    flows = [offered(hass)[place] for place in sorted(places)]
+    plugging = hass.async_create_background_task(
+        plug_in_turn(hass, machine, others), "plug others"
+    )
+    if order == "in a row":
+        added = [await add(hass, flow) for flow in flows]
+    else:
+        added = await asyncio.gather(*(add(hass, flow) for flow in flows))
+    plugging.cancel()
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert set(added) == places
+    assert not places & set(offered(hass))
+    assert {
+        entry.unique_id for entry in hass.config_entries.async_loaded_entries(DOMAIN)
+    } == places
+
+
+async def test_stick_that_is_read_stays_offered(
+    hass: HomeAssistant, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stick that another program holds for a moment stays under "Discovered"."""
+    assert await async_setup_component(hass, DOMAIN, {})
+    await until(hass, lambda: set(offered(hass)) == {GOLD_PLACE, TWO_PLACE})
+    flows = offered(hass)
+
+    async def held(*_: object) -> DeviceAccessError:
+        return DeviceAccessError(Fault.IN_USE, node="/dev/hidraw1")
+
+    monkeypatch.setattr(finder.Finder, "_firmware", held)
+    await async_offer_sticks(hass)
+    assert offered(hass) == flows

@@ -4,6 +4,7 @@ from typing import Final
 
 from .hotplug import HotPlug
 from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
+from .ports import Ports
 from .relocation import async_move
 from .search import finder
 
@@ -11,6 +12,7 @@ __all__ = [
     "STICK_MOVED",
     "HotPlug",
     "IssueData",
+    "Ports",
     "async_move",
     "async_offer_sticks",
     "async_withdraw_move",

@@ -34,6 +34,7 @@ from ..drivers.finder import Candidate
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import base_quantity
 from .forms import DeviceFields, Hint, Message, fault_message, list_field
+from .in_use import flows_in_use
 from .relocation import async_move
 from .search import candidate_data, candidate_label, finder
 
@@ -72,6 +73,12 @@ class DeviceFlow(ConfigFlow):
             return await self.async_step_unknown_firmware()
         return await self.async_step_discovered()
 
+    @override
+    @callback
+    def async_remove(self) -> None:
+        """Allow the offer to be withdrawn; the flow has ended."""
+        flows_in_use(self.hass).discard(self.flow_id)
+
     async def async_step_discovered(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
@@ -97,6 +104,7 @@ class DeviceFlow(ConfigFlow):
         if user_input is not None and not user_input[CONF_THERMOMETER]:
             errors[CONF_THERMOMETER] = "no_thermometer"
         elif user_input is not None:
+            flows_in_use(self.hass).add(self.flow_id)
             try:
                 answer = await finder(self.hass).request_values(place)
                 self._reports, self._readings = answer
@@ -168,7 +176,8 @@ class DeviceFlow(ConfigFlow):
         problem: Message | None,
         errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
-        """Show a form about one device."""
+        """Show a form about one device; its offer may be withdrawn meanwhile."""
+        flows_in_use(self.hass).discard(self.flow_id)
         placeholders = {} if problem is None else problem.placeholders
         return self.async_show_form(
             step_id=step_id,
@@ -194,6 +203,7 @@ class DeviceFlow(ConfigFlow):
         self._candidate = candidate
         if not candidate.known:
             return await self.async_step_unknown_firmware()
+        flows_in_use(self.hass).add(self.flow_id)
         try:
             async with _async_paused(self.hass, candidate):
                 model, data = await _async_read(self.hass, candidate)

@@ -54,7 +54,7 @@ def reasons(
     if result.occupied_places:
         yield Message(Hint.ALL_SET_UP)
         return
-    if KIND_USB in kinds and not result.has_stick:
+    if KIND_USB in kinds and not result.connected_places:
         yield Message(Hint.NO_STICK)
     if KIND_BME280 in kinds:
         if not result.has_bus:

@@ -28,6 +28,8 @@ from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import place_of, workers
 from ..drivers import DriverError, within_deadline
 from ..drivers.presence import PresentDevices, present_devices, usb_nodes
+from ..shared import shared_object
+from .ports import Ports
 
 type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
 """Offers the connected devices that are not set up."""
@@ -145,6 +147,9 @@ class HotPlug:
             except DriverError:  # A device blocks the scan.
                 self._async_rescan_soon()
                 return
+            shared_object(self._hass, Ports).async_update(
+                {key: device.number for key, device in present.items()}
+            )
             before, self._present = self._present, present
             if before is not None:
                 self._async_compare(before, present)

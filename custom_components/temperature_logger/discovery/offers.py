@@ -1,6 +1,6 @@
 """Offers of connected sticks: as a new device, or to an entry without its stick."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -15,8 +15,11 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
 from ..devices import driver_name, place_data, place_of
-from ..drivers.finder import Candidate, DeviceType, device_type
+from ..drivers.finder import Candidate, device_type
+from ..shared import shared_object
 from ..translation import async_label
+from .in_use import flows_in_use
+from .ports import Ports
 from .relocation import PLACE_KEYS
 from .search import async_search, candidate_label
 
@@ -36,28 +39,37 @@ async def async_offer_sticks(hass: HomeAssistant) -> None:
     if not result.complete:
         return  # A stick that was not listed may still be there.
     candidates = [candidate for candidate in result.candidates if candidate.identified]
-    moves = _moves(_missing(entries, result.occupied_places), candidates)
+    moves = _moves(hass, _missing(entries, result.occupied_places), candidates)
     async_offer_moves(hass, moves)
     moved_places = {
         candidate.place.id
         for entry_id, candidate in moves.items()
         if not async_is_ignored(hass, entry_id)
     }
-    new = [c for c in candidates if c.place.id not in moved_places]
-    _async_offer_devices(hass, new)
+    free_places = result.connected_places - owned_places - moved_places
+    _async_withdraw_offers(hass, free_places)
+    _async_offer_devices(hass, (c for c in candidates if c.place.id in free_places))
 
 
 @callback
-def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -> None:
-    """Show devices under "Discovered", and withdraw those that are gone."""
-    by_place = {candidate.place.id: candidate for candidate in candidates}
+def _async_withdraw_offers(hass: HomeAssistant, places: Collection[str]) -> None:
+    """Withdraw the offers of sticks at other places, except those that are in use.
+
+    A stick that has a problem now, such as one that another flow reads, stays offered.
+    """
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(
         DOMAIN, match_context={"source": SOURCE_INTEGRATION_DISCOVERY}
     ):
-        if flow["context"].get("unique_id") not in by_place:
+        is_in_use = flow["flow_id"] in flows_in_use(hass)
+        if not is_in_use and flow["context"].get("unique_id") not in places:
             flows.async_abort(flow["flow_id"])
-    for candidate in by_place.values():
+
+
+@callback
+def _async_offer_devices(hass: HomeAssistant, candidates: Iterable[Candidate]) -> None:
+    """Show devices under "Discovered"."""
+    for candidate in candidates:
         # A flow keeps and changes its context, so each flow gets a new one.
         context = ConfigFlowContext(source=SOURCE_INTEGRATION_DISCOVERY)
         discovery_flow.async_create_flow(hass, DOMAIN, context, candidate._asdict())
@@ -77,23 +89,30 @@ def _missing(
 
 
 def _moves(
-    missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
+    hass: HomeAssistant, missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
 ) -> dict[str, Candidate]:
     """Return the new stick for each entry that misses one of its type, by entry id.
 
-    Sticks have no serial number, so two of the same type are not assigned.
+    Only a stick that appeared after the loss can be the lost one. Sticks have no serial
+    number, so one that several entries may have lost is not assigned.
     """
-    lost: dict[DeviceType, list[str]] = defaultdict(list)
-    new: dict[DeviceType, list[Candidate]] = defaultdict(list)
-    for entry in missing:
-        key = device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
-        lost[key].append(entry.entry_id)
-    for candidate in candidates:
-        new[candidate.device_type].append(candidate)
+    ports = shared_object(hass, Ports)
+    possible = [
+        (entry.entry_id, candidate)
+        for entry in missing
+        for candidate in candidates
+        if candidate.device_type
+        == device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
+        and ports.async_may_have_moved(
+            place_of(entry.data).hotplug_key, candidate.place.hotplug_key
+        )
+    ]
+    entries = Counter(entry_id for entry_id, _ in possible)
+    places = Counter(candidate.place.id for _, candidate in possible)
     return {
-        lost[key][0]: new[key][0]
-        for key in lost.keys() & new.keys()
-        if len(lost[key]) == len(new[key]) == 1
+        entry_id: candidate
+        for entry_id, candidate in possible
+        if entries[entry_id] == places[candidate.place.id] == 1
     }
 
 

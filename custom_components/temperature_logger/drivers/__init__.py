@@ -47,7 +47,6 @@ __all__ = [
 OPEN: Final = {
     "finder": (
         "Candidate",
-        "DeviceType",
         "Finder",
         "Problem",
         "SearchResult",

@@ -84,14 +84,14 @@ class SearchResult:
         self.adapters: list[I2cAdapter] = []
         """Buses that the search probes only if the user has picked them."""
         self.candidates: list[Candidate] = []
+        self.connected_places: set[str] = set()
+        """The ids of the places where a USB thermometer is connected."""
         self.complete = True
         """Whether sysfs could be read, so that no connected device is missing."""
         self.empty_places: list[I2cPlace] = []
         """The places on probed buses where no chip answers."""
         self.has_bus = False
         """Whether the machine has an I2C bus with a node."""
-        self.has_stick = False
-        """Whether a connected USB device may be a thermometer."""
         self.occupied_places: set[str] = set()
         """The ids of the owned places where a device is connected."""
         self.problems: list[Problem] = []
@@ -144,7 +144,7 @@ class Finder:
         async with self._searching:
             devices = await self._list(thermometers, "usb", result) if usb else []
             adapters = await self._list(i2c_adapters, "i2c", result) if i2c else []
-            result.has_stick = bool(devices)
+            result.connected_places = {device.place.id for _, device in devices}
             result.has_bus = any(adapter.has_node for adapter in adapters)
             await asyncio.gather(
                 *(self._identify(*device, owned_places, result) for device in devices),

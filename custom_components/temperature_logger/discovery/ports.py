@@ -1,0 +1,117 @@
+"""The record of which port had a device when, across restarts.
+
+Sticks have no serial number. So a stick that appears may be the one that an entry lost
+only if it appeared after the loss. Time is counted in events, as a clock may be wrong.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.storage import Store
+
+from ..const import DOMAIN
+
+PORTS_STORE_KEY: Final = f"{DOMAIN}.ports"
+PORTS_STORE_VERSION: Final = 1
+PORTS_SAVE_DELAY_S: Final = 1
+# The first event finds what was plugged in before the record began.
+FIRST_EVENT: Final = 1
+
+
+class Stay(NamedTuple):
+    """The events with which a device appeared at a port and left it."""
+
+    appeared: int
+    left: int | None = None
+    """None while the device is there."""
+
+
+class Ports:
+    """The stays of devices at each port, by hot-plug key."""
+
+    def __init__(self, hass: HomeAssistant) -> None:
+        """Begin with an empty record."""
+        self._event = 0
+        self._numbers: Mapping[str, int] = {}
+        """The number of each device, which changes when it is plugged in again."""
+        self._stays: dict[str, list[Stay]] = {}
+        """The last stay at each port, and earlier ones that matter for a loss."""
+        self._store: Store[dict[str, Any]] = Store(
+            hass, PORTS_STORE_VERSION, PORTS_STORE_KEY
+        )
+
+    async def async_load(self) -> None:
+        """Load the record of the last run of Home Assistant."""
+        if (stored := await self._store.async_load()) is not None:
+            self._event = stored["event"]
+            self._stays = {
+                key: [Stay(*stay) for stay in stays]
+                for key, stays in stored["stays"].items()
+            }
+
+    @callback
+    def async_update(self, numbers: Mapping[str, int]) -> None:
+        """Record which devices have appeared or left since the last call.
+
+        The numbers are those of the connected devices, by hot-plug key.
+        """
+        before = {key for key, stays in self._stays.items() if stays[-1].left is None}
+        replaced = {
+            key
+            for key in before & self._numbers.keys() & numbers.keys()
+            if self._numbers[key] != numbers[key]
+        }
+        self._numbers = numbers
+        left = before - numbers.keys() | replaced
+        appeared = numbers.keys() - before | replaced
+        if left or appeared:
+            self._event += 1
+            self._end_stays(left)
+            for key in appeared:
+                self._stays.setdefault(key, []).append(Stay(self._event))
+            self._store.async_delay_save(self._record, PORTS_SAVE_DELAY_S)
+
+    @callback
+    def async_may_have_moved(self, lost_port: str, port: str) -> bool:
+        """Return whether the device at a port may be the one that another port lost.
+
+        It is not if it appeared before the loss. It is not either if its port had a
+        device at that time: after a hub was reset, that device has returned.
+        """
+        lost = self._lost_at(lost_port)
+        *earlier, last = self._stays.get(port, [Stay(0, 0)])
+        return (
+            last.left is None
+            and last.appeared >= lost
+            and not any(_contains(stay, lost) for stay in earlier)
+        )
+
+    def _lost_at(self, port: str) -> int:
+        """Return the event with which a port lost its device.
+
+        A port that is not in the record lost it before the record began.
+        """
+        stays = self._stays.get(port)
+        return FIRST_EVENT + 1 if stays is None else stays[-1].left or self._event + 1
+
+    def _end_stays(self, left: Collection[str]) -> None:
+        """End the stays of devices; forget earlier stays that no loss is part of."""
+        for key in left:
+            self._stays[key][-1] = self._stays[key][-1]._replace(left=self._event)
+        losses = [stays[-1].left for stays in self._stays.values()]
+        for key, (*earlier, last) in self._stays.items():
+            self._stays[key] = [
+                stay
+                for stay in earlier
+                if any(loss and _contains(stay, loss) for loss in losses)
+            ] + [last]
+
+    def _record(self) -> dict[str, Any]:
+        """Return the record in values that JSON has."""
+        return {"event": self._event, "stays": self._stays}
+
+
+def _contains(stay: Stay, event: int) -> bool:
+    """Return whether an event was during an ended stay, or ended it."""
+    return stay.appeared < event <= (stay.left or 0)
