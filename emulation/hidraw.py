@@ -45,7 +45,7 @@ class HidrawNode:
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.rdev = os.fstat(self._slave).st_rdev
-        self.permit(mode)
+        os.fchmod(self._slave, mode)
         loop.add(self._master, self._readable)
 
     def appear(self) -> None:
@@ -53,8 +53,9 @@ class HidrawNode:
         self.path.symlink_to(os.ttyname(self._slave))
 
     def permit(self, mode: int) -> None:
-        """Set the permissions."""
+        """Set the permissions; the folder of the node sees the change."""
         os.fchmod(self._slave, mode)
+        os.utime(self.path, follow_symlinks=False)
 
     def send(self, report: bytes) -> None:
         """Pass a report on; it is lost if the buffer is full."""

@@ -180,6 +180,92 @@ async def test_missing_permission(
     assert hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE)
 
 
+@pytest.mark.warns("may not use")
+@pytest.mark.warns("No thermometer is plugged in")
+@pytest.mark.parametrize(
+    "state", [ConfigEntryState.LOADED, ConfigEntryState.SETUP_RETRY]
+)
+async def test_permission_after_the_fault(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    as_nobody: AsNobody,
+    monkeypatch: pytest.MonkeyPatch,
+    state: ConfigEntryState,
+) -> None:
+    """A permission that comes much later is noticed at once, without a plug."""
+    monkeypatch.setattr(hotplug, "READY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(hotplug, "RESCAN_DELAY_S", 3600)
+    entry = await set_up(GOLD_PLACE)
+    if state is ConfigEntryState.SETUP_RETRY:
+        await hass.config_entries.async_unload(entry.entry_id)
+    machine.replug("gold", hidraw_mode="600", usbfs_mode="600")
+    with as_nobody():
+        if state is ConfigEntryState.SETUP_RETRY:
+            await hass.config_entries.async_setup(entry.entry_id)
+        await until(hass, lambda: no_permission(entry))
+        assert entry.state is state
+    machine.permit("gold", hidraw=0o666)
+    with as_nobody():
+        await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    assert entry.state is ConfigEntryState.LOADED
+
+
+def no_permission(entry: MockConfigEntry) -> bool:
+    """Return whether a device fails because of its permissions."""
+    if entry.state is ConfigEntryState.SETUP_RETRY:
+        return entry.error_reason_translation_key == "no_permission"
+    error = entry.runtime_data.last_exception
+    return error is not None and error.translation_key == "no_permission"
+
+
+@pytest.mark.warns("Error fetching")
+async def test_unbound_and_bound(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A stick whose driver is unbound is unavailable at once; it returns as soon."""
+    await set_up(GOLD_PLACE)
+    (machine.dev / "bus/usb").rename(machine.dev / "bus/hidden")
+    machine.unbind("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
+    machine.bind("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+
+
+@pytest.mark.warns("bus")
+async def test_bus_under_another_number(
+    hass: HomeAssistant, machine: Machine, set_up: SetUp
+) -> None:
+    """A bus that is removed and comes back under another number is noticed at once."""
+    await set_up(BME_PLACE)
+    machine.unplug_bus(1)
+    entity = "sensor.bme280_temperature"
+    await until(hass, lambda: hass.states.is_state(entity, STATE_UNAVAILABLE))
+    machine.renumber_bus(1, 7)
+    machine.plug_bus(7)
+    await until(hass, lambda: not hass.states.is_state(entity, STATE_UNAVAILABLE))
+
+
+async def test_other_nodes_cause_no_scan(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    scans: list[PresentDevices],
+) -> None:
+    """A node of another kind is no event; many nodes at once are one."""
+    await set_up(GOLD_PLACE)
+    await until(hass, lambda: bool(scans))  # The scan at the start.
+    before = len(scans)
+    for name in ("sda1", "hidraw", "xhidraw1", "ttyS0", "i2c"):
+        (machine.dev / name).touch()
+    (machine.dev / "hidraw99").touch()
+    for number in range(100):
+        (machine.dev / f"ttyUSB{number}").touch()
+    expected = len(hotplug.SCAN_DELAYS_S)
+    await until(hass, lambda: len(scans) >= before + expected)
+    assert len(scans) <= before + 2 * expected
+
+
 @pytest.mark.warns("bus")
 async def test_adapter_unplugged_and_replugged(
     hass: HomeAssistant, build: Build, set_up: SetUp
@@ -317,7 +403,7 @@ async def test_inotify_limit_reached(
 ) -> None:
     """Without a free inotify instance, a search runs every five seconds."""
 
-    def used_up() -> None:
+    def used_up(**_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr("asyncinotify.Inotify", used_up)

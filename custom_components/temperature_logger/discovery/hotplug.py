@@ -5,7 +5,7 @@ hidraw node and its permissions follow later, so one scan is not enough.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -29,6 +29,7 @@ from ..devices import place_of, workers
 from ..drivers import DriverError, within_deadline
 from ..drivers.presence import PresentDevices, present_devices, usb_nodes
 from ..shared import shared_object
+from .nodes import async_watch_nodes
 from .ports import Ports
 
 type Offer = Callable[[HomeAssistant], Coroutine[Any, Any, None]]
@@ -103,6 +104,19 @@ class HotPlug:
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Scan after kernel events, or else regularly; return the stop function."""
+        stops = [self._async_follow_usb()]
+        with suppress(ImportError, OSError):
+            stops.append(async_watch_nodes(self._async_schedule_scans))
+
+        @callback
+        def stop() -> None:
+            for each in stops:
+                each()
+
+        return stop
+
+    def _async_follow_usb(self) -> CALLBACK_TYPE:
+        """Scan when a USB device comes or goes; return the stop function."""
         if usb_nodes().is_dir() and _inotify_works():
             with suppress(InotifyNotAvailableError):
                 watcher = AIOUSBWatcher()
@@ -165,10 +179,12 @@ class HotPlug:
 
     @callback
     def _async_compare(self, before: PresentDevices, present: PresentDevices) -> None:
-        """Poll the devices that were plugged in or unplugged, and offer new ones."""
+        """Poll the devices that came or went, and offer new ones."""
         entries = list(_device_entries(self._hass))
-        gone = before.keys() - present.keys()
-        plugged_in = self._ready_keys(before, present) - {
+        unusable = _changed_keys(before, present, is_ready=False)
+        gone = before.keys() - present.keys() | unusable
+        self._note_arrivals(before, present, entries)
+        plugged_in = self._ready_keys(present) - {
             place_of(entry.data).hotplug_key  # These are polled after their set-up.
             for entry in entries
             if entry.state is ConfigEntryState.SETUP_IN_PROGRESS
@@ -186,18 +202,55 @@ class HotPlug:
         if gone or plugged_in:
             self.async_offer_soon()
 
-    def _ready_keys(self, before: PresentDevices, present: PresentDevices) -> set[str]:
+    def _note_arrivals(
+        self,
+        before: PresentDevices,
+        present: PresentDevices,
+        entries: Iterable[TemperatureLoggerConfigEntry],
+    ) -> None:
+        """Note the arrival of each new device, and of those that are usable again.
+
+        A device that works without its node, such as through libusb, is not new.
+        """
+        replugged = {
+            key
+            for key, device in present.items()
+            if key not in before or before[key].number != device.number
+        }
+        working = {
+            place_of(entry.data).hotplug_key
+            for entry in entries
+            if entry.state is ConfigEntryState.LOADED
+            and entry.runtime_data.last_update_success
+        }
+        usable = _changed_keys(before, present, is_ready=True) - working
+        now = self._hass.loop.time()
+        self._arrived_at |= dict.fromkeys(replugged | usable, now)
+
+    def _ready_keys(self, present: PresentDevices) -> set[str]:
         """Return the keys of new devices that are ready, or whose time is over."""
         now = self._hass.loop.time()
-        for key, device in present.items():
-            if key not in before or before[key].number != device.number:
-                self._arrived_at[key] = now
         return {
             key
             for key, arrived_at in self._arrived_at.items()
             if key in present
             and (present[key].ready or now - arrived_at > READY_TIMEOUT_S)
         }
+
+
+def _changed_keys(
+    before: PresentDevices, present: PresentDevices, *, is_ready: bool
+) -> set[str]:
+    """Return the keys of devices whose node became usable or unusable.
+
+    Devices that were plugged in again are not among them.
+    """
+    return {
+        key
+        for key, device in present.items()
+        if device.ready is is_ready
+        and before.get(key) == device._replace(ready=not is_ready)
+    }
 
 
 def _device_entries(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntry]:

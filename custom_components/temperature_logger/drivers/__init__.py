@@ -52,6 +52,6 @@ OPEN: Final = {
         "SearchResult",
         "device_type",
     ),
-    "presence": ("PresentDevices", "present_devices", "usb_nodes"),
+    "presence": ("PresentDevices", "node_folder", "present_devices", "usb_nodes"),
 }
 """The modules that only the discovery needs, with the names for it: they read sysfs."""

@@ -30,6 +30,11 @@ def usb_nodes() -> Path:
     return sysfs.DEV / "bus/usb"
 
 
+def node_folder() -> Path:
+    """Return the folder of the hidraw nodes, I2C buses and serial ports."""
+    return sysfs.DEV
+
+
 def present_devices() -> PresentDevices:
     """Return the connected devices; blocks."""
     devices = {
