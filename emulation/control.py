@@ -3,17 +3,24 @@
 from collections.abc import Mapping
 import errno
 import os
+import struct
 from typing import Any, ClassVar, override
 
 from .descriptors import KEYBOARD, Gadget, Interface
-from .sticks import Model, Stick
+from .sticks import Model, Stick, sht1x_humidity
+from .values import code_for
 
 REPORT_SIZE = 32
 BEGIN = bytes.fromhex("0a0b0c0d00000200")
 END = bytes.fromhex("0a0b0c0d00000100")
 REPORT_32 = bytes.fromhex("0600ff0901a101150026ff007508952009018102952009029102c0")
 """Vendor page, 32 bytes in and out, no report numbers."""
-COMMANDS = {0x52: "type", 0x53: "external_temperature", 0x54: "temperature"}
+COMMANDS = {
+    0x48: "humidity",
+    0x52: "type",
+    0x53: "external_temperature",
+    0x54: "temperature",
+}
 
 
 def stick(layout: str) -> Model:
@@ -26,6 +33,7 @@ def stick(layout: str) -> Model:
 MODELS = {
     "HidTEMPer1": stick("58"),
     "HidTEMPer2": stick("59"),
+    "HidTEMPerHUM": stick("5a"),
     "HidTEMPerNTC": stick("5b"),
 }
 
@@ -35,7 +43,7 @@ class ControlStick(Stick):
 
     MODELS: ClassVar[Mapping[str, Model]] = MODELS
     FAULTS: ClassVar = dict.fromkeys(
-        ("stale", "zero", "ff", "garbage", "stall", "short"),
+        ("stale", "zero", "ff", "ff-code", "garbage", "stall", "short"),
         frozenset(COMMANDS.values()),
     )
 
@@ -65,23 +73,30 @@ class ControlStick(Stick):
         return self._answer_now[: min(short, length)]
 
     def _execute(self, command: bytes) -> None:
-        """Prepare an answer; bytes that it does not fill keep their old content."""
+        """Prepare an answer, which repeats its 8 bytes."""
         kind = COMMANDS.get(command[0] if command else 0, "other")
         self.commands[kind] += 1
         fault = self.strike(kind)
         name = fault.name if fault else ""
         if name == "stale":
             return
-        if kind == "type":
-            answer = bytes((0x58, 0x00, int(self.model.layout, 16), 0x01))
-        else:
-            value = self.current(self.values).get(kind)
-            code = 0 if value is None else round(value * 16) * 16
-            answer = code.to_bytes(2, signed=True)
-        self._answer_now = answer + self._answer_now[len(answer) :]
+        answer = self._content(kind).ljust(8, b"\0") * (REPORT_SIZE // 8)
         spoilt = {
             "zero": bytes(REPORT_SIZE),
             "ff": b"\xff" * REPORT_SIZE,
+            "ff-code": b"\xff\xff" + answer[2:],
             "garbage": os.urandom(REPORT_SIZE),
         }
-        self._answer_now = spoilt.get(name, self._answer_now)
+        self._answer_now = spoilt.get(name, answer)
+
+    def _content(self, kind: str) -> bytes:
+        """Return the content of an answer."""
+        values = self.current(self.values)
+        if kind == "type":
+            # The calibration, which is 0, follows the type.
+            return bytes((0x57, int(self.model.layout, 16), 0x14, 0, 0x14, 0, 0x53))
+        if kind == "humidity":
+            celsius, humidity = values["temperature"] or 0.0, values["humidity"] or 0.0
+            code = code_for(lambda c: sht1x_humidity(c, celsius), humidity, 0xFFF)
+            return struct.pack(">HH", round((celsius + 39.7) * 100), round(code))
+        return struct.pack(">hB", round((values.get(kind) or 0.0) * 16) * 16, 0x31)

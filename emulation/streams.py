@@ -121,7 +121,7 @@ class Streamer(Stick):
             *("power-on", "gap", "stuck"),
         ),
         frozenset({"report"}),
-    )
+    ) | {"no-key": frozenset({"feature"})}
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Build the device of one "usb" entry of a machine spec."""
@@ -136,12 +136,12 @@ class Streamer(Stick):
 
     @override
     def set_feature(self, data: bytes) -> None:
-        """Take the key, without which a CO2 monitor does not start."""
-        if self.model.layout != "zytemp":
-            super().set_feature(data)
-        self.log.append(data)
+        """Take the key, without which most CO2 monitors do not start."""
         self.commands["feature"] += 1
         self.key = data.removeprefix(b"\0")
+        if self.model.layout != "zytemp" or self.strike("feature"):
+            super().set_feature(data)
+        self.log.append(data)
 
     @override
     def report(self) -> bytes | None:

@@ -12,7 +12,7 @@ import random
 from typing import Any, Final, NamedTuple
 
 from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
-from custom_components.temperature_logger.drivers.errors import BadFrameError
+from custom_components.temperature_logger.drivers.errors import BadFrameError, inert
 from custom_components.temperature_logger.drivers.i2c import bme680
 from custom_components.temperature_logger.drivers.i2c.bme280 import (
     BME280_BURST,
@@ -132,7 +132,7 @@ def temper(layout: Layout) -> Decoder:
 
 def is_firmware(text: str) -> bool:
     """Return whether a text can be a firmware's."""
-    return text.startswith(FIRMWARE_PREFIX) and text.isascii() and text.isprintable()
+    return text.lower().startswith(FIRMWARE_PREFIX) and text == inert(text)
 
 
 def are_sizes(sizes: tuple[int, int]) -> bool:
@@ -254,6 +254,12 @@ def digits(line: bytes) -> Shape:
     return Shape(zeros, bytes(0x0F if code in DIGITS else 0 for code in line))
 
 
+def stick_reading(kind: int, answer: bytes) -> Reading:
+    """Return the reading in the first answer of a HidTEMPer of this type."""
+    command, *_ = hidtemper.STICK_TYPES[kind].commands
+    return Reading.of(hidtemper.decode(answer, command))
+
+
 def lines(*given: bytes) -> Decoder:
     """Return the decoder of a serial stick's lines."""
     return Decoder(
@@ -274,9 +280,9 @@ def listen(make: Callable[[], Listener], answer: Answer) -> Reading:
     for report in answer:
         try:
             decoder.feed(report, 0)
+            reading = decoder.reading(0) or reading
         except BadFrameError as err:
             error = err
-        reading = decoder.reading(0) or reading
     if reading is None:
         raise error
     return reading
@@ -325,9 +331,15 @@ DECODERS: Final = (
     Decoder(
         name="HidTEMPer",
         shapes=((shape(2),), (shape(32),)),
-        decode=lambda answer: hidtemper.temperature(b"".join(answer)),
-        is_right=lambda value: (
-            hidtemper.HIDTEMPER_MIN_C <= value <= hidtemper.HIDTEMPER_MAX_C
+        decode=lambda answer: stick_reading(0x58, b"".join(answer)),
+        is_right=partial(is_within, {"temperature": hidtemper.FM75_RANGE_C}),
+    ),
+    Decoder(
+        name="HidTEMPerHUM",
+        shapes=((shape(4),), (shape(b"\x19", 1, b"\x05", 1),)),
+        decode=lambda answer: stick_reading(0x5A, b"".join(answer)),
+        is_right=partial(
+            is_within, {"temperature": (-40, 123.8), "humidity": (0, 100)}
         ),
     ),
     lines(
@@ -348,7 +360,7 @@ DECODERS: Final = (
         decode=monitor,
         is_right=partial(
             is_within,
-            {"temperature": (-10, 60), "humidity": (0, 100), "co2": (1, 5000)},
+            {"temperature": (-10, 60), "humidity": (0, 100), "co2": (1, 10_000)},
         ),
     ),
     stream(

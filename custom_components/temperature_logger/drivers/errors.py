@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+import re
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
+
+# Letters that mean nothing in Markdown and HTML.
+_OTHER_LETTER: Final = re.compile(r"[^A-Za-z0-9 ,:._+-]")
+MAX_QUOTE_LENGTH: Final = 40
 
 
 class Fault(StrEnum):
@@ -92,6 +97,11 @@ class Invalid(NamedTuple):
     def error(self) -> BadFrameError:
         """The error of a reading that has no other value."""
         return BadFrameError(self.fault, **self.details)
+
+
+def inert(text: str) -> str:
+    """Return a device's text for the details of an error: short and without markup."""
+    return _OTHER_LETTER.sub("?", text[:MAX_QUOTE_LENGTH])
 
 
 def out_of_range(value: str, low: float, high: float) -> BadFrameError:

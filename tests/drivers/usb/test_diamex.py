@@ -21,6 +21,7 @@ from custom_components.temperature_logger.drivers.usb.diamex import (
     crc,
 )
 from custom_components.temperature_logger.drivers.usb.models import thermometers
+from custom_components.temperature_logger.drivers.values import Invalid
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build
@@ -172,7 +173,7 @@ def test_no_report(wrong: bytes) -> None:
 def test_out_of_range(tenths: int) -> None:
     """A temperature outside of the -55 to 125 °C of a DS18B20 is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        received(report(1, 1, tenths))
+        received(report(1, 1, tenths)).reading(0)
     assert raised.value.fault is Fault.OUT_OF_RANGE
 
 
@@ -181,14 +182,16 @@ def test_85_degrees() -> None:
     adapter = received(report(1, 1, 848))
     adapter.feed(report(1, 1, 850), 1)
     assert adapter.reading(1) == Reading(probes={FIRST_ROM: 85.0})
-    for before in ((report(1, 1, 200),), (), (report(1, 1, 848, SECOND_ROM),)):
+    for before in ((), (report(1, 1, 848, SECOND_ROM),)):
         with pytest.raises(BadFrameError) as raised:
-            received(*before, report(1, 1, 850))
+            received(*before, report(1, 1, 850)).reading(0)
         assert raised.value.fault is Fault.PROBE_RESET
         assert raised.value.details == {"probe": FIRST_ROM}
-    adapter = received(report(1, 1, 848))
-    with pytest.raises(BadFrameError):
-        adapter.feed(report(1, 1, 850), 60)
+    for tenths, now in ((200, 1), (848, 60)):
+        adapter = received(report(1, 1, tenths))
+        adapter.feed(report(1, 1, 850), now)
+        with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
+            adapter.reading(now + 11)
 
 
 def test_set_is_whole() -> None:
@@ -217,13 +220,42 @@ def test_age() -> None:
 
 
 def test_bad_probe_does_not_affect_the_others() -> None:
-    """An implausible probe is left out until it is right; the others are read."""
-    adapter = received(report(2, 1, 200))
-    with pytest.raises(BadFrameError, match=Fault.PROBE_RESET):
-        adapter.feed(report(2, 2, 850, SECOND_ROM), 0)
-    assert adapter.reading(0) == Reading(probes={FIRST_ROM: 20.0})
+    """An implausible probe has a fault until it is right; the others are read."""
+    adapter = received(report(2, 1, 200), report(2, 2, 850, SECOND_ROM))
+    quantity = f"{SECOND_ROM}_temperature"
+    fault = Invalid(Fault.PROBE_RESET, {"probe": SECOND_ROM})
+    expected = Reading(probes={FIRST_ROM: 20.0}, faults={quantity: fault})
+    assert adapter.reading(0) == expected
+    assert quantity in adapter.quantities
     adapter.feed(report(2, 2, 210, SECOND_ROM), 1)
     assert adapter.reading(1) == Reading(probes={FIRST_ROM: 20.0, SECOND_ROM: 21.0})
+
+
+def test_valid_value_wins() -> None:
+    """The value of a probe counts until it is too old, also if a bad report follows."""
+    adapter = received(report(1, 1, 200))
+    adapter.feed(report(1, 1, 850), 11)
+    with pytest.raises(BadFrameError):
+        adapter.feed(report(1, 1, 850, "285ebf799715039c"), 11)
+    assert adapter.reading(11) == Reading(probes={FIRST_ROM: 20.0})
+
+
+def test_malformed_report_is_not_waited_for() -> None:
+    """A probe whose reports are malformed does not hold up the others."""
+    adapter = received(report(2, 1, 200))
+    with pytest.raises(BadFrameError, match=Fault.BAD_REPORT):
+        adapter.feed(report(2, 2, 850, "285ebf799715039c"), 0)
+    assert adapter.reading(0) == Reading(probes={FIRST_ROM: 20.0})
+
+
+def test_renewed() -> None:
+    """After a renewal only new reports count, but 85 °C may follow an older value."""
+    adapter = received(report(2, 1, 848), report(2, 2, 210, SECOND_ROM))
+    adapter.renew(1)
+    adapter.feed(report(2, 1, 850), 2)
+    assert adapter.reading(2) is None
+    adapter.feed(report(2, 2, 220, SECOND_ROM), 3)
+    assert adapter.reading(3) == Reading(probes={FIRST_ROM: 85.0, SECOND_ROM: 22.0})
 
 
 def test_many_probes() -> None:
@@ -263,8 +295,10 @@ def test_any_bytes(reports: list[bytes]) -> None:
     for now, frame in enumerate(reports):
         try:
             adapter.feed(frame, now)
+            result = adapter.reading(now)
         except BadFrameError:
             continue
-        if (result := adapter.reading(now)) is not None:
+        if result is not None:
             assert all(-55 <= value <= 125 for value in result.probes.values())
-            assert set(result.values) == set(adapter.quantities)
+            quantities = result.values.keys() | result.faults.keys()
+            assert quantities == set(adapter.quantities)

@@ -93,6 +93,26 @@ async def test_read_through_hidraw(
     await probe.close()
 
 
+async def test_queued_report_is_from_before(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second reading does not use a report that the kernel has queued."""
+    monkeypatch.setattr(stream, "VALUES_TIMEOUT_S", 0.5)
+    machine = build(PROBE | {"model": "Go!Temp (usbhid)"})
+    probe = driver(lane)
+    await probe.read()
+    machine.stick("probe").fail("silent")
+    last = bytes.fromhex(probe.raw["reports"].rpartition(" / ")[2])
+    # The event loop cannot read it before the second reading begins.
+    machine.send("probe", report((last[1] + 1) % 256, 60 * 128).hex())
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await probe.read_again()
+    assert bytes.fromhex(probe.raw["reports"].rpartition(" / ")[2])[3] == 30
+    machine.stick("probe").clear()
+    assert await probe.read() == Reading(temperature=20.5)
+    await probe.close()
+
+
 async def test_report_from_before_the_poll_is_old(machine: Machine, lane: Lane) -> None:
     """A report that waited in the device since the last poll is not published."""
     probe = driver(lane)
@@ -216,8 +236,40 @@ def test_no_report(wrong: bytes) -> None:
 def test_out_of_range(code: int) -> None:
     """A temperature outside of the -10 to 110 °C of the probe is rejected."""
     with pytest.raises(BadFrameError) as raised:
-        reading(report(0, 0), report(1, 0, code))
+        reading(report(0, 0), report(1, code))
     assert raised.value.fault is Fault.OUT_OF_RANGE
+
+
+def test_no_sensor() -> None:
+    """All ones are not a temperature; 0.00 °C and its neighbours are."""
+    with pytest.raises(BadFrameError) as raised:
+        reading(report(0, 0), report(1, -1))
+    assert raised.value.fault is Fault.BAD_REPORT
+    for code in (0, -8, 8):
+        expected = Reading(temperature=code / 128)
+        assert reading(report(0, 0), report(1, code)) == expected
+
+
+def test_valid_value_wins() -> None:
+    """A temperature counts until it is too old, also if an invalid one follows."""
+    assert reading(report(0, 0), report(1, 128, 14081)) == Reading(temperature=1.0)
+    probe = GoTemp()
+    for now, frame in ((0, report(0, 0)), (1, report(1, 128)), (6, report(2, 14081))):
+        probe.feed(frame, now)
+    assert probe.reading(6) == Reading(temperature=1.0)
+    with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE):
+        probe.reading(6.5)
+
+
+def test_renewed() -> None:
+    """After a renewal only a new report counts; the counter is kept."""
+    probe = GoTemp()
+    for now, frame in enumerate((report(0, 0), report(1, 128))):
+        probe.feed(frame, now)
+    probe.renew(1)
+    assert probe.reading(1) is None
+    probe.feed(report(2, 256), 2)
+    assert probe.reading(2) == Reading(temperature=2.0)
 
 
 def frames() -> st.SearchStrategy[bytes]:
@@ -234,8 +286,9 @@ def test_any_bytes(reports: list[bytes]) -> None:
     for frame in reports:
         try:
             probe.feed(frame, 0)
+            result = probe.reading(0)
         except BadFrameError:
             continue
-        if (result := probe.reading(0)) is not None:
+        if result is not None:
             assert result.temperature is not None
             assert -10 <= result.temperature <= 110

@@ -22,8 +22,9 @@ from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import hidtemper
 from custom_components.temperature_logger.drivers.usb.hidtemper import (
+    STICK_TYPES,
     HidTemper,
-    temperature,
+    decode,
 )
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
@@ -86,7 +87,7 @@ async def test_read(machine: Machine, lane: Lane) -> None:
         *7 * [""],
         "0a0b0c0d000001",
     ]
-    assert stick.raw["internal_temperature"].startswith("f3 80 59 01")
+    assert stick.raw["internal_temperature"].startswith("f3 80 31 00")
     assert stick.identity == Identity(
         manufacturer="PCsensor",
         model="HidTEMPer2",
@@ -105,13 +106,48 @@ async def test_one_sensor(build: Build, lane: Lane) -> None:
     await stick.close()
 
 
+async def test_humidity(build: Build, lane: Lane) -> None:
+    """A stick with an SHT1x sends both values in one answer."""
+    machine = build(TWO | {"model": "HidTEMPerHUM", "humidity": 47.5})
+    stick = driver(lane)
+    reading = await stick.read()
+    assert reading.values == pytest.approx(
+        {"temperature": 21.5, "humidity": 47.5}, abs=0.05
+    )
+    assert stick.quantities == ("temperature", "humidity")
+    assert machine.stick("stick").commands == {"type": 2, "humidity": 1}
+    assert set(stick.raw) == {"temperature, humidity"}
+    assert stick.facts == {"model": "HidTEMPerHUM"}
+    await stick.close()
+
+
+def test_captured_humidity() -> None:
+    """The answer of a real stick gives the values that its owner saw."""
+    (command,) = STICK_TYPES[0x5A].commands
+    values = decode(bytes.fromhex("199605a4000000001996"), command)
+    assert values == pytest.approx({"temperature": 25.80, "humidity": 47.6}, abs=0.2)
+
+
+async def test_no_sensor(machine: Machine, lane: Lane) -> None:
+    """All ones in place of a temperature cost this temperature only."""
+    machine.stick("stick").fail("ff-code", on="external_temperature")
+    stick = driver(lane)
+    reading = await stick.read()
+    assert reading.values == {"internal_temperature": 21.5}
+    assert reading.faults["external_temperature"].fault is Fault.BAD_REPORT
+    machine.stick("stick").clear()
+    machine.stick("stick").values["temperature"] = 0.0
+    assert (await stick.read()).internal_temperature == 0.0
+    await stick.close()
+
+
 async def test_other_types(build: Build, lane: Lane) -> None:
     """A stick with another sensor is named, and gets no command but the type query."""
     machine = build(TWO | {"model": "HidTEMPerNTC"})
     with pytest.raises(BadFrameError) as raised:
         await driver(lane).read()
     assert raised.value.fault is Fault.UNKNOWN_TYPE
-    assert raised.value.details["firmware"].startswith("HidTEMPer, 58 00 5b")
+    assert raised.value.details["firmware"].startswith("HidTEMPer, 57 5b 14 00")
     assert set(machine.stick("stick").commands) == {"type"}
 
 
@@ -155,6 +191,10 @@ async def test_garbage(machine: Machine, lane: Lane) -> None:
     assert await fault_of(stick.read()) is Fault.BAD_REPORT
     machine.stick("stick").clear()
     machine.stick("stick").values["temperature"] = 127.5
+    reading = await stick.read()
+    assert reading.values == {"external_temperature": -3.25}
+    assert reading.faults["internal_temperature"].fault is Fault.OUT_OF_RANGE
+    machine.stick("stick").values["external_temperature"] = 127.5
     assert await fault_of(stick.read()) is Fault.OUT_OF_RANGE
     await stick.close()
 
@@ -227,11 +267,16 @@ async def test_no_permission(build: Build, lane: Lane, as_nobody: AsNobody) -> N
         assert await fault_of(driver(lane).read()) is Fault.NO_PERMISSION
 
 
-@given(st.binary(min_size=3, max_size=40))
-def test_any_bytes(answer: bytes) -> None:
+@pytest.mark.parametrize("kind", STICK_TYPES)
+@given(answer=st.binary(min_size=4, max_size=40))
+def test_any_bytes(kind: int, answer: bytes) -> None:
     """Any bytes give a value that the sensor can measure, or an error."""
-    try:
-        value = temperature(answer)
-    except BadFrameError:
-        return
-    assert -55 <= value <= 125
+    for command in STICK_TYPES[kind].commands:
+        try:
+            values = Reading.of(decode(answer, command)).values
+        except BadFrameError:
+            continue
+        assert set(values) <= set(command.quantities)
+        for quantity, value in values.items():
+            assert -55 <= value <= 125 or quantity == "humidity"
+            assert 0 <= value <= 100 or quantity != "humidity"

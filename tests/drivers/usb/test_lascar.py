@@ -133,12 +133,65 @@ def test_no_report(wrong: str) -> None:
     assert raised.value.fault is Fault.BAD_REPORT
 
 
-@pytest.mark.parametrize("wrong", ["030000", "03ffff", "033b06", "03230b", "02c9"])
+@pytest.mark.parametrize("wrong", ["030000", "03ffff", "033b06", "03230b"])
 def test_out_of_range(wrong: str) -> None:
-    """A value that the sensor cannot measure is rejected."""
-    with pytest.raises(BadFrameError) as raised:
-        received(bytes.fromhex(wrong))
-    assert raised.value.fault is Fault.OUT_OF_RANGE
+    """A temperature that the sensor cannot measure costs itself."""
+    reading = received(HUMID, bytes.fromhex(wrong)).reading(0)
+    assert reading is not None
+    assert reading.values == {"humidity": 49.5}
+    assert reading.faults["temperature"].fault is Fault.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ("0200", Fault.BAD_REPORT),
+        ("02dd", Fault.OUT_OF_RANGE),
+        ("02ff", Fault.OUT_OF_RANGE),
+    ],
+)
+def test_invalid_humidity(wrong: str, fault: Fault) -> None:
+    """A humidity that the sensor cannot measure costs itself."""
+    reading = received(WARM, bytes.fromhex(wrong)).reading(0)
+    assert reading is not None
+    assert reading.values == {"temperature": 21.3}
+    assert reading.faults["humidity"].fault is fault
+
+
+def test_humidity_above_100() -> None:
+    """A humidity of a little more than 100 % is 100 %."""
+    reading = received(WARM, bytes.fromhex("02dc")).reading(0)
+    assert reading == Reading(temperature=21.3, humidity=100.0)
+
+
+def test_no_valid_value() -> None:
+    """Without a valid value there is no reading."""
+    sensor = received(bytes.fromhex("030000"), bytes.fromhex("0200"))
+    with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE):
+        sensor.reading(0)
+
+
+def test_valid_value_wins() -> None:
+    """A value counts until it is too old, also if an invalid one follows."""
+    sensor = received(WARM, HUMID)
+    sensor.feed(bytes.fromhex("0200"), LASCAR_MAX_AGE_S)
+    sensor.feed(WARM, LASCAR_MAX_AGE_S)
+    expected = Reading(temperature=21.3, humidity=49.5)
+    assert sensor.reading(LASCAR_MAX_AGE_S) == expected
+    later = sensor.reading(LASCAR_MAX_AGE_S + 1)
+    assert later is not None
+    assert later.values == {"temperature": 21.3}
+    assert set(later.faults) == {"humidity"}
+
+
+def test_renewed() -> None:
+    """After a renewal only new reports count."""
+    sensor = received(WARM, HUMID)
+    sensor.renew(0)
+    sensor.feed(WARM, 0)
+    assert sensor.reading(0) is None
+    sensor.feed(HUMID, 0)
+    assert sensor.reading(0) == Reading(temperature=21.3, humidity=49.5)
 
 
 def frames() -> st.SearchStrategy[bytes]:
@@ -155,10 +208,10 @@ def test_any_bytes(reports: list[bytes]) -> None:
     for now, frame in enumerate(reports):
         try:
             sensor.feed(frame, now)
+            result = sensor.reading(now)
         except BadFrameError:
             continue
-        if (result := sensor.reading(now)) is not None:
-            assert result.temperature is not None
-            assert result.humidity is not None
-            assert -40 <= result.temperature <= 85
-            assert 0 <= result.humidity <= 100
+        if result is not None:
+            assert result.values.keys() | result.faults.keys() == set(sensor.quantities)
+            assert -40 <= result.values.get("temperature", 0) <= 85
+            assert 0 <= result.values.get("humidity", 0) <= 100

@@ -27,6 +27,7 @@ from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import hidraw, stream, zytemp
 from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream, boot_time
+from custom_components.temperature_logger.drivers.values import Invalid
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build, Wake, open_files
@@ -162,13 +163,70 @@ async def test_bad_reports(machine: Machine, lane: Lane, fault: str) -> None:
 
 
 async def test_slow_device_is_not_restarted(machine: Machine, lane: Lane) -> None:
-    """Reports of a slow device are kept for the next poll."""
-    machine.stick("monitor").values["co2"] = 25000
+    """A device that has sent well-formed reports stays open, valid or not."""
+    wrong = {"co2": 25000, "temperature": 99.0, "humidity": 150.0}
+    right = dict(machine.stick("monitor").values)
+    machine.stick("monitor").values |= wrong
     monitor = driver(lane)
     assert (await failure(monitor.read())).fault is Fault.OUT_OF_RANGE
-    machine.stick("monitor").values["co2"] = 812
-    assert (await monitor.read()).co2 == 812
+    assert lane.failing
+    machine.stick("monitor").values |= right
+    assert (await monitor.read()).values
     assert machine.stick("monitor").commands == {"feature": 1}
+    await monitor.close()
+
+
+async def test_valid_value_is_waited_for(machine: Machine, lane: Lane) -> None:
+    """A poll without a valid value goes on until the first one comes."""
+    wrong = {"co2": 25000, "temperature": 99.0, "humidity": 150.0}
+    machine.stick("monitor").values |= wrong
+    monitor = driver(lane)
+    poll = await first_poll(monitor, machine)
+    await until(lambda: monitor.raw["reports"].count(" / ") > 4)
+    machine.stick("monitor").values["co2"] = 812
+    reading = await poll
+    assert reading.values == {"co2": 812}
+    assert set(reading.faults) == {"temperature", "humidity"}
+    await monitor.close()
+
+
+async def test_read_again(machine: Machine, lane: Lane) -> None:
+    """A second reading has only values that were measured after its call."""
+    monitor = driver(lane)
+    await first(monitor.read, lambda reading: reading.humidity is not None)
+    changed = {"co2": 900, "temperature": 30.0, "humidity": 60.0}
+    machine.stick("monitor").values |= changed
+    reading = await monitor.read_again()
+    assert reading.values == pytest.approx(changed, abs=0.05)
+    assert machine.stick("monitor").commands == {"feature": 1}
+    await monitor.close()
+
+
+async def test_read_again_without_one_value(machine: Machine, lane: Lane) -> None:
+    """A value that does not come again in time has a fault, and the others are read."""
+    monitor = driver(lane)
+    await first(monitor.read, lambda reading: reading.humidity is not None)
+    machine.stick("monitor").humidity_id = 0x6E  # Not the id of a value.
+    reading = await monitor.read_again()
+    assert set(reading.values) == {"temperature", "co2"}
+    assert reading.faults == {"humidity": Invalid(Fault.NO_ANSWER)}
+    assert (await monitor.read()).faults == {}
+    await monitor.close()
+
+
+async def test_read_again_opens(machine: Machine, lane: Lane) -> None:
+    """A device that is not open has no earlier values."""
+    monitor = driver(lane)
+    assert (await monitor.read_again()).co2 == 812
+    await monitor.close()
+
+
+async def test_unplugged_before_read_again(machine: Machine, lane: Lane) -> None:
+    """A device that was unplugged meanwhile has no second reading."""
+    monitor = driver(lane)
+    await monitor.read()
+    machine.unplug("monitor")
+    assert (await failure(monitor.read_again())).fault is Fault.STICK_NOT_FOUND
     await monitor.close()
 
 
@@ -256,10 +314,10 @@ async def test_no_node(build: Build, lane: Lane) -> None:
 async def test_key_is_refused(
     machine: Machine, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that refuses the key is closed again."""
+    """A device that does not take the key is closed again."""
 
     def refuse(_: bytes) -> None:
-        raise BrokenPipeError(32, "Broken pipe")
+        raise OSError(errno.EPROTO, "Protocol error")
 
     monkeypatch.setattr(machine.stick("monitor"), "set_feature", refuse)
     monitor = driver(lane)
@@ -267,6 +325,14 @@ async def test_key_is_refused(
     error = await failure(monitor.read())
     assert error.fault is Fault.REFUSED
     await until(lambda: open_files() == before)
+    await monitor.close()
+
+
+async def test_monitor_without_a_key(machine: Machine, lane: Lane) -> None:
+    """A monitor that refuses the key is listened to all the same."""
+    machine.stick("monitor").fail("no-key")
+    monitor = driver(lane)
+    assert (await monitor.read()).co2 == 812
     await monitor.close()
 
 

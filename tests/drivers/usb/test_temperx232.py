@@ -354,15 +354,58 @@ def test_no_reading(answer: str) -> None:
     [
         "Temp-Inner:-40.01 [C]<",
         "Temp-Inner:85.01 [C]<",
-        "Temp-Inner:20.00 [C],100.01 [%RH]<",
-        "Temp-Outer:125.01 [C]<Temp-Inner:20.00 [C]<",
+        "Temp-Outer:125.01 [C]<Temp-Inner:85.01 [C],-10.01 [%RH]<",
     ],
 )
 def test_out_of_range(answer: str) -> None:
-    """A value that the sensors cannot measure is rejected."""
+    """An answer without a value that the sensors can measure is rejected."""
     with pytest.raises(BadFrameError) as raised:
         decode(answer)
     assert raised.value.fault is Fault.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("answer", "values", "faults"),
+    [
+        (
+            "Temp-Inner:20.00 [C],110.01 [%RH]<",
+            {"internal_temperature": 20.0},
+            {"internal_humidity"},
+        ),
+        (
+            "Temp-Inner:20.00 [C],100.01 [%RH]<",
+            {"internal_temperature": 20.0, "internal_humidity": 100.0},
+            set(),
+        ),
+        (
+            "Temp-Inner:20.00 [C],-0.50 [%RH]<",
+            {"internal_temperature": 20.0, "internal_humidity": 0.0},
+            set(),
+        ),
+        (
+            "Temp-Outer:125.01 [C]<Temp-Inner:20.00 [C]<",
+            {"internal_temperature": 20.0},
+            {"external_temperature"},
+        ),
+    ],
+)
+def test_invalid_value_costs_itself(
+    answer: str, values: dict[str, float], faults: set[str]
+) -> None:
+    """The other values of an answer are published; a humidity may be a little off."""
+    reading = decode(answer)
+    assert reading.values == values
+    assert set(reading.faults) == faults
+    assert {f.fault for f in reading.faults.values()} <= {Fault.OUT_OF_RANGE}
+
+
+async def test_invalid_probe_is_not_absent(machine: Machine, lane: Lane) -> None:
+    """A probe with an invalid value has a fault, and is not asked a second time."""
+    machine.stick("stick").values["external_temperature"] = 127.5
+    stick = driver(lane)
+    assert set((await stick.read()).faults) == {"external_temperature"}
+    assert machine.stick("stick").commands["ReadTemp"] == 1
+    await stick.close()
 
 
 def answers() -> st.SearchStrategy[str]:
@@ -386,7 +429,7 @@ def test_any_text(answer: str) -> None:
         reading = decode(answer)
     except BadFrameError:
         return
-    assert "internal_temperature" in reading.values
+    assert "internal_temperature" in {**reading.values, **reading.faults}
     for quantity, value in reading.values.items():
         low, high = TEMPERX232_RANGES[quantity]
         assert low <= value <= high

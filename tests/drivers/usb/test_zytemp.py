@@ -131,28 +131,74 @@ def test_humidity(reports: list[bytes], humidity: float | None) -> None:
     assert result.humidity == humidity
 
 
-@pytest.mark.parametrize(
-    "wrong",
+WRONG_REPORTS = pytest.mark.parametrize(
+    ("quantity", "wrong"),
     [
-        report(0x50, 0),
-        report(0x50, 5001),
-        report(0x50, 25000),
-        report(0x42, 4000),  # -23.15 °C
-        report(0x42, 5400),  # 64.35 °C
-        report(0x41, 10001),
+        ("co2", report(0x50, 0)),
+        ("co2", report(0x50, 10001)),
+        ("co2", report(0x50, 25000)),
+        ("co2", report(0x50, 37407)),
+        ("temperature", report(0x42, 4000)),  # -23.15 °C
+        ("temperature", report(0x42, 5400)),  # 64.35 °C
+        ("humidity", report(0x41, 11001)),
     ],
 )
-def test_out_of_range(wrong: bytes) -> None:
-    """A value out of range is ignored, and the value before it stays."""
-    with pytest.raises(BadFrameError) as raised:
-        reading(TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT, wrong)
-    assert raised.value.fault is Fault.OUT_OF_RANGE
+
+
+@WRONG_REPORTS
+def test_invalid_value_costs_itself(quantity: str, wrong: bytes) -> None:
+    """A value out of range has a fault; the others are read."""
+    result = reading(
+        *(
+            frame
+            for frame in (TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT)
+            if frame[0] != wrong[0]
+        ),
+        wrong,
+    )
+    assert result is not None
+    assert result.faults[quantity].fault is Fault.OUT_OF_RANGE
+    others = {"temperature", "co2", "humidity"} - {quantity}
+    assert set(result.values) == others
+
+
+@WRONG_REPORTS
+def test_valid_value_wins(quantity: str, wrong: bytes) -> None:
+    """A value counts until it is too old, also if one out of range follows."""
+    before = reading(TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT)
+    result = reading(TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT, wrong)
+    assert before is not None
+    assert before.value(quantity) is not None
+    assert result == before
+
+
+def test_no_valid_value() -> None:
+    """Without a valid value there is no reading."""
+    with pytest.raises(BadFrameError, match=Fault.OUT_OF_RANGE):
+        reading(report(0x50, 25000), report(0x42, 0))
+
+
+def test_co2_beyond_the_display() -> None:
+    """A monitor reports a CO2 for which its display only shows "Hi"."""
+    result = reading(TEMPERATURE_REPORT, report(0x50, 6228))
+    assert result is not None
+    assert result.co2 == 6228
+
+
+def test_renewed() -> None:
+    """After a renewal a new round of reports is awaited; the kind stays known."""
     monitor = ZyTemp()
-    for frame in (*FORMAT_REPORTS * [OTHER_REPORT], TEMPERATURE_REPORT, CO2_REPORT):
-        monitor.feed(frame, 0)
-    with pytest.raises(BadFrameError):
-        monitor.feed(wrong, 1)
-    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
+    round_ = (TEMPERATURE_REPORT, CO2_REPORT, HUMIDITY_REPORT)
+    for frame in (*FORMAT_REPORTS * [OTHER_REPORT], *round_, TEMPERATURE_REPORT):
+        monitor.feed(encrypted(frame, ENCRYPTION_KEY), 0)
+    before = monitor.reading(0)
+    monitor.renew(0)
+    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
+    for frame in round_:
+        assert monitor.reading(1) is None
+        monitor.feed(encrypted(frame, ENCRYPTION_KEY), 1)
+    monitor.feed(encrypted(TEMPERATURE_REPORT, ENCRYPTION_KEY), 1)
+    assert monitor.reading(1) == before
 
 
 def test_humidity_is_waited_for() -> None:
@@ -227,13 +273,18 @@ def test_kind_needs_several_reports() -> None:
 
 
 def test_first_value_after_power_up() -> None:
-    """A value out of range is rejected while the kind is still unknown."""
+    """A CO2 out of range is invalid until the first right one comes."""
     monitor = ZyTemp()
     for frame in (report(0x50, 25000), TEMPERATURE_REPORT, OTHER_REPORT):
         monitor.feed(frame, 0)
-    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is None
+    result = monitor.reading(FIRST_ROUND_TIMEOUT_S)
+    assert result is not None
+    assert set(result.faults) == {"co2"}
     monitor.feed(CO2_REPORT, 0)
-    assert monitor.reading(FIRST_ROUND_TIMEOUT_S) is not None
+    result = monitor.reading(FIRST_ROUND_TIMEOUT_S)
+    assert result is not None
+    assert result.co2 == 812
+    assert not result.faults
 
 
 def frames() -> st.SearchStrategy[bytes]:
@@ -255,9 +306,10 @@ def test_any_bytes(reports: list[bytes]) -> None:
     for now, frame in enumerate(reports):
         try:
             monitor.feed(frame, now)
+            result = monitor.reading(now)
         except BadFrameError:
             continue
-        if (result := monitor.reading(now)) is not None:
-            assert -10 <= (result.temperature or 0) <= 60
-            assert 0 < (result.humidity or 1) <= 100
-            assert 0 < (result.co2 or 0) <= 5000
+        if result is not None:
+            assert -10 <= result.values.get("temperature", 0) <= 60
+            assert 0 < result.values.get("humidity", 1) <= 100
+            assert 0 < result.values.get("co2", 1) <= 10_000

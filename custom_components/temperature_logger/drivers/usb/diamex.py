@@ -10,18 +10,19 @@ data sheet of the DS18B20 (19-7487), ROM code and CRC in sections "64-bit Lasere
 Code" and "CRC Generation".
 """
 
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
-from ..errors import BadFrameError, Fault, out_of_range
+from ..errors import BadFrameError, Fault
 from ..readings import Reading, probe_quantity
+from ..values import Invalid, Range, checked
+from .latest import LatestValues
 from .models import DIAMEX
 from .stream import Stream
 
 DIAMEX_REPORT_BYTES: Final = 64
 ROM_BYTES: Final = slice(8, 16)
 DS18B20_FAMILY: Final = 0x28
-DS18B20_MIN_C: Final = -55.0
-DS18B20_MAX_C: Final = 125.0
+DS18B20_RANGE_C: Final = Range(-55, 125)
 # A probe that lost its supply reports this until it has measured.
 POWER_ON_C: Final = 85.0
 # A probe that really warms up to 85 °C gets there in smaller steps.
@@ -33,106 +34,97 @@ EXTRA_AGE_PER_PROBE_S: Final = 1.0
 ALL_PROBES_TIMEOUT_S: Final = 3.5
 
 
-class ProbeValue(NamedTuple):
-    """The latest value of a probe."""
-
-    rom: str
-    temperature: float
-    time: float
-    """When it was received, in seconds."""
-
-
 class Diamex:
     """Decodes the reports of one adapter and keeps the latest values of its probes."""
 
     def __init__(self) -> None:
         """Begin without values."""
-        self._began_at = 0.0
-        self._count = 0
-        self._refused_at: dict[int, float] = {}
-        """When a probe last sent an invalid report, by the number of the probe."""
-        self._values: dict[int, ProbeValue] = {}
-        """The latest values, by the number of the probe, which may change."""
         self.quantities: tuple[str, ...] = ()
         """The quantities of the probes in the last reading."""
+        self._count = 0
+        self._begin(0)
+
+    def _begin(self, now: float) -> None:
+        """Forget the probes and their values; wait for all probes again."""
+        self._before: dict[str, tuple[float, float]] = {}
+        """The last plausible temperature of each probe, and its time, by ROM code."""
+        self._roms: dict[int, str] = {}
+        """The ROM code of each probe, by its number, which may change."""
+        self.renew(now)
+
+    def renew(self, now: float, /) -> None:
+        """Forget the values: those of the next reading come from later reports.
+
+        What a probe measured before still tells whether it really has 85 °C.
+        """
+        self._began_at = now
+        self._latest = LatestValues[str]()
+        """The values by ROM code."""
+        self._malformed: set[int] = set()
+        """The numbers of the probes whose last report was malformed."""
 
     def feed(self, report: bytes, now: float) -> None:
         """Store the temperature in a report of 64 bytes, in °C, by the ROM code.
 
-        Raises BadFrameError for a malformed report, for a ROM code that is not that of
-        a DS18B20, and for a value that the probe cannot have measured.
+        Raises BadFrameError for a malformed report, and for a ROM code that is not that
+        of a DS18B20.
         """
         count, number = report[:2] if len(report) == DIAMEX_REPORT_BYTES else (0, 0)
+        quoted = report[: ROM_BYTES.stop].hex(" ")
         if not 1 <= number <= count:
-            raise BadFrameError(
-                Fault.BAD_REPORT, report=report[: ROM_BYTES.stop].hex(" ")
-            )
+            raise BadFrameError(Fault.BAD_REPORT, report=quoted)
         if count != self._count:
             # A probe was added or removed, and the others may have new numbers.
-            self._values.clear()
-            self._refused_at.clear()
-            self._count, self._began_at = count, now
-        try:
-            value = self._value(report, now)
-        except BadFrameError:
-            self._refused_at[number] = now
-            raise
-        self._refused_at.pop(number, None)
-        self._values = {
-            n: other for n, other in self._values.items() if other.rom != value.rom
-        } | {number: value}
-
-    def _value(self, report: bytes, now: float) -> ProbeValue:
-        """Return the value in a report; raise BadFrameError for an invalid one."""
-        rom = report[ROM_BYTES]
-        if rom[:1] != bytes((DS18B20_FAMILY,)) or crc(rom):
-            raise BadFrameError(
-                Fault.BAD_REPORT, report=report[: ROM_BYTES.stop].hex(" ")
-            )
-        value = ProbeValue(
-            rom=rom.hex(),
-            temperature=int.from_bytes(report[4:6], "little", signed=True) / 10,
-            time=now,
-        )
-        if not DS18B20_MIN_C <= value.temperature <= DS18B20_MAX_C:
-            raise out_of_range(f"{value.temperature:.1f}", DS18B20_MIN_C, DS18B20_MAX_C)
-        if value.temperature == POWER_ON_C and not self._is_continuous(value):
-            raise BadFrameError(Fault.PROBE_RESET, probe=value.rom)
-        return value
+            self._count = count
+            self._begin(now)
+        code = report[ROM_BYTES]
+        if code[:1] != bytes((DS18B20_FAMILY,)) or crc(code):
+            self._malformed.add(number)
+            raise BadFrameError(Fault.BAD_REPORT, report=quoted)
+        self._malformed.discard(number)
+        rom = code.hex()
+        self._roms = {n: other for n, other in self._roms.items() if other != rom}
+        self._roms[number] = rom
+        tenths = int.from_bytes(report[4:6], "little", signed=True)
+        self._latest.put(rom, self._checked(rom, tenths / 10, now), now)
 
     def reading(self, now: float) -> Reading | None:
         """Return the current values, once all probes have reported or timed out.
 
-        A silent probe, or one that sends invalid reports, does not affect the others.
+        A silent probe, or one that sends invalid values, does not affect the others.
+        Raises BadFrameError if all values are invalid.
         """
-        current = {
-            number: value
-            for number, value in self._values.items()
-            if now - value.time <= self._age and number not in self._refused_at
-        }
-        values = current.values()
-        reported = len(current.keys() | self._refused_at.keys())
+        current = self._latest.current(now, self._age)
+        values = {n: current[rom] for n, rom in self._roms.items() if rom in current}
+        reported = len(values.keys() | self._malformed)
         if not values or (
             reported < self._count and now - self._began_at < ALL_PROBES_TIMEOUT_S
         ):
             return None
-        probes = {value.rom: value.temperature for value in values}
-        self.quantities = tuple(map(probe_quantity, sorted(probes)))
-        return Reading(probes=probes)
+        quantities = {n: probe_quantity(self._roms[n]) for n in values}
+        self.quantities = tuple(sorted(quantities.values()))
+        return Reading.of({quantities[n]: value for n, value in values.items()})
 
     @property
     def _age(self) -> float:
         """The time in seconds for which a value is current."""
         return DIAMEX_MAX_AGE_S + EXTRA_AGE_PER_PROBE_S * self._count
 
-    def _is_continuous(self, value: ProbeValue) -> bool:
+    def _checked(self, rom: str, temperature: float, now: float) -> float | Invalid:
+        """Return the temperature of a probe if the probe can have measured it."""
+        value = checked("temperature", temperature, DS18B20_RANGE_C)
+        if value == POWER_ON_C and not self._is_continuous(rom, temperature, now):
+            return Invalid(Fault.PROBE_RESET, {"probe": rom})
+        if not isinstance(value, Invalid):
+            self._before[rom] = value, now
+        return value
+
+    def _is_continuous(self, rom: str, temperature: float, now: float) -> bool:
         """Return whether a probe reported about the same temperature just before."""
-        return any(
-            other.rom == value.rom
-            and abs(other.temperature - value.temperature) <= MAX_STEP_C
-            and value.time - other.time <= self._age
-            for other in self._values.values()
-        )
+        if rom not in self._before:
+            return False
+        before, time = self._before[rom]
+        return abs(temperature - before) <= MAX_STEP_C and now - time <= self._age
 
 
 def crc(code: bytes) -> int:

@@ -15,8 +15,10 @@ Source: J. McMullan, gotemp.c, and G. Kroah-Hartman's kernel driver of 2005.
 import struct
 from typing import ClassVar, Final
 
-from ..errors import BadFrameError, Fault, out_of_range
+from ..errors import BadFrameError, Fault
 from ..readings import Reading
+from ..values import Invalid, Range, checked
+from .latest import LatestValues
 from .models import GOTEMP
 from .stream import Stream
 
@@ -25,8 +27,9 @@ MAX_TEMPERATURES: Final = 3
 GOTEMP_ENDPOINT: Final = 0x81
 # Several reports have to be lost before the last one is too old.
 GOTEMP_MAX_AGE_S: Final = 5.0
-GOTEMP_MIN_C: Final = -10.0
-GOTEMP_MAX_C: Final = 110.0
+GOTEMP_RANGE_C: Final = Range(-10, 110)
+# All ones, which a missing sensor causes. They would be -0.008 °C.
+GOTEMP_NO_CODE: Final = -1
 
 
 class GoTemp:
@@ -37,37 +40,44 @@ class GoTemp:
     def __init__(self) -> None:
         """Begin without a value."""
         self._counter: int | None = None
-        self._latest: tuple[float, float] | None = None
-        """Temperature and time of the last report, if it followed the one before."""
+        self._latest = LatestValues[str]()
+        """The temperature, if its report followed the one before."""
 
     def feed(self, report: bytes, now: float) -> None:
-        """Store the temperature in a report of 8 bytes, in °C.
+        """Store the temperatures in a report of 8 bytes, in °C.
 
-        It counts if the report follows the one before. Raises BadFrameError for a
-        malformed report, and for a value that the probe cannot measure.
+        They count if the report follows the one before. Raises BadFrameError for a
+        malformed report.
         """
         count, counter = report[:2] if len(report) == GOTEMP_REPORT_BYTES else (0, 0)
         if not 1 <= count <= MAX_TEMPERATURES:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
         follows = self._counter is not None and counter == (self._counter + 1) % 256
-        self._counter, self._latest = counter, None
-        values = [
-            code / 128 for code in struct.unpack(f"<{count}h", report[2:][: 2 * count])
-        ]
-        for value in values:
-            if not GOTEMP_MIN_C <= value <= GOTEMP_MAX_C:
-                raise out_of_range(f"{value:.2f}", GOTEMP_MIN_C, GOTEMP_MAX_C)
-        if follows:
-            self._latest = values[-1], now
+        self._counter = counter
+        if not follows:
+            self._latest = LatestValues()
+            return
+        for code in struct.unpack(f"<{count}h", report[2:][: 2 * count]):
+            self._latest.put("temperature", _temperature(code, report), now)
+
+    def renew(self, _: float, /) -> None:
+        """Forget the value: that of the next reading comes from a later report."""
+        self._latest = LatestValues()
 
     def reading(self, now: float) -> Reading | None:
-        """Return the temperature if it is certainly new and not too old."""
-        if self._latest is None:
-            return None
-        temperature, time = self._latest
-        if now - time > GOTEMP_MAX_AGE_S:
-            return None
-        return Reading(temperature=temperature)
+        """Return the temperature if it is certainly new and not too old.
+
+        Raises BadFrameError if it is invalid.
+        """
+        values = self._latest.current(now, GOTEMP_MAX_AGE_S)
+        return Reading.of(values) if values else None
+
+
+def _temperature(code: int, report: bytes) -> float | Invalid:
+    """Return the temperature of a code of a report, or its fault."""
+    if code == GOTEMP_NO_CODE:
+        return Invalid(Fault.BAD_REPORT, {"report": report.hex(" ")})
+    return checked("temperature", code / 128, GOTEMP_RANGE_C)
 
 
 class GoTempStream(Stream):

@@ -3,14 +3,22 @@
 A command is ten messages of 32 bytes, padded with zeros:
 
     0a 0b 0c 0d 00 00 02 00     start of the command
-    52, 53 or 54                read the type, the outer or the inner temperature
+    52                          read the type
+    53 or 54                    read the outer or the inner temperature
+    48                          read temperature and humidity
     00                          seven times
     0a 0b 0c 0d 00 00 01 00     end of the command
 
-The stick answers half a second later in a feature report, never in an input report.
-Byte 2 of the answer is the type; the first two bytes are a temperature, big-endian
-1/256 °C. Source: the course note temper.txt of the University of Jyväskylä, and
-TEMPered.
+The stick answers half a second later in a feature report, never in an input report:
+
+    xx TY ...       the type TY, after a byte that differs between sticks of one type
+    HH LL ...       a temperature, big-endian 1/256 °C
+    HH LL HH LL     big-endian codes of an SHT1x: temperature and humidity
+
+Source: the course note temper.txt of the University of Jyväskylä; for the types
+OpenBSD's uthum(4) and M. Sulland's Device::USB::PCSensor::HidTEMPer, which both were
+written with the sticks at hand; for the humidity uthum(4) and olegstepura/
+temper-hum-hid. TEMPered expects the type one byte later, but its author had no stick.
 
 The kernel sends a write to the hidraw node as SET_REPORT 0200, as the stick has no
 endpoint for it, and HIDIOCGFEATURE as GET_REPORT 0300. So the driver does not need
@@ -25,12 +33,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, override
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
+from ..errors import BadFrameError, DeviceNotFoundError, Fault
 from ..places import UsbPlace
 from ..readings import Facts, Identity, Reading
+from ..values import Invalid, Range, Value, checked
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import HidrawTransport, Node
+from .layouts import decode as decode_reports
+from .layouts import layout_of_shape
 from .models import HIDTEMPER
 
 MESSAGE_BYTES: Final = 32
@@ -42,27 +53,53 @@ FILLER_MESSAGES: Final = 7 * (b"",)
 READ_TYPE: Final = b"\x52"
 READ_OUTER: Final = b"\x53"
 READ_INNER: Final = b"\x54"
-TYPE_OFFSET: Final = 2
+READ_BOTH: Final = b"\x48"
+TYPE_OFFSET: Final = 1
+# The answer repeats them.
+TYPE_ANSWER_BYTES: Final = 8
+# The bytes of the longest values.
+MIN_ANSWER_BYTES: Final = 4
 # The course note says half a second.
 ANSWER_DELAY_S: Final = 0.6
-# The range of the FM75, the sensor in the stick.
-HIDTEMPER_MIN_C: Final = -55.0
-HIDTEMPER_MAX_C: Final = 125.0
+# The range of the FM75, the sensor in the stick and at the end of its cable.
+FM75_RANGE_C: Final = Range(-55, 125)
+# All ones. The FM75 measures sixteenths of a degree, so its last digit is 0.
+FM75_NO_CODE: Final = b"\xff\xff"
+# The start of the report of a TEMPer that sends the codes of an SHT1x.
+SHT1X_REPORT_HEAD: Final = b"\x80\x04"
+
+
+class StickCommand(NamedTuple):
+    """A command that reads values."""
+
+    code: bytes
+    quantities: tuple[str, ...]
+    """The quantities in its answer."""
 
 
 class StickType(NamedTuple):
     """One type of stick."""
 
     name: str
-    commands: dict[str, bytes]
-    """The command that reads each quantity."""
+    commands: tuple[StickCommand, ...]
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The quantities that the commands read."""
+        return tuple(q for command in self.commands for q in command.quantities)
 
 
 STICK_TYPES: Final = {
-    0x58: StickType("HidTEMPer1", {"temperature": READ_INNER}),
+    0x58: StickType("HidTEMPer1", (StickCommand(READ_INNER, ("temperature",)),)),
     0x59: StickType(
         "HidTEMPer2",
-        {"internal_temperature": READ_INNER, "external_temperature": READ_OUTER},
+        (
+            StickCommand(READ_INNER, ("internal_temperature",)),
+            StickCommand(READ_OUTER, ("external_temperature",)),
+        ),
+    ),
+    0x5A: StickType(
+        "HidTEMPerHUM", (StickCommand(READ_BOTH, ("temperature", "humidity")),)
     ),
 }
 
@@ -100,7 +137,7 @@ class HidTemper(HeldDevice[HidrawTransport]):
     @property
     def quantities(self) -> tuple[str, ...]:
         """The quantities of a reading of this stick; empty before the first one."""
-        return tuple(self._model.commands) if self._model else ()
+        return self._model.quantities if self._model else ()
 
     @override
     async def _open(self) -> HidrawTransport:
@@ -124,7 +161,7 @@ class HidTemper(HeldDevice[HidrawTransport]):
         ):  # The answer was an old one.
             raise BadFrameError(Fault.BAD_REPORT, report=type_answer.hex(" "))
         if model is None or self._expected is None:
-            firmware = f"HidTEMPer, {type_answer.hex(' ')}"
+            firmware = f"HidTEMPer, {type_answer[:TYPE_ANSWER_BYTES].hex(' ')}"
             raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=firmware)
         raise DeviceNotFoundError(
             Fault.STICK_CHANGED, found=model.name, expected=self._expected
@@ -145,26 +182,38 @@ class HidTemper(HeldDevice[HidrawTransport]):
         """Read each value, and the type before it."""
         if TYPE_CHECKING:
             assert self._model is not None
-        answers: dict[str, bytes] = {}
-        for quantity, command in self._model.commands.items():
+        self._raw = {}
+        values: dict[str, Value] = {}
+        for command in self._model.commands:
             type_answer = await _query(connection, READ_TYPE)
-            answer = await _query(connection, command)
-            answers[quantity] = answer
-            self._raw = {name: raw.hex(" ") for name, raw in answers.items()}
+            answer = await _query(connection, command.code)
+            self._raw[", ".join(command.quantities)] = answer.hex(" ")
             if type_answer != self._type_answer or answer == self._type_answer:
                 raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
-        return Reading.of({q: temperature(answer) for q, answer in answers.items()})
+            values |= decode(answer, command)
+        return Reading.of(values)
 
 
-def temperature(answer: bytes) -> float:
-    """Return the temperature in °C in an answer of two bytes or more.
-
-    Raises BadFrameError for a value that the sensor cannot measure.
-    """
+def decode(answer: bytes, command: StickCommand) -> dict[str, Value]:
+    """Return the values in the answer to a command, in °C and %, or their faults."""
+    if command.code == READ_BOTH:
+        return _sht1x_values(answer)
+    (quantity,) = command.quantities
+    if answer.startswith(FM75_NO_CODE):
+        return {quantity: Invalid(Fault.BAD_REPORT, {"report": answer.hex(" ")})}
     value = int.from_bytes(answer[:2], signed=True) / 256
-    if not HIDTEMPER_MIN_C <= value <= HIDTEMPER_MAX_C:
-        raise out_of_range(f"{value:.2f}", HIDTEMPER_MIN_C, HIDTEMPER_MAX_C)
-    return value
+    return {quantity: checked(quantity, value, FM75_RANGE_C)}
+
+
+def _sht1x_values(answer: bytes) -> dict[str, Value]:
+    """Return the values of an SHT1x.
+
+    A TEMPer with this sensor has the same codes in its report. Raises BadFrameError if
+    none is valid.
+    """
+    report = SHT1X_REPORT_HEAD + answer[:4] + bytes(2)
+    reading = decode_reports([report], layout_of_shape("", "sht1x"))
+    return {**reading.values, **reading.faults}
 
 
 async def _query(transport: HidrawTransport, command: bytes) -> bytes:
@@ -178,6 +227,6 @@ async def _query(transport: HidrawTransport, command: bytes) -> bytes:
     await asyncio.sleep(ANSWER_DELAY_S)
     answer = await transport.feature(HIDTEMPER_ANSWER_BYTES)
     # A stick without an answer may send equal bytes; ff would decode as -0.004 °C.
-    if len(answer) <= TYPE_OFFSET or len(set(answer)) == 1:
+    if len(answer) < MIN_ANSWER_BYTES or len(set(answer)) == 1:
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return answer

@@ -18,6 +18,7 @@ from ..errors import BadFrameError, DeviceAccessError, DriverError, Fault
 from ..places import UsbPlace
 from ..readings import Facts, Identity, Reading
 from ..sysfs import UsbDevice
+from ..values import Invalid
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import Node
@@ -46,10 +47,16 @@ class Decoder(Protocol):
         """The quantities of a reading."""
 
     def feed(self, report: bytes, now: float) -> None:
-        """Store the values in a report; raise BadFrameError for an invalid report."""
+        """Store the values in a report; raise BadFrameError for a malformed report."""
+
+    def renew(self, now: float, /) -> None:
+        """Forget the values: those of the next reading come from later reports."""
 
     def reading(self, now: float) -> Reading | None:
-        """Return the latest values; None if one is missing or too old."""
+        """Return the latest values; None if one is missing or too old.
+
+        Raises BadFrameError if all of them are invalid.
+        """
 
 
 class Stream(HeldDevice[UsbConnection]):
@@ -73,11 +80,13 @@ class Stream(HeldDevice[UsbConnection]):
         """Prepare to read the device at a place; open nothing yet."""
         super().__init__(lane, place, facts, on_gone)
         self._decoder = self.DECODER()
+        self._awaited: frozenset[str] = frozenset()
+        """The quantities that the poll waits for; a reading may have others."""
         self._last_error: BadFrameError | None = None
-        """The error of the last invalid report since the poll began."""
+        """The error of the last report or reading since the poll began."""
         self._reports: deque[bytes] = deque(maxlen=MAX_RAW_REPORTS)
         self._has_decoded = False
-        """Whether a valid report came since the last poll began."""
+        """Whether a well-formed report came since the last poll began."""
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -102,6 +111,25 @@ class Stream(HeldDevice[UsbConnection]):
     def facts(self) -> dict[str, str]:
         """Empty: the driver checks the names of the device whenever it opens it."""
         return {}
+
+    @override
+    async def read_again(self) -> Reading:
+        """Return a reading whose values were all measured after this call.
+
+        A value that is current now, and has no new report in time, has a fault.
+        """
+        connection = self._connection
+        if isinstance(connection, Node):
+            # Reports that the kernel has queued are from before.
+            while self._receive(connection):
+                pass
+            if (reading := self._decoded()) is not None:
+                self._awaited = frozenset(reading.values)
+            self._decoder.renew(boot_time())
+        try:
+            return await self.read()
+        finally:
+            self._awaited = frozenset()
 
     @override
     async def _open(self) -> UsbConnection:
@@ -148,14 +176,28 @@ class Stream(HeldDevice[UsbConnection]):
         self._last_error, self._has_decoded = None, False
         try:
             async with asyncio.timeout(VALUES_TIMEOUT_S):
-                while (reading := self._decoder.reading(boot_time())) is None:
+                while (reading := self._decoded()) is None or self._missing(reading):
                     self._waiter = loop.create_future()
                     await self._waiter
         except TimeoutError as err:
-            raise self._last_error or BadFrameError(Fault.NO_ANSWER) from err
+            if (reading := self._decoded()) is None:
+                raise self._last_error or BadFrameError(Fault.NO_ANSWER) from err
         finally:
             self._waiter = None
-        return reading
+        faults = dict.fromkeys(self._missing(reading), Invalid(Fault.NO_ANSWER))
+        return reading._replace(faults={**faults, **reading.faults})
+
+    def _decoded(self) -> Reading | None:
+        """Return the current values; None if one is missing, or none is valid."""
+        try:
+            return self._decoder.reading(boot_time())
+        except BadFrameError as err:
+            self._last_error = err
+            return None
+
+    def _missing(self, reading: Reading) -> frozenset[str]:
+        """Return the awaited quantities that a reading does not have."""
+        return self._awaited - reading.values.keys() - reading.faults.keys()
 
     async def _collect(self, handle: Handle) -> Reading:
         """Return the values that a worker reads through libusb from now on."""
@@ -164,19 +206,22 @@ class Stream(HeldDevice[UsbConnection]):
         reports: list[bytes] = []
         error = BadFrameError(Fault.NO_ANSWER)
 
+        reading: Reading | None = None
+
         def is_last(report: bytes) -> bool:
-            nonlocal error
+            nonlocal error, reading
             reports.append(report)
             try:
                 decoder.feed(report, now)
+                reading = decoder.reading(now)
             except BadFrameError as err:
                 error = err
-            return decoder.reading(now) is not None
+            return reading is not None
 
         await self._lane.run(handle.collect, is_last, LIBUSB_TIMEOUTS_S)
         self._reports.extend(reports)
         self._decoder = decoder
-        if (reading := decoder.reading(now)) is None:
+        if reading is None:
             raise error
         return reading
 
@@ -192,22 +237,8 @@ class Stream(HeldDevice[UsbConnection]):
             if self.ENDPOINT is None:
                 raise
             if not may_use_libusb(device, err):
-                raise self._access_error(device, err) from err
+                raise _access_error(self.MODEL, device, err) from err
             return claim(device, 0, self.ENDPOINT)
-
-    def _access_error(
-        self, device: UsbDevice, err: DeviceAccessError
-    ) -> DeviceAccessError:
-        """Return the error of a device that neither hidraw nor libusb can open.
-
-        For a device without a hidraw node, that is the missing permission for libusb.
-        """
-        number = self.MODEL.interface
-        interface = None if number is None else device.interface(number)
-        has_node = interface is None or interface.hidraw is not None
-        if has_node or not device.usbfs.exists():
-            return err
-        return DeviceAccessError(Fault.NO_PERMISSION, node=str(device.usbfs))
 
     def _open_node(self, device: UsbDevice) -> Node:
         """Open the hidraw node and make the device send reports; blocks."""
@@ -219,15 +250,18 @@ class Stream(HeldDevice[UsbConnection]):
             raise
         return node
 
-    def _receive(self, node: Node) -> None:
-        """Read one report from the kernel, decode it, and wake a waiting poll."""
+    def _receive(self, node: Node) -> bool:
+        """Read one report from the kernel, decode it, and wake a waiting poll.
+
+        Return whether there was one.
+        """
         try:
             report = node.read()
         except BlockingIOError:
-            return
+            return False
         except DriverError as err:
             self._lose(err)
-            return
+            return False
         self._reports.append(report)
         try:
             self._decoder.feed(report, boot_time())
@@ -236,6 +270,7 @@ class Stream(HeldDevice[UsbConnection]):
             self._last_error = err
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        return True
 
     def _lose(self, err: DriverError) -> None:
         """Close the node of a device that is gone.
@@ -256,6 +291,20 @@ def boot_time() -> float:
     Time in sleep counts, so that a value from before it is as old as it really is.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _access_error(
+    model: Model, device: UsbDevice, err: DeviceAccessError
+) -> DeviceAccessError:
+    """Return the error of a device that neither hidraw nor libusb can open.
+
+    For a device without a hidraw node, that is the missing permission for libusb.
+    """
+    interface = None if model.interface is None else device.interface(model.interface)
+    has_node = interface is None or interface.hidraw is not None
+    if has_node or not device.usbfs.exists():
+        return err
+    return DeviceAccessError(Fault.NO_PERMISSION, node=str(device.usbfs))
 
 
 def _close(connection: UsbConnection) -> None:

@@ -20,21 +20,16 @@ from functools import partial
 import os
 from pathlib import Path
 import re
-from typing import Final, NamedTuple, override
+from typing import Final, override
 
 import serialx
 
 from .. import sysfs
-from ..errors import (
-    BadFrameError,
-    DeviceAccessError,
-    DeviceNotFoundError,
-    Fault,
-    out_of_range,
-)
+from ..errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Fault, inert
 from ..places import UsbPlace
 from ..readings import Facts, Identity, Reading
 from ..sysfs import usb_tty
+from ..values import HUMIDITY_RANGE, Range, Value, checked
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import system_error
@@ -54,24 +49,17 @@ KNOWN_FIRMWARE: Final = re.compile(r"TEMPerX232_V2\.[015]")
 TEMPER_FIRMWARE: Final = re.compile(r"TEMPer[!-~]*")
 LINE_ENDS: Final = re.compile(r"[<\r\n]+")
 SENSOR_LINE: Final = re.compile(
-    r"Temp-(Inner|Outer):(-?[0-9]{1,3}\.[0-9]+) \[C\](?:,([0-9]{1,3}\.[0-9]+) \[%RH\])?"
+    r"Temp-(Inner|Outer):(-?[0-9]{1,3}\.[0-9]+) \[C\]"
+    r"(?:,(-?[0-9]{1,3}\.[0-9]+) \[%RH\])?"
 )
 SIDES: Final = {"Inner": "internal", "Outer": "external"}
 
-
-class SensorRange(NamedTuple):
-    """The range of a sensor, in °C or %."""
-
-    low: float
-    high: float
-
-
 # The case of the stick states -40 to 85 °C; a probe has a wider range.
 TEMPERX232_RANGES: Final = {
-    "internal_temperature": SensorRange(-40, 85),
-    "internal_humidity": SensorRange(0, 100),
-    "external_temperature": SensorRange(-40, 125),
-    "external_humidity": SensorRange(0, 100),
+    "internal_temperature": Range(-40, 85),
+    "internal_humidity": HUMIDITY_RANGE,
+    "external_temperature": Range(-40, 125),
+    "external_humidity": HUMIDITY_RANGE,
 }
 
 
@@ -222,9 +210,9 @@ class TemperX232(HeldDevice[Port]):
         second reading without it means that no probe is plugged in.
         """
         reading = await self._query(connection)
-        if reading.external_temperature is None and not self._probe_absent:
+        if not _has_probe(reading) and not self._probe_absent:
             reading = await self._query(connection)
-        self._probe_absent = reading.external_temperature is None
+        self._probe_absent = not _has_probe(reading)
         return reading
 
     @override
@@ -245,8 +233,8 @@ class TemperX232(HeldDevice[Port]):
         firmware = (await port.query(READ_VERSION, _is_line)).strip("\r\n <")
         if not KNOWN_FIRMWARE.fullmatch(firmware):
             if TEMPER_FIRMWARE.fullmatch(firmware):
-                raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=firmware)
-            raise BadFrameError(Fault.BAD_REPORT, report=firmware)
+                raise BadFrameError(Fault.UNKNOWN_TYPE, firmware=inert(firmware))
+            raise BadFrameError(Fault.BAD_REPORT, report=inert(firmware))
         if self._firmware not in {None, firmware}:
             raise DeviceNotFoundError(
                 Fault.STICK_CHANGED, found=firmware, expected=self._firmware
@@ -269,24 +257,32 @@ def decode(answer: str) -> Reading:
     """Return the values in the answer to ReadTemp, in °C and %.
 
     The answer has one line for the sensor in the stick and at most one for the probe.
-    Raises BadFrameError for any other answer, and for a value outside its range.
+    Raises BadFrameError for any other answer, and if all values are invalid.
     """
-    values: dict[str, float | None] = {}
+    values: dict[str, Value] = {}
     lines = LINE_ENDS.split(answer)
     for line in filter(None, lines):
         match = SENSOR_LINE.fullmatch(line)
         if match is None or f"{SIDES[match[1]]}_temperature" in values:
-            raise BadFrameError(Fault.BAD_REPORT, report=answer)
-        side = SIDES[match[1]]
-        values[f"{side}_temperature"] = float(match[2])
-        values[f"{side}_humidity"] = float(match[3]) if match[3] else None
+            raise BadFrameError(Fault.BAD_REPORT, report=inert(answer))
+        side, temperature, humidity = match.groups()
+        values |= _value(f"{SIDES[side]}_temperature", temperature)
+        values |= _value(f"{SIDES[side]}_humidity", humidity)
     if lines[-1] or "internal_temperature" not in values:
-        raise BadFrameError(Fault.BAD_REPORT, report=answer)
-    for quantity, value in values.items():
-        low, high = TEMPERX232_RANGES[quantity]
-        if value is not None and not low <= value <= high:
-            raise out_of_range(f"{value:.2f}", low, high)
+        raise BadFrameError(Fault.BAD_REPORT, report=inert(answer))
     return Reading.of(values)
+
+
+def _value(quantity: str, text: str | None) -> dict[str, Value]:
+    """Return a quantity with the value in a text; None if the sensor has none."""
+    if text is None:
+        return {quantity: None}
+    return {quantity: checked(quantity, float(text), TEMPERX232_RANGES[quantity])}
+
+
+def _has_probe(reading: Reading) -> bool:
+    """Return whether the probe reported a temperature, valid or not."""
+    return "external_temperature" in reading.values.keys() | reading.faults.keys()
 
 
 def _is_line(answer: str) -> bool:

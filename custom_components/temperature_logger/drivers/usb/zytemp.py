@@ -11,12 +11,14 @@ leorbs/airco2ntrol and vfilimonov/co2meter, from the traffic of the makers' own 
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+import errno
 from typing import ClassVar, Final, NamedTuple, override
 
-from ..errors import BadFrameError, Fault, out_of_range
+from ..errors import BadFrameError, Fault
 from ..readings import Reading
+from ..values import HUMIDITY_RANGE, Range, Value, checked
 from .hidraw import Node
+from .latest import LatestValues
 from .models import ZYTEMP
 from .stream import Stream
 
@@ -43,19 +45,23 @@ TEMPERATURE_ID: Final = 0x42
 class Item(NamedTuple):
     """One kind of value that a monitor reports."""
 
+    quantity: str
     formula: Callable[[int], float]
-    low: float
-    high: float
-    """The range of the monitor; a value outside it is invalid."""
+    limits: Range
 
 
+_HUMIDITY: Final = Item("humidity", lambda code: code / 100, HUMIDITY_RANGE)
 ZYTEMP_ITEMS: Final = {
-    # ppm. The first value after power-up may be 25,000; 0 does not occur in air.
-    CO2_ID: Item(formula=float, low=1, high=5000),
+    # ppm. The monitor reports more than its display shows: 6,228 beside "Hi" was real.
+    # The first values after power-up are not: 25,000 and 37,407 were seen. 0 does not
+    # occur in air.
+    CO2_ID: Item("co2", float, Range(1, 10_000)),
     # °C. The monitor is made for rooms of 0 to 50 °C.
-    TEMPERATURE_ID: Item(formula=lambda code: code / 16 - 273.15, low=-10, high=60),
-    HUMIDITY_ID: Item(formula=lambda code: code / 100, low=0, high=100),
-    OTHER_HUMIDITY_ID: Item(formula=lambda code: code / 100, low=0, high=100),
+    TEMPERATURE_ID: Item(
+        "temperature", lambda code: code / 16 - 273.15, Range(-10, 60)
+    ),
+    HUMIDITY_ID: _HUMIDITY,
+    OTHER_HUMIDITY_ID: _HUMIDITY,
 }
 
 
@@ -68,19 +74,28 @@ class ZyTemp:
         """Begin without values."""
         self._encrypted: bool | None = None
         self._same_format = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the values, and wait for a round of them."""
         self._began_at: float | None = None
         self._undecided: list[tuple[bytes, float]] = []
         """The reports, decrypted if need be, until the encryption is certain."""
+        self._seen: set[int] = set()
+        """The ids of the items that came."""
         self._has_repeat = False
-        """Whether a value came a second time, so that a round is complete."""
-        self._values: dict[int, tuple[float, float]] = {}
-        """Value and time of each item, by id."""
+        """Whether an item came a second time, so that a round is complete."""
+        self._latest = LatestValues[int]()
+        """The values by the id of their item."""
+
+    def renew(self, _: float, /) -> None:
+        """Forget the values: those of the next reading come from later reports."""
+        self._begin()
 
     def feed(self, report: bytes, now: float) -> None:
         """Store the value in a report of 8 bytes, in °C, % or ppm.
 
-        Raises BadFrameError for a report that is neither plain nor encrypted, and for
-        a value that the monitor cannot measure.
+        Raises BadFrameError for a report that is neither plain nor encrypted.
         """
         if len(report) != ZYTEMP_REPORT_BYTES:
             raise BadFrameError(Fault.BAD_REPORT, report=report.hex(" "))
@@ -89,49 +104,43 @@ class ZyTemp:
             self._began_at = now
         if self._same_format < FORMAT_REPORTS:
             return
-        *earlier, (latest, _) = self._undecided
+        for plain, time in self._undecided:
+            self._keep(plain, time)
         self._undecided.clear()
-        for plain, time in earlier:
-            with suppress(BadFrameError):
-                self._keep(plain, time)
-        self._keep(latest, now)
 
     def _keep(self, plain: bytes, now: float) -> None:
         """Store the value in a plain report, if its id is known."""
         if (item := ZYTEMP_ITEMS.get(plain[0])) is None:
             return
         value = item.formula(int.from_bytes(plain[1:3]))
-        if not item.low <= value <= item.high:
-            raise out_of_range(f"{value:.2f}", item.low, item.high)
-        self._has_repeat |= plain[0] in self._values
-        self._values[plain[0]] = (value, now)
+        self._latest.put(plain[0], checked(item.quantity, value, item.limits), now)
+        self._has_repeat |= plain[0] in self._seen
+        self._seen.add(plain[0])
 
     def reading(self, now: float) -> Reading | None:
         """Return the current values, once temperature and CO2 are among them.
 
-        A monitor that measures humidity sends it in each round.
+        A monitor that measures humidity sends it in each round. Raises BadFrameError if
+        all values are invalid.
         """
         if self._began_at is None or not (
             self._has_repeat or now - self._began_at >= FIRST_ROUND_TIMEOUT_S
         ):
             return None
-        values = {
-            item: value
-            for item, (value, time) in self._values.items()
-            if now - time <= ZYTEMP_MAX_AGE_S
-        }
-        if not {TEMPERATURE_ID, CO2_ID} <= set(values):
+        current = self._latest.current(now, ZYTEMP_MAX_AGE_S)
+        if not {TEMPERATURE_ID, CO2_ID} <= set(current):
             return None
-        humidity = values.get(HUMIDITY_ID)
-        if HUMIDITY_ID not in self._values and self._has_repeat:
+        humidity: Value = current.get(HUMIDITY_ID)
+        if HUMIDITY_ID not in self._seen and self._has_repeat:
             # Some firmware uses only this id for the humidity.
-            humidity = values.get(OTHER_HUMIDITY_ID)
-        return Reading(
-            temperature=values[TEMPERATURE_ID],
+            humidity = current.get(OTHER_HUMIDITY_ID)
+        values: dict[str, Value] = {
+            "temperature": current[TEMPERATURE_ID],
             # Monitors without a humidity sensor report 0 %, which no room has.
-            humidity=humidity or None,
-            co2=values[CO2_ID],
-        )
+            "humidity": humidity or None,
+            "co2": current[CO2_ID],
+        }
+        return Reading.of(values)
 
     def _plain_report(self, report: bytes) -> bytes:
         """Return a report, decrypted if need be; count reports of the same format."""
@@ -167,8 +176,16 @@ class ZyTempStream(Stream):
 
     @override
     def _start(self, node: Node) -> None:
-        """Send the key; the monitor then begins to report."""
-        node.set_feature(ENCRYPTION_KEY)
+        """Send the key; the monitor then begins to report.
+
+        A monitor that refuses the key may report without it.
+        """
+        try:
+            node.set_feature(ENCRYPTION_KEY)
+        except BadFrameError as err:
+            cause = err.__cause__
+            if not isinstance(cause, OSError) or cause.errno != errno.EPIPE:
+                raise
 
 
 def _is_valid(report: bytes) -> bool:
