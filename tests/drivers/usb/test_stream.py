@@ -30,6 +30,7 @@ from custom_components.temperature_logger.drivers.usb.stream import Stream, boot
 from custom_components.temperature_logger.drivers.values import Invalid
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
+from emulation.streams import Streamer
 from tests.drivers.conftest import Build, Wake, open_files
 from tests.drivers.kernel import Kernel, is_watched
 from tests.drivers.waiting import first, until
@@ -206,7 +207,9 @@ async def test_read_again_without_one_value(machine: Machine, lane: Lane) -> Non
     """A value that does not come again in time has a fault, and the others are read."""
     monitor = driver(lane)
     await first(monitor.read, lambda reading: reading.humidity is not None)
-    machine.stick("monitor").humidity_id = 0x6E  # Not the id of a value.
+    stick = machine.stick("monitor")
+    assert isinstance(stick, Streamer)
+    stick.humidity_id = 0x6E  # Not the id of a value.
     reading = await monitor.read_again()
     assert set(reading.values) == {"temperature", "co2"}
     assert reading.faults == {"humidity": Invalid(Fault.NO_ANSWER)}

@@ -406,8 +406,8 @@ async def test_unknown_model(build: Build, lane: Lane) -> None:
     ("answer", "fault"),
     [
         (["466f6f7453776974", "6368000000000000"], Fault.BAD_REPORT),
-        (["54454d5065720001", "0000000000000000"], Fault.BAD_REPORT),
-        (["54454d506572ffff", "ffffffffffffffff"], Fault.BAD_REPORT),
+        (["54454d5000010000", "0000000000000000"], Fault.BAD_REPORT),
+        (["54454d5065ffffff", "ffffffffffffffff"], Fault.BAD_REPORT),
         (["0000000000000000", "0000000000000000"], Fault.BAD_REPORT),
         (["80800b544e200000", "54454d506572476f"], Fault.BAD_REPORT),
     ],
@@ -423,6 +423,74 @@ async def test_invalid_firmware_text(
         await stick.read()
     assert commands(machine) == (1, 0)
     await stick.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"TEMPer2_V4.1\0\0r1", "TEMPer2_V4.1"),
+        (b"TEMPER2_v4.1\xff\xffr1", "TEMPER2_v4.1"),
+        (b"temper2_v4.1    ", "temper2_v4.1"),
+    ],
+)
+async def test_other_writing(
+    build: Build, lane: Lane, answer: bytes, text: str
+) -> None:
+    """Bytes behind the text and the case of its letters do not change the firmware."""
+    halves = [answer[:8].hex(), answer[8:].hex()]
+    spec = {"temperature": 20.0, "external_temperature": 10.0}
+    plug(build, "TEMPer2_V4.1", firmware_reports=halves, **spec)
+    for known in ({}, {"firmware": "TEMPer2_V4.1", "model": "TEMPer2"}):
+        stick = Temper(lane, UsbPlace(CONTROLLER, "1"), known)
+        reading = await stick.read()
+        assert reading == Reading(internal_temperature=20.0, external_temperature=10.0)
+        assert stick.facts == {"firmware": text, "model": "TEMPer2"}
+        await stick.close()
+
+
+async def test_firmware_without_a_version(build: Build, lane: Lane) -> None:
+    """A text that only begins like that of a TEMPer is an unknown firmware."""
+    halves = ["54454d5065720001", "0000000000000000"]
+    machine = plug(build, "TEMPerGold_V3.4", firmware_reports=halves, temperature=20.0)
+    stick = driver(lane)
+    with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE) as error:
+        await stick.read()
+    assert error.value.details == {"firmware": "TEMPer"}
+    assert commands(machine) == (1, 0)
+    stick = driver(lane, firmware="TEMPer", shape="one_100th")
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "answer", "shape"),
+    [
+        ("TEMPerF1.4MPerF1", b"TEMPerF1.4MPerF1", None),
+        ("TEMPerGold_V9.9", b"TEMPerGold_V9.9 ", "one_100th"),
+        ("TEMPer<b>!", b"TEMPer<b>!", "one_100th"),
+    ],
+)
+async def test_stored_text(
+    build: Build, lane: Lane, stored: str, answer: bytes, shape: str | None
+) -> None:
+    """The text that an earlier version stored is still that of the stick."""
+    halves = [answer[:8].hex(), answer[8:].hex()]
+    model = "TEMPerGold_V3.4" if shape else "TEMPerF1.2"
+    plug(build, model, firmware_reports=halves, temperature=20.0)
+    known = {"firmware": stored} | ({"shape": shape} if shape else {})
+    stick = Temper(lane, UsbPlace(CONTROLLER, "1"), known)
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+async def test_firmware_text_is_inert(build: Build, lane: Lane) -> None:
+    """What a stick says about itself is shown to users, so it has no markup."""
+    answer = b"TEMPer[a](//b.c)"
+    halves = [answer[:8].hex(), answer[8:].hex()]
+    plug(build, "TEMPerGold_V3.4", firmware_reports=halves)
+    with pytest.raises(BadFrameError, match=Fault.UNKNOWN_FIRMWARE) as error:
+        await driver(lane).read()
+    assert error.value.details == {"firmware": "TEMPer?a????b.c?"}
 
 
 async def test_lost_half_of_the_firmware(build: Build, lane: Lane) -> None:
@@ -487,6 +555,57 @@ async def test_foot_pedal(build: Build, lane: Lane) -> None:
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         await stick.identify()
     assert commands(machine) == (1, 0)
+
+
+async def test_silent_device_is_asked_once(build: Build, lane: Lane) -> None:
+    """A foot pedal in the place of a stick gets one query for each plug-in."""
+    machine = plug(build, "pedal 413d")
+    for _ in range(2):
+        stick = driver(lane, firmware="TEMPerGold_V3.1", model="TEMPerGold")
+        for _ in range(2):
+            with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+                await stick.read()
+        await stick.close()
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await driver(lane).identify()
+    assert commands(machine) == (1, 0)
+    machine.replug("stick")
+    for _ in range(2):
+        with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+            await driver(lane).read()
+    assert commands(machine) == (2, 0)
+
+
+async def test_silent_stick_after_a_replug(build: Build, lane: Lane) -> None:
+    """A stick that was silent is read once it is plugged in again."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    machine.stick("stick").fail("timeout")
+    stick = driver(lane)
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    machine.stick("stick").clear()
+    with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+        await stick.read()
+    machine.replug("stick")
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+@pytest.mark.parametrize("way", [HIDRAW, LIBUSB], ids=["hidraw", "libusb"])
+@pytest.mark.parametrize("fault", ["drop-first", "control-timeout", "short"])
+async def test_other_faults_are_not_silence(
+    build: Build, lane: Lane, fault: str, way: dict[str, Any]
+) -> None:
+    """A device that gave half an answer or refused the query is asked again."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0, **way)
+    machine.stick("stick").fail(fault, on="firmware")
+    stick = driver(lane)
+    with pytest.raises(DriverError):
+        await stick.read()
+    machine.stick("stick").clear()
+    await until(lambda: machine.silent)
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
 
 
 @pytest.mark.parametrize(

@@ -115,12 +115,15 @@ class Layout(NamedTuple):
         )
 
     def fits(self, firmware: str, product: str) -> bool:
-        """Return whether a stick with this firmware and product has this layout."""
+        """Return whether a stick with this firmware and product has this layout.
+
+        The letters of the firmware may be small or capital ones.
+        """
+        text, start = firmware.lower(), self.firmware.lower()
         if self.product is not None:
-            return firmware.startswith(self.firmware) and product == self.product
-        rest = firmware.removeprefix(self.firmware)
+            return text.startswith(start) and product == self.product
         # V3.1 is not V3.10.
-        return firmware.startswith(self.firmware) and not rest[:1].isdigit()
+        return text.startswith(start) and not text.removeprefix(start)[:1].isdigit()
 
 
 def firmware_name(firmware: str) -> str:

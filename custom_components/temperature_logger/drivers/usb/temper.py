@@ -8,10 +8,11 @@ program.
 
 import asyncio
 from collections.abc import Callable
+import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, override
 
-from ..errors import BadFrameError, DeviceNotFoundError, DriverError, Fault
+from ..errors import BadFrameError, DeviceNotFoundError, DriverError, Fault, inert
 from ..places import UsbPlace
 from ..readings import QUANTITIES, Facts, Identity, Reading
 from ..sysfs import Plug, UsbDevice
@@ -52,7 +53,9 @@ JUMP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
 # 12 ms, the second 20 ms later, and each up to 10 ms late, as the host polls an
 # endpoint every 10 ms.
 ANSWER_END_S: Final = 0.06
-FIRMWARE_PREFIX: Final = "TEMPer"
+FIRMWARE_PREFIX: Final = "temper"
+# Ends the text; old content of the stick's buffer may follow.
+UNPRINTABLE: Final = re.compile(rb"[^ -~]")
 # A reload takes less. After a longer time the stick may be another one, and its last
 # reading is no measure for the next.
 MEMORY_S: Final = 60
@@ -66,6 +69,15 @@ class ClosedStick(NamedTuple):
     last_reading: Reading | None
     closed_at: float
     """Seconds on the clock that also runs while the system is suspended."""
+
+
+class SilentDevice(NamedTuple):
+    """A device that never answered the firmware query since it was plugged in.
+
+    It may be a foot pedal. It is not asked again before it is plugged in again.
+    """
+
+    plug: Plug
 
 
 class Temper(HeldDevice[Transport]):
@@ -195,22 +207,29 @@ class Temper(HeldDevice[Transport]):
         recalled = _recall(self._lane, device.plug)
         self._is_recalled = recalled is not None
         if recalled is None:
-            firmware = await _request_firmware(transport)
+            firmware = await _request_firmware(self._lane, device.plug, transport)
         else:
             firmware, self._last_reading = recalled.firmware, recalled.last_reading
         self._identified = device.plug, firmware
         return transport, firmware, device.product
 
     def _find(self) -> UsbDevice:
-        """Return the device at this place, if it may be a stick; blocks."""
-        return TEMPER.find(self._place)
+        """Return the device at this place, if it may be a stick; blocks.
+
+        Raises BadFrameError if it has been silent since it was plugged in.
+        """
+        device = TEMPER.find(self._place)
+        known = self._lane.memory
+        if isinstance(known, SilentDevice) and known.plug == device.plug:
+            raise BadFrameError(Fault.NO_ANSWER)
+        return device
 
     @override
     async def _open(self) -> Transport:
         """Open the stick and select its layout."""
         transport, firmware, product = await self._connect()
         layouts = _layouts(firmware, product, self._shape)
-        known = self._firmware
+        known = self._firmware and inert(self._firmware)
         if known is not None and layouts != _layouts(known, product, self._shape):
             raise DeviceNotFoundError(
                 Fault.STICK_CHANGED, found=firmware, expected=known
@@ -284,15 +303,25 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-async def _request_firmware(transport: Transport) -> str:
-    """Return the firmware text; raise BadFrameError without a whole answer."""
+async def _request_firmware(lane: Lane, plug: Plug, transport: Transport) -> str:
+    """Return the firmware text; raise BadFrameError without a whole answer.
+
+    Remember a device that is silent, unless it answered before with the same plug.
+    """
     halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
+    if not halves and not _has_answered(lane, plug):
+        lane.memory = SilentDevice(plug)
     if len(halves) == 1:
         # TEMPerX_V3.3 may lose the first half; a pedal sends nothing.
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
     if len(halves) < len(FIRMWARE_TIMEOUTS_S):
         raise BadFrameError(Fault.NO_ANSWER)
     return firmware_text(b"".join(halves))
+
+
+def _has_answered(lane: Lane, plug: Plug) -> bool:
+    """Return whether a device has answered since it was plugged in."""
+    return isinstance(lane.memory, ClosedStick) and lane.memory.plug == plug
 
 
 def _layouts(firmware: str, product: str, shape: str | None) -> tuple[Layout, ...]:
@@ -369,13 +398,14 @@ def _has_jumped(last: Reading, reading: Reading) -> bool:
 
 
 def firmware_text(answer: bytes) -> str:
-    """Return the text in an answer to the firmware command, 16 bytes of ASCII.
+    """Return the text in an answer to the firmware command, 16 bytes.
 
-    Blanks, NULs or old content of the stick's buffer may follow the text. Raises
-    BadFrameError for an answer that is not the text of a TEMPer.
+    The text ends before the first byte that is not printable ASCII, and is shown to
+    users, so it is made inert. Raises BadFrameError for an answer that is not the text
+    of a TEMPer.
     """
-    text = answer.rstrip(b" \0").decode("ascii", errors="replace")
-    readable = text.isascii() and text.isprintable()
-    if not readable or not text.startswith(FIRMWARE_PREFIX):
+    printable, *_ = UNPRINTABLE.split(answer, maxsplit=1)
+    text = inert(printable.decode("ascii").rstrip())
+    if not text.lower().startswith(FIRMWARE_PREFIX):
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return text
