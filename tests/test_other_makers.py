@@ -123,6 +123,29 @@ async def test_monitor_is_unplugged(
     await until(lambda: hass.states.is_state(co2, "650.0"))
 
 
+async def test_probe_after_power_up(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A probe that says 85 °C after power-up is unavailable; the others are read."""
+    machine = build(ADAPTER | {"probes": {ROM: 85.0, OTHER_ROM: 21.5}})
+    entry = await set_up(ADAPTER_PLACE)
+    registry = er.async_get(hass)
+
+    def state(rom: str) -> str:
+        unique_id = f"{entry.entry_id}_{rom}_temperature"
+        entity_id = registry.async_get_entity_id("sensor", DOMAIN, unique_id)
+        assert entity_id is not None
+        found = hass.states.get(entity_id)
+        assert found is not None
+        return found.state
+
+    assert (state(ROM), state(OTHER_ROM)) == ("unavailable", "21.5")
+    machine.stick("adapter").values[ROM] = 20.0
+    await until(lambda: " c8 00 " in entry.runtime_data.driver.raw["reports"])
+    await pass_time(hass, 305)
+    assert (state(ROM), state(OTHER_ROM)) == ("20.0", "21.5")
+
+
 async def test_calibrated_co2(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
     """An offset of CO2 applies, within limits, and no value stays none."""
     build(MONITOR)

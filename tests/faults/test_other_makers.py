@@ -22,7 +22,6 @@ FAULTS = (
     ("monitor", "garbage", Fault.BAD_REPORT),
     ("adapter", "silent", Fault.NO_ANSWER),
     ("adapter", "garbage", Fault.BAD_REPORT),
-    ("adapter", "power-on", Fault.PROBE_RESET),
     ("go", "silent", Fault.NO_ANSWER),
     ("go", "zero", Fault.BAD_REPORT),
     # One report in a hundred random ones would be a valid humidity.

@@ -135,7 +135,14 @@ class Stream(HeldDevice[UsbConnection]):
     async def _open(self) -> UsbConnection:
         """Open the device, and watch it if it has a hidraw node."""
         await self._wait_closed()
-        connection = await self._lane.run(self._find_and_open, undo=_close)
+        connection = await self._lane.run(
+            _find_and_open,
+            self.MODEL,
+            self._place,
+            self.ENDPOINT,
+            self._start,
+            undo=_close,
+        )
         self._connection = connection
         if isinstance(connection, Node):
             asyncio.get_running_loop().add_reader(connection, self._receive, connection)
@@ -146,7 +153,12 @@ class Stream(HeldDevice[UsbConnection]):
         """Return the latest values, or wait for new ones."""
         if isinstance(connection, Node):
             return await self._wait()
-        return await self._collect(connection)
+        decoder, reports = self.DECODER(), list[bytes]()
+        try:
+            return await self._lane.run(_collect, connection, decoder, reports)
+        finally:
+            self._decoder = decoder
+            self._reports.extend(reports)
 
     @override
     def _release(self, connection: UsbConnection) -> asyncio.Future[None]:
@@ -199,56 +211,8 @@ class Stream(HeldDevice[UsbConnection]):
         """Return the awaited quantities that a reading does not have."""
         return self._awaited - reading.values.keys() - reading.faults.keys()
 
-    async def _collect(self, handle: Handle) -> Reading:
-        """Return the values that a worker reads through libusb from now on."""
-        decoder = self.DECODER()
-        now = boot_time()
-        reports: list[bytes] = []
-        error = BadFrameError(Fault.NO_ANSWER)
-
-        reading: Reading | None = None
-
-        def is_last(report: bytes) -> bool:
-            nonlocal error, reading
-            reports.append(report)
-            try:
-                decoder.feed(report, now)
-                reading = decoder.reading(now)
-            except BadFrameError as err:
-                error = err
-            return reading is not None
-
-        await self._lane.run(handle.collect, is_last, LIBUSB_TIMEOUTS_S)
-        self._reports.extend(reports)
-        self._decoder = decoder
-        if reading is None:
-            raise error
-        return reading
-
     def _start(self, node: Node) -> None:
         """Make the device send reports, if it needs a command for that; blocks."""
-
-    def _find_and_open(self) -> UsbConnection:
-        """Find and open the device; blocks."""
-        device = self.MODEL.find(self._place)
-        try:
-            return self._open_node(device)
-        except DeviceAccessError as err:
-            if self.ENDPOINT is None:
-                raise
-            if not may_use_libusb(device, err):
-                raise _access_error(self.MODEL, device, err) from err
-            return claim(device, 0, self.ENDPOINT)
-
-    def _open_node(self, device: UsbDevice) -> Node:
-        """Open the hidraw node and make the device send reports; blocks."""
-        node = Node(self.MODEL.node(device), MAX_REPORT_BYTES)
-        try:
-            self._start(node)
-        except DriverError:
-            node.close()
-            raise
-        return node
 
     def _receive(self, node: Node) -> bool:
         """Read one report from the kernel, decode it, and wake a waiting poll.
@@ -291,6 +255,57 @@ def boot_time() -> float:
     Time in sleep counts, so that a value from before it is as old as it really is.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _find_and_open(
+    model: Model, place: UsbPlace, endpoint: int | None, start: Callable[[Node], None]
+) -> UsbConnection:
+    """Find and open a device; blocks."""
+    device = model.find(place)
+    try:
+        return _open_node(model, device, start)
+    except DeviceAccessError as err:
+        if endpoint is None:
+            raise
+        if not may_use_libusb(device, err):
+            raise _access_error(model, device, err) from err
+        return claim(device, 0, endpoint)
+
+
+def _open_node(model: Model, device: UsbDevice, start: Callable[[Node], None]) -> Node:
+    """Open the hidraw node and make the device send reports; blocks."""
+    node = Node(model.node(device), MAX_REPORT_BYTES)
+    try:
+        start(node)
+    except DriverError:
+        node.close()
+        raise
+    return node
+
+
+def _collect(handle: Handle, decoder: Decoder, reports: list[bytes]) -> Reading:
+    """Read reports through libusb until they give a reading, and return it; blocks.
+
+    Raises BadFrameError if the next reports give none.
+    """
+    error = BadFrameError(Fault.NO_ANSWER)
+    now = boot_time()
+    reading: Reading | None = None
+
+    def is_last(report: bytes) -> bool:
+        nonlocal error, reading
+        reports.append(report)
+        try:
+            decoder.feed(report, now)
+            reading = decoder.reading(now)
+        except BadFrameError as err:
+            error = err
+        return reading is not None
+
+    handle.collect(is_last, LIBUSB_TIMEOUTS_S)
+    if reading is None:
+        raise error
+    return reading
 
 
 def _access_error(

@@ -214,14 +214,9 @@ class Temper(HeldDevice[Transport]):
         return transport, firmware, device.product
 
     def _find(self) -> UsbDevice:
-        """Return the device at this place, if it may be a stick; blocks.
-
-        Raises BadFrameError if it has been silent since it was plugged in.
-        """
+        """Return the device at this place, if it may be a stick; blocks."""
         device = TEMPER.find(self._place)
-        known = self._lane.memory
-        if isinstance(known, SilentDevice) and known.plug == device.plug:
-            raise BadFrameError(Fault.NO_ANSWER)
+        _check_not_silent(self._lane, device.plug)
         return device
 
     @override
@@ -317,6 +312,12 @@ async def _request_firmware(lane: Lane, plug: Plug, transport: Transport) -> str
     if len(halves) < len(FIRMWARE_TIMEOUTS_S):
         raise BadFrameError(Fault.NO_ANSWER)
     return firmware_text(b"".join(halves))
+
+
+def _check_not_silent(lane: Lane, plug: Plug) -> None:
+    """Raise BadFrameError for a device that has been silent since it was plugged in."""
+    if isinstance(lane.memory, SilentDevice) and lane.memory.plug == plug:
+        raise BadFrameError(Fault.NO_ANSWER)
 
 
 def _has_answered(lane: Lane, plug: Plug) -> bool:
