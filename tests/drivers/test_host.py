@@ -329,6 +329,8 @@ async def test_sensor_comes_and_goes(driver: Host, build: Build) -> None:
     assert not reading.faults
     machine.reload({"hwmon": [chip("coretemp", 40.0)]})
     assert (await driver.read()).cpu_temperature == 40.0
+    machine.reload({"hwmon": [chip("coretemp", 45.0)]})
+    assert (await driver.read_again()).cpu_temperature == 45.0
     machine.reload({})
     reading = await driver.read()
     assert reading.cpu_temperature is None

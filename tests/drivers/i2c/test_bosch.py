@@ -132,6 +132,13 @@ async def test_cost_of_a_reading(chip: Chip, model: Model, unread: BoschChip) ->
     assert not chip.counters["resets"]
 
 
+async def test_read_again(chip: Chip, driver: BoschChip) -> None:
+    """A second reading is a conversion of its own."""
+    before = chip.counters["conversions"]
+    await driver.read_again()
+    assert chip.counters["conversions"] == before + 1
+
+
 async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
     """A driver holds the node from its first reading until it is closed."""
     assert len(board.buses.open_nodes) == 1

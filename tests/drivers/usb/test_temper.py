@@ -135,6 +135,17 @@ async def test_raw_reports(build: Build, lane: Lane) -> None:
     assert stick.raw == {"reports": "80 80 07 d0 4e 20 00 00 / 80 01 fc 18 4e 20 00 00"}
 
 
+async def test_read_again(build: Build, lane: Lane) -> None:
+    """A second reading asks the stick again."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    await stick.read()
+    machine.stick("stick").values["temperature"] = 30.0
+    assert await stick.read_again() == Reading(temperature=30.0)
+    assert commands(machine) == (1, 2)
+    await stick.close()
+
+
 async def test_settle(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -587,6 +598,28 @@ async def test_silent_stick_after_a_replug(build: Build, lane: Lane) -> None:
     with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
         await stick.read()
     machine.replug("stick")
+    assert await stick.read() == Reading(temperature=20.0)
+    await stick.close()
+
+
+@pytest.mark.parametrize("answer", ["drop-first", "garbage", None])
+async def test_stick_that_answered_before(
+    build: Build, lane: Lane, answer: str | None
+) -> None:
+    """A stick that has sent anything since it was plugged in is asked at each retry."""
+    machine = plug(build, "TEMPerGold_V3.4", temperature=20.0)
+    stick = driver(lane)
+    if answer is None:
+        await stick.read()
+    else:
+        machine.stick("stick").fail(answer, on="firmware")
+        with pytest.raises(BadFrameError):
+            await stick.read()
+    machine.stick("stick").fail("timeout")
+    for _ in range(3):
+        with pytest.raises(BadFrameError, match=Fault.NO_ANSWER):
+            await stick.read()
+    machine.stick("stick").clear()
     assert await stick.read() == Reading(temperature=20.0)
     await stick.close()
 

@@ -71,13 +71,15 @@ class ClosedStick(NamedTuple):
     """Seconds on the clock that also runs while the system is suspended."""
 
 
-class SilentDevice(NamedTuple):
-    """A device that never answered the firmware query since it was plugged in.
+class QueriedDevice(NamedTuple):
+    """Whether a device sent anything after a firmware query since it was plugged in.
 
-    It may be a foot pedal. It is not asked again before it is plugged in again.
+    A silent one may be a foot pedal. It is not asked again before it is plugged in
+    again.
     """
 
     plug: Plug
+    has_answered: bool
 
 
 class Temper(HeldDevice[Transport]):
@@ -301,11 +303,12 @@ def _now() -> float:
 async def _request_firmware(lane: Lane, plug: Plug, transport: Transport) -> str:
     """Return the firmware text; raise BadFrameError without a whole answer.
 
-    Remember a device that is silent, unless it answered before with the same plug.
+    The lane remembers whether the device is silent.
     """
     halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
-    if not halves and not _has_answered(lane, plug):
-        lane.memory = SilentDevice(plug)
+    lane.memory = QueriedDevice(
+        plug, has_answered=bool(halves) or _has_answered(lane, plug)
+    )
     if len(halves) == 1:
         # TEMPerX_V3.3 may lose the first half; a pedal sends nothing.
         halves = await transport.exchange(READ_FIRMWARE, FIRMWARE_TIMEOUTS_S)
@@ -316,13 +319,16 @@ async def _request_firmware(lane: Lane, plug: Plug, transport: Transport) -> str
 
 def _check_not_silent(lane: Lane, plug: Plug) -> None:
     """Raise BadFrameError for a device that has been silent since it was plugged in."""
-    if isinstance(lane.memory, SilentDevice) and lane.memory.plug == plug:
+    if lane.memory == QueriedDevice(plug, has_answered=False):
         raise BadFrameError(Fault.NO_ANSWER)
 
 
 def _has_answered(lane: Lane, plug: Plug) -> bool:
     """Return whether a device has answered since it was plugged in."""
-    return isinstance(lane.memory, ClosedStick) and lane.memory.plug == plug
+    known = lane.memory
+    if isinstance(known, ClosedStick):
+        return known.plug == plug
+    return known == QueriedDevice(plug, has_answered=True)
 
 
 def _layouts(firmware: str, product: str, shape: str | None) -> tuple[Layout, ...]:
