@@ -421,8 +421,9 @@ async def test_unknown_model(build: Build, lane: Lane) -> None:
         (["54454d5065ffffff", "ffffffffffffffff"], Fault.BAD_REPORT),
         (["0000000000000000", "0000000000000000"], Fault.BAD_REPORT),
         (["80800b544e200000", "54454d506572476f"], Fault.BAD_REPORT),
+        (["54454d506572476f", "80800b544e200000"], Fault.BAD_REPORT),
     ],
-    ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed"],
+    ids=["foot switch", "control codes", "no ASCII", "zeros", "crossed", "crossed too"],
 )
 async def test_invalid_firmware_text(
     build: Build, lane: Lane, answer: list[str], fault: Fault

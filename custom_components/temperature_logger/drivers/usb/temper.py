@@ -17,6 +17,7 @@ from ..places import UsbPlace
 from ..readings import QUANTITIES, Facts, Identity, Reading
 from ..sysfs import Plug, UsbDevice
 from ..workers import Lane
+from .descriptors import TEMPER_REPORT_BYTES
 from .device import HeldDevice
 from .layouts import (
     OPTIONAL_REPORT_TIMEOUT_S,
@@ -56,6 +57,9 @@ ANSWER_END_S: Final = 0.06
 FIRMWARE_PREFIX: Final = "temper"
 # Ends the text; old content of the stick's buffer may follow.
 UNPRINTABLE: Final = re.compile(rb"[^ -~]")
+# The first bytes of the answers to other commands: values, calibration, probes. Such a
+# report can get between the halves of the text if another program reads the stick.
+OTHER_ANSWERS: Final = (b"\x80", b"\x82", b"\x87")
 # A reload takes less. After a longer time the stick may be another one, and its last
 # reading is no measure for the next.
 MEMORY_S: Final = 60
@@ -413,6 +417,7 @@ def firmware_text(answer: bytes) -> str:
     """
     printable, *_ = UNPRINTABLE.split(answer, maxsplit=1)
     text = inert(printable.decode("ascii").rstrip())
-    if not text.lower().startswith(FIRMWARE_PREFIX):
+    is_crossed = answer[TEMPER_REPORT_BYTES:].startswith(OTHER_ANSWERS)
+    if is_crossed or not text.lower().startswith(FIRMWARE_PREFIX):
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return text
