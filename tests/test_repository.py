@@ -97,9 +97,6 @@ def details(kind: type[StrEnum] = Fault) -> dict[str, set[str]]:
             fault = call.args[0]
             if isinstance(fault, ast.Attribute) and fault.attr in kind.__members__:
                 names = {keyword.arg for keyword in call.keywords if keyword.arg}
-                for argument in call.args[1:]:  # Invalid takes them in a mapping.
-                    if isinstance(argument, ast.Dict):
-                        names |= {ast.literal_eval(k) for k in argument.keys if k}
                 given.setdefault(kind[fault.attr], names).intersection_update(names)
     return given
 

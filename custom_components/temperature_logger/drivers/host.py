@@ -122,10 +122,6 @@ class Host:
         """Return a reading of values that are measured now, like every reading."""
         return await self.read()
 
-    async def read_again(self) -> Reading:
-        """Return a reading whose values were all measured after this call."""
-        return await self.read()
-
     async def close(self) -> None:
         """Do nothing: no file stays open."""
 

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from custom_components.temperature_logger.drivers import DriverError, Fault, Reading
+from custom_components.temperature_logger.drivers import (
+    DriverError,
+    Fault,
+    Invalid,
+    Reading,
+)
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.usb import stream
@@ -21,7 +26,6 @@ from custom_components.temperature_logger.drivers.usb.diamex import (
     crc,
 )
 from custom_components.temperature_logger.drivers.usb.models import thermometers
-from custom_components.temperature_logger.drivers.values import Invalid
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from tests.drivers.conftest import Build
@@ -223,7 +227,7 @@ def test_bad_probe_does_not_affect_the_others() -> None:
     """An implausible probe has a fault until it is right; the others are read."""
     adapter = received(report(2, 1, 200), report(2, 2, 850, SECOND_ROM))
     quantity = f"{SECOND_ROM}_temperature"
-    fault = Invalid(Fault.PROBE_RESET, {"probe": SECOND_ROM})
+    fault = Invalid.of(Fault.PROBE_RESET, probe=SECOND_ROM)
     expected = Reading(probes={FIRST_ROM: 20.0}, faults={quantity: fault})
     assert adapter.reading(0) == expected
     assert quantity in adapter.quantities

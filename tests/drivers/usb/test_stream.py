@@ -13,6 +13,7 @@ import pytest
 from custom_components.temperature_logger.drivers import (
     DriverError,
     Fault,
+    Invalid,
     Reading,
     Workers,
     within_deadline,
@@ -27,7 +28,6 @@ from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import hidraw, stream, zytemp
 from custom_components.temperature_logger.drivers.usb.models import thermometers
 from custom_components.temperature_logger.drivers.usb.stream import Stream, boot_time
-from custom_components.temperature_logger.drivers.values import Invalid
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.machine import Machine
 from emulation.streams import Streamer

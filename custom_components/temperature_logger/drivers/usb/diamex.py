@@ -12,9 +12,9 @@ Code" and "CRC Generation".
 
 from typing import ClassVar, Final
 
-from ..errors import BadFrameError, Fault
+from ..errors import BadFrameError, Fault, Invalid
 from ..readings import Reading, probe_quantity
-from ..values import Invalid, Range, checked
+from ..values import Range, checked
 from .latest import LatestValues
 from .models import DIAMEX
 from .stream import Stream
@@ -114,7 +114,7 @@ class Diamex:
         """Return the temperature of a probe if the probe can have measured it."""
         value = checked("temperature", temperature, DS18B20_RANGE_C)
         if value == POWER_ON_C and not self._is_continuous(rom, temperature, now):
-            return Invalid(Fault.PROBE_RESET, {"probe": rom})
+            return Invalid.of(Fault.PROBE_RESET, probe=rom)
         if not isinstance(value, Invalid):
             self._before[rom] = value, now
         return value

@@ -15,9 +15,9 @@ Source: J. McMullan, gotemp.c, and G. Kroah-Hartman's kernel driver of 2005.
 import struct
 from typing import ClassVar, Final
 
-from ..errors import BadFrameError, Fault
+from ..errors import BadFrameError, Fault, Invalid
 from ..readings import Reading
-from ..values import Invalid, Range, checked
+from ..values import Range, checked
 from .latest import LatestValues
 from .models import GOTEMP
 from .stream import Stream
@@ -76,7 +76,7 @@ class GoTemp:
 def _temperature(code: int, report: bytes) -> float | Invalid:
     """Return the temperature of a code of a report, or its fault."""
     if code == GOTEMP_NO_CODE:
-        return Invalid(Fault.BAD_REPORT, {"report": report.hex(" ")})
+        return Invalid.of(Fault.BAD_REPORT, report=report.hex(" "))
     return checked("temperature", code / 128, GOTEMP_RANGE_C)
 
 

@@ -33,10 +33,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, override
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault
+from ..errors import BadFrameError, DeviceNotFoundError, Fault, Invalid
 from ..places import UsbPlace
-from ..readings import Facts, Identity, Reading
-from ..values import Invalid, Range, Value, checked
+from ..readings import Facts, Identity, Reading, Value
+from ..values import Range, checked
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import HidrawTransport, Node
@@ -200,7 +200,7 @@ def decode(answer: bytes, command: StickCommand) -> dict[str, Value]:
         return _sht1x_values(answer)
     (quantity,) = command.quantities
     if answer.startswith(FM75_NO_CODE):
-        return {quantity: Invalid(Fault.BAD_REPORT, {"report": answer.hex(" ")})}
+        return {quantity: Invalid.of(Fault.BAD_REPORT, report=answer.hex(" "))}
     value = int.from_bytes(answer[:2], signed=True) / 256
     return {quantity: checked(quantity, value, FM75_RANGE_C)}
 

@@ -10,9 +10,9 @@ Source: Á. Sancho, lascar-usb-thermometer, and the driver of CINF/PyExpLabSys.
 
 from typing import ClassVar, Final
 
-from ..errors import BadFrameError, Fault
+from ..errors import BadFrameError, Fault, Invalid
 from ..readings import Reading
-from ..values import HUMIDITY_RANGE, Invalid, Range, checked
+from ..values import HUMIDITY_RANGE, Range, checked
 from .latest import LatestValues
 from .models import LASCAR
 from .stream import Stream
@@ -75,7 +75,7 @@ def _value(kind: int, content: bytes) -> float | Invalid:
     if kind == HUMIDITY_REPORT:
         if not code:  # Air is never so dry: the sensor has not measured.
             report = bytes((kind, code)).hex(" ")
-            return Invalid(Fault.BAD_REPORT, {"report": report})
+            return Invalid.of(Fault.BAD_REPORT, report=report)
         return checked("humidity", code / 2, LASCAR_RANGES["humidity"])
     return checked("temperature", (code - 2000) / 10, LASCAR_RANGES["temperature"])
 

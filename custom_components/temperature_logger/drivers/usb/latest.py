@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..values import Invalid
+from ..errors import Invalid
 
 
 class Received(NamedTuple):

@@ -14,11 +14,10 @@ from collections.abc import Callable
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, override
 
-from ..errors import BadFrameError, DeviceAccessError, DriverError, Fault
+from ..errors import BadFrameError, DeviceAccessError, DriverError, Fault, Invalid
 from ..places import UsbPlace
 from ..readings import Facts, Identity, Reading
 from ..sysfs import UsbDevice
-from ..values import Invalid
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import Node
@@ -196,7 +195,7 @@ class Stream(HeldDevice[UsbConnection]):
                 raise self._last_error or BadFrameError(Fault.NO_ANSWER) from err
         finally:
             self._waiter = None
-        faults = dict.fromkeys(self._missing(reading), Invalid(Fault.NO_ANSWER))
+        faults = dict.fromkeys(self._missing(reading), Invalid.of(Fault.NO_ANSWER))
         return reading._replace(faults={**faults, **reading.faults})
 
     def _decoded(self) -> Reading | None:

@@ -27,9 +27,9 @@ import serialx
 from .. import sysfs
 from ..errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Fault, inert
 from ..places import UsbPlace
-from ..readings import Facts, Identity, Reading
+from ..readings import Facts, Identity, Reading, Value
 from ..sysfs import usb_tty
-from ..values import HUMIDITY_RANGE, Range, Value, checked
+from ..values import HUMIDITY_RANGE, Range, checked
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import system_error

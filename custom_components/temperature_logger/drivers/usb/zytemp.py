@@ -15,8 +15,8 @@ import errno
 from typing import ClassVar, Final, NamedTuple, override
 
 from ..errors import BadFrameError, Fault
-from ..readings import Reading
-from ..values import HUMIDITY_RANGE, Range, Value, checked
+from ..readings import Reading, Value
+from ..values import HUMIDITY_RANGE, Range, checked
 from .hidraw import Node
 from .latest import LatestValues
 from .models import ZYTEMP
