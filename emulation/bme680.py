@@ -124,6 +124,7 @@ class Bme680(Chip):
     """One chip on a bus."""
 
     CALIBRATIONS: ClassVar = CALIBRATIONS
+    CTRL_HUM: ClassVar = 0x72
     DATA: ClassVar = range(0x1F, 0x27)
     FAULTS: ClassVar = {**Chip.FAULTS, "unflagged": frozenset({"conversion"})}
 
@@ -161,8 +162,7 @@ class Bme680(Chip):
         """Write one register; during a conversion only a reset takes effect."""
         busy = self._advance()
         if register == RESET and value == RESET_WORD:
-            self.counters["resets"] += 1
-            self.power_cycle()
+            self._reset()
         elif busy:
             return
         elif register == CTRL_MEAS:

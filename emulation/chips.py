@@ -163,6 +163,7 @@ class Chip(Faulty):
     """One chip on a bus."""
 
     CALIBRATIONS: ClassVar[tuple[Calibration, ...]] = CALIBRATIONS
+    CTRL_HUM: ClassVar = CTRL_HUM
     DATA: ClassVar = range(DATA, DATA_END)
     """The registers that hold the codes."""
     FAULTS: ClassVar = {
@@ -173,6 +174,9 @@ class Chip(Faulty):
         **dict.fromkeys(("stuck", "lost-trigger", "nodata"), frozenset({"trigger"})),
         "lost-write": frozenset({"write"}),
         "zero-calibration": frozenset({"trimming"}),
+        "dead-humidity": frozenset({"humidity"}),
+        "dead-pressure": frozenset({"pressure"}),
+        "locked-humidity": frozenset({"humidity-setting"}),
     }
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -211,7 +215,9 @@ class Chip(Faulty):
         """Take the register pointer, and pairs of register and value."""
         self._pointer = data[0]
         for register, value in zip(data[::2], data[1::2], strict=False):
-            if self.strike("write") is None:
+            if self.strike("write") is not None:
+                continue
+            if register != self.CTRL_HUM or self.strike("humidity-setting") is None:
                 self._set(register, value)
 
     def read(self, length: int) -> bytes:
@@ -245,8 +251,7 @@ class Chip(Faulty):
         self._advance()
         control = self._control
         if register == RESET and value == RESET_WORD:
-            self.counters["resets"] += 1
-            self.power_cycle()
+            self._reset()
         elif register == CTRL_HUM and self.chip_id == BME280:
             # It takes effect only when ctrl_meas is written after it.
             self._ctrl_hum = value & 7
@@ -254,6 +259,13 @@ class Chip(Faulty):
             self._control = Control(control.meas, control.humidity, value & 0xFD)
         elif register == CTRL_MEAS:
             self._trigger(Control(value, self._ctrl_hum, control.config))
+
+    def _reset(self) -> None:
+        """Do what a reset does; it also ends a lock of the humidity's setting."""
+        self.counters["resets"] += 1
+        self.power_cycle()
+        if self.fault is not None and self.fault.name == "locked-humidity":
+            self.clear()
 
     def _trigger(self, control: Control) -> None:
         """Take a new ctrl_meas, and start the mode in it."""
@@ -300,6 +312,8 @@ class Chip(Faulty):
         osrs_t, osrs_p, osrs_h = self._control.oversampling
         if self._no_data:
             osrs_t = osrs_p = osrs_h = 0
+        osrs_p *= self.strike("pressure") is None
+        osrs_h *= self.strike("humidity") is None
         self._publish(
             t if osrs_t else SKIPPED,
             p if osrs_p else SKIPPED,

@@ -155,7 +155,7 @@ class Image(Registers):
         """Put bytes into the registers."""
         self._image[register : register + len(content)] = content
 
-    def read(self, register: int, length: int) -> bytes:
+    def read(self, register: int, length: int, *, is_probe: bool = False) -> bytes:  # noqa: ARG002 - as the method that it covers
         """Read registers."""
         return bytes(self._image[register : register + length])
 

@@ -100,6 +100,16 @@ async def assert_reads(driver: BoschChip, values: dict[str, float]) -> None:
         assert getattr(reading, quantity) == expected
 
 
+async def assert_reads_without(driver: BoschChip, quantity: str) -> None:
+    """Read once; one quantity is invalid, and the others are those of a room."""
+    reading = await driver.read()
+    assert reading.faults.keys() == {quantity}
+    assert reading.faults[quantity].fault is Fault.BAD_REGISTERS
+    assert reading.values.keys() == {*driver.quantities} - {quantity}
+    for name, value in reading.values.items():
+        assert value == pytest.approx(VALUES[name], abs=TOLERANCES[name])
+
+
 def before_transfer(bus: Bus, number: int, action: Callable[[], object]) -> None:
     """Call a function before the transfer with this number, counted from now on."""
     strike, numbers = bus.strike, itertools.count()

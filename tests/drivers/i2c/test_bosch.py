@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 import errno
 import os
+import re
 
 import pytest
 
@@ -36,6 +37,7 @@ from .chips import (
     BME280,
     BME680,
     BME688,
+    BMP280,
     MODELS,
     OTHER_VALUES,
     PINS,
@@ -43,6 +45,7 @@ from .chips import (
     VALUES_TRANSFER,
     Model,
     assert_reads,
+    assert_reads_without,
     before_transfer,
     codes_of,
     publish,
@@ -52,6 +55,8 @@ from .chips import (
 HUMIDITY = 2
 """The register of its code."""
 ALL_MODELS = (*MODELS, BME688)
+QUANTITIES = ("temperature", "pressure", "humidity")
+"""The quantities in the order of their codes."""
 
 
 def name_of(value: object) -> str | None:
@@ -67,6 +72,7 @@ def for_each(
     return pytest.mark.parametrize(("model", name), pairs, ids=name_of)
 
 
+has_humidity = pytest.mark.parametrize("model", [BME280, BME680], ids=name_of)
 each_calibration = for_each(
     "calibration", lambda model: len(model.calibrations), ALL_MODELS
 )
@@ -137,6 +143,17 @@ async def test_read_again(chip: Chip, driver: BoschChip) -> None:
     before = chip.counters["conversions"]
     await driver.read_again()
     assert chip.counters["conversions"] == before + 1
+
+
+async def test_identify(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model, lane: Lane
+) -> None:
+    """The hash of the coefficients is read without a write to the chip."""
+    bus.log.clear()
+    other = model.driver(lane, I2cPlace(PINS, ADDRESS), {})
+    assert await other.identify() == driver.facts["trimming_hash"]
+    await other.close()
+    assert not written(bus)
 
 
 async def test_closed_and_opened_again(board: Machine, driver: BoschChip) -> None:
@@ -227,52 +244,138 @@ async def test_another_program_uses_the_chip(
 
 
 @each_quantity
-@pytest.mark.parametrize("code", [0x80000, 0x00000, 0xFFFFF], ids=hex)
-async def test_codes_that_are_no_measurement(
+@pytest.mark.parametrize("code", [0x00000, 0x0000F, 0xFFFF0, 0xFFFFC, 0xFFFFF], ids=hex)
+async def test_stuck_codes(
     chip: Chip,
     driver: BoschChip,
     monkeypatch: pytest.MonkeyPatch,
     code: int,
     quantity: int,
 ) -> None:
-    """Codes of a skipped measurement are refused, though they give plausible values."""
+    """Stuck bits are not a value: they cost their quantity, or all with the first."""
     codes = codes_of(chip)
     publish(monkeypatch, codes)
     await assert_reads(driver, VALUES)
     # The code of the humidity has four bits less.
     codes[quantity] = code >> 4 if quantity == HUMIDITY else code
-    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
-        await driver.read()
+    if QUANTITIES[quantity] == "temperature":
+        with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+            await driver.read()
+    else:
+        await assert_reads_without(driver, QUANTITIES[quantity])
+
+
+@for_each("quantity", lambda model: len(model.quantities) - 1)
+async def test_skipped_measurement(
+    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch, quantity: int
+) -> None:
+    """The code of a skipped pressure or humidity costs that quantity alone."""
+    codes = codes_of(chip)
+    publish(monkeypatch, codes)
+    codes[quantity + 1] = 0x8000 if quantity + 1 == HUMIDITY else 0x80000
+    for _ in range(2):
+        await assert_reads_without(driver, QUANTITIES[quantity + 1])
+
+
+async def test_temperature_with_the_code_of_a_skipped_one(
+    chip: Chip, driver: BoschChip, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second conversion confirms a temperature whose code may mean "skipped"."""
+    codes = codes_of(chip)
+    publish(monkeypatch, codes)
+    codes[0] = 0x80000
+    before = chip.counters.copy()
+    reading = await driver.read()
+    expected = chip.calibration.temperature(0x80000)
+    assert reading.temperature == pytest.approx(expected, abs=0.01)
+    assert not reading.faults
+    assert chip.counters - before == {
+        "transfers": 2 * model.transfers,
+        "conversions": 2,
+    }
+
+
+async def test_nothing_measured_once(
+    chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """A conversion that measures nothing is repeated, and gives no value."""
+    chip.values |= OTHER_VALUES
+    chip.fail("nodata", count=1)
+    before = chip.counters.copy()
+    await assert_reads(driver, OTHER_VALUES)
+    assert (chip.counters - before)["transfers"] == 2 * model.transfers
+    assert not chip.counters["resets"]
 
 
 @pytest.mark.parametrize(
-    ("quantity", "value", "message"),
+    ("value", "message"),
     [
-        ("temperature", 85.2, "value 85.20 °C, low -40, high 85"),
-        ("temperature", -40.2, "value -40.20 °C, low -40, high 85"),
-        ("pressure", 1101.0, "value 110[01].[0-9]{2} hPa, low 300, high 1100"),
-        ("pressure", 299.0, "value 29[89].[0-9]{2} hPa, low 300, high 1100"),
+        (85.2, "value 85.20 °C, low -40, high 85"),
+        (-40.2, "value -40.20 °C, low -40, high 85"),
     ],
 )
-async def test_out_of_range(
-    chip: Chip, unread: BoschChip, quantity: str, value: float, message: str
+async def test_temperature_out_of_range(
+    chip: Chip, unread: BoschChip, value: float, message: str
 ) -> None:
-    """A value that the chip cannot measure is an error that quotes it."""
-    chip.values[quantity] = value
+    """A temperature that the chip cannot measure is an error that quotes it."""
+    chip.values["temperature"] = value
     with pytest.raises(BadFrameError, match=rf"^out_of_range \({message}\)$"):
         await unread.read()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1101.0, "110[01].[0-9]{2} hPa"), (299.0, "29[89].[0-9]{2} hPa")],
+)
+async def test_pressure_out_of_range(
+    chip: Chip, unread: BoschChip, value: float, text: str
+) -> None:
+    """A pressure that the chip cannot measure costs itself, and its fault quotes it."""
+    chip.values["pressure"] = value
+    reading = await unread.read()
+    assert reading.faults.keys() == {"pressure"}
+    fault, details = reading.faults["pressure"]
+    assert fault is Fault.OUT_OF_RANGE
+    assert re.fullmatch(text, details["value"])
+    assert (details["low"], details["high"]) == ("300", "1100")
+    assert reading.values.keys() == {*unread.quantities} - {"pressure"}
+
+
+@has_humidity
+@pytest.mark.parametrize(
+    ("value", "text"), [(111.0, "11[01].[0-9]{2} %"), (-11.0, "-1[01].[0-9]{2} %")]
+)
+async def test_humidity_out_of_range(
+    chip: Chip, unread: BoschChip, value: float, text: str
+) -> None:
+    """A humidity far beyond 0 or 100 % costs itself, and its fault quotes it."""
+    chip.values["humidity"] = value
+    reading = await unread.read()
+    assert reading.faults.keys() == {"humidity"}
+    fault, details = reading.faults["humidity"]
+    assert fault is Fault.OUT_OF_RANGE
+    assert re.fullmatch(text, details["value"])
+    assert reading.values.keys() == {"temperature", "pressure"}
+
+
+@has_humidity
+@pytest.mark.parametrize(("value", "read"), [(104.0, 100.0), (-5.0, 0.0)])
+async def test_saturated_and_dry_air(
+    chip: Chip, unread: BoschChip, value: float, read: float
+) -> None:
+    """A humidity just beyond 0 or 100 % is limited to that range."""
+    chip.values["humidity"] = value
+    assert (await unread.read()).humidity == read
 
 
 async def test_coefficients_that_divide_by_zero(
     chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Coefficients that would divide by zero are an error."""
+    """Coefficients that would divide by zero cost the pressure alone."""
     publish(monkeypatch, codes_of(chip))
     nothing = (0,) * len(chip.calibration.p)
     chip.calibration = replace(chip.calibration, p=nothing)
-    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS) as error:
-        await unread.read()
-    assert isinstance(error.value.__cause__, ArithmeticError)
+    await assert_reads_without(unread, "pressure")
 
 
 async def test_no_coefficients(chip: Chip, unread: BoschChip) -> None:
@@ -318,14 +421,146 @@ async def test_chip_that_another_program_keeps_busy(
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
-    """A write that a running conversion made the chip ignore is repeated."""
+    """A write that a running conversion made the chip ignore is repeated.
+
+    If both tries are lost, a reset follows.
+    """
     monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
     chip.fail("lost-write", count=times * model.settings)
-    if times > 1:
+    await assert_reads(unread, VALUES)
+    assert chip.fault is None
+    assert chip.counters["resets"] == times - 1
+
+
+async def test_chip_that_accepts_no_settings(
+    chip: Chip, model: Model, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chip that accepts no settings is an error, until it accepts them."""
+    monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
+    for _ in range(2):
+        chip.fail("lost-write")
         with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
             await unread.read()
-        assert chip.fault is None  # Both tries were lost, and no more.
+    chip.clear()
     await assert_reads(unread, VALUES)
+    assert unread.quantities == model.quantities
+
+
+# The reset of a chip
+
+
+@has_humidity
+async def test_locked_setting(
+    chip: Chip, unread: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chip that keeps its humidity off after power-up works after a reset.
+
+    The first conversion after the reset is not used.
+    """
+    monkeypatch.setattr(unread.SENSOR, "LONGEST_CONVERSION_S", 0.001)
+    chip.fail("locked-humidity")
+    await assert_reads(unread, VALUES)
+    assert (chip.counters["resets"], chip.counters["conversions"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        (model, part)
+        for model in MODELS
+        for part in ("pressure", "humidity")
+        if part in model.quantities
+    ],
+    ids=name_of,
+)
+async def test_dead_part(
+    chip: Chip, lane: Lane, model: Model, unread: BoschChip, part: str
+) -> None:
+    """A dead part costs its quantity, and one reset until it has worked again."""
+    for resets in (1, 2):
+        chip.fail(f"dead-{part}")
+        for _ in range(2):
+            await assert_reads_without(unread, part)
+            again = model.driver(lane, I2cPlace(PINS, ADDRESS), {})
+            await assert_reads_without(again, part)
+            await again.close()
+        assert chip.counters["resets"] == resets
+        before = chip.counters.copy()
+        await assert_reads_without(unread, part)
+        cost = {"transfers": model.transfers, "conversions": 1}
+        assert chip.counters - before == cost
+        chip.clear()
+        await assert_reads(unread, VALUES)
+
+
+async def test_value_that_a_reset_repairs(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """An impossible value that a reset repairs costs nothing."""
+    chip.values["temperature"] = 99.0
+    before_transfer(bus, model.transfers, lambda: chip.values.update(OTHER_VALUES))
+    await assert_reads(driver, OTHER_VALUES)
+    assert chip.counters["resets"] == 1
+    assert chip.counters["conversions"] == 4
+
+
+@pytest.mark.parametrize("chip_id", [0x50, 0xFF])
+async def test_reset_of_another_chip(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model, chip_id: int
+) -> None:
+    """A chip with an unknown id is not reset."""
+    chip.values["temperature"] = 99.0
+    before_transfer(bus, model.transfers, lambda: vars(chip).update(chip_id=chip_id))
+    with pytest.raises(BadFrameError, match=f"chip_id {chip_id:#04x}"):
+        await driver.read()
+    assert not chip.counters["resets"]
+
+
+@pytest.mark.parametrize("transfers", [0, 2])
+async def test_exchanged_for_another_chip(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model, transfers: int
+) -> None:
+    """A chip that another one replaces before or during its reset gives no value."""
+
+    def exchange() -> None:
+        chip.calibration = model.calibrations[1]
+        if not transfers:
+            chip.chip_id = 0x60 if model is BME680 else 0x61
+
+    chip.values["pressure"] = 2000.0
+    before_transfer(bus, model.transfers + transfers, exchange)
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_CHANGED):
+        await driver.read()
+    assert chip.counters["resets"] == bool(transfers)
+
+
+async def test_failed_reset(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """A fault of the bus during a reset does not cost the other quantities."""
+    chip.fail("dead-pressure")
+    facts = driver.facts
+    # The third transfer of a reset reads the coefficients, before the settings.
+    before_transfer(bus, model.transfers + 2, lambda: bus.fail("eio", count=1))
+    await assert_reads_without(driver, "pressure")
+    assert (driver.facts, driver.quantities) == (facts, model.quantities)
+    chip.clear()
+    await assert_reads(driver, VALUES)
+
+
+async def test_reset_again_after_the_chip_was_away(
+    chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """A chip that was away may be another one, so it can be reset again."""
+    chip.fail("dead-pressure")
+    await assert_reads_without(driver, "pressure")
+    chip.fail("gone")
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND):
+        await driver.read()
+    chip.fail("dead-pressure")
+    await assert_reads_without(driver, "pressure")
+    assert chip.counters["resets"] == 2
+    assert driver.quantities == model.quantities
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -382,6 +617,16 @@ async def test_other_chips(
     with pytest.raises(BadFrameError, match=fault):
         bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS)
     assert not written(bus)
+
+
+@pytest.mark.parametrize("model", [BMP280], ids=name_of)
+@pytest.mark.parametrize("chip_id", [0x56, 0x57], ids=hex)
+async def test_samples_of_a_bmp280(chip: Chip, unread: BoschChip, chip_id: int) -> None:
+    """The samples of a BMP280 from before its series are read as one."""
+    chip.chip_id = chip_id
+    assert bosch.probe(sysfs.i2c_adapter(PINS), ADDRESS) == BMP280.probed
+    await assert_reads(unread, VALUES)
+    assert unread.identity.model == "BMP280"
 
 
 def test_probe(bus: Bus, chip: Chip, model: Model) -> None:

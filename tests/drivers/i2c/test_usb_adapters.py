@@ -184,6 +184,26 @@ async def test_time_out_is_no_answer(
         await driver(lane).read()
 
 
+async def test_io_error_is_no_answer_to_a_probe(
+    build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An FT260 reports an I/O error for an address without a chip."""
+    machine = plug_in(build, bridge(1))
+    monkeypatch.setitem(i2c.ERRORS, "gone", errno.EIO)
+    machine.chip("chip 1").fail("gone")
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND):
+        probe(sysfs.i2c_adapter(f"{CONTROLLER}-1"), ADDRESS)
+    chip = driver(lane)
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND):
+        await chip.read()
+    machine.chip("chip 1").clear()
+    await assert_reads(chip, VALUES)
+    machine.chip("chip 1").fail("gone", count=1)
+    with pytest.raises(BadFrameError, match=Fault.BUS_ERROR):
+        await chip.read()
+    await chip.close()
+
+
 async def test_cancelled_transfer(
     build: Build, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

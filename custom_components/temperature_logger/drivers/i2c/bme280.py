@@ -1,11 +1,14 @@
 """Bosch BME280 and BMP280.
 
 Source: BME280 data sheet BST-BME280-DS001 (registers: section 5; measurement time:
-9.1) and BMP280 data sheet BST-BMP280-DS001. Adafruit's library computes the values from
-an image of the registers. The driver checks the codes before, because the library turns
-codes for "not measured" into plausible values.
+9.1; humidity: section 8.1) and BMP280 data sheet BST-BMP280-DS001. Adafruit's library
+computes temperature and pressure from an image of the registers. The driver computes
+the humidity, as the library limits it to 0 to 100 %: a dead sensor would then give
+0 or 100 %. The driver checks the codes before, because the formulas turn codes for
+"not measured" into plausible values.
 """
 
+import struct
 from typing import ClassVar, Final, override
 
 from ..errors import BadFrameError, Fault
@@ -16,19 +19,18 @@ from .bosch import (
     FORCED_MODE_X1,
     HUMIDITY_X1,
     MODE_BITS,
-    PRESSURE_RANGE_HPA,
     SLEEP_MODE_X1,
-    TEMPERATURE_RANGE_C,
     BoschChip,
     Sensor,
-    check_range,
-    unpack_codes,
 )
 from .bus import PowerLostError, Registers
 
 BME280_TRIMMING: Final = (0x88, 26)
 """First register and length: temperature, pressure, first humidity coefficient."""
 BME280_TRIMMING_HUMIDITY: Final = (0xE1, 7)
+# The first humidity coefficient, and the others. Two of those have 12 bits, in a byte
+# each and the halves of the byte between.
+BME280_HUMIDITY_FORMAT: Final = struct.Struct("<25x B hB bBb b")
 BME280_CTRL_HUM: Final = 0xF2
 BME280_STATUS: Final = 0xF3
 BME280_CTRL_MEAS: Final = 0xF4
@@ -44,6 +46,8 @@ BME280_CONFIG_VALUE: Final = 0xA0
 BME280_BURST: Final = (BME280_STATUS, 12)
 BMP280_BURST: Final = (BME280_STATUS, 10)
 BME280_DATA: Final = 0xF7
+BME280_PRESSURE: Final = 0xF7
+BME280_TEMPERATURE: Final = 0xFA
 
 # The longest conversion takes 1.25 ms, 2.3 ms for each quantity, and 0.575 ms more for
 # each quantity but the temperature.
@@ -69,9 +73,9 @@ class RegisterImage:
             BME280_TRIMMING_HUMIDITY[0], trimming[length:] or BLANK_HUMIDITY_TRIMMING
         )
 
-    def set_data(self, data: bytes) -> None:
-        """Fill in the codes of one conversion."""
-        self._fill(BME280_DATA, data)
+    def set_code(self, register: int, code: int) -> None:
+        """Fill in the code of one quantity, which has 20 bits."""
+        self._fill(register, (code << 4).to_bytes(3))
 
     def read_register(self, register: int, length: int) -> bytearray:
         """Return consecutive registers; called by the library."""
@@ -83,6 +87,46 @@ class RegisterImage:
     def _fill(self, register: int, content: bytes) -> None:
         """Copy bytes into consecutive registers."""
         self._registers[register : register + len(content)] = content
+
+
+class Bme280Compensation:
+    """The formulas of a BME280 or BMP280."""
+
+    def __init__(self, trimming: bytes) -> None:
+        """Prepare the library; without coefficients for it, humidity has no meaning."""
+        self._image = RegisterImage(trimming)
+        library = import_bme280()
+        self._library = library.bme280(self._image)
+        # In this mode the library never triggers a conversion, but only computes.
+        self._library.mode = library.normal_mode
+        block = trimming.ljust(BME280_HUMIDITY_FORMAT.size, b"\0")
+        h1, h2, h3, h4, shared, h5, h6 = BME280_HUMIDITY_FORMAT.unpack(block)
+        h4, h5 = h4 << 4 | shared & 0x0F, h5 << 4 | shared >> 4
+        self._h: tuple[int, ...] = (h1, h2, h3, h4, h5, h6)
+
+    def temperature(self, code: int) -> float:
+        """Return the temperature in °C."""
+        self._image.set_code(BME280_TEMPERATURE, code)
+        temperature: float = self._library.temperature
+        return temperature
+
+    def pressure(self, code: int, _: float) -> float:
+        """Return the pressure in hPa, at the temperature that was computed last.
+
+        Raises ArithmeticError if the coefficients are impossible.
+        """
+        self._image.set_code(BME280_PRESSURE, code)
+        pressure: float = self._library.pressure
+        return pressure
+
+    def humidity(self, code: int, temperature: float) -> float:
+        """Return the relative humidity in %, not limited to 0 to 100."""
+        h1, h2, h3, h4, h5, h6 = self._h
+        fine = temperature * 5120 - 76800
+        warm = 1 + h3 / 67108864 * fine
+        gain = h2 / 65536 * warm * (1 + h6 / 67108864 * fine * warm)
+        linear = (code - h4 * 64 - h5 / 16384 * fine) * gain
+        return linear * (1 - h1 * linear / 524288)
 
 
 class Bme280Sensor(Sensor):
@@ -102,11 +146,7 @@ class Bme280Sensor(Sensor):
         if self._has_humidity:
             self.conversion_s = BME280_CONVERSION_S
             self.quantities = ("temperature", "humidity", "pressure")
-        self._image = RegisterImage(self.trimming)
-        library = import_bme280()
-        self._library = library.bme280(self._image)
-        # In this mode the library never triggers a conversion, but only computes.
-        self._library.mode = library.normal_mode
+        self.compensation = Bme280Compensation(self.trimming)
 
     @property
     def _has_humidity(self) -> bool:
@@ -126,10 +166,7 @@ class Bme280Sensor(Sensor):
             raise BadFrameError(Fault.CONVERSION_UNFINISHED)
         if control != SLEEP_MODE_X1:  # Another program also uses the chip.
             raise BadFrameError(Fault.BAD_REGISTERS)
-        data = self.burst[BME280_DATA - BME280_STATUS :]
-        unpack_codes(data)
-        self._image.set_data(data)
-        return self._compute()
+        return self._compute(self.burst[BME280_DATA - BME280_STATUS :])
 
     @override
     def _read_trimming(self) -> bytes:
@@ -139,7 +176,7 @@ class Bme280Sensor(Sensor):
         return trimming
 
     @override
-    def _configure(self) -> bool:
+    def configure(self) -> bool:
         self.registers.write(BME280_CTRL_MEAS, SLEEP_MODE_X1)
         self.registers.write(BME280_CONFIG, BME280_CONFIG_VALUE)
         if self._has_humidity:
@@ -155,19 +192,6 @@ class Bme280Sensor(Sensor):
         return bool(
             status & BME280_MEASURING
         ) or control & MODE_BITS == FORCED_MODE_X1 & MODE_BITS, control
-
-    def _compute(self) -> Reading:
-        """Return the values that the library computes from the image."""
-        library = self._library
-        try:
-            temperature = library.temperature
-            pressure = library.pressure
-        except ArithmeticError as err:
-            raise BadFrameError(Fault.BAD_REGISTERS) from err
-        check_range("°C", temperature, TEMPERATURE_RANGE_C)
-        check_range("hPa", pressure, PRESSURE_RANGE_HPA)
-        humidity = library.humidity if self._has_humidity else None
-        return Reading(temperature=temperature, humidity=humidity, pressure=pressure)
 
 
 class Bme280(BoschChip):

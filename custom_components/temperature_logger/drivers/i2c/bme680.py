@@ -18,13 +18,9 @@ from .bosch import (
     FORCED_MODE_X1,
     HUMIDITY_X1,
     MODE_BITS,
-    PRESSURE_RANGE_HPA,
     SLEEP_MODE_X1,
-    TEMPERATURE_RANGE_C,
     BoschChip,
     Sensor,
-    check_range,
-    unpack_codes,
     unsupported_chip,
 )
 from .bus import PowerLostError, Registers
@@ -58,10 +54,6 @@ BME680_SETTINGS_VALUE: Final = bytes((0x08, 0x00, HUMIDITY_X1, 0x00, 0x00, 0x00)
 # First register and length of the burst: STATUS, one register that counts, and the
 # codes of pressure, temperature and humidity.
 BME680_BURST: Final = (BME680_STATUS, 10)
-# The formula also gives values outside 0 to 100 %. Within the margin, that is the error
-# of the sensor: ±3 %, the hysteresis and a reserve. Beyond it, the value is wrong.
-HUMIDITY_RANGE_PERCENT: Final = (0.0, 100.0)
-HUMIDITY_MARGIN_PERCENT: Final = 10.0
 
 
 class Trimming(NamedTuple):
@@ -144,7 +136,7 @@ class Bme680Sensor(Sensor):
                 UNSUPPORTED_VARIANTS.get(variant, "?"), BME680_CHIP_ID
             )
         self.model = BME680_VARIANTS[variant]
-        self._trimming = Trimming.of(self.trimming)
+        self.compensation = Trimming.of(self.trimming)
 
     @override
     def collect(self) -> Reading:
@@ -165,7 +157,7 @@ class Bme680Sensor(Sensor):
             raise BadFrameError(Fault.CONVERSION_UNFINISHED)
         if control != SLEEP_MODE_X1:  # Another program also uses the chip.
             raise BadFrameError(Fault.BAD_REGISTERS)
-        return self._compute(*unpack_codes(data[2:]))
+        return self._compute(data[2:])
 
     @override
     def _read_trimming(self) -> bytes:
@@ -179,7 +171,7 @@ class Bme680Sensor(Sensor):
         )
 
     @override
-    def _configure(self) -> bool:
+    def configure(self) -> bool:
         # The mode comes first: during a conversion the chip ignores the other settings.
         self.registers.write(BME680_CTRL_MEAS, SLEEP_MODE_X1)
         for register, value in enumerate(BME680_SETTINGS_VALUE, BME680_SETTINGS[0]):
@@ -197,23 +189,6 @@ class Bme680Sensor(Sensor):
         registers = self.registers.read(*BME680_SETTINGS)
         settings = bytes(map(int.__and__, registers, BME680_SETTINGS_MASK, strict=True))
         return settings, registers[BME680_CTRL_MEAS - BME680_SETTINGS[0]]
-
-    def _compute(self, pressure: int, temperature: int, humidity: int) -> Reading:
-        """Return the values of the codes; raise BadFrameError for impossible ones."""
-        celsius = self._trimming.temperature(temperature)
-        check_range("°C", celsius, TEMPERATURE_RANGE_C)
-        try:
-            hectopascal = self._trimming.pressure(pressure, celsius)
-        except ArithmeticError as err:
-            raise BadFrameError(Fault.BAD_REGISTERS) from err
-        check_range("hPa", hectopascal, PRESSURE_RANGE_HPA)
-        percent = self._trimming.humidity(humidity, celsius)
-        limited = min(
-            max(percent, HUMIDITY_RANGE_PERCENT[0]), HUMIDITY_RANGE_PERCENT[1]
-        )
-        if abs(percent - limited) > HUMIDITY_MARGIN_PERCENT:
-            check_range("%", percent, HUMIDITY_RANGE_PERCENT)
-        return Reading(temperature=celsius, humidity=limited, pressure=hectopascal)
 
 
 class Bme680(BoschChip):

@@ -1,9 +1,10 @@
 """The base of the drivers for Bosch's temperature, pressure and humidity chips.
 
 A reading is one forced conversion and one burst. The driver verifies that the
-conversion has begun, and checks the codes before it computes values from them. The
-chips differ in their registers, their trimming (the calibration coefficients from the
-factory), and the way in which they show that they lost their power.
+conversion has begun, and checks the codes before it computes values from them. A chip
+that gives no plausible values is reset once. The chips differ in their registers, their
+trimming (the calibration coefficients from the factory), and the way in which they show
+that they lost their power.
 """
 
 from abc import ABC, abstractmethod
@@ -12,16 +13,23 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 import hashlib
 import time
-from typing import ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, Self
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault, out_of_range
+from ..errors import BadFrameError, DeviceNotFoundError, Fault
 from ..places import I2cPlace
 from ..readings import Facts, Identity, Reading
 from ..sysfs import I2cAdapter, i2c_adapter
+from ..values import HUMIDITY_RANGE, Invalid, Range, Value, checked
 from ..workers import Lane
 from .bus import PowerLostError, Registers
 
 CHIP_ID_REGISTER: Final = 0xD0
+RESET_REGISTER: Final = 0xE0
+RESET_COMMAND: Final = 0xB6
+# After a reset the chip copies its coefficients into their registers.
+RESET_TIME_S: Final = 0.002
+# A driver leaves it in the lane from a reset to the next reading without a fault.
+RESET_DONE: Final = "reset_done"
 
 # CTRL_MEAS, the register that begins a conversion, has the same bits in all chips. X1
 # means one sample: of temperature and pressure each, or in CTRL_HUM of the humidity.
@@ -33,10 +41,12 @@ HUMIDITY_X1: Final = 0x01
 
 SKIPPED_CODE: Final = 0x80000
 SKIPPED_HUMIDITY_CODE: Final = 0x8000
-INVALID_CODES: Final = {0x00000, 0xFFFFF}
+# The first 16 of the 20 bits of a pressure or temperature, and all bits of a humidity.
+# Stuck bits are not a measurement.
+STUCK_CODES: Final = {0x0000, 0xFFFF}
 
-TEMPERATURE_RANGE_C: Final = (-40.0, 85.0)
-PRESSURE_RANGE_HPA: Final = (300.0, 1100.0)
+TEMPERATURE_RANGE_C: Final = Range(-40, 85)
+PRESSURE_RANGE_HPA: Final = Range(300, 1100)
 
 
 class Chip(NamedTuple):
@@ -47,6 +57,8 @@ class Chip(NamedTuple):
 
 
 CHIPS: Final = {
+    0x56: Chip(driver="bme280", model="BMP280"),  # A sample from before the series.
+    0x57: Chip(driver="bme280", model="BMP280"),  # The same.
     0x58: Chip(driver="bme280", model="BMP280"),
     0x60: Chip(driver="bme280", model="BME280"),
     0x61: Chip(driver="bme680", model="BME680 / BME688"),
@@ -54,9 +66,58 @@ CHIPS: Final = {
 UNSUPPORTED_CHIPS: Final = {
     0x50: "BMP388",
     0x55: "BMP180",
-    0x56: "BMP280 (sample)",
-    0x57: "BMP280 (sample)",
 }
+
+
+class ImplausibleError(BadFrameError):
+    """The chip has wrong settings or gives impossible values; a reset may help."""
+
+
+class UnconfirmedError(BadFrameError):
+    """The code of the temperature may be the one of a skipped measurement."""
+
+
+class Codes(NamedTuple):
+    """The codes of one conversion."""
+
+    pressure: int
+    temperature: int
+    humidity: int | None
+    """None if the chip does not measure humidity."""
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Extract the codes.
+
+        Pressure and temperature have 20 bits in 3 bytes, a humidity has 16 bits. All
+        are big-endian.
+        """
+        pressure, temperature = (int.from_bytes(data[n : n + 3]) >> 4 for n in (0, 3))
+        rest = data[6:]
+        return cls(pressure, temperature, int.from_bytes(rest) if rest else None)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the chip has measured nothing."""
+        return {self.pressure, self.temperature} == {SKIPPED_CODE} and (
+            self.humidity in {None, SKIPPED_HUMIDITY_CODE}
+        )
+
+
+class Compensation(Protocol):
+    """The formulas of one chip, with its coefficients; they do not limit a value."""
+
+    def temperature(self, code: int, /) -> float:
+        """Return the temperature in °C."""
+
+    def pressure(self, code: int, temperature: float, /) -> float:
+        """Return the pressure in hPa.
+
+        Raises ArithmeticError if the coefficients are impossible.
+        """
+
+    def humidity(self, code: int, temperature: float, /) -> float:
+        """Return the relative humidity in %."""
 
 
 class Sensor(ABC):
@@ -68,6 +129,7 @@ class Sensor(ABC):
     LONGEST_CONVERSION_S: ClassVar[float]
     """The longest conversion of another program in seconds."""
 
+    compensation: Compensation
     conversion_s: float
     """The longest conversion of this driver, rounded up for coarse clocks."""
     model: str
@@ -88,17 +150,29 @@ class Sensor(ABC):
         if trimming_hash not in {None, self.trimming_hash}:
             raise DeviceNotFoundError(Fault.CHIP_CHANGED)
         self.burst = b""
+        self._has_humidity_code = False
+        """Whether the last burst had the code of a measured humidity."""
+        self._is_unconfirmed = False
+        """Whether the next conversion has to confirm the code of the temperature."""
 
-    def configure(self) -> None:
-        """Write the settings that a conversion keeps, and verify them.
+    @abstractmethod
+    def configure(self) -> bool:
+        """Write the settings that a conversion keeps.
 
-        Raises BadFrameError if the chip does not accept them.
+        Return whether the chip accepted them. Forced conversions keep them.
         """
-        if not self._configure():
-            # A conversion that another program started may have to end first.
-            time.sleep(self.LONGEST_CONVERSION_S)
-            if not self._configure():
-                raise BadFrameError(Fault.BAD_REGISTERS)
+
+    def reset(self) -> None:
+        """Reset the chip, which then has the settings from its power-up.
+
+        Raises DriverError if another chip is there, before or after the reset.
+        """
+        if identify(self.registers) != self.chip:
+            raise DeviceNotFoundError(Fault.CHIP_CHANGED)
+        self.registers.write(RESET_REGISTER, RESET_COMMAND)
+        time.sleep(RESET_TIME_S)
+        if self._read_trimming() != self.trimming:
+            raise DeviceNotFoundError(Fault.CHIP_CHANGED)
 
     def trigger(self) -> float:
         """Start a conversion, verify that it has begun, and return the start time.
@@ -122,17 +196,14 @@ class Sensor(ABC):
     def collect(self) -> Reading:
         """Return the values of the conversion.
 
-        Raises PowerLostError if the chip lost its settings, and BadFrameError if the
-        registers do not hold a valid reading.
+        Raises PowerLostError if the chip lost its settings, UnconfirmedError if another
+        conversion has to confirm the values, ImplausibleError if a reset may help, and
+        BadFrameError if the registers do not hold a reading.
         """
 
     @abstractmethod
     def _read_trimming(self) -> bytes:
         """Read the coefficients that the factory stored in the chip."""
-
-    @abstractmethod
-    def _configure(self) -> bool:
-        """Write the settings once; return whether the chip accepted them."""
 
     @abstractmethod
     def _conversion_state(self) -> tuple[bool, int]:
@@ -143,6 +214,65 @@ class Sensor(ABC):
         self.registers.write(self.CTRL_MEAS, FORCED_MODE_X1)
         started = time.monotonic()
         return started, *self._conversion_state()
+
+    def _compute(self, data: bytes) -> Reading:
+        """Return the values of a conversion whose settings are proven."""
+        codes = Codes.of(data)
+        self._confirm(codes)
+        temperature = checked(
+            "temperature",
+            self.compensation.temperature(codes.temperature),
+            TEMPERATURE_RANGE_C,
+        )
+        if isinstance(temperature, Invalid):  # The other formulas need it.
+            raise ImplausibleError(temperature.fault, **temperature.details)
+        values: dict[str, Value] = {
+            "temperature": temperature,
+            "pressure": self._pressure(codes.pressure, temperature),
+        }
+        if codes.humidity is not None:
+            values["humidity"] = self._humidity(codes.humidity, temperature)
+        return Reading.of(values)
+
+    def _confirm(self, codes: Codes) -> None:
+        """Raise BadFrameError if the code of the temperature is not a measurement.
+
+        The code of a skipped measurement is also that of about 25 °C. The settings in
+        the burst do not skip it. So the code is a measurement if a second conversion
+        gives it again, and has measured other quantities. A different code in the
+        second conversion needs no confirmation.
+        """
+        was_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, False
+        if codes.temperature == SKIPPED_CODE and not was_unconfirmed:
+            self._is_unconfirmed = True
+            raise UnconfirmedError(Fault.BAD_REGISTERS)
+        if codes.is_skipped or codes.temperature >> 4 in STUCK_CODES:
+            raise ImplausibleError(Fault.BAD_REGISTERS)
+
+    def _pressure(self, code: int, temperature: float) -> Value:
+        """Return the pressure of a code; it is invalid if its part of the chip died."""
+        if code == SKIPPED_CODE or code >> 4 in STUCK_CODES:
+            return Invalid(Fault.BAD_REGISTERS)
+        try:
+            pressure = self.compensation.pressure(code, temperature)
+        except ArithmeticError:
+            return Invalid(Fault.BAD_REGISTERS)
+        return checked("pressure", pressure, PRESSURE_RANGE_HPA)
+
+    def _humidity(self, code: int, temperature: float) -> Value:
+        """Return the humidity of a code; it is invalid if its part of the chip died.
+
+        Raises PowerLostError if the chip has lost the setting for humidity. With the
+        same code after the chip was initialised, that part of it is dead.
+        """
+        had_code, self._has_humidity_code = self._has_humidity_code, False
+        if code == SKIPPED_HUMIDITY_CODE and had_code:
+            raise PowerLostError
+        if code == SKIPPED_HUMIDITY_CODE or code in STUCK_CODES:
+            return Invalid(Fault.BAD_REGISTERS)
+        self._has_humidity_code = True
+        humidity = self.compensation.humidity(code, temperature)
+        return checked("humidity", humidity, HUMIDITY_RANGE)
 
     def _block(self, start: int, length: int) -> bytes:
         """Read a block of coefficients; raise BadFrameError if all bytes are equal."""
@@ -209,7 +339,9 @@ class BoschChip:
         except BaseException as err:
             self._lane.failing = True
             self._sensor = None
-            self._release_node(gone=isinstance(err, DeviceNotFoundError))
+            if gone := isinstance(err, DeviceNotFoundError):
+                self._lane.memory = None  # The next chip has not been reset yet.
+            self._release_node(gone=gone)
             raise
         self._release_node()
         self._lane.failing = False
@@ -224,8 +356,58 @@ class BoschChip:
         self._sensor = None
         self._release_node(gone=True)
 
+    async def identify(self) -> str:
+        """Return the hash of the coefficients; write nothing to the chip.
+
+        Raises DriverError if there is no chip for this driver.
+        """
+        sensor = await self._lane.run(self._open)
+        return sensor.trimming_hash
+
     async def _read(self) -> Reading:
-        """Measure; configure a chip that lost its power, and measure once more."""
+        """Measure; reset a chip with a fault, and measure once more.
+
+        The fault may last, so each reset needs a reading without a fault before it.
+        """
+        reading: Reading | None = None
+        try:
+            reading = await self._measure()
+        except ImplausibleError:
+            if self._is_reset:
+                raise
+        if reading is None or (reading.faults and not self._is_reset):
+            self._lane.memory = RESET_DONE
+            reading = await self._measure_after_reset(reading)
+        if not reading.faults:
+            self._lane.memory = None
+        return reading
+
+    @property
+    def _is_reset(self) -> bool:
+        """Whether the chip was reset since its last reading without a fault."""
+        return self._lane.memory == RESET_DONE
+
+    async def _measure_after_reset(self, before: Reading | None) -> Reading:
+        """Reset the chip and measure; return the reading before if that fails.
+
+        The chip may then be without its settings. The next burst shows that.
+        """
+        sensor = self._sensor
+        if TYPE_CHECKING:
+            assert sensor is not None
+        try:
+            await self._lane.run(sensor.reset)
+            await configure(self._lane, sensor)
+            await run_conversion(self._lane, sensor)  # The first one after a reset.
+            return await self._measure()
+        except BadFrameError:
+            if before is None:
+                raise
+            self._sensor = sensor
+            return before
+
+    async def _measure(self) -> Reading:
+        """Measure; configure a chip that lost its settings, and measure once more."""
         with suppress(PowerLostError):
             return await self._convert()
         self._sensor = None
@@ -235,13 +417,17 @@ class BoschChip:
             raise BadFrameError(Fault.BAD_REGISTERS) from err
 
     async def _convert(self) -> Reading:
-        """Measure once; no worker waits while the chip converts."""
-        sensor = self._sensor
-        if sensor is None:
-            sensor = self._sensor = await self._lane.run(self._open)
-        started = await self._lane.run(sensor.trigger)
-        wait = started + sensor.conversion_s - time.monotonic()
-        await asyncio.sleep(wait)
+        """Measure; confirm a doubtful value with a second conversion."""
+        if self._sensor is None:
+            self._sensor = await self._lane.run(self._open)
+            await configure(self._lane, self._sensor)
+        with suppress(UnconfirmedError):
+            return await self._convert_once(self._sensor)
+        return await self._convert_once(self._sensor)
+
+    async def _convert_once(self, sensor: Sensor) -> Reading:
+        """Measure with one conversion."""
+        await run_conversion(self._lane, sensor)
         try:
             return await self._lane.run(sensor.collect)
         finally:
@@ -251,16 +437,14 @@ class BoschChip:
             }
 
     def _open(self) -> Sensor:
-        """Find the bus and initialise the chip."""
+        """Find the bus, identify the chip and read its coefficients; write nothing."""
         adapter = i2c_adapter(self._place.adapter)
         if self._registers is not None and self._registers.adapter != adapter:
             self._registers.close()
             self._registers = None
         if self._registers is None:
             self._registers = Registers(adapter, self._place.address)
-        sensor = self.SENSOR(self._registers, self._trimming_hash)
-        sensor.configure()
-        return sensor
+        return self.SENSOR(self._registers, self._trimming_hash)
 
     def _release_node(self, *, gone: bool = False) -> None:
         """Close the node if the chip is gone or the adapter can be unplugged.
@@ -278,6 +462,22 @@ class BoschChip:
             close()
 
 
+async def configure(lane: Lane, sensor: Sensor) -> None:
+    """Configure a chip; raise ImplausibleError if it does not accept the settings."""
+    if not await lane.run(sensor.configure):
+        # A conversion that another program started may have to end first.
+        await asyncio.sleep(sensor.LONGEST_CONVERSION_S)
+        if not await lane.run(sensor.configure):
+            raise ImplausibleError(Fault.BAD_REGISTERS)
+
+
+async def run_conversion(lane: Lane, sensor: Sensor) -> None:
+    """Run one conversion; no worker waits while the chip converts."""
+    started = await lane.run(sensor.trigger)
+    wait = started + sensor.conversion_s - time.monotonic()
+    await asyncio.sleep(wait)
+
+
 def probe(adapter: I2cAdapter, address: int) -> Chip:
     """Read the chip id at an address and return the chip; write nothing; blocks.
 
@@ -293,7 +493,7 @@ def identify(registers: Registers) -> Chip:
     Raises BadFrameError for an unsupported chip, and for an id that means a wiring
     fault.
     """
-    chip_id = registers.read(CHIP_ID_REGISTER, 1)[0]
+    chip_id = registers.read(CHIP_ID_REGISTER, 1, is_probe=True)[0]
     if chip_id in {0x00, 0xFF}:
         raise BadFrameError(Fault.CHIP_WIRING, chip_id=f"{chip_id:#04x}")
     if chip_id not in CHIPS:
@@ -304,30 +504,3 @@ def identify(registers: Registers) -> Chip:
 def unsupported_chip(chip: str, chip_id: int) -> BadFrameError:
     """Return the error of an unsupported chip."""
     return BadFrameError(Fault.CHIP_UNSUPPORTED, chip=chip, chip_id=f"{chip_id:#04x}")
-
-
-def unpack_codes(data: bytes) -> tuple[int, ...]:
-    """Return the codes of pressure, temperature and, if there are 8 bytes, humidity.
-
-    The first two have 20 bits in 3 bytes, the humidity 16 bits; all are big-endian.
-    Raises BadFrameError for codes of a missing measurement, and PowerLostError if only
-    the humidity is missing: the chip has lost the setting that switches it on.
-    """
-    pressure, temperature = (int.from_bytes(data[n : n + 3]) >> 4 for n in (0, 3))
-    if {pressure, temperature} & (INVALID_CODES | {SKIPPED_CODE}):
-        raise BadFrameError(Fault.BAD_REGISTERS)
-    if not (rest := data[6:]):
-        return pressure, temperature
-    humidity = int.from_bytes(rest)
-    if humidity == SKIPPED_HUMIDITY_CODE:
-        raise PowerLostError
-    if humidity in {0x0000, 0xFFFF}:
-        raise BadFrameError(Fault.BAD_REGISTERS)
-    return pressure, temperature, humidity
-
-
-def check_range(unit: str, value: float, limits: tuple[float, float]) -> None:
-    """Raise BadFrameError for a value outside the range of the sensor."""
-    low, high = limits
-    if not low <= value <= high:
-        raise out_of_range(f"{value:.2f} {unit}", low, high)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # The driver of the adapter decides which of them means that no chip answers.
 NO_ACKNOWLEDGE_ERRNOS: Final = {errno.EREMOTEIO, errno.ENXIO}
+# Many USB adapters report a missing chip as a time-out, without waiting.
+USB_ERRNOS: Final = {errno.ETIMEDOUT}
+# The FT260 reports it as an I/O error, which later in a reading is a fault of the bus.
+USB_PROBE_ERRNOS: Final = {*USB_ERRNOS, errno.EIO}
 
 
 class PowerLostError(Exception):
@@ -67,13 +71,17 @@ class Registers:
         if bus is not None:
             bus._i2c_bus.close()  # noqa: SLF001 - Blinka has no method for it.
 
-    def read(self, register: int, length: int) -> bytes:
-        """Read consecutive registers in one combined transaction."""
+    def read(self, register: int, length: int, *, is_probe: bool = False) -> bytes:
+        """Read consecutive registers in one combined transaction.
+
+        In a probe, the chip may not be there.
+        """
         buffer = bytearray(length)
         self._transfer(
             lambda bus: bus.writeto_then_readfrom(
                 self._address, bytes((register,)), buffer
-            )
+            ),
+            is_probe=is_probe,
         )
         return bytes(buffer)
 
@@ -101,7 +109,9 @@ class Registers:
                 raise DeviceNotFoundError(Fault.BUS_NOT_FOUND) from err
             raise self._bus_error(err) from err
 
-    def _transfer(self, transaction: Callable[[I2C], None]) -> None:
+    def _transfer(
+        self, transaction: Callable[[I2C], None], *, is_probe: bool = False
+    ) -> None:
         """Run a transaction; repeat it once if it lost arbitration."""
         if self._bus is None:
             if not is_as_before(self.adapter):
@@ -114,14 +124,15 @@ class Registers:
                 transaction(self._bus)
         except OSError as err:
             # With its traceback, a stored error would keep the node open.
-            raise self._bus_error(err) from err.with_traceback(None)
+            error = self._bus_error(err, is_probe=is_probe)
+            raise error from err.with_traceback(None)
 
-    def _bus_error(self, err: OSError) -> DriverError:
+    def _bus_error(self, err: OSError, *, is_probe: bool = False) -> DriverError:
         """Return the DriverError for an error of the bus."""
         address = f"{self._address:#x}"
         if err.errno in NO_ACKNOWLEDGE_ERRNOS or (
-            # Many USB adapters report a missing chip as a time-out, without waiting.
-            err.errno == errno.ETIMEDOUT and self.adapter.device_number is not None
+            self.adapter.device_number is not None
+            and err.errno in (USB_PROBE_ERRNOS if is_probe else USB_ERRNOS)
         ):
             return DeviceNotFoundError(Fault.CHIP_NOT_FOUND, address=address)
         if err.errno == errno.EBUSY:
