@@ -389,6 +389,57 @@ async def test_mainboard_bus_without_a_sensor(
     assert result["type"] is FlowResultType.CREATE_ENTRY
 
 
+async def test_mainboard_bus_without_permission(
+    hass: HomeAssistant,
+    build: Build,
+    as_nobody: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """The error for a picked bus without permission names the missing rule."""
+    build()
+    await begin(hass)  # Home Assistant reads its files while it may.
+    build(i2c=[MAINBOARD | {"chips": [CHIP], "mode": "600"}])
+    with as_nobody():
+        form = await begin(hass)
+        form = await submit(hass, form, device=MAINBOARD_KEY)
+    assert "Home Assistant may not use" in form_error(form)
+    assert "No chip answers" not in hints(form)
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"fault": "eio"}, "Reading I2C address 0x76 (pci0000:00/0000:00:1f.4"),
+        ({"held": {"0x76": "bmp280"}}, "driver of the kernel"),
+        ({"chips": [CHIP | {"chip_id": "0x50"}]}, "BMP388"),
+    ],
+)
+async def test_mainboard_bus_with_a_problem(
+    hass: HomeAssistant, build: Build, changed: dict[str, Any], text: str
+) -> None:
+    """The error for a picked bus names its problem."""
+    build(i2c=[MAINBOARD | {"chips": [CHIP]} | changed])
+    form = await submit(hass, await begin(hass), device=MAINBOARD_KEY)
+    assert text in form_error(form)
+
+
+async def test_mainboard_bus_that_is_set_up(hass: HomeAssistant, build: Build) -> None:
+    """The error for a picked bus says that its chips are set up."""
+    build(i2c=[MAINBOARD | {"chips": [CHIP]}])
+    form = await submit(hass, await begin(hass), device=MAINBOARD_KEY)
+    await submit(hass, form, device=f"i2c-{MAINBOARD_KEY}-0x76")
+    form = await submit(hass, await begin(hass), device=MAINBOARD_KEY)
+    assert form_error(form).startswith(f"Every chip on I2C bus {MAINBOARD_KEY} is set")
+
+
+async def test_mainboard_bus_that_is_gone(hass: HomeAssistant, build: Build) -> None:
+    """The error for a picked bus says that it is gone."""
+    machine = build(i2c=[MAINBOARD | {"chips": [CHIP]}])
+    form = await begin(hass)
+    machine.unplug_bus(4)
+    form = await submit(hass, form, device=MAINBOARD_KEY)
+    assert "is not there any more" in form_error(form)
+
+
 async def test_channels_of_a_multiplexer_are_left_alone(
     hass: HomeAssistant, build: Build
 ) -> None:

@@ -225,7 +225,7 @@ def test_texts_of_endpoints_get_what_they_quote(texts: dict[str, Any]) -> None:
         assert placeholders(message) <= given[failure], failure
     shown = {"header", "endpoint", "example"}
     shown |= answered | {"error", "missing"}
-    faults = {*Fault, Hint.OTHER_MODEL}
+    faults = {*Fault, Hint.BUS_SET_UP, Hint.OTHER_MODEL}
     for protocol in EndpointProtocol:
         step = texts["config"]["step"][protocol]
         names = {name for text in leaves(step) for name in placeholders(text)}

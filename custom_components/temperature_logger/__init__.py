@@ -16,7 +16,13 @@ from homeassistant.helpers.typing import ConfigType
 from .const import CONF_KIND, DOMAIN, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import FaultDurations, async_clear_fault, async_clear_values
-from .discovery import HotPlug, Ports, async_offer_sticks, async_withdraw_move
+from .discovery import (
+    HotPlug,
+    Ports,
+    async_follow_chips,
+    async_offer_sticks,
+    async_withdraw_move,
+)
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
@@ -42,7 +48,7 @@ async def async_setup(
     hass.http.register_view(ReadingsView)
     async_at_started(hass, async_watch_retention)
     _async_watch_disabled(hass)
-    shared_object(hass, HotPlug).async_start(async_offer_sticks)
+    shared_object(hass, HotPlug).async_start(_async_offer)
     return True
 
 
@@ -95,6 +101,12 @@ async def _async_setup_device(
         from .disk_guard import async_watch_disk
 
         await async_watch_disk(hass, coordinator)
+
+
+async def _async_offer(hass: HomeAssistant) -> None:
+    """Offer the connected sticks; move the entries of chips that are elsewhere."""
+    await async_offer_sticks(hass)
+    await async_follow_chips(hass)
 
 
 async def _async_protect_undelivered(hass: HomeAssistant) -> None:

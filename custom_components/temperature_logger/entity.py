@@ -1,13 +1,14 @@
 """The base of the entities of a device."""
 
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import DeviceInfo
 from homeassistant.helpers.entity import EntityDescription
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
-from .const import DOMAIN
-from .coordinator import ReadingCoordinator
+from .const import CONF_MOVED_FROM, DOMAIN
+from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import model_name, place_of
-from .translation import async_label
+from .translation import async_label, async_text
 
 
 class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
@@ -29,10 +30,18 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
         identity = coordinator.driver.identity
         self._attr_unique_id = f"{entry.entry_id}_{description.key}"
         self._attr_device_info = DeviceInfo(
-            hw_version=async_label(hass, place_of(entry.data).label),
+            hw_version=_place_name(hass, entry),
             identifiers={(DOMAIN, entry.entry_id)},
             manufacturer=identity.manufacturer or None,
             model=model_name(hass, identity.model),
             name=entry.title,
             sw_version=identity.firmware,
         )
+
+
+def _place_name(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> str:
+    """Return the place of a device, and the one from which it was followed."""
+    place = async_label(hass, place_of(entry.data).label)
+    if (earlier := entry.data.get(CONF_MOVED_FROM)) is None:
+        return place
+    return async_text(hass, "moved_place", place=place, earlier=earlier)

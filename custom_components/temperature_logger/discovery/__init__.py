@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from .following import async_follow_chips
 from .hotplug import HotPlug
 from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
 from .ports import Ports
@@ -13,6 +14,7 @@ __all__ = [
     "HotPlug",
     "IssueData",
     "Ports",
+    "async_follow_chips",
     "async_move",
     "async_offer_sticks",
     "async_withdraw_move",

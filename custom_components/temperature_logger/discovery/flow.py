@@ -21,10 +21,9 @@ from ..const import (
 )
 from ..coordinator import TemperatureLoggerConfigEntry
 from ..devices import driver_name
-from ..drivers import Fault
 from ..drivers.finder import Candidate, SearchResult, device_type
 from ..translation import async_explain, async_load_texts, async_option, async_text
-from .forms import Hint, Message, fault_message, list_field, reasons
+from .forms import Hint, Message, bus_message, list_field, reasons
 from .relocation import async_gives_way
 from .search import async_search, candidate_label
 
@@ -93,7 +92,7 @@ class SearchFlow(ConfigFlow):
             self.hass, self._kinds, self._owned_places(), self._chosen_buses
         )
         if choice in self._chosen_buses:
-            problem = self._missing_chip(choice)
+            problem = bus_message(self.hass, self._search_result, choice)
         return await self._async_show_list(step_id, choice, problem)
 
     async def _async_show_list(
@@ -140,13 +139,6 @@ class SearchFlow(ConfigFlow):
         if choice != unmoved and choice in self._owned_places():  # In another window.
             return self.async_abort(reason="already_configured")
         return await self._async_set_up(candidate)
-
-    def _missing_chip(self, key: str) -> Message | None:
-        """Return the message for a picked bus without a chip; None if it has one."""
-        label = self._search_result.label_without_chip(key)
-        if label is None:
-            return None
-        return fault_message(self.hass, Fault.CHIP_NOT_FOUND, {}, label)
 
     def _messages_of_a_move(self, messages: list[Message]) -> list[Message]:
         """Return the hints for an empty list; those for a move name the device."""

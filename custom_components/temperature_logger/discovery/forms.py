@@ -16,8 +16,8 @@ from homeassistant.helpers.selector import (
 import voluptuous as vol
 
 from ..const import KIND_BME280, KIND_USB
-from ..drivers import HOST, Fault, Label
-from ..drivers.finder import Problem, SearchResult
+from ..drivers import HOST, Fault, I2cPlace, Label, addresses_label
+from ..drivers.finder import CHIP_ADDRESSES, Problem, SearchResult
 from ..translation import async_label
 
 type DeviceFields = dict[vol.Marker, SelectSelector | BooleanSelector]
@@ -27,6 +27,7 @@ class Hint(StrEnum):
     """A hint for the user that is not a fault; its value is the key of its text."""
 
     ALL_SET_UP = "all_set_up"
+    BUS_SET_UP = "bus_set_up"
     MOVED_NOWHERE = "moved_nowhere"
     NO_BUS = "no_bus"
     NO_STICK = "no_stick"
@@ -62,6 +63,22 @@ def reasons(
         for place in result.empty_places:
             placeholders = {"place": async_label(hass, place.label)}
             yield Message(Fault.CHIP_NOT_FOUND, placeholders)
+
+
+def bus_message(hass: HomeAssistant, result: SearchResult, bus: str) -> Message | None:
+    """Return why a picked bus adds no chip to the list; None if it adds one."""
+    ids = {I2cPlace(bus, address).id for address in CHIP_ADDRESSES}
+    if any(candidate.place.id in ids for candidate in result.candidates):
+        return None
+    for problem in result.problems:
+        if problem.bus == bus:
+            return problem_message(hass, problem)
+    if ids & result.occupied_places:
+        placeholders = {"place": async_label(hass, Label("i2c_bus", {"bus": bus}))}
+        return Message(Hint.BUS_SET_UP, placeholders)
+    is_empty = any(place.adapter == bus for place in result.empty_places)
+    fault = Fault.CHIP_NOT_FOUND if is_empty else Fault.BUS_NOT_FOUND
+    return fault_message(hass, fault, {}, addresses_label(bus, *CHIP_ADDRESSES))
 
 
 def problem_message(hass: HomeAssistant, problem: Problem) -> Message:

@@ -1,5 +1,6 @@
 """The move of an entry to the new place of its device."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from homeassistant.config_entries import (
@@ -14,6 +15,7 @@ from ..const import (
     CONF_ADAPTER,
     CONF_ADAPTER_NAME,
     CONF_CONTROLLER,
+    CONF_MOVED_FROM,
     CONF_PORTS,
     DOMAIN,
 )
@@ -40,13 +42,21 @@ ELSEWHERE_FAULTS: Final = {
 @callback
 def async_gives_way(entry: TemperatureLoggerConfigEntry) -> bool:
     """Return whether the device of an entry is elsewhere, so that its place is free."""
+    return async_fails_with(entry, ELSEWHERE_FAULTS)
+
+
+@callback
+def async_fails_with(
+    entry: TemperatureLoggerConfigEntry, faults: Collection[Fault]
+) -> bool:
+    """Return whether the last poll of a device failed with one of some faults."""
     if entry.state is not ConfigEntryState.LOADED:
-        return entry.error_reason_translation_key in ELSEWHERE_FAULTS
+        return entry.error_reason_translation_key in faults
     err = entry.runtime_data.last_exception
     return (
         not entry.runtime_data.last_update_success
         and isinstance(err, UpdateFailed)
-        and err.translation_key in ELSEWHERE_FAULTS
+        and err.translation_key in faults
     )
 
 
@@ -90,7 +100,8 @@ def _async_exchange(
     """Exchange the places of two entries; data is the new data of the first."""
     update = hass.config_entries.async_update_entry
     other_id, entry_id = other.unique_id, entry.unique_id
-    rest = {key: value for key, value in other.data.items() if key not in PLACE_KEYS}
+    left = PLACE_KEYS | {CONF_MOVED_FROM}
+    rest = {key: value for key, value in other.data.items() if key not in left}
     place = {key: value for key, value in entry.data.items() if key in PLACE_KEYS}
     update(other, unique_id=None, data=rest | place)  # No id may exist twice.
     update(entry, unique_id=other_id, data=data)

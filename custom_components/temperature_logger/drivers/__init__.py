@@ -8,7 +8,7 @@ device that needs it.
 from typing import Final
 
 from .errors import DetailedError, DriverError, Fault, Invalid
-from .places import HOST, I2cPlace, Label, Place, UsbPlace
+from .places import HOST, I2cPlace, Label, Place, UsbPlace, addresses_label
 from .readings import (
     Driver,
     Reading,
@@ -35,6 +35,7 @@ __all__ = [
     "UsbPlace",
     "Value",
     "Workers",
+    "addresses_label",
     "driver_class",
     "in_order",
     "is_quantity",
@@ -46,6 +47,7 @@ __all__ = [
 
 OPEN: Final = {
     "finder": (
+        "CHIP_ADDRESSES",
         "Candidate",
         "Finder",
         "Problem",

@@ -102,10 +102,3 @@ class Invalid(NamedTuple):
 def inert(text: str) -> str:
     """Return a device's text for the details of an error: short and without markup."""
     return _OTHER_LETTER.sub("?", text[:MAX_QUOTE_LENGTH])
-
-
-def out_of_range(value: str, low: float, high: float) -> BadFrameError:
-    """Return the error of a value outside the range of its sensor."""
-    return BadFrameError(
-        Fault.OUT_OF_RANGE, value=value, low=f"{low:g}", high=f"{high:g}"
-    )

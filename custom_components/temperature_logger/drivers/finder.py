@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import DeviceAccessError, DriverError, Fault
-from .places import I2cPlace, Label, Place, UsbPlace, addresses_label
+from .places import I2cPlace, Label, Place, UsbPlace
 from .readings import Driver, Reading
 from .registry import chip_probe, driver_class
 from .sysfs import I2cAdapter, Plug, UsbDevice, i2c_adapters, usb_device
@@ -69,11 +69,13 @@ class Problem(NamedTuple):
     label: Label
     """The place or bus with the problem."""
     details: Mapping[str, str] = MappingProxyType({})
+    bus: str | None = None
+    """The key of the I2C bus; None for other devices."""
 
     @classmethod
-    def of(cls, err: DriverError, label: Label) -> Problem:
+    def of(cls, err: DriverError, label: Label, bus: str | None = None) -> Problem:
         """Return the problem of an error at a place."""
-        return cls(fault=err.fault, label=label, details=err.details)
+        return cls(fault=err.fault, label=label, details=err.details, bus=bus)
 
 
 class SearchResult:
@@ -95,13 +97,6 @@ class SearchResult:
         self.occupied_places: set[str] = set()
         """The ids of the owned places where a device is connected."""
         self.problems: list[Problem] = []
-
-    def label_without_chip(self, bus: str) -> Label | None:
-        """Return the label of the probed addresses of a bus; None if it has a chip."""
-        places = (candidate.place for candidate in self.candidates)
-        if any(isinstance(p, I2cPlace) and p.adapter == bus for p in places):
-            return None
-        return addresses_label(bus, *CHIP_ADDRESSES)
 
 
 def device_type(driver: str, firmware: str | None) -> DeviceType:
@@ -306,9 +301,9 @@ class Finder:
                     result.empty_places.append(place)
                     continue
                 if err.fault in BUS_FAULTS:
-                    result.problems.append(Problem.of(err, _label(bus)))
+                    result.problems.append(Problem.of(err, _label(bus), bus.key))
                     return
-                result.problems.append(Problem.of(err, place.label))
+                result.problems.append(Problem.of(err, place.label, bus.key))
             else:
                 driver, model = chip
                 result.candidates.append(Candidate(driver, place, model))

@@ -15,11 +15,11 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, Self
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault
+from ..errors import BadFrameError, DeviceNotFoundError, Fault, Invalid
 from ..places import I2cPlace
-from ..readings import Facts, Identity, Reading
+from ..readings import Facts, Identity, Reading, Value
 from ..sysfs import I2cAdapter, i2c_adapter
-from ..values import HUMIDITY_RANGE, Invalid, Range, Value, checked
+from ..values import HUMIDITY_RANGE, Range, checked
 from ..workers import Lane
 from .bus import PowerLostError, Registers
 
@@ -252,11 +252,11 @@ class Sensor(ABC):
     def _pressure(self, code: int, temperature: float) -> Value:
         """Return the pressure of a code; it is invalid if its part of the chip died."""
         if code == SKIPPED_CODE or code >> 4 in STUCK_CODES:
-            return Invalid(Fault.BAD_REGISTERS)
+            return Invalid.of(Fault.BAD_REGISTERS)
         try:
             pressure = self.compensation.pressure(code, temperature)
         except ArithmeticError:
-            return Invalid(Fault.BAD_REGISTERS)
+            return Invalid.of(Fault.BAD_REGISTERS)
         return checked("pressure", pressure, PRESSURE_RANGE_HPA)
 
     def _humidity(self, code: int, temperature: float) -> Value:
@@ -269,7 +269,7 @@ class Sensor(ABC):
         if code == SKIPPED_HUMIDITY_CODE and had_code:
             raise PowerLostError
         if code == SKIPPED_HUMIDITY_CODE or code in STUCK_CODES:
-            return Invalid(Fault.BAD_REGISTERS)
+            return Invalid.of(Fault.BAD_REGISTERS)
         self._has_humidity_code = True
         humidity = self.compensation.humidity(code, temperature)
         return checked("humidity", humidity, HUMIDITY_RANGE)

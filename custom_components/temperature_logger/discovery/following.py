@@ -1,0 +1,98 @@
+"""The entries that follow their chips to another place.
+
+The hash of its coefficients identifies a chip. So an entry follows it without a
+question, such as after a backup was restored on another board.
+"""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from homeassistant.core import HomeAssistant, callback
+
+from ..const import (
+    CONF_MOVED_FROM,
+    CONF_TRIMMING_HASH,
+    DOMAIN,
+    KIND_BME280,
+    LOGGER,
+)
+from ..coordinator import TemperatureLoggerConfigEntry
+from ..devices import async_make_driver, driver_name, place_data, place_of
+from ..drivers import DriverError, Fault, within_deadline
+from ..drivers.finder import Candidate
+from ..translation import async_label, async_text
+from .relocation import async_fails_with, async_move
+from .search import async_search, candidate_data
+
+# With these faults the chip is not at its place.
+LOST_CHIP_FAULTS: Final = {
+    Fault.BUS_DISABLED,
+    Fault.BUS_NOT_FOUND,
+    Fault.CHIP_CHANGED,
+    Fault.CHIP_NOT_FOUND,
+}
+
+
+async def async_follow_chips(hass: HomeAssistant) -> None:
+    """Move each entry without its chip to the only other place where that chip is."""
+    lost = _lost_chips(hass)
+    if not lost:
+        return
+    owned_places = {
+        entry.unique_id or "" for entry in hass.config_entries.async_entries(DOMAIN)
+    }
+    result = await async_search(hass, {KIND_BME280}, owned_places)
+    if not result.complete:
+        return
+    drivers = {driver_name(entry.data) for entry in lost.values()}
+    found: dict[str | None, list[Candidate]] = defaultdict(list)
+    for candidate in result.candidates:
+        if candidate.driver in drivers:
+            found[await _async_trimming_hash(hass, candidate)].append(candidate)
+    for trimming_hash, entry in lost.items():
+        # The entry may have been moved during the search.
+        if entry.unique_id in owned_places and len(found[trimming_hash]) == 1:
+            await _async_follow(hass, entry, found[trimming_hash][0])
+
+
+@callback
+def _lost_chips(hass: HomeAssistant) -> dict[str, TemperatureLoggerConfigEntry]:
+    """Return the entries without their chips, by the hashes that only they have."""
+    by_hash: dict[str, list[TemperatureLoggerConfigEntry]] = defaultdict(list)
+    for entry in hass.config_entries.async_entries(DOMAIN):
+        if (trimming_hash := entry.data.get(CONF_TRIMMING_HASH)) is not None:
+            by_hash[trimming_hash].append(entry)
+    return {
+        trimming_hash: entries[0]
+        for trimming_hash, entries in by_hash.items()
+        if len(entries) == 1 and async_fails_with(entries[0], LOST_CHIP_FAULTS)
+    }
+
+
+async def _async_trimming_hash(hass: HomeAssistant, candidate: Candidate) -> str | None:
+    """Return the hash of a chip's coefficients; None if it does not answer.
+
+    Its driver reads the id and the coefficients, and writes nothing.
+    """
+    driver: Any = await async_make_driver(hass, candidate_data(hass, candidate))
+    try:
+        trimming_hash: str = await within_deadline(driver.identify())
+    except DriverError:
+        return None
+    finally:
+        await driver.close()
+    return trimming_hash
+
+
+async def _async_follow(
+    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, candidate: Candidate
+) -> None:
+    """Move an entry to the place of its chip, and log that."""
+    earlier = async_label(hass, place_of(entry.data).label)
+    data = place_data(hass, candidate.place) | {CONF_MOVED_FROM: earlier}
+    if await async_move(hass, entry, {**entry.data, **data}):
+        place = async_label(hass, candidate.place.label)
+        text = async_text(
+            hass, "chip_followed", device=entry.title, place=place, earlier=earlier
+        )
+        LOGGER.warning(text)
