@@ -422,6 +422,15 @@ async def test_mainboard_bus_with_a_problem(
     assert text in form_error(form)
 
 
+async def test_mainboard_bus_beside_one_with_a_problem(
+    hass: HomeAssistant, build: Build
+) -> None:
+    """The error for a picked bus is not that of another bus."""
+    build(i2c=[PINS | {"fault": "eio"}, MAINBOARD])
+    form = await submit(hass, await begin(hass), device=MAINBOARD_KEY)
+    assert form_error(form).startswith("No chip answers at I2C address 0x76, 0x77")
+
+
 async def test_mainboard_bus_that_is_set_up(hass: HomeAssistant, build: Build) -> None:
     """The error for a picked bus says that its chips are set up."""
     build(i2c=[MAINBOARD | {"chips": [CHIP]}])

@@ -1,7 +1,7 @@
 """An entry follows its chip to the place where that is found."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntryDisabler, ConfigEntryState
@@ -14,6 +14,8 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import DOMAIN
 from custom_components.temperature_logger.discovery import async_follow_chips
+from custom_components.temperature_logger.drivers import Fault, finder
+from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
 from tests.conftest import BME_PLACE, CHIP, PINS, SetUp, pass_time
 from tests.drivers.conftest import Build
@@ -250,20 +252,15 @@ async def test_unread_list_of_buses(
     """While the buses cannot be listed, no entry is moved."""
     machine = build(i2c=[OTHER_PINS])
     await restart(hass, entry)
-    chip = machine.chip("bme")
-    monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.workers.DEVICE_TIMEOUT_S", 0.1
-    )
-    ends = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(
-        "custom_components.temperature_logger.drivers.finder.i2c_adapters",
-        lambda: iter(asyncio.run_coroutine_threadsafe(ends.wait(), loop).result, True),
-    )
+
+    def hold_up() -> Iterator[None]:
+        yield from ()
+        raise DeviceAccessError(Fault.HANGING)
+
+    monkeypatch.setattr(finder, "i2c_adapters", hold_up)
     await follow(hass)
-    ends.set()
     assert entry.unique_id == BME_PLACE
-    assert not chip.counters
+    assert not machine.chip("bme").counters
 
 
 async def test_two_searches(
