@@ -255,18 +255,24 @@ async def test_probe_in_hot_water(
         assert (await check.read(device)).temperature is not None
 
 
-async def test_probe_without_a_second_value(clock: Clock, device: Device) -> None:
+@pytest.mark.parametrize(
+    "faults", [{}, {f"{OTHER_PROBE}_temperature": Invalid(Fault.NO_ANSWER)}]
+)
+async def test_probe_without_a_second_value(
+    clock: Clock, device: Device, faults: dict[str, Invalid]
+) -> None:
     """A probe that has not measured again keeps its value, if that did not jump."""
     check = JumpCheck(INTERVAL)
     device.report(
         Reading(probes={PROBE: -16.4, OTHER_PROBE: 20.0}),
         Reading(probes={PROBE: 79.75, OTHER_PROBE: 20.1}),
-        Reading(probes={PROBE: -16.5}),
+        Reading(probes={PROBE: -16.5}, faults=faults),
     )
     await check.read(device)
     clock.now += INTERVAL.total_seconds()
     reading = await check.read(device)
     assert reading.probes == {PROBE: -16.5, OTHER_PROBE: 20.1}
+    assert not reading.faults
 
 
 @pytest.mark.parametrize(

@@ -181,11 +181,11 @@ SENSOR_NAMES: Final = EMULATED_QUANTITIES | {f"{ROM}_temperature": ROM}
 # The change of a value from one poll to the next: an old value is a wrong one.
 # Below the limits of a jump, so that a wrong value is not measured again by chance.
 STEP: Final = {
-    "temperature": 0.75,
+    "temperature": 0.5,
     "humidity": 4.0,
     "pressure": 0.75,
     "co2": 20,
-    ROM: 0.7,
+    ROM: 0.5,
 }
 TOLERANCE: Final = 0.05
 # A dead control pipe blocks a writer for this time; the deadline is shorter.

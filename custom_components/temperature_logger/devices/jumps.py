@@ -133,12 +133,8 @@ def _merged(
     first, newest = samples[0].reading, samples[-1].reading
     if first is newest:
         return first
-    values: dict[str, Value] = {
-        quantity: value
-        for quantity, value in first.values.items()
-        if quantity not in doubtful
-    }
-    values |= newest.values | dict(newest.faults)
+    kept = {q: value for q, value in first.values.items() if q not in doubtful}
+    values: dict[str, Value] = {**newest.faults, **kept, **newest.values}
     for quantity in filter(unsettled.__contains__, newest.values):
         listed = ", ".join(
             f"{value:.2f}"

@@ -25,7 +25,7 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
 from custom_components.temperature_logger.drivers.places import I2cPlace
 from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.workers import Lane
-from emulation import i2c
+from emulation import chips, i2c
 from emulation.chips import Chip
 from emulation.i2c import Bus
 from emulation.machine import Machine
@@ -280,19 +280,36 @@ async def test_skipped_measurement(
 async def test_temperature_with_the_code_of_a_skipped_one(
     chip: Chip, driver: BoschChip, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second conversion confirms a temperature whose code may mean "skipped"."""
+    """At about 25 °C the code may mean "skipped"; another conversion gives a value."""
+    codes = codes_of(chip)
+    conversions = iter([0x80000, 0x80000, 0x80010])
+
+    def measured(*_: object) -> list[int]:
+        codes[0] = next(conversions)
+        return codes
+
+    monkeypatch.setattr(chips, "codes", measured)
+    before = chip.counters.copy()
+    reading = await driver.read()
+    expected = chip.calibration.temperature(0x80010)
+    assert reading.temperature == pytest.approx(expected, abs=0.001)
+    assert not reading.faults
+    assert chip.counters - before == {
+        "transfers": 3 * model.transfers,
+        "conversions": 3,
+    }
+
+
+async def test_temperature_that_is_never_measured(
+    chip: Chip, driver: BoschChip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temperature part that always gives this code is dead, also after a reset."""
     codes = codes_of(chip)
     publish(monkeypatch, codes)
     codes[0] = 0x80000
-    before = chip.counters.copy()
-    reading = await driver.read()
-    expected = chip.calibration.temperature(0x80000)
-    assert reading.temperature == pytest.approx(expected, abs=0.01)
-    assert not reading.faults
-    assert chip.counters - before == {
-        "transfers": 2 * model.transfers,
-        "conversions": 2,
-    }
+    with pytest.raises(BadFrameError, match=Fault.BAD_REGISTERS):
+        await driver.read()
+    assert chip.counters["resets"] == 1
 
 
 async def test_nothing_measured_once(

@@ -13,6 +13,7 @@ from custom_components.temperature_logger.drivers import (
     Fault,
     Invalid,
     Reading,
+    probe_quantity,
 )
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.places import UsbPlace
@@ -214,12 +215,15 @@ def test_set_is_whole() -> None:
 
 
 def test_age() -> None:
-    """A value that is too old is left out; more probes allow it a greater age."""
+    """A silent probe is a fault; more probes allow their values a greater age."""
     limit = DIAMEX_MAX_AGE_S + 2 * EXTRA_AGE_PER_PROBE_S
     adapter = received(report(2, 1, 200), report(2, 2, 210, SECOND_ROM))
     adapter.feed(report(2, 1, 200), 1)
     assert adapter.reading(limit) == Reading(probes={FIRST_ROM: 20.0, SECOND_ROM: 21.0})
-    assert adapter.reading(limit + 1) == Reading(probes={FIRST_ROM: 20.0})
+    assert adapter.reading(limit + 1) == Reading(
+        probes={FIRST_ROM: 20.0},
+        faults={probe_quantity(SECOND_ROM): Invalid.of(Fault.NO_ANSWER)},
+    )
     assert adapter.reading(limit + 2) is None
 
 

@@ -40,6 +40,8 @@ FORCED_MODE_X1: Final = SLEEP_MODE_X1 | 0x01
 HUMIDITY_X1: Final = 0x01
 
 SKIPPED_CODE: Final = 0x80000
+# After a temperature with that code.
+EXTRA_CONVERSIONS: Final = 2
 SKIPPED_HUMIDITY_CODE: Final = 0x8000
 # The first 16 of the 20 bits of a pressure or temperature, and all bits of a humidity.
 # Stuck bits are not a measurement.
@@ -73,8 +75,12 @@ class ImplausibleError(BadFrameError):
     """The chip has wrong settings or gives impossible values; a reset may help."""
 
 
-class UnconfirmedError(BadFrameError):
-    """The code of the temperature may be the one of a skipped measurement."""
+class UnconfirmedError(ImplausibleError):
+    """The code of the temperature is that of a measurement that was skipped.
+
+    It is also that of about 25 °C. Then the next conversion gives another code, as the
+    last digits of a measurement are noise.
+    """
 
 
 class Codes(NamedTuple):
@@ -95,13 +101,6 @@ class Codes(NamedTuple):
         pressure, temperature = (int.from_bytes(data[n : n + 3]) >> 4 for n in (0, 3))
         rest = data[6:]
         return cls(pressure, temperature, int.from_bytes(rest) if rest else None)
-
-    @property
-    def is_skipped(self) -> bool:
-        """Whether the chip has measured nothing."""
-        return {self.pressure, self.temperature} == {SKIPPED_CODE} and (
-            self.humidity in {None, SKIPPED_HUMIDITY_CODE}
-        )
 
 
 class Compensation(Protocol):
@@ -152,8 +151,6 @@ class Sensor(ABC):
         self.burst = b""
         self._has_humidity_code = False
         """Whether the last burst had the code of a measured humidity."""
-        self._is_unconfirmed = False
-        """Whether the next conversion has to confirm the code of the temperature."""
 
     @abstractmethod
     def configure(self) -> bool:
@@ -197,7 +194,7 @@ class Sensor(ABC):
         """Return the values of the conversion.
 
         Raises PowerLostError if the chip lost its settings, UnconfirmedError if another
-        conversion has to confirm the values, ImplausibleError if a reset may help, and
+        conversion may give a certain value, ImplausibleError if a reset may help, and
         BadFrameError if the registers do not hold a reading.
         """
 
@@ -218,7 +215,10 @@ class Sensor(ABC):
     def _compute(self, data: bytes) -> Reading:
         """Return the values of a conversion whose settings are proven."""
         codes = Codes.of(data)
-        self._confirm(codes)
+        if codes.temperature == SKIPPED_CODE:
+            raise UnconfirmedError(Fault.BAD_REGISTERS)
+        if codes.temperature >> 4 in STUCK_CODES:
+            raise ImplausibleError(Fault.BAD_REGISTERS)
         temperature = checked(
             "temperature",
             self.compensation.temperature(codes.temperature),
@@ -233,21 +233,6 @@ class Sensor(ABC):
         if codes.humidity is not None:
             values["humidity"] = self._humidity(codes.humidity, temperature)
         return Reading.of(values)
-
-    def _confirm(self, codes: Codes) -> None:
-        """Raise BadFrameError if the code of the temperature is not a measurement.
-
-        The code of a skipped measurement is also that of about 25 °C. The settings in
-        the burst do not skip it. So the code is a measurement if a second conversion
-        gives it again, and has measured other quantities. A different code in the
-        second conversion needs no confirmation.
-        """
-        was_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, False
-        if codes.temperature == SKIPPED_CODE and not was_unconfirmed:
-            self._is_unconfirmed = True
-            raise UnconfirmedError(Fault.BAD_REGISTERS)
-        if codes.is_skipped or codes.temperature >> 4 in STUCK_CODES:
-            raise ImplausibleError(Fault.BAD_REGISTERS)
 
     def _pressure(self, code: int, temperature: float) -> Value:
         """Return the pressure of a code; it is invalid if its part of the chip died."""
@@ -417,12 +402,13 @@ class BoschChip:
             raise BadFrameError(Fault.BAD_REGISTERS) from err
 
     async def _convert(self) -> Reading:
-        """Measure; confirm a doubtful value with a second conversion."""
+        """Measure; replace a doubtful value by that of another conversion."""
         if self._sensor is None:
             self._sensor = await self._lane.run(self._open)
             await configure(self._lane, self._sensor)
-        with suppress(UnconfirmedError):
-            return await self._convert_once(self._sensor)
+        for _ in range(EXTRA_CONVERSIONS):
+            with suppress(UnconfirmedError):
+                return await self._convert_once(self._sensor)
         return await self._convert_once(self._sensor)
 
     async def _convert_once(self, sensor: Sensor) -> Reading:

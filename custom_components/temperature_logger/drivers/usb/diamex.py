@@ -13,7 +13,7 @@ Code" and "CRC Generation".
 from typing import ClassVar, Final
 
 from ..errors import BadFrameError, Fault, Invalid
-from ..readings import Reading, probe_quantity
+from ..readings import Reading, Value, probe_quantity
 from ..values import Range, checked
 from .latest import LatestValues
 from .models import DIAMEX
@@ -91,19 +91,22 @@ class Diamex:
     def reading(self, now: float) -> Reading | None:
         """Return the current values, once all probes have reported or timed out.
 
-        A silent probe, or one that sends invalid values, does not affect the others.
-        Raises BadFrameError if all values are invalid.
+        A probe that has become silent, or sends invalid values, does not affect the
+        others. Raises BadFrameError if all values are invalid.
         """
         current = self._latest.current(now, self._age)
-        values = {n: current[rom] for n, rom in self._roms.items() if rom in current}
-        reported = len(values.keys() | self._malformed)
-        if not values or (
+        numbers = {n for n, rom in self._roms.items() if rom in current}
+        reported = len(numbers | self._malformed)
+        if not numbers or (
             reported < self._count and now - self._began_at < ALL_PROBES_TIMEOUT_S
         ):
             return None
-        quantities = {n: probe_quantity(self._roms[n]) for n in values}
-        self.quantities = tuple(sorted(quantities.values()))
-        return Reading.of({quantities[n]: value for n, value in values.items()})
+        silent = Invalid.of(Fault.NO_ANSWER)
+        values: dict[str, Value] = {
+            probe_quantity(rom): current.get(rom, silent) for rom in self._roms.values()
+        }
+        self.quantities = tuple(sorted(values))
+        return Reading.of(values)
 
     @property
     def _age(self) -> float:
