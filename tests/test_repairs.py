@@ -187,9 +187,10 @@ async def test_one_issue_for_one_cause(
     assert shared.translation_placeholders["device"] == "TEMPerGold, TEMPer2"
     assert shared.translation_placeholders["node"].count("hidraw") == 2
     machine.permit("gold", hidraw=0o666)
-    await read(entries[0])
-    assert [issue(hass, entry) for entry in entries] == [None, "no_permission"]
-    await hass.config_entries.async_remove(entries[1].entry_id)
+    with as_nobody():
+        await read(entries[0])
+        assert [issue(hass, entry) for entry in entries] == [None, "no_permission"]
+        await hass.config_entries.async_remove(entries[1].entry_id)
     assert ir.async_get(hass).async_get_issue(DOMAIN, "no_permission") is None
 
 

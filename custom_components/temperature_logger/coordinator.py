@@ -119,9 +119,17 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         calibration = self.config_entry.options.get(CONF_CALIBRATION, {})
         return calibrated(self.raw_reading, calibration)
 
-    async def async_refresh_now(self, *, plugged_in: bool) -> None:
-        """Poll at once, after the device was plugged in or unplugged."""
-        self._failures = 0
+    async def async_refresh_now(self, *, plugged_in: bool, is_gone: bool) -> None:
+        """Poll at once, after the device came, went, or lost its node.
+
+        A device that is gone is closed before: an open bus would answer for ever, and
+        keep the kernel from adding it again.
+        """
+        if is_gone:
+            async with self.async_paused():
+                pass
+        if plugged_in:
+            self._failures = 0
         if plugged_in or self.last_update_success:
             await self.async_refresh()
         if plugged_in and not self.last_update_success:

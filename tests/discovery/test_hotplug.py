@@ -23,6 +23,7 @@ from custom_components.temperature_logger.discovery import hotplug
 from custom_components.temperature_logger.drivers import Fault, within_deadline, workers
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from custom_components.temperature_logger.drivers.presence import (
+    PresentDevice,
     PresentDevices,
     present_devices,
 )
@@ -244,6 +245,38 @@ async def test_bus_under_another_number(
     machine.renumber_bus(1, 7)
     machine.plug_bus(7)
     await until(hass, lambda: not hass.states.is_state(entity, STATE_UNAVAILABLE))
+
+
+def test_claimed_device_is_not_plugged_in() -> None:
+    """The node of a stick that is read through libusb goes with its claim."""
+    free = {"stick": PresentDevice(number=1, ready=False)}
+    claimed = {"stick": PresentDevice(number=1, ready=True, claimed=True)}
+    for before, present in ((free, claimed), (claimed, free)):
+        for is_ready in (True, False):
+            changed = hotplug._changed_keys(  # noqa: SLF001 - Emulated users own nodes.
+                before, present, is_ready=is_ready
+            )
+            assert not changed
+
+
+async def test_watch_that_fails(
+    hass: HomeAssistant,
+    machine: Machine,
+    set_up: SetUp,
+    monkeypatch: pytest.MonkeyPatch,
+    scans: list[PresentDevices],
+) -> None:
+    """If the nodes cannot be watched, a search runs every five seconds."""
+
+    def used_up(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hotplug, "async_watch_nodes", used_up)
+    await set_up(GOLD_PLACE)
+    await until(hass, lambda: bool(scans))
+    before = len(scans)
+    await pass_time(hass, 6)
+    assert len(scans) > before
 
 
 async def test_other_nodes_cause_no_scan(

@@ -23,7 +23,10 @@ import pytest
 
 from custom_components import temperature_logger
 from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import async_offer_sticks
+from custom_components.temperature_logger.discovery import (
+    async_offer_sticks,
+    device_flow,
+)
 from custom_components.temperature_logger.drivers import Fault, finder
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
@@ -503,3 +506,21 @@ async def test_stick_that_is_read_stays_offered(
     monkeypatch.setattr(finder.Finder, "_firmware", held)
     await async_offer_sticks(hass)
     assert offered(hass) == flows
+
+
+async def test_offer_after_an_unexpected_error(
+    hass: HomeAssistant, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offer whose flow failed is withdrawn once its stick is unplugged."""
+    assert await async_setup_component(hass, DOMAIN, {})
+    await until(hass, lambda: GOLD_PLACE in offered(hass))
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(device_flow, "_async_read", fail)
+        with pytest.raises(RuntimeError):
+            await submit(hass, offered(hass)[GOLD_PLACE])
+    machine.unplug("gold")
+    await until(hass, lambda: GOLD_PLACE not in offered(hass))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
-from homeassistant.core import HomeAssistant
+from homeassistant.core import CoreState, HomeAssistant
 import pytest
 
 from custom_components.temperature_logger.discovery import Ports
@@ -125,6 +125,55 @@ async def test_loss_before_the_record_began(machine: Machine) -> None:
     assert not machine.ports.async_may_have_moved("never occupied", OTHER)
     run(machine, f"+{THIRD}")
     assert machine.ports.async_may_have_moved("never occupied", THIRD)
+
+
+async def test_loss_before_the_record_began_and_replugs(machine: Machine) -> None:
+    """However often a stick returns to its own port, it is not the lost one."""
+    for _ in range(3):
+        run(machine, f"-{OTHER}", f"+{OTHER}")
+        assert not machine.ports.async_may_have_moved("never occupied", OTHER)
+
+
+async def test_slow_start(hass: HomeAssistant) -> None:
+    """What is found until Home Assistant has started was there when it started."""
+    hass.set_state(CoreState.starting)
+    machine = Machine(Ports(hass))
+    run(machine, f"+{OTHER}", f"+{THIRD}")
+    hass.set_state(CoreState.running)
+    for port in (OTHER, THIRD):
+        assert not machine.ports.async_may_have_moved("never occupied", port)
+    run(machine, f"-{THIRD}", f"+{LOST}")
+    assert machine.ports.async_may_have_moved("never occupied", LOST)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        [],
+        {"event": 3},
+        {"event": None, "stays": {}},
+        {"event": 3, "stays": {"a": []}},
+        {"event": 3, "stays": {"a": [[1, 2, 3]]}},
+        {"event": 3, "stays": {"a": 5}},
+        {"event": 3, "stays": 5},
+    ],
+)
+async def test_damaged_record(
+    hass: HomeAssistant, hass_storage: dict[str, Any], data: object
+) -> None:
+    """A damaged record begins again."""
+    hass_storage["temperature_logger.ports"] = {
+        "version": 1,
+        "minor_version": 1,
+        "key": "temperature_logger.ports",
+        "data": data,
+    }
+    ports = Ports(hass)
+    await ports.async_load()
+    machine = Machine(ports)
+    run(machine, f"+{LOST}", f"-{LOST}", f"+{THIRD}")
+    assert ports.async_may_have_moved(LOST, THIRD)
 
 
 async def test_not_scanned_yet(machine: Machine) -> None:

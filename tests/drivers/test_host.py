@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from custom_components.temperature_logger.drivers import Fault, Workers, host
+from custom_components.temperature_logger.drivers import workers as workers_module
 from custom_components.temperature_logger.drivers.errors import BadFrameError
 from custom_components.temperature_logger.drivers.host import (
     BYTES_PER_GIB,
@@ -471,6 +472,20 @@ async def test_disk_that_hangs(
     await until(lambda: not lane.busy)
     assert (await driver.read()).total_space
     assert not lane.failing
+
+
+async def test_poll_while_a_job_hangs(
+    driver: Host, lane: Lane, build: Build, disk: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next poll does not wait until the time of the disk is over again."""
+    build(hwmon=[chip("cpu_thermal", 48.3)])
+    disk.clear()
+    await driver.read()
+    monkeypatch.setattr(workers_module, "JOB_GRACE_S", 0.01)
+    monkeypatch.setattr(host, "DISK_TIMEOUT_S", 3600.0)
+    reading = await driver.read()
+    assert faults(reading) == dict.fromkeys(DISK_QUANTITIES, Fault.DISK_HANGING)
+    assert lane.busy
 
 
 async def test_both_hang(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Event, Semaphore, Thread, current_thread
+from threading import Barrier, Event, Semaphore, Thread, current_thread
 from typing import override
 
 import pytest
@@ -357,3 +357,16 @@ async def test_threads_without_a_user(workers: Workers) -> None:
     await asyncio.gather(*(lane.run(nothing) for lane in lanes))
     await until(lambda: not workers.healthy.threads)
     assert not workers.healthy.busy
+
+
+async def test_last_job_after_the_threads_were_told_to_end(workers: Workers) -> None:
+    """A device that closes as the last one still gets a thread."""
+    for _ in range(20):
+        end = workers.add_user()
+        barrier = Barrier(THREADS - THREADS // 4)
+        lanes = [workers.lane(str(number)) for number in range(barrier.parties)]
+        await asyncio.gather(*(lane.run(barrier.wait) for lane in lanes))
+        await until(lambda: workers.healthy.busy == 0)
+        end()
+        await asyncio.wrap_future(lanes[0].finish(nothing))
+    await until(lambda: not workers.healthy.threads)

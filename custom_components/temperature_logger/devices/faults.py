@@ -150,7 +150,11 @@ def _async_update_shared(hass: HomeAssistant, key: str) -> None:
         is_fixable=False,
         severity=ir.IssueSeverity.ERROR,
         translation_key=key,
-        translation_placeholders=_listed(affected.values()),
+        translation_placeholders=_listed(
+            {**placeholders, "device": entry.title}
+            for entry_id, placeholders in affected.items()
+            if (entry := hass.config_entries.async_get_entry(entry_id)) is not None
+        ),
     )
 
 

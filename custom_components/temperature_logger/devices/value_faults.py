@@ -39,9 +39,9 @@ async def async_report_values(
         duration = durations.async_duration(subject, VALUES_INVALID)
         if duration >= REPAIR_AFTER_HOUR.total_seconds():
             lasting[invalid.fault].append(quantity)
-    for issue_id in _issue_ids(hass, entry):
-        if issue_id not in {_issue_id(entry, fault) for fault in lasting}:
-            ir.async_delete_issue(hass, DOMAIN, issue_id)
+    ended = _issue_ids(hass, entry) - {_issue_id(entry, fault) for fault in lasting}
+    for issue_id in ended:
+        ir.async_delete_issue(hass, DOMAIN, issue_id)
     for quantities in lasting.values():
         fault, details = faults[quantities[0]]
         reason = await async_explain(hass, fault, {**details, "place": place})
@@ -52,7 +52,7 @@ async def async_report_values(
 def async_clear_values(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Delete the issues of the values of a device that was deleted or disabled."""
     durations = shared_object(hass, FaultDurations)
-    for quantity in entry.data[CONF_QUANTITIES]:
+    for quantity in entry.data.get(CONF_QUANTITIES, ()):  # An endpoint has none.
         durations.async_forget(f"{entry.entry_id}_{quantity}")
     for issue_id in _issue_ids(hass, entry):
         ir.async_delete_issue(hass, DOMAIN, issue_id)
@@ -97,12 +97,12 @@ def _issue_id(entry: ConfigEntry, fault: Fault) -> str:
     return f"{VALUES_INVALID}_{entry.entry_id}_{fault}"
 
 
-def _issue_ids(hass: HomeAssistant, entry: ConfigEntry) -> list[str]:
+def _issue_ids(hass: HomeAssistant, entry: ConfigEntry) -> set[str]:
     """Return the ids of the present issues of the values of a device."""
     prefix = f"{VALUES_INVALID}_{entry.entry_id}_"
     issues = ir.async_get(hass).issues
-    return [
+    return {
         issue_id
         for domain, issue_id in issues
         if domain == DOMAIN and issue_id.startswith(prefix)
-    ]
+    }

@@ -34,7 +34,7 @@ from ..drivers.finder import Candidate
 from ..translation import async_label, async_load_texts, async_option, unused_title
 from ..units import base_quantity
 from .forms import DeviceFields, Hint, Message, fault_message, list_field
-from .in_use import flows_in_use
+from .in_use import flows_in_use, in_use
 from .relocation import async_move
 from .search import candidate_data, candidate_label, finder
 
@@ -104,9 +104,9 @@ class DeviceFlow(ConfigFlow):
         if user_input is not None and not user_input[CONF_THERMOMETER]:
             errors[CONF_THERMOMETER] = "no_thermometer"
         elif user_input is not None:
-            flows_in_use(self.hass).add(self.flow_id)
             try:
-                answer = await finder(self.hass).request_values(place)
+                with in_use(self.hass, self.flow_id):
+                    answer = await finder(self.hass).request_values(place)
                 self._reports, self._readings = answer
                 return await self.async_step_shape()
             except DriverError as err:
@@ -203,10 +203,10 @@ class DeviceFlow(ConfigFlow):
         self._candidate = candidate
         if not candidate.known:
             return await self.async_step_unknown_firmware()
-        flows_in_use(self.hass).add(self.flow_id)
         try:
-            async with _async_paused(self.hass, candidate):
-                model, data = await _async_read(self.hass, candidate)
+            with in_use(self.hass, self.flow_id):
+                async with _async_paused(self.hass, candidate):
+                    model, data = await _async_read(self.hass, candidate)
         except DriverError as err:
             if err.fault is Fault.UNKNOWN_FIRMWARE:  # It was not identified before.
                 firmware = err.details["firmware"]

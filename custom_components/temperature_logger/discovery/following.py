@@ -50,8 +50,9 @@ async def async_follow_chips(hass: HomeAssistant) -> None:
         if candidate.driver in drivers:
             found[await _async_trimming_hash(hass, candidate)].append(candidate)
     for trimming_hash, entry in lost.items():
-        # The entry may have been moved during the search.
-        if entry.unique_id in owned_places and len(found[trimming_hash]) == 1:
+        # The entry may have been moved, disabled or deleted during the search.
+        is_still_lost = _lost_chips(hass).get(trimming_hash) is entry
+        if is_still_lost and len(found[trimming_hash]) == 1:
             await _async_follow(hass, entry, found[trimming_hash][0])
 
 
@@ -65,7 +66,9 @@ def _lost_chips(hass: HomeAssistant) -> dict[str, TemperatureLoggerConfigEntry]:
     return {
         trimming_hash: entries[0]
         for trimming_hash, entries in by_hash.items()
-        if len(entries) == 1 and async_fails_with(entries[0], LOST_CHIP_FAULTS)
+        if len(entries) == 1
+        and entries[0].disabled_by is None
+        and async_fails_with(entries[0], LOST_CHIP_FAULTS)
     }
 
 

@@ -44,7 +44,9 @@ RESCAN_DELAY_S: Final = 0.5
 READY_TIMEOUT_S: Final = 2.0
 # New devices are offered after this time without a change.
 OFFER_DELAY_S: Final = 0.3
-# Between scans, if inotify does not work.
+# Of the folder of all nodes, and of those of USB devices.
+WATCHES: Final = 2
+# Between scans, if a watch does not work.
 SCAN_INTERVAL: Final = timedelta(seconds=5)
 
 
@@ -56,6 +58,7 @@ class HotPlug:
         self._arrived_at: dict[str, float] = {}
         """The arrival of each new device that was not polled yet, by hot-plug key."""
         self._hass = hass
+        self._is_scan_waiting = False
         self._lane = workers(hass).lane("hotplug")
         self._scan_lock = asyncio.Lock()
         self._next_scan: asyncio.TimerHandle | None = None
@@ -104,9 +107,15 @@ class HotPlug:
 
     def _async_follow(self) -> CALLBACK_TYPE:
         """Scan after kernel events, or else regularly; return the stop function."""
-        stops = [self._async_follow_usb()]
-        with suppress(ImportError, OSError):
-            stops.append(async_watch_nodes(self._async_schedule_scans))
+        stops: list[CALLBACK_TYPE] = []
+        if usb_nodes().is_dir() and _inotify_works():
+            with suppress(InotifyNotAvailableError, OSError):
+                stops.append(async_watch_nodes(self._async_schedule_scans))
+                watcher = AIOUSBWatcher()
+                watcher.async_register_callback(self._async_schedule_scans)
+                stops.append(watcher.async_start())
+        if len(stops) < WATCHES:
+            stops.append(self._async_scan_regularly())
 
         @callback
         def stop() -> None:
@@ -115,13 +124,8 @@ class HotPlug:
 
         return stop
 
-    def _async_follow_usb(self) -> CALLBACK_TYPE:
-        """Scan when a USB device comes or goes; return the stop function."""
-        if usb_nodes().is_dir() and _inotify_works():
-            with suppress(InotifyNotAvailableError):
-                watcher = AIOUSBWatcher()
-                watcher.async_register_callback(self._async_schedule_scans)
-                return watcher.async_start()
+    def _async_scan_regularly(self) -> CALLBACK_TYPE:
+        """Scan at regular intervals; return the stop function."""
 
         @callback
         def async_scan(_: object) -> None:
@@ -150,12 +154,16 @@ class HotPlug:
 
     @callback
     def _async_scan(self) -> None:
-        """Scan in a background task."""
+        """Scan in a background task, unless a scan is about to begin."""
+        if self._is_scan_waiting:
+            return
+        self._is_scan_waiting = True
         self._hass.async_create_background_task(self._scan(), f"{DOMAIN} - scan")
 
     async def _scan(self) -> None:
         """Scan the connected devices, and compare them with those of the last scan."""
         async with self._scan_lock:
+            self._is_scan_waiting = False
             try:
                 present = await within_deadline(self._lane.run(present_devices))
             except DriverError:  # A device blocks the scan.
@@ -181,8 +189,8 @@ class HotPlug:
     def _async_compare(self, before: PresentDevices, present: PresentDevices) -> None:
         """Poll the devices that came or went, and offer new ones."""
         entries = list(_device_entries(self._hass))
+        gone = before.keys() - present.keys()
         unusable = _changed_keys(before, present, is_ready=False)
-        gone = before.keys() - present.keys() | unusable
         self._note_arrivals(before, present, entries)
         plugged_in = self._ready_keys(present) - {
             place_of(entry.data).hotplug_key  # These are polled after their set-up.
@@ -195,8 +203,15 @@ class HotPlug:
             if key in present and key not in plugged_in
         }
         for entry in entries:
-            if (key := place_of(entry.data).hotplug_key) in gone | plugged_in:
-                _async_refresh_entry(self._hass, entry, plugged_in=key in plugged_in)
+            if (
+                key := place_of(entry.data).hotplug_key
+            ) in gone | unusable | plugged_in:
+                _async_refresh_entry(
+                    self._hass,
+                    entry,
+                    plugged_in=key in plugged_in,
+                    is_gone=key in gone,
+                )
         if self._arrived_at:
             self._async_rescan_soon()
         if gone or plugged_in:
@@ -243,7 +258,8 @@ def _changed_keys(
 ) -> set[str]:
     """Return the keys of devices whose node became usable or unusable.
 
-    Devices that were plugged in again are not among them.
+    Devices that were plugged in again are not among them, nor those whose node came or
+    went because a program claimed them.
     """
     return {
         key
@@ -264,13 +280,19 @@ def _device_entries(hass: HomeAssistant) -> Iterator[TemperatureLoggerConfigEntr
 
 @callback
 def _async_refresh_entry(
-    hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, *, plugged_in: bool
+    hass: HomeAssistant,
+    entry: TemperatureLoggerConfigEntry,
+    *,
+    plugged_in: bool,
+    is_gone: bool,
 ) -> None:
-    """Poll a device that was plugged in or unplugged, in its own background task."""
+    """Poll a device that came or went, in its own background task."""
     if entry.state is ConfigEntryState.LOADED:
         entry.async_create_background_task(
             hass,
-            entry.runtime_data.async_refresh_now(plugged_in=plugged_in),
+            entry.runtime_data.async_refresh_now(
+                plugged_in=plugged_in, is_gone=is_gone
+            ),
             f"{entry.title} - refresh now",
         )
     elif entry.state is ConfigEntryState.SETUP_RETRY and plugged_in:

@@ -5,9 +5,10 @@ only if it appeared after the loss. Time is counted in events, as a clock may be
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CoreState, HomeAssistant, callback
 from homeassistant.helpers.storage import Store
 
 from ..const import DOMAIN
@@ -17,6 +18,10 @@ PORTS_STORE_VERSION: Final = 1
 PORTS_SAVE_DELAY_S: Final = 1
 # The first event finds what was plugged in before the record began.
 FIRST_EVENT: Final = 1
+# For a loss before the record began: everything that came later may be the lost device.
+EARLIER_LOSS: Final = FIRST_EVENT + 1
+# The errors of a stored record that another program has changed.
+DAMAGED_ERRORS: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Stay(NamedTuple):
@@ -33,6 +38,12 @@ class Ports:
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin with an empty record."""
         self._event = 0
+        self._hass = hass
+        self._is_new = True
+        """Whether the record began in this run, and Home Assistant is still starting.
+
+        All that is there until then is recorded with the first event.
+        """
         self._numbers: Mapping[str, int] = {}
         """The number of each device, which changes when it is plugged in again."""
         self._stays: dict[str, list[Stay]] = {}
@@ -43,12 +54,15 @@ class Ports:
 
     async def async_load(self) -> None:
         """Load the record of the last run of Home Assistant."""
-        if (stored := await self._store.async_load()) is not None:
-            self._event = stored["event"]
+        stored: Any = await self._store.async_load()
+        with suppress(*DAMAGED_ERRORS):
+            event, stays = stored["event"] + 0, stored["stays"].items()
             self._stays = {
-                key: [Stay(*stay) for stay in stays]
-                for key, stays in stored["stays"].items()
+                key: [Stay(*stay) for stay in (*earlier, last)]
+                for key, (*earlier, last) in stays
             }
+            self._event = event
+        self._is_new = not self._event
 
     @callback
     def async_update(self, numbers: Mapping[str, int]) -> None:
@@ -66,7 +80,10 @@ class Ports:
         left = before - numbers.keys() | replaced
         appeared = numbers.keys() - before | replaced
         if left or appeared:
-            self._event += 1
+            if not self._is_new or self._hass.state is CoreState.running:
+                self._is_new = False
+                self._event += 1
+            self._event = max(self._event, FIRST_EVENT)
             self._end_stays(left)
             for key in appeared:
                 self._stays.setdefault(key, []).append(Stay(self._event))
@@ -93,13 +110,13 @@ class Ports:
         A port that is not in the record lost it before the record began.
         """
         stays = self._stays.get(port)
-        return FIRST_EVENT + 1 if stays is None else stays[-1].left or self._event + 1
+        return EARLIER_LOSS if stays is None else stays[-1].left or self._event + 1
 
     def _end_stays(self, left: Collection[str]) -> None:
         """End the stays of devices; forget earlier stays that no loss is part of."""
         for key in left:
             self._stays[key][-1] = self._stays[key][-1]._replace(left=self._event)
-        losses = [stays[-1].left for stays in self._stays.values()]
+        losses = [stays[-1].left for stays in self._stays.values()] + [EARLIER_LOSS]
         for key, (*earlier, last) in self._stays.items():
             self._stays[key] = [
                 stay

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from . import sysfs
 from .places import bus_key
 from .sysfs import UsbDevice, i2c_adapters, usb_tty
-from .usb.models import Model, thermometers
+from .usb.models import USBFS_DRIVER, Model, thermometers
 
 HID_DRIVER: Final = "usbhid"
 
@@ -19,6 +19,8 @@ class PresentDevice(NamedTuple):
     """A number that changes each time the device is plugged in."""
     ready: bool
     """Whether its node exists and may be used."""
+    claimed: bool = False
+    """Whether a program has taken it from the kernel, to read it through libusb."""
 
 
 type PresentDevices = dict[str, PresentDevice]
@@ -39,7 +41,9 @@ def present_devices() -> PresentDevices:
     """Return the connected devices; blocks."""
     devices = {
         device.place.hotplug_key: PresentDevice(
-            device.address, ready=_is_ready(model, device)
+            device.address,
+            ready=_is_ready(model, device),
+            claimed=any(i.driver == USBFS_DRIVER for i in device.interfaces),
         )
         for model, device in thermometers()
     }

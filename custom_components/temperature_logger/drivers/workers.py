@@ -162,6 +162,9 @@ class Pool:
                     return
         with self._lock:
             self._threads.discard(thread)
+            if self._waiting:  # A job that came after all threads were told to end.
+                self._waiting -= 1
+                self._start_thread()
 
 
 class Workers:

@@ -20,6 +20,8 @@ DATA_INTERFACE: Final = 1
 DATA_ENDPOINT: Final = 0x82
 HID_CLASS: Final = 0x03
 VENDOR_CLASS: Final = 0xFF
+# The driver of an interface that a program has claimed through libusb.
+USBFS_DRIVER: Final = "usbfs"
 
 
 class Model(NamedTuple):

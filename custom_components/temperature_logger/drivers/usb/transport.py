@@ -3,22 +3,20 @@
 import asyncio
 from collections.abc import Callable, Sequence
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .. import sysfs
 from ..errors import DeviceAccessError, Fault
 from ..sysfs import UsbDevice
 from ..workers import Lane
 from .hidraw import HidrawTransport, Node
-from .models import DATA_ENDPOINT, DATA_INTERFACE
+from .models import DATA_ENDPOINT, DATA_INTERFACE, USBFS_DRIVER
 
 if TYPE_CHECKING:
     from .libusb import Handle
 
 type UsbConnection = Node | Handle
 """An open device: its hidraw node, or its handle of libusb."""
-
-USBFS_DRIVER: Final = "usbfs"
 
 
 class Transport(Protocol):
