@@ -39,6 +39,7 @@ from .conftest import (
     SetUp,
 )
 from .drivers.conftest import AsNobody, Build
+from .drivers.waiting import until
 
 SHARED_ISSUES = {repair.key for repair in REPAIRS.values() if repair.shared}
 
@@ -424,6 +425,7 @@ async def test_every_fault_of_the_table(
     assert {fault for fault, repair in REPAIRS.items() if not repair.after} == {
         Fault.CHIP_CHANGED,
         Fault.CHIP_UNSUPPORTED,
+        Fault.SILENT,
         Fault.STICK_CHANGED,
         Fault.UNKNOWN_FIRMWARE,
     }
@@ -552,3 +554,19 @@ async def test_answer_to_a_solved_issue(
     chip.calibration = calibration
     await hass.config_entries.async_reload(entry.entry_id)
     assert (await submit_repair(hass, question))["reason"] == "gone"
+
+
+@pytest.mark.warns("Error fetching")
+async def test_silent_stick(hass: HomeAssistant, build: Build, set_up: SetUp) -> None:
+    """A stick that did not answer when it was plugged in has to be replugged."""
+    machine = build(GOLD)
+    entry = await set_up(GOLD_PLACE)
+    machine.replug("gold")
+    machine.stick("gold").fail("timeout", on="firmware", count=1)
+    for _ in range(3):
+        await read(entry)
+    assert not entry.runtime_data.last_update_success
+    assert issue(hass, entry) == "silent"
+    machine.replug("gold")
+    await until(lambda: entry.runtime_data.last_update_success)
+    assert issue(hass, entry) is None

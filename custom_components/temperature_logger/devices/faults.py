@@ -72,6 +72,7 @@ REPAIRS: Final = {
         key=Fault.NO_PERMISSION, after=REPAIR_AFTER_MINUTE, shared=True
     ),
     Fault.NO_PORT: Repair(key=Fault.NO_PORT, after=REPAIR_AFTER_MINUTE, shared=True),
+    Fault.SILENT: Repair(key=Fault.SILENT, after=REPAIR_AT_ONCE),
     Fault.STICK_CHANGED: Repair(
         key=Fault.STICK_CHANGED, after=REPAIR_AT_ONCE, fixable=True
     ),

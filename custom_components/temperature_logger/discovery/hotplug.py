@@ -191,7 +191,8 @@ class HotPlug:
         entries = list(_device_entries(self._hass))
         gone = before.keys() - present.keys()
         unusable = _changed_keys(before, present, is_ready=False)
-        self._note_arrivals(before, present, entries)
+        arrivals = _arrivals(before, present, entries)
+        self._arrived_at |= dict.fromkeys(arrivals, self._hass.loop.time())
         plugged_in = self._ready_keys(present) - {
             place_of(entry.data).hotplug_key  # These are polled after their set-up.
             for entry in entries
@@ -217,31 +218,6 @@ class HotPlug:
         if gone or plugged_in:
             self.async_offer_soon()
 
-    def _note_arrivals(
-        self,
-        before: PresentDevices,
-        present: PresentDevices,
-        entries: Iterable[TemperatureLoggerConfigEntry],
-    ) -> None:
-        """Note the arrival of each new device, and of those that are usable again.
-
-        A device that works without its node, such as through libusb, is not new.
-        """
-        replugged = {
-            key
-            for key, device in present.items()
-            if key not in before or before[key].number != device.number
-        }
-        working = {
-            place_of(entry.data).hotplug_key
-            for entry in entries
-            if entry.state is ConfigEntryState.LOADED
-            and entry.runtime_data.last_update_success
-        }
-        usable = _changed_keys(before, present, is_ready=True) - working
-        now = self._hass.loop.time()
-        self._arrived_at |= dict.fromkeys(replugged | usable, now)
-
     def _ready_keys(self, present: PresentDevices) -> set[str]:
         """Return the keys of new devices that are ready, or whose time is over."""
         now = self._hass.loop.time()
@@ -251,6 +227,29 @@ class HotPlug:
             if key in present
             and (present[key].ready or now - arrived_at > READY_TIMEOUT_S)
         }
+
+
+def _arrivals(
+    before: PresentDevices,
+    present: PresentDevices,
+    entries: Iterable[TemperatureLoggerConfigEntry],
+) -> set[str]:
+    """Return the keys of new devices, and of those that are usable again.
+
+    A device that works without its node, such as through libusb, is not new.
+    """
+    replugged = {
+        key
+        for key, device in present.items()
+        if key not in before or before[key].number != device.number
+    }
+    working = {
+        place_of(entry.data).hotplug_key
+        for entry in entries
+        if entry.state is ConfigEntryState.LOADED
+        and entry.runtime_data.last_update_success
+    }
+    return replugged | _changed_keys(before, present, is_ready=True) - working
 
 
 def _changed_keys(

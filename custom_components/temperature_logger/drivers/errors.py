@@ -44,6 +44,7 @@ class Fault(StrEnum):
     PROBE_RESET = "probe_reset"
     REFUSED = "refused"
     SENSOR_MISSING = "sensor_missing"
+    SILENT = "silent"
     STICK_CHANGED = "stick_changed"
     STICK_NOT_FOUND = "stick_not_found"
     UNKNOWN_FIRMWARE = "unknown_firmware"

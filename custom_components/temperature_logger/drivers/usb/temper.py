@@ -324,7 +324,7 @@ async def _request_firmware(lane: Lane, plug: Plug, transport: Transport) -> str
 def _check_not_silent(lane: Lane, plug: Plug) -> None:
     """Raise BadFrameError for a device that has been silent since it was plugged in."""
     if lane.memory == QueriedDevice(plug, has_answered=False):
-        raise BadFrameError(Fault.NO_ANSWER)
+        raise BadFrameError(Fault.SILENT)
 
 
 def _has_answered(lane: Lane, plug: Plug) -> bool:
