@@ -304,18 +304,44 @@ async def test_jump_that_vanishes(
 
 
 async def test_second_value_jumps_as_well(clock: Clock, device: Device) -> None:
-    """A value that jumps only in the second reading needs a third one."""
+    """Each value is that of the newest reading in which it did not jump."""
     check = JumpCheck(INTERVAL)
     device.report(
         Reading(temperature=25.0, humidity=40.0),
-        Reading(temperature=-15.85, humidity=40.0),
-        Reading(temperature=25.0, humidity=90.0),
-        Reading(temperature=25.0, humidity=41.0),
+        Reading(temperature=-15.85, humidity=40.5),
+        Reading(temperature=25.1, humidity=90.0),
     )
     await check.read(device)
     clock.now += INTERVAL.total_seconds()
-    expected: Values = {"temperature": 25.0, "humidity": 41.0}
+    expected: Values = {"temperature": 25.1, "humidity": 40.5}
     assert (await check.read(device)).values == expected
+    assert device.readings == 3
+
+
+async def test_two_of_three_agree(clock: Clock, device: Device) -> None:
+    """A value that jumps only in the third reading has that of the second."""
+    check = JumpCheck(INTERVAL)
+    device.report(
+        Reading(temperature=25.0, humidity=40.0),
+        Reading(temperature=79.75, humidity=40.0),
+        Reading(temperature=-15.85, humidity=41.0),
+        Reading(temperature=25.1, humidity=90.0),
+    )
+    await check.read(device)
+    clock.now += INTERVAL.total_seconds()
+    expected: Values = {"temperature": 25.1, "humidity": 41.0}
+    assert (await check.read(device)).values == expected
+
+
+async def test_rising_garbage(clock: Clock) -> None:
+    """Values that rise faster and faster are not those of a probe in hot water."""
+    device = Device(clock, read_s=1.2)
+    device.report(*temperatures(25.0, 41.0, 73.0, 121.0))
+    check = JumpCheck(INTERVAL)
+    await check.read(device)
+    clock.now += INTERVAL.total_seconds()
+    with pytest.raises(DriverError, match=Fault.CONTRADICTORY):
+        await check.read(device)
 
 
 async def test_short_intervals(clock: Clock, device: Device) -> None:

@@ -4,7 +4,7 @@ A bit that is lost on a bus, or a probe that is read while it starts, gives a va
 its sensor could measure. Only the values before and after it show that it is wrong.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from time import monotonic
@@ -21,7 +21,11 @@ MAX_SAMPLES: Final = 3
 # For each second between two samples they may differ by the change of one more minute.
 # A probe that is put into hot water changes even faster, but in one direction only.
 NEAR_MINUTES_PER_S: Final = 1.0
+# It then changes slower and slower; the clock adds some error.
 PLUNGE_MINUTES_PER_S: Final = 100.0
+MAX_ACCELERATION: Final = 1.5
+# No reading takes less.
+MIN_STEP_S: Final = 0.001
 
 
 class TimedValue(NamedTuple):
@@ -59,26 +63,23 @@ class JumpCheck:
         A value that three readings contradict is invalid. Raises DriverError if a
         reading fails, or if no value is left.
         """
-        samples = [Sample(await within_deadline(driver.read()), monotonic())]
-        doubtful = unsettled = self._unsettled(samples)
-        while unsettled and len(samples) < MAX_SAMPLES:
-            reading = await within_deadline(driver.read_again())
-            samples.append(Sample(reading, monotonic()))
-            missing = {q for q in unsettled if reading.value(q) is None}
-            unsettled = self._unsettled(samples) | missing
-            doubtful = doubtful | unsettled
-        reading = _merged(samples, doubtful, unsettled)
+        samples: list[Sample] = []
+        settled: dict[str, float] = {}
+        doubtful: set[str] = set()
+        while len(samples) < MAX_SAMPLES:
+            read = driver.read_again if samples else driver.read
+            samples.append(Sample(await within_deadline(read()), monotonic()))
+            for quantity, value in samples[-1].reading.values.items():
+                if self._is_settled(quantity, samples):
+                    settled[quantity] = value
+                else:
+                    doubtful.add(quantity)
+            if doubtful <= settled.keys():
+                break
+        reading = _merged(samples, settled) if doubtful else samples[0].reading
         for quantity, value in reading.values.items():
             self._last[quantity] = TimedValue(value, samples[-1].time)
         return reading
-
-    def _unsettled(self, samples: Sequence[Sample]) -> set[str]:
-        """Return the jumps of the newest sample that no other sample confirms."""
-        return {
-            quantity
-            for quantity in samples[-1].reading.values
-            if not self._is_settled(quantity, samples)
-        }
 
     def _is_settled(self, quantity: str, samples: Sequence[Sample]) -> bool:
         """Return whether the newest value is no jump, or other samples confirm it."""
@@ -107,35 +108,30 @@ def _are_near(first: TimedValue, second: TimedValue, limit: float) -> bool:
 
 
 def _is_plunge(values: Sequence[TimedValue], limit: float) -> bool:
-    """Return whether values change fast, but in one direction and not too fast.
+    """Return whether values change fast in one direction, and slower and slower.
 
     The time of the first step is not known.
     """
-    steps = [
-        (second.value - first.value, second.time - first.time)
+    _, *steps = (
+        (second.value - first.value, max(second.time - first.time, MIN_STEP_S))
         for first, second in pairwise(values)
-    ]
-    sign = 1 if steps[0][0] > 0 else -1
-    return all(
-        0 <= sign * change <= limit * PLUNGE_MINUTES_PER_S * seconds
-        for change, seconds in steps[1:]
+    )
+    sign = 1 if values[1].value > values[0].value else -1
+    earlier, later = (sign * change / seconds for change, seconds in steps)
+    return (
+        0 <= later <= MAX_ACCELERATION * earlier
+        and earlier <= limit * PLUNGE_MINUTES_PER_S
     )
 
 
-def _merged(
-    samples: Sequence[Sample], doubtful: Collection[str], unsettled: Collection[str]
-) -> Reading:
-    """Return the newest sample, with values that only the first one has.
+def _merged(samples: Sequence[Sample], settled: Mapping[str, float]) -> Reading:
+    """Return the newest settled value of each quantity.
 
-    A sample of an adapter may lack a probe that has not measured again. Unsettled
-    values are invalid.
+    A quantity of the newest sample without a settled value is invalid.
     """
-    first, newest = samples[0].reading, samples[-1].reading
-    if first is newest:
-        return first
-    kept = {q: value for q, value in first.values.items() if q not in doubtful}
-    values: dict[str, Value] = {**newest.faults, **kept, **newest.values}
-    for quantity in filter(unsettled.__contains__, newest.values):
+    newest = samples[-1].reading
+    values: dict[str, Value] = {**newest.faults, **settled}
+    for quantity in newest.values.keys() - settled.keys():
         listed = ", ".join(
             f"{value:.2f}"
             for sample in samples
