@@ -12,8 +12,9 @@ from homeassistant.setup import async_setup_component
 import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.temperature_logger.const import DOMAIN
-from custom_components.temperature_logger.discovery import async_follow_chips
+from custom_components.temperature_logger.const import CONF_KIND, DOMAIN, KIND_BME280
+from custom_components.temperature_logger.discovery import async_follow_chips, following
+from custom_components.temperature_logger.discovery.search import async_search
 from custom_components.temperature_logger.drivers import Fault, finder
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError
 from emulation.machine import Machine
@@ -296,3 +297,35 @@ async def test_place_set_up_during_the_search(
     await follow(hass)
     assert (entry.unique_id, other.unique_id) == (BME_PLACE, OTHER_PLACE)
     assert LOG not in caplog.text
+
+
+@pytest.mark.parametrize("change", ["disabled", "deleted", "taken"])
+async def test_change_during_the_search(
+    hass: HomeAssistant,
+    build: Build,
+    entry: MockConfigEntry,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    """An entry or place that changes during the search stays as the owner left it."""
+    build(i2c=[OTHER_PINS])
+    await restart(hass, entry)
+
+    async def search(*args: Any) -> finder.SearchResult:  # noqa: ANN401 - as it comes
+        result = await async_search(*args)
+        if change == "disabled":
+            await hass.config_entries.async_set_disabled_by(
+                entry.entry_id, ConfigEntryDisabler.USER
+            )
+        elif change == "deleted":
+            await hass.config_entries.async_remove(entry.entry_id)
+        else:
+            other = MockConfigEntry(
+                domain=DOMAIN, unique_id=OTHER_PLACE, data={CONF_KIND: KIND_BME280}
+            )
+            other.add_to_hass(hass)
+        return result
+
+    monkeypatch.setattr(following, "async_search", search)
+    await follow(hass)
+    assert entry.unique_id == BME_PLACE
