@@ -397,6 +397,30 @@ async def test_search_after_a_blocked_one(
     assert not held_up
 
 
+async def test_first_scan_is_blocked(
+    hass: HomeAssistant, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Devices are offered again once the first scan knows which ports lost theirs."""
+    held_up, offers = [True], list[HomeAssistant]()
+
+    def look() -> PresentDevices:
+        if held_up:
+            held_up.pop()
+            raise DeviceAccessError(Fault.HANGING)
+        return present_devices()
+
+    async def offer(hass: HomeAssistant) -> None:
+        offers.append(hass)
+
+    monkeypatch.setattr(hotplug, "present_devices", look)
+    monkeypatch.setattr(hotplug, "RESCAN_DELAY_S", 2 * hotplug.OFFER_DELAY_S)
+    hotplug.HotPlug(hass).async_start(offer)
+    await until(hass, lambda: len(offers) == 2)
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert machine.stick("gold").commands == {}
+
+
 async def test_plugged_in_during_set_up(
     hass: HomeAssistant, machine: Machine, set_up: SetUp
 ) -> None:
@@ -508,3 +532,22 @@ async def test_stopped_before_the_start(
     await until(hass, lambda: inotify_instances() <= before)
     assert machine.stick("gold").commands == {}
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+async def test_stopped_during_the_first_scan(
+    hass: HomeAssistant, machine: Machine, scans: list[PresentDevices]
+) -> None:
+    """A stop before the end of the first scan leaves no inotify instance open."""
+    hass.set_state(CoreState.not_running)
+    before = inotify_instances()
+    offers: list[HomeAssistant] = []
+
+    async def offer(hass: HomeAssistant) -> None:
+        offers.append(hass)
+
+    hotplug.HotPlug(hass).async_start(offer)
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await until(hass, lambda: bool(scans) and inotify_instances() <= before)
+    await pass_time(hass, 2 * hotplug.OFFER_DELAY_S)
+    assert not offers
+    assert machine.stick("gold").commands == {}

@@ -173,7 +173,9 @@ class HotPlug:
                 {key: device.number for key, device in present.items()}
             )
             before, self._present = self._present, present
-            if before is not None:
+            if before is None:  # Only now it is known which ports lost their devices.
+                self.async_offer_soon()
+            else:
                 self._async_compare(before, present)
 
     @callback
@@ -204,9 +206,8 @@ class HotPlug:
             if key in present and key not in plugged_in
         }
         for entry in entries:
-            if (
-                key := place_of(entry.data).hotplug_key
-            ) in gone | unusable | plugged_in:
+            key = place_of(entry.data).hotplug_key
+            if key in gone | unusable | plugged_in:
                 _async_refresh_entry(
                     self._hass,
                     entry,
