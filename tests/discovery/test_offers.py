@@ -436,6 +436,29 @@ async def test_waiting_stick_is_not_the_lost_one(
     assert hass.states.is_state(GOLD_ENTITY, "19.87")
 
 
+@pytest.mark.warns("Error fetching")
+async def test_waiting_stick_changes_its_port(
+    hass: HomeAssistant, build: Build, set_up: SetUp
+) -> None:
+    """A stick that waits stays a new one at another port, until the lost one is back.
+
+    While both are gone, a stick that appears may be either.
+    """
+    machine = build(GOLD, GOLD | {"name": "like", "ports": "3"})
+    entry = await set_up(GOLD_PLACE)
+    await until(hass, lambda: set(offered(hass)) == {NEW_PLACE})
+    machine.unplug("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, STATE_UNAVAILABLE))
+    machine.replug("like", ports="5")
+    await until(hass, lambda: set(offered(hass)) == {f"usb-{CONTROLLER}-5"})
+    await async_offer_sticks(hass)
+    assert not moved(hass)
+    machine.plug("gold")
+    await until(hass, lambda: hass.states.is_state(GOLD_ENTITY, "19.87"))
+    machine.replug("gold", ports="4")
+    await until(hass, lambda: moved(hass) == {entry.entry_id})
+
+
 async def plug_in_turn(hass: HomeAssistant, machine: Machine, names: list[str]) -> None:
     """Plug these sticks in and out, one after the other, and offer each time."""
     for name in itertools.cycle(names):

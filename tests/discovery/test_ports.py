@@ -6,18 +6,30 @@ from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
 from homeassistant.core import CoreState, HomeAssistant
 import pytest
 
-from custom_components.temperature_logger.discovery import Ports
+from custom_components.temperature_logger.discovery import Ports, ports
 
 LOST = "port of the lost stick"
 OTHER = "other port"
 THIRD = "third port"
+WAIT = "wait"
+
+
+class Clock:
+    """A clock that advances only when a test says so."""
+
+    now = 0.0
+
+    def advance(self) -> None:
+        """Advance to when the next device leaves by itself."""
+        self.now += ports.LEFT_TOGETHER_S
 
 
 class Machine:
     """The ports of a machine, of which a scan is recorded."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, clock: Clock) -> None:
         """Begin without devices."""
+        self.clock = clock
         self.ports = ports
         self._numbers: dict[str, int] = {}
         self._next = 1
@@ -38,12 +50,20 @@ class Machine:
         self.ports.async_update(dict(self._numbers))
 
 
+@pytest.fixture(name="clock", autouse=True)
+def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock by which devices leave together or one after the other."""
+    clock = Clock()
+    monkeypatch.setattr(ports, "monotonic", lambda: clock.now)
+    return clock
+
+
 @pytest.fixture(name="machine")
-async def machine_fixture(hass: HomeAssistant) -> Machine:
+async def machine_fixture(hass: HomeAssistant, clock: Clock) -> Machine:
     """Return a machine with two devices, of which one is set up at the port LOST."""
-    ports = Ports(hass)
-    await ports.async_load()
-    machine = Machine(ports)
+    record = Ports(hass)
+    await record.async_load()
+    machine = Machine(record, clock)
     machine.plug(LOST, OTHER)
     machine.scan()
     return machine
@@ -52,9 +72,13 @@ async def machine_fixture(hass: HomeAssistant) -> Machine:
 def run(machine: Machine, *steps: str) -> None:
     """Perform steps such as "+other port" or "-other port"; scan after each one.
 
-    A step with several parts, separated by commas, is one scan.
+    A step with several parts, separated by commas, is one scan. The step "wait" lets
+    the devices after it leave by themselves.
     """
     for step in steps:
+        if step == WAIT:
+            machine.clock.advance()
+            continue
         for part in step.split(","):
             action = machine.plug if part[0] == "+" else machine.unplug
             action(part[1:])
@@ -69,12 +93,24 @@ def run(machine: Machine, *steps: str) -> None:
         ([f"-{LOST},+{THIRD}"], {THIRD}),
         ([f"+{THIRD}", f"-{LOST}"], set()),
         # The other stick is pulled before: its port is free for the lost one.
-        ([f"-{OTHER}", f"-{LOST}", f"+{OTHER}"], {OTHER}),
+        ([f"-{OTHER}", WAIT, f"-{LOST}", f"+{OTHER}"], {OTHER}),
         # A hub is reset, and one of its sticks does not come back.
         ([f"-{LOST},-{OTHER}", f"+{OTHER}"], set()),
         ([f"-{LOST}", f"-{OTHER}", f"+{OTHER}"], set()),
         ([f"-{LOST},-{OTHER}", f"+{OTHER}", f"-{OTHER}", f"+{OTHER}"], set()),
         ([f"-{LOST},-{OTHER},+{OTHER}"], set()),
+        # A scan in the middle of the reset finds only one of its sticks gone.
+        ([f"-{OTHER}", f"-{LOST}", f"+{OTHER}"], set()),
+        ([f"-{OTHER}", f"-{LOST}", f"+{OTHER}", f"-{OTHER}", f"+{OTHER}"], set()),
+        # The stick moves there and back, which its owner does within a moment.
+        ([f"-{OTHER}", f"+{THIRD}", f"-{LOST}", f"+{OTHER}"], {OTHER}),
+        ([f"-{OTHER},+{THIRD}", f"-{LOST}", f"+{OTHER}"], {OTHER}),
+        # The other stick is pulled after the loss: either of the two may be back.
+        ([f"-{LOST}", f"-{OTHER}", f"+{THIRD}"], set()),
+        ([f"-{LOST},-{OTHER}", f"+{THIRD}"], set()),
+        # It is back at its port, or was still there when the third one appeared.
+        ([f"-{LOST}", f"-{OTHER}", f"+{THIRD}", f"+{OTHER}"], {THIRD}),
+        ([f"-{LOST}", f"+{THIRD}", f"-{OTHER}"], {THIRD}),
         # The moved stick is pulled again, and put back.
         ([f"-{LOST}", f"+{THIRD}", f"-{THIRD}", f"+{THIRD}"], {THIRD}),
         ([f"-{LOST}", f"+{THIRD}", f"-{THIRD},+{THIRD}"], {THIRD}),
@@ -110,14 +146,21 @@ async def test_restart(
     hass.bus.async_fire(EVENT_HOMEASSISTANT_FINAL_WRITE)
     await hass.async_block_till_done()
     assert "temperature_logger.ports" in hass_storage
-    ports = Ports(hass)
-    await ports.async_load()
-    restarted = Machine(ports)
+    record = Ports(hass)
+    await record.async_load()
+    restarted = Machine(record, machine.clock)
     restarted.plug("new device", OTHER, *([THIRD] if f"+{THIRD}" in steps else []))
     restarted.scan()
-    assert not ports.async_may_have_moved(LOST, OTHER)
-    assert ports.async_may_have_moved(LOST, "new device")
-    assert ports.async_may_have_moved(LOST, THIRD) == (f"+{THIRD}" in steps)
+    assert not record.async_may_have_moved(LOST, OTHER)
+    assert record.async_may_have_moved(LOST, "new device")
+    assert record.async_may_have_moved(LOST, THIRD) == (f"+{THIRD}" in steps)
+
+
+async def test_stick_of_another_entry(machine: Machine) -> None:
+    """The lost stick of another entry is told apart by that entry, not by its port."""
+    run(machine, f"-{LOST}", f"-{OTHER}", f"+{THIRD}")
+    assert machine.ports.async_may_have_moved(LOST, THIRD, {OTHER})
+    assert machine.ports.async_may_have_moved(OTHER, THIRD, {LOST})
 
 
 async def test_loss_before_the_record_began(machine: Machine) -> None:
@@ -134,16 +177,16 @@ async def test_loss_before_the_record_began_and_replugs(machine: Machine) -> Non
         assert not machine.ports.async_may_have_moved("never occupied", OTHER)
 
 
-async def test_slow_start(hass: HomeAssistant) -> None:
+async def test_slow_start(hass: HomeAssistant, clock: Clock) -> None:
     """What is found until Home Assistant has started was there when it started."""
     hass.set_state(CoreState.starting)
-    machine = Machine(Ports(hass))
+    machine = Machine(Ports(hass), clock)
     run(machine, f"+{OTHER}", f"+{THIRD}")
     hass.set_state(CoreState.running)
     for port in (OTHER, THIRD):
         assert not machine.ports.async_may_have_moved("never occupied", port)
     run(machine, f"-{THIRD}", f"+{LOST}")
-    assert machine.ports.async_may_have_moved("never occupied", LOST)
+    assert machine.ports.async_may_have_moved("never occupied", LOST, {THIRD})
 
 
 @pytest.mark.parametrize(
@@ -160,7 +203,7 @@ async def test_slow_start(hass: HomeAssistant) -> None:
     ],
 )
 async def test_damaged_record(
-    hass: HomeAssistant, hass_storage: dict[str, Any], data: object
+    hass: HomeAssistant, hass_storage: dict[str, Any], clock: Clock, data: object
 ) -> None:
     """A damaged record begins again."""
     hass_storage["temperature_logger.ports"] = {
@@ -169,11 +212,11 @@ async def test_damaged_record(
         "key": "temperature_logger.ports",
         "data": data,
     }
-    ports = Ports(hass)
-    await ports.async_load()
-    machine = Machine(ports)
+    record = Ports(hass)
+    await record.async_load()
+    machine = Machine(record, clock)
     run(machine, f"+{LOST}", f"-{LOST}", f"+{THIRD}")
-    assert ports.async_may_have_moved(LOST, THIRD)
+    assert record.async_may_have_moved(LOST, THIRD)
 
 
 async def test_not_scanned_yet(machine: Machine) -> None:

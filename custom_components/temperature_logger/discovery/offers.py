@@ -89,7 +89,9 @@ def _missing(
 
 
 def _moves(
-    hass: HomeAssistant, missing: Iterable[ConfigEntry], candidates: Iterable[Candidate]
+    hass: HomeAssistant,
+    missing: Collection[ConfigEntry],
+    candidates: Collection[Candidate],
 ) -> dict[str, Candidate]:
     """Return the new stick for each entry that misses one of its type, by entry id.
 
@@ -97,6 +99,7 @@ def _moves(
     number, so one that several entries may have lost is not assigned.
     """
     ports = shared_object(hass, Ports)
+    owned_ports = {place_of(entry.data).hotplug_key for entry in missing}
     possible = [
         (entry.entry_id, candidate)
         for entry in missing
@@ -104,7 +107,7 @@ def _moves(
         if candidate.device_type
         == device_type(driver_name(entry.data), entry.data.get(CONF_FIRMWARE))
         and ports.async_may_have_moved(
-            place_of(entry.data).hotplug_key, candidate.place.hotplug_key
+            place_of(entry.data).hotplug_key, candidate.place.hotplug_key, owned_ports
         )
     ]
     entries = Counter(entry_id for entry_id, _ in possible)

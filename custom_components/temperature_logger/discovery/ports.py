@@ -6,6 +6,7 @@ only if it appeared after the loss. Time is counted in events, as a clock may be
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from homeassistant.core import CoreState, HomeAssistant, callback
@@ -22,6 +23,9 @@ FIRST_EVENT: Final = 1
 EARLIER_LOSS: Final = FIRST_EVENT + 1
 # The errors of a stored record that another program has changed.
 DAMAGED_ERRORS: Final = (AttributeError, KeyError, TypeError, ValueError)
+# A hub that is reset loses its devices one after the other. Devices that left within
+# this time left together, unless one has appeared at another port meanwhile.
+LEFT_TOGETHER_S: Final = 5.0
 
 
 class Stay(NamedTuple):
@@ -44,6 +48,8 @@ class Ports:
 
         All that is there until then is recorded with the first event.
         """
+        self._left_at: dict[str, float] = {}
+        """The ports that lost their devices together, or may have, and the times."""
         self._numbers: Mapping[str, int] = {}
         """The number of each device, which changes when it is plugged in again."""
         self._stays: dict[str, list[Stay]] = {}
@@ -84,19 +90,33 @@ class Ports:
                 self._is_new = False
                 self._event += 1
             self._event = max(self._event, FIRST_EVENT)
-            self._end_stays(left)
+            self._end_stays(self._left_together(left, appeared))
             for key in appeared:
                 self._stays.setdefault(key, []).append(Stay(self._event))
             self._store.async_delay_save(self._record, PORTS_SAVE_DELAY_S)
 
     @callback
-    def async_may_have_moved(self, lost_port: str, port: str) -> bool:
+    def async_may_have_moved(
+        self, lost_port: str, port: str, owned_ports: Collection[str] = ()
+    ) -> bool:
         """Return whether the device at a port may be the one that another port lost.
 
         It is not if it appeared before the loss. It is not either if its port had a
-        device at that time: after a hub was reset, that device has returned.
+        device at that time: after a hub was reset, that device has returned. And it may
+        be a device that has left another port since the loss. This does not apply to
+        owned ports, as their entries name the devices that they have lost.
         """
         lost = self._lost_at(lost_port)
+        return self._has_come_after(lost, port) and not any(
+            self._has_come_after(stays[-1].left, port)
+            for key, stays in self._stays.items()
+            if key not in {lost_port, *owned_ports}
+            and stays[-1].left is not None
+            and any(_contains(stay, lost) for stay in stays)
+        )
+
+    def _has_come_after(self, lost: int, port: str) -> bool:
+        """Return whether the device at a port may be the one that was lost."""
         *earlier, last = self._stays.get(port, [Stay(0, 0)])
         return (
             last.left is None
@@ -111,6 +131,23 @@ class Ports:
         """
         stays = self._stays.get(port)
         return EARLIER_LOSS if stays is None else stays[-1].left or self._event + 1
+
+    def _left_together(self, left: set[str], appeared: set[str]) -> set[str]:
+        """Return the ports that lose their devices now, or lost them just before."""
+        now = monotonic()
+        together = left | {
+            key
+            for key, left_at in self._left_at.items()
+            if key not in appeared and now - left_at < LEFT_TOGETHER_S
+        }
+        if appeared - self._left_at.keys() - left:  # One of the devices has moved.
+            self._left_at = {}
+        else:
+            self._left_at = {
+                key: now if key in left else self._left_at[key]
+                for key in together - appeared
+            }
+        return together if left else left
 
     def _end_stays(self, left: Collection[str]) -> None:
         """End the stays of devices; forget earlier stays that no loss is part of."""
