@@ -245,7 +245,7 @@ async def test_disk_goes_on_while_the_cpu_hangs(
     assert workers.healthy.busy + workers.failing.busy == 1
     hang.end()
     machine.reload({"hwmon": [warm_cpu(49.0)]})
-    await until(lambda: not workers.lane(KIND_HOST).beside("cpu").busy)
+    await until(lambda: not workers.lane(KIND_HOST).sibling("cpu").busy)
     await pass_time(hass, 610)
     assert hass.states.is_state(CPU, "49.0")
 

@@ -86,12 +86,12 @@ async def test_one_job_at_a_time(lane: Lane, kernel: Kernel) -> None:
 
 async def test_another_lane_of_the_same_device(lane: Lane, kernel: Kernel) -> None:
     """A job that hangs on another lane of a device leaves the first lane free."""
-    other = lane.beside("other")
+    other = lane.sibling("other")
     hanging = asyncio.create_task(other.run(kernel.wait))
     await hangs(kernel)
     assert await lane.run(divmod, 7, 2) == (3, 1)
-    assert lane.beside("other") is other  # Another driver of the device finds it busy.
-    assert lane.beside("third") is not other
+    assert lane.sibling("other") is other  # Another driver of the device finds it busy.
+    assert lane.sibling("third") is not other
     kernel.set()
     assert await hanging
 

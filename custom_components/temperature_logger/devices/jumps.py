@@ -14,7 +14,7 @@ from ..drivers import Driver, Fault, Invalid, Reading, Value, within_deadline
 from ..units import max_change
 
 # The limit of a jump holds for the time since the last reading, but for this at least.
-MIN_MINUTES: Final = 1.0
+MIN_ELAPSED_MINUTES: Final = 1.0
 # After this number of intervals without a value, any value is possible.
 MAX_GAP_INTERVALS: Final = 2
 MAX_SAMPLES: Final = 3
@@ -88,7 +88,7 @@ class JumpCheck:
         if limit is None or last is None or newest is None:
             return True
         elapsed_s = newest.time - last.time
-        minutes = max(MIN_MINUTES, elapsed_s / 60)
+        minutes = max(MIN_ELAPSED_MINUTES, elapsed_s / 60)
         if (
             elapsed_s > self._max_gap_s
             or abs(newest.value - last.value) <= limit * minutes
@@ -104,7 +104,7 @@ def _are_near(first: TimedValue, second: TimedValue, limit: float) -> bool:
     """Return whether two values, measured shortly after each other, agree."""
     seconds = second.time - first.time
     difference = abs(second.value - first.value)
-    return difference <= limit * (MIN_MINUTES + NEAR_MINUTES_PER_S * seconds)
+    return difference <= limit * (MIN_ELAPSED_MINUTES + NEAR_MINUTES_PER_S * seconds)
 
 
 def _is_plunge(values: Sequence[TimedValue], limit: float) -> bool:

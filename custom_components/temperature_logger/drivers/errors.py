@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
 # Letters that mean nothing in Markdown and HTML.
-_OTHER_LETTER: Final = re.compile(r"[^A-Za-z0-9 ,:._+-]")
+_UNSAFE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9 ,:._+-]")
 MAX_QUOTE_LENGTH: Final = 40
 
 
@@ -102,4 +102,4 @@ class Invalid(NamedTuple):
 
 def inert(text: str) -> str:
     """Return a device's text for the details of an error: short and without markup."""
-    return _OTHER_LETTER.sub("?", text[:MAX_QUOTE_LENGTH])
+    return _UNSAFE_CHARACTER.sub("?", text[:MAX_QUOTE_LENGTH])

@@ -58,7 +58,7 @@ HWMON_INPUT: Final = re.compile("temp([0-9]+)_input")
 # and a server has more than a hundred of them.
 MAX_DRIVER_SENSORS: Final = 16
 # The possible range of a running CPU; a driver without a sensor may report 0 K or 255.
-CPU_RANGE: Final = Range(-40.0, 150.0)
+CPU_RANGE_C: Final = Range(-40.0, 150.0)
 # No disk is larger than an EiB; a number below zero that has wrapped is.
 MAX_DISK_BYTES: Final = 2**60
 # Shorter than the timeout of a poll, so that a job that hangs does not cost the values
@@ -93,7 +93,7 @@ class Host:
         self.raw: dict[str, str] = {}
         """The figures of the disk, the temperatures of the CPU, and the names of the
         other drivers, whose sensors are not read."""
-        self._cpu_lane = lane.beside("cpu")
+        self._cpu_lane = lane.sibling("cpu")
         self._disk_lane = lane
         self._folder = str(facts["folder"])
 
@@ -226,7 +226,7 @@ def _warmest(temperatures: Temperatures) -> float | None:
         # Tctl controls the fan, and may be higher than Tdie on purpose.
         skipped = "Tctl" if "Tdie" in dict(sensors) else None
         values += (value for label, value in sensors if label != skipped)
-    plausible = (checked(CPU_QUANTITY, value, CPU_RANGE) for value in values)
+    plausible = (checked(CPU_QUANTITY, value, CPU_RANGE_C) for value in values)
     return max((v for v in plausible if not isinstance(v, Invalid)), default=None)
 
 

@@ -12,10 +12,10 @@ class Range(NamedTuple):
     high: float
 
 
-HUMIDITY_RANGE: Final = Range(0, 100)
+HUMIDITY_RANGE_PERCENT: Final = Range(0, 100)
 # The formulas of humidity sensors also give values outside 0 to 100 %. Within this
 # margin, that is the error of the sensor: ±3 %, the hysteresis and a reserve.
-HUMIDITY_MARGIN: Final = 10.0
+HUMIDITY_MARGIN_PERCENT: Final = 10.0
 UNIT_TEXTS: Final = {
     "co2": "ppm",
     "humidity": "%",
@@ -32,7 +32,7 @@ def checked(quantity: str, value: float, limits: Range) -> float | Invalid:
     """
     low, high = limits
     base = quantity.rpartition("_")[2]
-    margin = HUMIDITY_MARGIN if base == "humidity" else 0
+    margin = HUMIDITY_MARGIN_PERCENT if base == "humidity" else 0
     if not low - margin <= value <= high + margin:  # NaN is never in a range.
         return Invalid.of(
             Fault.OUT_OF_RANGE,

@@ -221,7 +221,7 @@ class Lane:
         self.failing = False
         self.memory: object = None
         """What a driver of the device leaves to the next one."""
-        self._beside: dict[str, Lane] = {}
+        self._siblings: dict[str, Lane] = {}
         """The other lanes of the device, by name."""
         self._job: Future[Any] | None = None
         self._workers = workers
@@ -231,14 +231,14 @@ class Lane:
         """Whether a job runs, even if its caller has given up."""
         return self._job is not None and not self._job.done()
 
-    def beside(self, name: str) -> Lane:
+    def sibling(self, name: str) -> Lane:
         """Return another lane of the device, for a job that runs at the same time.
 
         Each name has one. If its job hangs, it stays busy, even if the device is set up
         again.
         """
-        if (lane := self._beside.get(name)) is None:
-            lane = self._beside[name] = Lane(self._workers)
+        if (lane := self._siblings.get(name)) is None:
+            lane = self._siblings[name] = Lane(self._workers)
         return lane
 
     async def run[T, *Ts](

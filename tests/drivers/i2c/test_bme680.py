@@ -23,7 +23,7 @@ from custom_components.temperature_logger.drivers.i2c.bus import (
     PowerLostError,
     Registers,
 )
-from custom_components.temperature_logger.drivers.values import HUMIDITY_RANGE
+from custom_components.temperature_logger.drivers.values import HUMIDITY_RANGE_PERCENT
 from emulation.bme680 import CALIBRATIONS, Calibration680
 from emulation.bme680 import Bme680 as EmulatedBme680
 from emulation.chips import Chip, codes
@@ -180,7 +180,7 @@ def test_any_registers(draw: DataObject) -> None:
         return
     limits = {
         "temperature": bosch.TEMPERATURE_RANGE_C,
-        "humidity": HUMIDITY_RANGE,
+        "humidity": HUMIDITY_RANGE_PERCENT,
         "pressure": bosch.PRESSURE_RANGE_HPA,
     }
     assert reading.temperature is not None

@@ -28,7 +28,7 @@ from custom_components.temperature_logger.drivers.places import UsbPlace
 from custom_components.temperature_logger.drivers.readings import Identity
 from custom_components.temperature_logger.drivers.usb import layouts, libusb, temper
 from custom_components.temperature_logger.drivers.usb.models import TEMPER, thermometers
-from custom_components.temperature_logger.drivers.usb.temper import JUMP_LIMITS, Temper
+from custom_components.temperature_logger.drivers.usb.temper import STEP_LIMITS, Temper
 from custom_components.temperature_logger.drivers.workers import Lane
 from emulation.descriptors import DATA, KEYBOARD, KEYBOARD_REPORT
 import emulation.hidraw
@@ -768,7 +768,7 @@ async def test_old_report_close_to_the_answer(
 ) -> None:
     """An old report with a plausible value is found by the answer that follows it."""
     monkeypatch.setattr(libusb, "DRAIN_DELAY_S", 0.1)
-    near = round(STALE_TEMPERATURE + JUMP_LIMITS["temperature"] / 2, 2)
+    near = round(STALE_TEMPERATURE + STEP_LIMITS["temperature"] / 2, 2)
     machine = plug(build, "TEMPerGold_V3.4", temperature=near, **QUICK, **way)
     stick = driver(lane)
     await stick.read()

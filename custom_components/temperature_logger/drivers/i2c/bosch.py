@@ -19,7 +19,7 @@ from ..errors import BadFrameError, DeviceNotFoundError, Fault, Invalid
 from ..places import I2cPlace
 from ..readings import Facts, Identity, Reading, Value
 from ..sysfs import I2cAdapter, i2c_adapter
-from ..values import HUMIDITY_RANGE, Range, checked
+from ..values import HUMIDITY_RANGE_PERCENT, Range, checked
 from ..workers import Lane
 from .bus import PowerLostError, Registers
 
@@ -257,7 +257,7 @@ class Sensor(ABC):
             return Invalid.of(Fault.BAD_REGISTERS)
         self._has_humidity_code = True
         humidity = self.compensation.humidity(code, temperature)
-        return checked("humidity", humidity, HUMIDITY_RANGE)
+        return checked("humidity", humidity, HUMIDITY_RANGE_PERCENT)
 
     def _block(self, start: int, length: int) -> bytes:
         """Read a block of coefficients; raise BadFrameError if all bytes are equal."""

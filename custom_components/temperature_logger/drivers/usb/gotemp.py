@@ -29,7 +29,7 @@ GOTEMP_ENDPOINT: Final = 0x81
 GOTEMP_MAX_AGE_S: Final = 5.0
 GOTEMP_RANGE_C: Final = Range(-10, 110)
 # All ones, which a missing sensor causes. They would be -0.008 °C.
-GOTEMP_NO_CODE: Final = -1
+GOTEMP_NO_SENSOR_CODE: Final = -1
 
 
 class GoTemp:
@@ -75,7 +75,7 @@ class GoTemp:
 
 def _temperature(code: int, report: bytes) -> float | Invalid:
     """Return the temperature of a code of a report, or its fault."""
-    if code == GOTEMP_NO_CODE:
+    if code == GOTEMP_NO_SENSOR_CODE:
         return Invalid.of(Fault.BAD_REPORT, report=report.hex(" "))
     return checked("temperature", code / 128, GOTEMP_RANGE_C)
 

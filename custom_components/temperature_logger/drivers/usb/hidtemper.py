@@ -64,7 +64,7 @@ ANSWER_DELAY_S: Final = 0.6
 # The range of the FM75, the sensor in the stick and at the end of its cable.
 FM75_RANGE_C: Final = Range(-55, 125)
 # All ones. The FM75 measures sixteenths of a degree, so its last digit is 0.
-FM75_NO_CODE: Final = b"\xff\xff"
+FM75_NO_SENSOR_CODE: Final = b"\xff\xff"
 # The start of the report of a TEMPer that sends the codes of an SHT1x.
 SHT1X_REPORT_HEAD: Final = b"\x80\x04"
 
@@ -199,7 +199,7 @@ def decode(answer: bytes, command: StickCommand) -> dict[str, Value]:
     if command.code == READ_BOTH:
         return _sht1x_values(answer)
     (quantity,) = command.quantities
-    if answer.startswith(FM75_NO_CODE):
+    if answer.startswith(FM75_NO_SENSOR_CODE):
         return {quantity: Invalid.of(Fault.BAD_REPORT, report=answer.hex(" "))}
     value = int.from_bytes(answer[:2], signed=True) / 256
     return {quantity: checked(quantity, value, FM75_RANGE_C)}

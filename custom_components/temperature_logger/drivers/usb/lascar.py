@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from ..errors import BadFrameError, Fault, Invalid
 from ..readings import Reading
-from ..values import HUMIDITY_RANGE, Range, checked
+from ..values import HUMIDITY_RANGE_PERCENT, Range, checked
 from .latest import LatestValues
 from .models import LASCAR
 from .stream import Stream
@@ -23,7 +23,7 @@ TEMPERATURE_REPORT: Final = 3
 # The widest range of the sensor, which measures both quantities: °C and %.
 LASCAR_RANGES: Final = {
     "temperature": Range(-40, 85),
-    "humidity": HUMIDITY_RANGE,
+    "humidity": HUMIDITY_RANGE_PERCENT,
 }
 LASCAR_QUANTITIES: Final = {
     TEMPERATURE_REPORT: "temperature",

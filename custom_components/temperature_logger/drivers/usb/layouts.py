@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from ..errors import BadFrameError, Fault, Invalid
 from ..readings import Reading, Value
-from ..values import HUMIDITY_RANGE, Range, checked
+from ..values import HUMIDITY_RANGE_PERCENT, Range, checked
 from .descriptors import TEMPER_REPORT_BYTES
 
 VALUE_REPORT: Final = 0x80
@@ -343,7 +343,7 @@ def _humidity(
         quantity=quantity,
         offset=4,
         encoding=encoding,
-        limits=HUMIDITY_RANGE,
+        limits=HUMIDITY_RANGE_PERCENT,
         absent=absent,
     )
 

@@ -49,7 +49,7 @@ UNKNOWN_FIRMWARE_TIMEOUTS_S: Final = (
 CONFIRMATIONS: Final = 2
 # °C and %. The driver checks a reading that differs from the last one by more. The
 # sensors of most sticks resolve a sixteenth of a degree.
-JUMP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
+STEP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
 # After the command. An answer of two reports has arrived by then: the first comes after
 # 12 ms, the second 20 ms later, and each up to 10 ms late, as the host polls an
 # endpoint every 10 ms.
@@ -273,7 +273,7 @@ class Temper(HeldDevice[Transport]):
             if len(halves) < len(FIRMWARE_TIMEOUTS_S):
                 raise BadFrameError(Fault.NO_ANSWER)
         self._probe_absent = len(reports) < len(layout.reports)
-        await _check_jump(connection, reading, layout, self._last_reading)
+        await _check_step(connection, reading, layout, self._last_reading)
         self._last_reading = reading
         return reading
 
@@ -371,7 +371,7 @@ def _common_layout(answers: list[list[bytes]], layouts: tuple[Layout, ...]) -> L
     raise error
 
 
-async def _check_jump(
+async def _check_step(
     transport: Transport, reading: Reading, layout: Layout, last: Reading | None
 ) -> None:
     """Raise BadFrameError if an old report was taken for the answer.
@@ -382,7 +382,7 @@ async def _check_jump(
     if a report followed the answer before.
     """
     followed = any(belongs(report, layout) for report in transport.unsolicited)
-    if last is None or followed or _has_jumped(last, reading):
+    if last is None or followed or _has_stepped(last, reading):
         await _check_end(transport, layout)
 
 
@@ -393,7 +393,7 @@ async def _check_end(transport: Transport, layout: Layout) -> None:
         raise BadFrameError(Fault.BAD_REPORT, report=surplus.hex(" "))
 
 
-def _has_jumped(last: Reading, reading: Reading) -> bool:
+def _has_stepped(last: Reading, reading: Reading) -> bool:
     """Return whether a value changed by more than it would in a room.
 
     A value that appeared or vanished counts as a jump.
@@ -403,7 +403,7 @@ def _has_jumped(last: Reading, reading: Reading) -> bool:
         if old is None or new is None:
             if old is not new:
                 return True
-        elif abs(new - old) > JUMP_LIMITS[quantity.rpartition("_")[2]]:
+        elif abs(new - old) > STEP_LIMITS[quantity.rpartition("_")[2]]:
             return True
     return False
 

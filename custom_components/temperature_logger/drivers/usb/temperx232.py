@@ -29,7 +29,7 @@ from ..errors import BadFrameError, DeviceAccessError, DeviceNotFoundError, Faul
 from ..places import UsbPlace
 from ..readings import Facts, Identity, Reading, Value
 from ..sysfs import usb_tty
-from ..values import HUMIDITY_RANGE, Range, checked
+from ..values import HUMIDITY_RANGE_PERCENT, Range, checked
 from ..workers import Lane
 from .device import HeldDevice
 from .hidraw import system_error
@@ -57,9 +57,9 @@ SIDES: Final = {"Inner": "internal", "Outer": "external"}
 # The case of the stick states -40 to 85 °C; a probe has a wider range.
 TEMPERX232_RANGES: Final = {
     "internal_temperature": Range(-40, 85),
-    "internal_humidity": HUMIDITY_RANGE,
+    "internal_humidity": HUMIDITY_RANGE_PERCENT,
     "external_temperature": Range(-40, 125),
-    "external_humidity": HUMIDITY_RANGE,
+    "external_humidity": HUMIDITY_RANGE_PERCENT,
 }
 
 

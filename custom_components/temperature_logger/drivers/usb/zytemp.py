@@ -16,7 +16,7 @@ from typing import ClassVar, Final, NamedTuple, override
 
 from ..errors import BadFrameError, Fault
 from ..readings import Reading, Value
-from ..values import HUMIDITY_RANGE, Range, checked
+from ..values import HUMIDITY_RANGE_PERCENT, Range, checked
 from .hidraw import Node
 from .latest import LatestValues
 from .models import ZYTEMP
@@ -50,7 +50,7 @@ class Item(NamedTuple):
     limits: Range
 
 
-_HUMIDITY: Final = Item("humidity", lambda code: code / 100, HUMIDITY_RANGE)
+_HUMIDITY: Final = Item("humidity", lambda code: code / 100, HUMIDITY_RANGE_PERCENT)
 ZYTEMP_ITEMS: Final = {
     # ppm. The monitor reports more than its display shows: 6,228 beside "Hi" was real.
     # The first values after power-up are not: 25,000 and 37,407 were seen. 0 does not
