@@ -89,7 +89,7 @@ async def test_restored_on_another_board(
     place = f"I2C address 0x77 ({OTHER_KEY})"
     assert device.hw_version == f"{place}, moved from {EARLIER}"
     assert caplog.text.count(LOG) == 1
-    assert f"Before, it was at {EARLIER}." in caplog.text
+    assert f"It was at {EARLIER} before." in caplog.text
     assert not machine.chip("bme").counters["resets"]
 
 
