@@ -104,7 +104,7 @@ async def _async_setup_device(
 
 
 async def _async_offer(hass: HomeAssistant) -> None:
-    """Offer the connected sticks; move the entries of chips that are elsewhere."""
+    """Offer the connected sticks, and let entries follow their chips."""
     await async_offer_sticks(hass)
     await async_follow_chips(hass)
 

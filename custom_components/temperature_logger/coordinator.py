@@ -144,7 +144,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             yield
 
     async def _report_values(self, faults: Mapping[str, Invalid]) -> None:
-        """Report the invalid values of a reading, if there are any or were before."""
+        """Report the invalid values of a reading, or that there are none any more."""
         if faults or self._has_invalid_values:
             await async_report_values(
                 self.hass, self.config_entry, faults, self._place_name

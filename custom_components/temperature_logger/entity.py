@@ -40,7 +40,7 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
 
 
 def _place_name(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> str:
-    """Return the place of a device, and the one from which it was followed."""
+    """Return the name of a device's place, and of its place before it was followed."""
     place = async_label(hass, place_of(entry.data).label)
     if (earlier := entry.data.get(CONF_MOVED_FROM)) is None:
         return place

@@ -66,7 +66,7 @@ def _async_add_readings(
     added: set[str] = set()
 
     def is_due(quantity: str) -> bool:
-        """Return whether a quantity is always there, was measured, or was before."""
+        """Return whether a quantity always exists, has a value or fault, or had one."""
         return (
             quantity not in OPTIONAL_QUANTITIES
             or coordinator.data.value(quantity) is not None

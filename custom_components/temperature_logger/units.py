@@ -47,7 +47,7 @@ class BaseQuantity(NamedTuple):
     limits: tuple[float, float] | None = None
     """Lowest and highest value after calibration, where physics sets limits."""
     max_change: float | None = None
-    """Largest change per minute that is published without a second reading."""
+    """Largest change per minute without a second reading; None if there is no limit."""
 
 
 BASE_QUANTITIES: Final = {
@@ -119,7 +119,7 @@ def base_quantity(quantity: str) -> BaseQuantity:
 
 
 def max_change(quantity: str) -> float | None:
-    """Return the largest change per minute; None without a limit, as for a CPU."""
+    """Return the largest change per minute; None if any change is possible."""
     if quantity == "cpu_temperature":
         return None
     return base_quantity(quantity).max_change

@@ -24,7 +24,7 @@ CLOCK_JUMP_S: Final = 60
 
 
 class FaultDurations:
-    """The durations of the present faults, by entry id."""
+    """The durations of the present faults, by entry id, or by entry id and quantity."""
 
     def __init__(self, hass: HomeAssistant) -> None:
         """Begin without faults."""

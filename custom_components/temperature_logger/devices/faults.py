@@ -1,7 +1,7 @@
 """The repair issues of devices, and the delay after which a fault creates one.
 
-A fault of the machine, such as a missing permission, affects several devices at once.
-These share one issue.
+A fault of the machine, such as a missing permission, may affect several devices. These
+share one issue.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ class Repair(NamedTuple):
     fixable: bool = False
     """Whether the user can resolve it with the form for the place of the device."""
     shared: bool = False
-    """Whether its cause is on the machine, so that all affected devices share it."""
+    """Whether its cause is on the machine, so that affected devices share one issue."""
 
 
 class SharedFaults:
@@ -130,7 +130,7 @@ def async_clear_fault(hass: HomeAssistant, entry: ConfigEntry) -> None:
 
 @callback
 def _async_withdraw(hass: HomeAssistant, entry: ConfigEntry) -> None:
-    """Delete the issue of a device, and take the device out of the shared ones."""
+    """Delete the issue of a device, and remove the device from the shared issues."""
     ir.async_delete_issue(hass, DOMAIN, _issue_id(entry))
     for key, affected in shared_object(hass, SharedFaults).affected.items():
         if affected.pop(entry.entry_id, None) is not None:
@@ -139,7 +139,7 @@ def _async_withdraw(hass: HomeAssistant, entry: ConfigEntry) -> None:
 
 @callback
 def _async_update_shared(hass: HomeAssistant, key: str) -> None:
-    """Create the issue of a shared fault; delete it if no device has the fault."""
+    """Create or update the issue of a shared fault; delete it if no device has it."""
     affected = shared_object(hass, SharedFaults).affected[key]
     if not affected:
         ir.async_delete_issue(hass, DOMAIN, key)
@@ -160,7 +160,7 @@ def _async_update_shared(hass: HomeAssistant, key: str) -> None:
 
 
 def _listed(placeholders: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return the placeholders of one text for several devices."""
+    """Return the placeholders of one text, each with the values of all devices."""
     listed: dict[str, dict[str, None]] = {}
     for each in placeholders:
         for name, value in each.items():

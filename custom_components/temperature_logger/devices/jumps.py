@@ -1,7 +1,7 @@
-"""The check of jumps: a change that physics does not make is read again.
+"""The check of jumps: a value that changed faster than is likely is read again.
 
-A bit that is lost on a bus, or a probe that is read while it starts, gives a value that
-its sensor could measure. Only the values before and after it show that it is wrong.
+A bit that is lost on a bus, or a probe that is read while it starts, gives a wrong
+value within the range of the sensor. Only the values before and after it show that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,15 @@ from typing import Final, NamedTuple
 from ..drivers import Driver, Fault, Invalid, Reading, Value, within_deadline
 from ..units import max_change
 
-# The limit of a jump holds for the time since the last reading, but for this at least.
+# The limit of a change is the largest change per minute, times the minutes since the
+# last reading, which count as at least this many.
 MIN_ELAPSED_MINUTES: Final = 1.0
-# After this number of intervals without a value, any value is possible.
+# After a longer gap, any value is possible.
 MAX_GAP_INTERVALS: Final = 2
 MAX_SAMPLES: Final = 3
-# For each second between two samples they may differ by the change of one more minute.
-# A probe that is put into hot water changes even faster, but in one direction only.
+# Samples of one poll agree if they differ by no more than the largest change in this
+# many minutes, for each second between them. A probe that is put into hot water changes
+# even faster, but in one direction only.
 NEAR_MINUTES_PER_S: Final = 1.0
 # It then changes slower and slower; the clock adds some error.
 PLUNGE_MINUTES_PER_S: Final = 100.0
@@ -52,7 +54,7 @@ class JumpCheck:
     """Finds jumps in the readings of one device, and decides which value is right."""
 
     def __init__(self, interval: timedelta) -> None:
-        """Begin without values, so that the first ones are no jumps."""
+        """Begin without values, so that the first ones are not jumps."""
         self._last: dict[str, TimedValue] = {}
         """The last published value of each quantity, before calibration."""
         self._max_gap_s = MAX_GAP_INTERVALS * interval.total_seconds()
@@ -60,8 +62,8 @@ class JumpCheck:
     async def read(self, driver: Driver) -> Reading:
         """Return a reading; read up to two more times if a value jumped.
 
-        A value that three readings contradict is invalid. Raises DriverError if a
-        reading fails, or if no value is left.
+        If the three values contradict each other, the value is invalid. Raises
+        DriverError if a reading fails, or if no valid value is left.
         """
         samples: list[Sample] = []
         settled: dict[str, float] = {}
@@ -82,7 +84,7 @@ class JumpCheck:
         return reading
 
     def _is_settled(self, quantity: str, samples: Sequence[Sample]) -> bool:
-        """Return whether the newest value is no jump, or other samples confirm it."""
+        """Return whether the newest value did not jump, or other samples confirm it."""
         limit, last = max_change(quantity), self._last.get(quantity)
         *earlier, newest = (sample.timed(quantity) for sample in samples)
         if limit is None or last is None or newest is None:
@@ -110,7 +112,7 @@ def _are_near(first: TimedValue, second: TimedValue, limit: float) -> bool:
 def _is_plunge(values: Sequence[TimedValue], limit: float) -> bool:
     """Return whether values change fast in one direction, and slower and slower.
 
-    The time of the first step is not known.
+    The speed of the first step is not checked, as it may have begun at any time.
     """
     _, *steps = (
         (second.value - first.value, max(second.time - first.time, MIN_STEP_S))

@@ -27,7 +27,7 @@ async def async_report_values(
     """Create an issue for each fault of values that have long been invalid.
 
     Values with the same fault share one issue. Delete the issues of values that are
-    valid again. The place is the name of that of the device.
+    valid again. The place is its name for the user.
     """
     durations = shared_object(hass, FaultDurations)
     lasting: dict[Fault, list[str]] = defaultdict(list)

@@ -76,7 +76,7 @@ class DeviceFlow(ConfigFlow):
     @override
     @callback
     def async_remove(self) -> None:
-        """Allow the offer to be withdrawn; the flow has ended."""
+        """Forget that the flow uses its stick; it has ended."""
         flows_in_use(self.hass).discard(self.flow_id)
 
     async def async_step_discovered(
@@ -176,7 +176,7 @@ class DeviceFlow(ConfigFlow):
         problem: Message | None,
         errors: dict[str, str] | None = None,
     ) -> ConfigFlowResult:
-        """Show a form about one device; its offer may be withdrawn meanwhile."""
+        """Show a form about one device; until it is answered, it may be withdrawn."""
         flows_in_use(self.hass).discard(self.flow_id)
         placeholders = {} if problem is None else problem.placeholders
         return self.async_show_form(

@@ -1,7 +1,7 @@
-"""The entries that follow their chips to another place.
+"""Lets the entries of lost chips follow them to another place.
 
-The hash of its coefficients identifies a chip. So an entry follows it without a
-question, such as after a backup was restored on another board.
+The hash of its coefficients identifies a chip, so this needs no question to the user. A
+chip is elsewhere, for example, after a backup was restored on another board.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ from ..translation import async_label, async_text
 from .relocation import async_fails_with, async_move
 from .search import async_search, candidate_data
 
-# With these faults the chip is not at its place.
+# A chip with one of these faults is not at its place.
 LOST_CHIP_FAULTS: Final = {
     Fault.BUS_DISABLED,
     Fault.BUS_NOT_FOUND,
@@ -34,7 +34,7 @@ LOST_CHIP_FAULTS: Final = {
 
 
 async def async_follow_chips(hass: HomeAssistant) -> None:
-    """Move each entry without its chip to the only other place where that chip is."""
+    """Move each entry that lost its chip, if the chip is found at exactly one place."""
     lost = _lost_chips(hass)
     if not lost:
         return
@@ -58,7 +58,7 @@ async def async_follow_chips(hass: HomeAssistant) -> None:
 
 @callback
 def _lost_chips(hass: HomeAssistant) -> dict[str, TemperatureLoggerConfigEntry]:
-    """Return the entries without their chips, by the hashes that only they have."""
+    """Return the entries that lost their chips, by hash, unless entries share it."""
     by_hash: dict[str, list[TemperatureLoggerConfigEntry]] = defaultdict(list)
     for entry in hass.config_entries.async_entries(DOMAIN):
         if (trimming_hash := entry.data.get(CONF_TRIMMING_HASH)) is not None:
@@ -73,7 +73,7 @@ def _lost_chips(hass: HomeAssistant) -> dict[str, TemperatureLoggerConfigEntry]:
 
 
 async def _async_trimming_hash(hass: HomeAssistant, candidate: Candidate) -> str | None:
-    """Return the hash of a chip's coefficients; None if it does not answer.
+    """Return the hash of a chip's coefficients; None if they cannot be read.
 
     Its driver reads the id and the coefficients, and writes nothing.
     """

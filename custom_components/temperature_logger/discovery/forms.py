@@ -66,7 +66,7 @@ def reasons(
 
 
 def bus_message(hass: HomeAssistant, result: SearchResult, bus: str) -> Message | None:
-    """Return why a picked bus adds no chip to the list; None if it adds one."""
+    """Return why a picked bus adds no chip to the list; None if it adds a chip."""
     ids = {I2cPlace(bus, address).id for address in CHIP_ADDRESSES}
     if any(candidate.place.id in ids for candidate in result.candidates):
         return None

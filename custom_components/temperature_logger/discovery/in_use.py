@@ -1,4 +1,4 @@
-"""The flows that use their stick, so that its offer must stay."""
+"""The flows that use their stick, so that its offer is not withdrawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from ..shared import shared_object
 
 
 def flows_in_use(hass: HomeAssistant) -> set[str]:
-    """Return the ids of the flows that read their stick or set its entry up."""
+    """Return the ids of the flows that read their stick or set up its entry."""
     return shared_object(hass, _no_flows)
 
 

@@ -1,7 +1,7 @@
 """Watches the nodes of devices in /dev.
 
-No event of USB tells that a node got its permissions, that a driver was bound or
-unbound, or that an I2C bus came back.
+USB has no event for a node that gets its permissions, a driver that is bound or
+unbound, or an I2C bus that comes back.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ NODE_NAME: Final = re.compile("(hidraw|i2c-|ttyUSB)[0-9]+")
 def async_watch_nodes(on_change: Callable[[], None]) -> CALLBACK_TYPE:
     """Call on_change when a node appears, vanishes or changes its permissions.
 
-    Several changes at once are one call. Return the function that ends the watch.
+    Several changes at once make one call. Return the function that ends the watch.
     Raises OSError if the system has no inotify instance left.
     """
     from asyncinotify import Inotify, Mask
@@ -54,5 +54,5 @@ def async_watch_nodes(on_change: Callable[[], None]) -> CALLBACK_TYPE:
 
 
 def _is_of_node(event: Event) -> bool:
-    """Return whether an event is that of a node, or says that events were lost."""
+    """Return whether an event is about a node, or says that events were lost."""
     return event.name is None or NODE_NAME.fullmatch(event.name.name) is not None

@@ -53,9 +53,9 @@ async def async_offer_sticks(hass: HomeAssistant) -> None:
 
 @callback
 def _async_withdraw_offers(hass: HomeAssistant, places: Collection[str]) -> None:
-    """Withdraw the offers of sticks at other places, except those that are in use.
+    """Withdraw the offers of sticks that are not at these places and not in use.
 
-    A stick that has a problem now, such as one that another flow reads, stays offered.
+    An offer stays if its stick only has a problem, such as that another flow reads it.
     """
     flows = hass.config_entries.flow
     for flow in flows.async_progress_by_handler(
@@ -96,7 +96,7 @@ def _moves(
     """Return the new stick for each entry that misses one of its type, by entry id.
 
     Only a stick that appeared after the loss can be the lost one. Sticks have no serial
-    number, so one that several entries may have lost is not assigned.
+    number, so a pair counts only if neither has another possible partner.
     """
     ports = shared_object(hass, Ports)
     owned_ports = {place_of(entry.data).hotplug_key for entry in missing}

@@ -1,7 +1,7 @@
-"""The record of which port had a device when, across restarts.
+"""The record of when each port had a device, across restarts.
 
-Sticks have no serial number. So a stick that appears may be the one that an entry lost
-only if it appeared after the loss. Time is counted in events, as a clock may be wrong.
+Sticks have no serial number. A stick can be the one that an entry lost only if it
+appeared after the loss. The record counts events, as a clock may be wrong.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,7 +29,7 @@ LEFT_TOGETHER_S: Final = 5.0
 
 
 class Stay(NamedTuple):
-    """The events with which a device appeared at a port and left it."""
+    """The time of a device at a port: the numbers of two events."""
 
     appeared: int
     left: int | None = None
@@ -53,7 +53,7 @@ class Ports:
         self._numbers: Mapping[str, int] = {}
         """The number of each device, which changes when it is plugged in again."""
         self._stays: dict[str, list[Stay]] = {}
-        """The last stay at each port, and earlier ones that matter for a loss."""
+        """The last stay at each port, and earlier ones that contain a loss."""
         self._store: Store[dict[str, Any]] = Store(
             hass, PORTS_STORE_VERSION, PORTS_STORE_KEY
         )
@@ -125,9 +125,9 @@ class Ports:
         )
 
     def _lost_at(self, port: str) -> int:
-        """Return the event with which a port lost its device.
+        """Return the event at which a port lost its device.
 
-        A port that is not in the record lost it before the record began.
+        A port without a record lost its device before the record began.
         """
         stays = self._stays.get(port)
         return EARLIER_LOSS if stays is None else stays[-1].left or self._event + 1
@@ -150,7 +150,7 @@ class Ports:
         return together if left else left
 
     def _end_stays(self, left: Collection[str]) -> None:
-        """End the stays of devices; forget earlier stays that no loss is part of."""
+        """End the stays at these ports; forget earlier stays without a loss."""
         for key in left:
             self._stays[key][-1] = self._stays[key][-1]._replace(left=self._event)
         losses = [stays[-1].left for stays in self._stays.values()] + [EARLIER_LOSS]
@@ -162,10 +162,10 @@ class Ports:
             ] + [last]
 
     def _record(self) -> dict[str, Any]:
-        """Return the record in values that JSON has."""
+        """Return the record for the store."""
         return {"event": self._event, "stays": self._stays}
 
 
 def _contains(stay: Stay, event: int) -> bool:
-    """Return whether an event was during an ended stay, or ended it."""
+    """Return whether an event happened during an ended stay, or ended it."""
     return stay.appeared < event <= (stay.left or 0)

@@ -49,7 +49,7 @@ def async_gives_way(entry: TemperatureLoggerConfigEntry) -> bool:
 def async_fails_with(
     entry: TemperatureLoggerConfigEntry, faults: Collection[Fault]
 ) -> bool:
-    """Return whether the last poll of a device failed with one of some faults."""
+    """Return whether the last poll of a device failed with one of these faults."""
     if entry.state is not ConfigEntryState.LOADED:
         return entry.error_reason_translation_key in faults
     err = entry.runtime_data.last_exception

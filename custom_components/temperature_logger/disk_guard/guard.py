@@ -84,7 +84,7 @@ class Guard:
         if not self._is_wanted() or not self._coordinator.last_update_success:
             return
         usage = self._coordinator.data.space_usage
-        if usage is None:  # The disk gave no valid value, so it may still be full.
+        if usage is None:  # Without a valid value, the disk may still be full.
             return
         if self._mode == DiskGuard.OFF or usage < self._limit - CLEAR_MARGIN_PERCENT:
             ir.async_delete_issue(self._hass, DOMAIN, DISK_ISSUE)

@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
-# Letters that mean nothing in Markdown and HTML.
+# Everything but characters without a meaning in Markdown and HTML.
 _UNSAFE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9 ,:._+-]")
 MAX_QUOTE_LENGTH: Final = 40
 
@@ -96,7 +96,7 @@ class Invalid(NamedTuple):
 
     @property
     def error(self) -> BadFrameError:
-        """The error of a reading that has no other value."""
+        """The error of a reading in which no value is valid."""
         return BadFrameError(self.fault, **self.details)
 
 

@@ -70,7 +70,7 @@ class Problem(NamedTuple):
     """The place or bus with the problem."""
     details: Mapping[str, str] = MappingProxyType({})
     bus: str | None = None
-    """The key of the I2C bus; None for other devices."""
+    """The key of the I2C bus; None for a device that is not on one."""
 
     @classmethod
     def of(cls, err: DriverError, label: Label, bus: str | None = None) -> Problem:

@@ -54,15 +54,15 @@ CPU_DRIVER_NAME: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 HWMON_INPUT: Final = re.compile("temp([0-9]+)_input")
-# The first sensors of a driver are those of the whole CPU. One for each core follows,
-# and a server has more than a hundred of them.
+# The first sensors of a driver are those of the whole CPU. Those of the cores follow,
+# on a server more than a hundred.
 MAX_DRIVER_SENSORS: Final = 16
 # The possible range of a running CPU; a driver without a sensor may report 0 K or 255.
 CPU_RANGE_C: Final = Range(-40.0, 150.0)
-# No disk is larger than an EiB; a number below zero that has wrapped is.
+# 1 EiB. No disk is larger, but a negative count that has wrapped is.
 MAX_DISK_BYTES: Final = 2**60
-# Shorter than the timeout of a poll, so that a job that hangs does not cost the values
-# of the other job.
+# Shorter than the timeout of a poll, so that the values of the other job are published
+# if a job hangs.
 CPU_TIMEOUT_S: Final = 5.0
 DISK_TIMEOUT_S: Final = 5.0
 
@@ -70,8 +70,8 @@ DISK_TIMEOUT_S: Final = 5.0
 class Host:
     """The machine that Home Assistant runs on, and the disk of its configuration.
 
-    CPU and disk are two jobs, each with its own lane and timeout. A job that hangs or
-    fails costs its own values only.
+    CPU and disk are two jobs, each with its own lane and timeout. If a job hangs or
+    fails, only its own values are invalid.
     """
 
     facts: Final[dict[str, str]] = {}
@@ -85,14 +85,14 @@ class Host:
     ) -> None:
         """Prepare to read this machine.
 
-        Facts: folder, on the disk to measure; quantities, which were measured before.
+        Facts: folder, which is on the disk to measure; quantities of earlier readings.
         """
         self.quantities: tuple[str, ...] = DISK_QUANTITIES
         if CPU_QUANTITY in facts.get("quantities", ()):
             self._add_cpu()
         self.raw: dict[str, str] = {}
         """The figures of the disk, the temperatures of the CPU, and the names of the
-        other drivers, whose sensors are not read."""
+        other drivers. Their sensors are not read."""
         self._cpu_lane = lane.sibling("cpu")
         self._disk_lane = lane
         self._folder = str(facts["folder"])
@@ -106,7 +106,7 @@ class Host:
         """Return the temperature of the CPU in °C, and the disk's space in GiB and %.
 
         The temperature is that of the warmest sensor of the CPU. It is None on a
-        machine that never gave a plausible one, and invalid if there was one before.
+        machine that has never given a plausible one, and invalid if it has.
         Raises BadFrameError if neither CPU nor disk gives a value.
         """
         self.raw = {}
@@ -126,7 +126,7 @@ class Host:
         """Do nothing: no file stays open."""
 
     def _add_cpu(self) -> None:
-        """Count the temperature of the CPU among the quantities from now on."""
+        """Add the temperature of the CPU to the quantities."""
         self.quantities = (CPU_QUANTITY, *DISK_QUANTITIES)
 
     async def _read_cpu(self) -> Value:
@@ -194,8 +194,8 @@ def _measure_disk(folder: str) -> os.statvfs_result:
 def _space(disk: os.statvfs_result, folder: str) -> dict[str, Value]:
     """Return the values of the disk as df computes them.
 
-    Figures that contradict each other are invalid: less than nothing used or free, or
-    nothing used and nothing free. A count below zero has wrapped in the kernel.
+    The values are invalid if the figures contradict each other: a negative used or free
+    space, or neither used nor free space. A negative count has wrapped in the kernel.
     """
     total, unused, free = (
         blocks * disk.f_frsize
@@ -233,9 +233,9 @@ def _warmest(temperatures: Temperatures) -> float | None:
 def _measure_cpu() -> tuple[Temperatures, list[str]]:
     """Return the temperatures of the CPU, and the names of the other drivers; blocks.
 
-    The thermal zones are read only if hwmon has no plausible temperature. Of other
-    drivers only the name is read: a read of a DS18B20 makes it measure, and disturbs
-    the program that it belongs to.
+    The thermal zones are read only if hwmon has no plausible temperature. The sensors
+    of other drivers are not read: this would make a DS18B20 measure, and disturb the
+    program that reads it.
     """
     temperatures: Temperatures = {}
     others: list[str] = []
@@ -258,8 +258,8 @@ def _measure_cpu() -> tuple[Temperatures, list[str]]:
 def _hwmon_nodes() -> Iterator[tuple[str, str]]:
     """Yield driver and folder of each hwmon node.
 
-    A driver that registers without a name has all its files in the folder of its
-    device, as drivers did before Linux 3.13.
+    The files of old drivers, such as before Linux 3.13, are in the folder of their
+    device.
     """
     nodes = f"{sysfs.SYS}/class/hwmon"
     for node in names_in(nodes):
@@ -267,7 +267,7 @@ def _hwmon_nodes() -> Iterator[tuple[str, str]]:
 
 
 def _thermal_zones() -> Iterator[tuple[str, str]]:
-    """Yield type and folder of each thermal zone; beside them are cooling devices."""
+    """Yield type and folder of each thermal zone, but not of the cooling devices."""
     zones = f"{sysfs.SYS}/class/thermal"
     for zone in names_in(zones):
         if zone.startswith("thermal_zone"):
@@ -275,7 +275,7 @@ def _thermal_zones() -> Iterator[tuple[str, str]]:
 
 
 def _named(attribute: str, *folders: str) -> Iterator[tuple[str, str]]:
-    """Yield the name of a node, and the first folder that has it."""
+    """Yield the name of a node, and the first of its folders that has the name."""
     with suppress(OSError):  # It has vanished.
         for folder in folders:
             if name := text_of(f"{folder}/{attribute}", ""):
@@ -300,8 +300,8 @@ def _zone_sensors(folder: str) -> Iterator[CpuSensor]:
 def _degrees(path: str) -> float:
     """Return a temperature in °C from thousandths of a degree.
 
-    Return NaN for a core that is offline, or a zone that is disabled. It is never
-    plausible, and the label of the sensor still counts.
+    Return NaN for a core that is offline, or a zone that is disabled. NaN is never
+    plausible; the label of such a sensor still counts.
     """
     try:
         return int(text_of(path)) / 1000

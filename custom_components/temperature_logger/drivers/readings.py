@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from .errors import Invalid
 
 type Value = float | Invalid | None
-"""A value of a reading; None if its quantity does not exist."""
+"""A value of a reading; None if there is nothing to measure, such as no probe."""
 
 
 class Reading(NamedTuple):
     """The values of one poll; None is a quantity that does not exist, never a failure.
 
-    A quantity whose value is invalid has None and a fault.
+    An invalid value is None, and has a fault.
 
     A stick with two sensors has the internal and external quantities, an adapter those
     of its probes, and this machine those of the CPU and the disk. All other devices
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
     def of(cls, values: Mapping[str, Value]) -> Self:
         """Return the reading with the given values by quantity.
 
-        Raises BadFrameError if some of them are invalid, and none is valid.
+        Raises BadFrameError if some values are invalid and none is valid.
         """
         quantities: dict[str, Any] = {}
         probes: dict[str, float] = {}

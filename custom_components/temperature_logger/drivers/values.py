@@ -13,8 +13,8 @@ class Range(NamedTuple):
 
 
 HUMIDITY_RANGE_PERCENT: Final = Range(0, 100)
-# The formulas of humidity sensors also give values outside 0 to 100 %. Within this
-# margin, that is the error of the sensor: ±3 %, the hysteresis and a reserve.
+# The formulas of humidity sensors also give values outside 0 to 100 %. Up to this many
+# percentage points, that is the error of the sensor: ±3 %, hysteresis and a reserve.
 HUMIDITY_MARGIN_PERCENT: Final = 10.0
 UNIT_TEXTS: Final = {
     "co2": "ppm",
@@ -27,8 +27,7 @@ UNIT_TEXTS: Final = {
 def checked(quantity: str, value: float, limits: Range) -> float | Invalid:
     """Return a computed value if the sensor can measure it, or else its fault.
 
-    A humidity within the margin is limited to its range. The value must not be limited
-    before.
+    A humidity within the margin is limited to its range. The value must be unlimited.
     """
     low, high = limits
     base = quantity.rpartition("_")[2]

@@ -86,7 +86,7 @@ class Pool:
             self._timer = loop.call_later(HANGING_AFTER_S, self._add_threads, loop)
 
     def keep_idle(self, *, keep: bool) -> None:
-        """Let threads wait for more work, or else end them as soon as they are idle."""
+        """Let idle threads wait for work, or end them."""
         with self._lock:
             self._keeps_idle = keep
             if not keep:
@@ -170,8 +170,8 @@ class Pool:
 class Workers:
     """The thread pools; a quarter of the threads is for devices whose poll failed.
 
-    Threads wait for work while there are users. Without a user, a search or a scan
-    starts its threads, and they end with it.
+    A user is a device that is set up. While there are users, idle threads wait for
+    work. Without users, the threads of a search or a scan end with it.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class Workers:
         return partial(self._change_users, -1)
 
     def _change_users(self, change: int) -> None:
-        """Count users; keep threads while there are any."""
+        """Count users; keep idle threads while there are any."""
         self._users += change
         for pool in (self.failing, self.healthy):
             pool.keep_idle(keep=self._users > 0)
@@ -234,8 +234,8 @@ class Lane:
     def sibling(self, name: str) -> Lane:
         """Return another lane of the device, for a job that runs at the same time.
 
-        Each name has one. If its job hangs, it stays busy, even if the device is set up
-        again.
+        Each name has one lane. It stays busy while its job hangs, even if the device is
+        set up again.
         """
         if (lane := self._siblings.get(name)) is None:
             lane = self._siblings[name] = Lane(self._workers)

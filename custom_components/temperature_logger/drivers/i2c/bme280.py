@@ -3,9 +3,9 @@
 Source: BME280 data sheet BST-BME280-DS001 (registers: section 5; measurement time:
 9.1; humidity: section 8.1) and BMP280 data sheet BST-BMP280-DS001. Adafruit's library
 computes temperature and pressure from an image of the registers. The driver computes
-the humidity, as the library limits it to 0 to 100 %: a dead sensor would then give
-0 or 100 %. The driver checks the codes before, because the formulas turn codes for
-"not measured" into plausible values.
+the humidity itself, as the library limits it: a dead sensor would then give 0 or 100 %.
+The driver checks the codes first, because the formulas turn codes for "not measured"
+into plausible values.
 """
 
 import struct
@@ -28,8 +28,8 @@ from .bus import PowerLostError, Registers
 BME280_TRIMMING: Final = (0x88, 26)
 """First register and length: temperature, pressure, first humidity coefficient."""
 BME280_TRIMMING_HUMIDITY: Final = (0xE1, 7)
-# The first humidity coefficient, and the others. Two of those have 12 bits, in a byte
-# each and the halves of the byte between.
+# The humidity coefficients. Two of them have 12 bits: each has a byte, and half of the
+# byte between these two.
 BME280_HUMIDITY_FORMAT: Final = struct.Struct("<25x B hB bBb b")
 BME280_CTRL_HUM: Final = 0xF2
 BME280_STATUS: Final = 0xF3
@@ -93,7 +93,7 @@ class Bme280Compensation:
     """The formulas of a BME280 or BMP280."""
 
     def __init__(self, trimming: bytes) -> None:
-        """Prepare the library; without coefficients for it, humidity has no meaning."""
+        """Prepare the library. On a BMP280, the humidity has no coefficients."""
         self._image = RegisterImage(trimming)
         library = import_bme280()
         self._library = library.bme280(self._image)
@@ -111,7 +111,7 @@ class Bme280Compensation:
         return temperature
 
     def pressure(self, code: int, _: float) -> float:
-        """Return the pressure in hPa, at the temperature that was computed last.
+        """Return the pressure in hPa, for the temperature that was computed last.
 
         Raises ArithmeticError if the coefficients are impossible.
         """

@@ -28,7 +28,7 @@ RESET_REGISTER: Final = 0xE0
 RESET_COMMAND: Final = 0xB6
 # After a reset the chip copies its coefficients into their registers.
 RESET_TIME_S: Final = 0.002
-# A driver leaves it in the lane from a reset to the next reading without a fault.
+# In the lane from a reset until the next reading without a fault.
 RESET_DONE: Final = "reset_done"
 
 # CTRL_MEAS, the register that begins a conversion, has the same bits in all chips. X1
@@ -43,8 +43,8 @@ SKIPPED_CODE: Final = 0x80000
 # After a temperature with that code.
 EXTRA_CONVERSIONS: Final = 2
 SKIPPED_HUMIDITY_CODE: Final = 0x8000
-# The first 16 of the 20 bits of a pressure or temperature, and all bits of a humidity.
-# Stuck bits are not a measurement.
+# All bits are stuck: the 16 bits of a humidity, or the first 16 of the 20 bits of a
+# pressure or temperature.
 STUCK_CODES: Final = {0x0000, 0xFFFF}
 
 TEMPERATURE_RANGE_C: Final = Range(-40, 85)
@@ -59,7 +59,7 @@ class Chip(NamedTuple):
 
 
 CHIPS: Final = {
-    0x56: Chip(driver="bme280", model="BMP280"),  # A sample from before the series.
+    0x56: Chip(driver="bme280", model="BMP280"),  # A sample, made before the series.
     0x57: Chip(driver="bme280", model="BMP280"),  # The same.
     0x58: Chip(driver="bme280", model="BMP280"),
     0x60: Chip(driver="bme280", model="BME280"),
@@ -72,7 +72,7 @@ UNSUPPORTED_CHIPS: Final = {
 
 
 class ImplausibleError(BadFrameError):
-    """The chip has wrong settings or gives impossible values; a reset may help."""
+    """The chip rejects its settings or gives impossible values; a reset may help."""
 
 
 class UnconfirmedError(ImplausibleError):
@@ -104,7 +104,7 @@ class Codes(NamedTuple):
 
 
 class Compensation(Protocol):
-    """The formulas of one chip, with its coefficients; they do not limit a value."""
+    """The formulas of one chip, with its coefficients; they do not limit the values."""
 
     def temperature(self, code: int, /) -> float:
         """Return the temperature in °C."""
@@ -160,7 +160,7 @@ class Sensor(ABC):
         """
 
     def reset(self) -> None:
-        """Reset the chip, which then has the settings from its power-up.
+        """Reset the chip, which then has its settings from power-up.
 
         Raises DriverError if another chip is there, before or after the reset.
         """
@@ -235,7 +235,7 @@ class Sensor(ABC):
         return Reading.of(values)
 
     def _pressure(self, code: int, temperature: float) -> Value:
-        """Return the pressure of a code; it is invalid if its part of the chip died."""
+        """Return the pressure of a code; invalid if the chip cannot measure it."""
         if code == SKIPPED_CODE or code >> 4 in STUCK_CODES:
             return Invalid.of(Fault.BAD_REGISTERS)
         try:
@@ -245,10 +245,10 @@ class Sensor(ABC):
         return checked("pressure", pressure, PRESSURE_RANGE_HPA)
 
     def _humidity(self, code: int, temperature: float) -> Value:
-        """Return the humidity of a code; it is invalid if its part of the chip died.
+        """Return the humidity of a code; invalid if the chip cannot measure it.
 
-        Raises PowerLostError if the chip has lost the setting for humidity. With the
-        same code after the chip was initialised, that part of it is dead.
+        Raises PowerLostError if the code shows a lost setting for humidity. If it comes
+        again after the chip was configured, the humidity sensor is dead.
         """
         had_code, self._has_humidity_code = self._has_humidity_code, False
         if code == SKIPPED_HUMIDITY_CODE and had_code:
@@ -352,7 +352,8 @@ class BoschChip:
     async def _read(self) -> Reading:
         """Measure; reset a chip with a fault, and measure once more.
 
-        The fault may last, so each reset needs a reading without a fault before it.
+        After a reset, a lasting fault causes no further one until a reading without a
+        fault.
         """
         reading: Reading | None = None
         try:
@@ -373,9 +374,9 @@ class BoschChip:
         return self._lane.memory == RESET_DONE
 
     async def _measure_after_reset(self, before: Reading | None) -> Reading:
-        """Reset the chip and measure; return the reading before if that fails.
+        """Reset the chip and measure; return the reading before it if that fails.
 
-        The chip may then be without its settings. The next burst shows that.
+        The chip may then lack its settings, which the next burst shows.
         """
         sensor = self._sensor
         if TYPE_CHECKING:
@@ -383,7 +384,7 @@ class BoschChip:
         try:
             await self._lane.run(sensor.reset)
             await configure(self._lane, sensor)
-            await run_conversion(self._lane, sensor)  # The first one after a reset.
+            await run_conversion(self._lane, sensor)  # Discard the first one.
             return await self._measure()
         except BadFrameError:
             if before is None:

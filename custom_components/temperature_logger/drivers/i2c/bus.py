@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NO_ACKNOWLEDGE_ERRNOS: Final = {errno.EREMOTEIO, errno.ENXIO}
 # Many USB adapters report a missing chip as a time-out, without waiting.
 USB_ERRNOS: Final = {errno.ETIMEDOUT}
-# The FT260 reports it as an I/O error, which later in a reading is a fault of the bus.
+# The FT260 reports it as an I/O error. Outside of a probe, that is a fault of the bus.
 USB_PROBE_ERRNOS: Final = {*USB_ERRNOS, errno.EIO}
 
 
@@ -74,7 +74,7 @@ class Registers:
     def read(self, register: int, length: int, *, is_probe: bool = False) -> bytes:
         """Read consecutive registers in one combined transaction.
 
-        In a probe, the chip may not be there.
+        A probe finds out whether there is a chip.
         """
         buffer = bytearray(length)
         self._transfer(

@@ -47,7 +47,7 @@ class Diamex:
     def _begin(self, now: float) -> None:
         """Forget the probes and their values; wait for all probes again."""
         self._before: dict[str, tuple[float, float]] = {}
-        """The last plausible temperature of each probe, and its time, by ROM code."""
+        """The last valid temperature of each probe, and its time, by ROM code."""
         self._roms: dict[int, str] = {}
         """The ROM code of each probe, by its number, which may change."""
         self.renew(now)
@@ -55,7 +55,7 @@ class Diamex:
     def renew(self, now: float, /) -> None:
         """Forget the values: those of the next reading come from later reports.
 
-        What a probe measured before still tells whether it really has 85 °C.
+        The last temperature of each probe is kept. It tells whether 85 °C is real.
         """
         self._began_at = now
         self._latest = LatestValues[str]()
@@ -114,7 +114,7 @@ class Diamex:
         return DIAMEX_MAX_AGE_S + EXTRA_AGE_PER_PROBE_S * self._count
 
     def _checked(self, rom: str, temperature: float, now: float) -> float | Invalid:
-        """Return the temperature of a probe if the probe can have measured it."""
+        """Return the temperature of a probe, or its fault if it is not measured."""
         value = checked("temperature", temperature, DS18B20_RANGE_C)
         if value == POWER_ON_C and not self._is_continuous(rom, temperature, now):
             return Invalid.of(Fault.PROBE_RESET, probe=rom)

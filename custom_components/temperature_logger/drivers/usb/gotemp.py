@@ -28,7 +28,7 @@ GOTEMP_ENDPOINT: Final = 0x81
 # Several reports have to be lost before the last one is too old.
 GOTEMP_MAX_AGE_S: Final = 5.0
 GOTEMP_RANGE_C: Final = Range(-10, 110)
-# All ones, which a missing sensor causes. They would be -0.008 °C.
+# All ones, from a missing sensor. As a value it would be -0.008 °C.
 GOTEMP_NO_SENSOR_CODE: Final = -1
 
 
@@ -74,7 +74,7 @@ class GoTemp:
 
 
 def _temperature(code: int, report: bytes) -> float | Invalid:
-    """Return the temperature of a code of a report, or its fault."""
+    """Return the temperature of a code in a report, or its fault."""
     if code == GOTEMP_NO_SENSOR_CODE:
         return Invalid.of(Fault.BAD_REPORT, report=report.hex(" "))
     return checked("temperature", code / 128, GOTEMP_RANGE_C)

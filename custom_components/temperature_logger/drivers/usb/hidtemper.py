@@ -11,14 +11,14 @@ A command is ten messages of 32 bytes, padded with zeros:
 
 The stick answers half a second later in a feature report, never in an input report:
 
-    xx TY ...       the type TY, after a byte that differs between sticks of one type
+    xx TY ...       the type TY; xx differs between sticks of one type
     HH LL ...       a temperature, big-endian 1/256 °C
     HH LL HH LL     big-endian codes of an SHT1x: temperature and humidity
 
-Source: the course note temper.txt of the University of Jyväskylä; for the types
-OpenBSD's uthum(4) and M. Sulland's Device::USB::PCSensor::HidTEMPer, which both were
-written with the sticks at hand; for the humidity uthum(4) and olegstepura/
-temper-hum-hid. TEMPered expects the type one byte later, but its author had no stick.
+Sources: the course note temper.txt of the University of Jyväskylä. Types: OpenBSD's
+uthum(4) and M. Sulland's Device::USB::PCSensor::HidTEMPer, whose authors had sticks.
+Humidity: uthum(4) and olegstepura/temper-hum-hid. TEMPered expects the type one byte
+later, but its author had no stick.
 
 The kernel sends a write to the hidraw node as SET_REPORT 0200, as the stick has no
 endpoint for it, and HIDIOCGFEATURE as GET_REPORT 0300. So the driver does not need
@@ -55,17 +55,17 @@ READ_OUTER: Final = b"\x53"
 READ_INNER: Final = b"\x54"
 READ_BOTH: Final = b"\x48"
 TYPE_OFFSET: Final = 1
-# The answer repeats them.
+# After these bytes, the answer repeats itself.
 TYPE_ANSWER_BYTES: Final = 8
-# The bytes of the longest values.
+# Temperature and humidity.
 MIN_ANSWER_BYTES: Final = 4
 # The course note says half a second.
 ANSWER_DELAY_S: Final = 0.6
 # The range of the FM75, the sensor in the stick and at the end of its cable.
 FM75_RANGE_C: Final = Range(-55, 125)
-# All ones. The FM75 measures sixteenths of a degree, so its last digit is 0.
+# All ones. An FM75 never sends them: it measures sixteenths of a degree.
 FM75_NO_SENSOR_CODE: Final = b"\xff\xff"
-# The start of the report of a TEMPer that sends the codes of an SHT1x.
+# The report of a TEMPer with the same sensor, an SHT1x, begins with it.
 SHT1X_REPORT_HEAD: Final = b"\x80\x04"
 
 
@@ -206,10 +206,10 @@ def decode(answer: bytes, command: StickCommand) -> dict[str, Value]:
 
 
 def _sht1x_values(answer: bytes) -> dict[str, Value]:
-    """Return the values of an SHT1x.
+    """Return the values of an SHT1x, or their faults.
 
-    A TEMPer with this sensor has the same codes in its report. Raises BadFrameError if
-    none is valid.
+    A TEMPer with this sensor sends the same codes, so its decoder computes them. Raises
+    BadFrameError if no value is valid.
     """
     report = SHT1X_REPORT_HEAD + answer[:4] + bytes(2)
     reading = decode_reports([report], layout_of_shape("", "sht1x"))

@@ -73,7 +73,7 @@ def _value(kind: int, content: bytes) -> float | Invalid:
     """Return the value in the code of a report of this kind, or its fault."""
     code = int.from_bytes(content, "little")
     if kind == HUMIDITY_REPORT:
-        if not code:  # Air is never so dry: the sensor has not measured.
+        if not code:  # No air is so dry: the sensor has not measured.
             report = bytes((kind, code)).hex(" ")
             return Invalid.of(Fault.BAD_REPORT, report=report)
         return checked("humidity", code / 2, LASCAR_RANGES["humidity"])

@@ -6,17 +6,17 @@ from ..errors import Invalid
 
 
 class Received(NamedTuple):
-    """A value of a report."""
+    """A value, and when it was received."""
 
     value: float | Invalid
     time: float
-    """When the report was received, in seconds."""
+    """Seconds."""
 
 
 class LatestValues[Key]:
     """The latest valid and the latest invalid value of each key.
 
-    A valid value counts until it is too old, also if an invalid one follows it.
+    A valid value counts until it is too old, even if an invalid one follows.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class LatestValues[Key]:
         values[key] = Received(value, now)
 
     def current(self, now: float, max_age_s: float) -> dict[Key, float | Invalid]:
-        """Return the value of each key that has one of this age or less."""
+        """Return the value of each key that is not older than this."""
         return {
             key: received.value
             for values in (self._invalid, self._valid)

@@ -44,18 +44,18 @@ class Encoding(NamedTuple):
     formula: Callable[[int, float], float]
     """Computes a value from its code and the temperature in the same report, in °C."""
     bits: int = CODE_BITS
-    """The width of the sensor's own codes; no code is wider."""
+    """The width of a code; a wider one is not a value."""
     ignored: int = 0
     """The bits that do not belong to the code."""
     has_zero: bool = False
-    """Whether the code 0 is a value; otherwise the sensor did not answer."""
+    """Whether the code 0 is a value; otherwise it means that the sensor is silent."""
     has_ones: bool = False
-    """Whether the code of ones is a value; otherwise the sensor did not answer."""
+    """Whether the code of only ones is a value; otherwise it means the same."""
     needs_temperature: bool = False
     """Whether the value also depends on the temperature."""
 
     def is_value(self, code: int) -> bool:
-        """Return whether a code can be that of a value."""
+        """Return whether a code can be a value."""
         number = code & ~self.ignored
         ones = _ones(self.bits) & ~self.ignored
         no_value = {NO_SENSOR_CODE}
@@ -117,7 +117,7 @@ class Layout(NamedTuple):
     def fits(self, firmware: str, product: str) -> bool:
         """Return whether a stick with this firmware and product has this layout.
 
-        The letters of the firmware may be small or capital ones.
+        Small and capital letters are the same.
         """
         text, start = firmware.lower(), self.firmware.lower()
         if self.product is not None:
@@ -199,7 +199,7 @@ def _values(report: bytes, expected: Report) -> dict[str, Value]:
 def _is_dead(report: bytes, expected: Report) -> bool:
     """Return whether a chip for temperature and humidity sent only zeros or only ones.
 
-    One such code may be a value; in both codes it means that the chip did not answer.
+    One of the codes may be a value, but not both.
     """
     codes = {_code(report, channel.offset) for channel in expected.channels}
     has_humidity = any(c.quantity.endswith("humidity") for c in expected.channels)
@@ -207,7 +207,7 @@ def _is_dead(report: bytes, expected: Report) -> bool:
 
 
 def _ones(bits: int) -> int:
-    """Return the number that consists of so many ones."""
+    """Return the number that consists of this many ones."""
     return (1 << bits) - 1
 
 
@@ -277,9 +277,9 @@ def _sht20_humidity(code: int, _: float) -> float:
     return -6 + 125 * (code << 4) / 65536
 
 
-# Encodings. The sensors of sticks from 2018 on, and an FM75, may measure 0 °C. An FM75
-# has steps of 1/16 °C, so it never sends ones. A stick that computes hundredths may
-# measure -0.01 °C, but no air has a humidity of 0 or -0.01 %.
+# Encodings. The code 0 is 0 °C for an FM75 and for sticks that send hundredths of a
+# degree. Only ones are -0.01 °C in hundredths, but an FM75 never sends them, as it has
+# steps of 1/16 °C. A humidity is never 0 or -0.01 %.
 
 FM75: Final = Encoding(_256th, has_zero=True)
 HUNDREDTHS: Final = Encoding(_hundredth, has_zero=True, has_ones=True)

@@ -80,7 +80,7 @@ class Stream(HeldDevice[UsbConnection]):
         super().__init__(lane, place, facts, on_gone)
         self._decoder = self.DECODER()
         self._awaited: frozenset[str] = frozenset()
-        """The quantities that the poll waits for; a reading may have others."""
+        """The quantities that a poll waits for, besides those that it always needs."""
         self._last_error: BadFrameError | None = None
         """The error of the last report or reading since the poll began."""
         self._reports: deque[bytes] = deque(maxlen=MAX_RAW_REPORTS)
@@ -115,11 +115,11 @@ class Stream(HeldDevice[UsbConnection]):
     async def read_again(self) -> Reading:
         """Return a reading whose values were all measured after this call.
 
-        A value that is current now, and has no new report in time, has a fault.
+        A current value that is not reported again in time is invalid.
         """
         connection = self._connection
         if isinstance(connection, Node):
-            # Reports that the kernel has queued are from before.
+            # Discard the reports that the kernel has queued.
             while self._receive(connection):
                 pass
             if (reading := self._decoded()) is not None:
@@ -199,7 +199,7 @@ class Stream(HeldDevice[UsbConnection]):
         return reading._replace(faults={**faults, **reading.faults})
 
     def _decoded(self) -> Reading | None:
-        """Return the current values; None if one is missing, or none is valid."""
+        """Return the current values; None if one is missing or if none is valid."""
         try:
             return self._decoder.reading(boot_time())
         except BadFrameError as err:
@@ -207,7 +207,7 @@ class Stream(HeldDevice[UsbConnection]):
             return None
 
     def _missing(self, reading: Reading) -> frozenset[str]:
-        """Return the awaited quantities that a reading does not have."""
+        """Return the awaited quantities that a reading lacks."""
         return self._awaited - reading.values.keys() - reading.faults.keys()
 
     def _start(self, node: Node) -> None:
@@ -283,9 +283,9 @@ def _open_node(model: Model, device: UsbDevice, start: Callable[[Node], None]) -
 
 
 def _collect(handle: Handle, decoder: Decoder, reports: list[bytes]) -> Reading:
-    """Read reports through libusb until they give a reading, and return it; blocks.
+    """Read reports through libusb until they make a reading, and return it; blocks.
 
-    Raises BadFrameError if the next reports give none.
+    Raises BadFrameError if no reading is complete in time.
     """
     error = BadFrameError(Fault.NO_ANSWER)
     now = boot_time()

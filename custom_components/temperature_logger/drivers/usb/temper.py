@@ -55,10 +55,10 @@ STEP_LIMITS: Final = {"temperature": 0.1, "humidity": 0.5}
 # endpoint every 10 ms.
 ANSWER_END_S: Final = 0.06
 FIRMWARE_PREFIX: Final = "temper"
-# Ends the text; old content of the stick's buffer may follow.
+# The firmware text ends here; old content of the stick's buffer may follow.
 UNPRINTABLE: Final = re.compile(rb"[^ -~]")
-# The first bytes of the answers to other commands: values, calibration, probes. Such a
-# report can get between the halves of the text if another program reads the stick.
+# The first bytes of the answers to other commands: values, calibration, probes. If
+# another program reads the stick, such a report can come between the text's halves.
 OTHER_ANSWERS: Final = (b"\x80", b"\x82", b"\x87")
 # A reload takes less. After a longer time the stick may be another one, and its last
 # reading is no measure for the next.
@@ -76,10 +76,9 @@ class ClosedStick(NamedTuple):
 
 
 class QueriedDevice(NamedTuple):
-    """Whether a device sent anything after a firmware query since it was plugged in.
+    """Whether a device has answered a firmware query since it was plugged in.
 
-    A silent one may be a foot pedal. It is not asked again before it is plugged in
-    again.
+    A silent device may be a foot pedal, and is not asked again until it is replugged.
     """
 
     plug: Plug
@@ -378,7 +377,7 @@ async def _check_step(
 
     An old report that arrives between the drain and the answer has the right tag. Only
     the surplus report that follows shows it, and to wait for one in each reading would
-    double its time. So this waits only after a jump, if there is no last reading, and
+    double its time. So this waits only after a step, if there is no last reading, and
     if a report followed the answer before.
     """
     followed = any(belongs(report, layout) for report in transport.unsolicited)
@@ -396,7 +395,7 @@ async def _check_end(transport: Transport, layout: Layout) -> None:
 def _has_stepped(last: Reading, reading: Reading) -> bool:
     """Return whether a value changed by more than it would in a room.
 
-    A value that appeared or vanished counts as a jump.
+    A value that appeared or vanished counts as a step.
     """
     for quantity in QUANTITIES:
         old, new = last.value(quantity), reading.value(quantity)
@@ -411,9 +410,8 @@ def _has_stepped(last: Reading, reading: Reading) -> bool:
 def firmware_text(answer: bytes) -> str:
     """Return the text in an answer to the firmware command, 16 bytes.
 
-    The text ends before the first byte that is not printable ASCII, and is shown to
-    users, so it is made inert. Raises BadFrameError for an answer that is not the text
-    of a TEMPer.
+    The text ends before the first byte that is not printable ASCII. Users see it, so it
+    is made inert. Raises BadFrameError for an answer that is not the text of a TEMPer.
     """
     printable, *_ = UNPRINTABLE.split(answer, maxsplit=1)
     text = inert(printable.decode("ascii").rstrip())

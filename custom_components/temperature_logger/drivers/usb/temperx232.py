@@ -274,7 +274,7 @@ def decode(answer: str) -> Reading:
 
 
 def _value(quantity: str, text: str | None) -> dict[str, Value]:
-    """Return a quantity with the value in a text; None if the sensor has none."""
+    """Return the value of a quantity in a text; None if the sensor lacks it."""
     if text is None:
         return {quantity: None}
     return {quantity: checked(quantity, float(text), TEMPERX232_RANGES[quantity])}

@@ -52,9 +52,8 @@ class Item(NamedTuple):
 
 _HUMIDITY: Final = Item("humidity", lambda code: code / 100, HUMIDITY_RANGE_PERCENT)
 ZYTEMP_ITEMS: Final = {
-    # ppm. The monitor reports more than its display shows: 6,228 beside "Hi" was real.
-    # The first values after power-up are not: 25,000 and 37,407 were seen. 0 does not
-    # occur in air.
+    # ppm. A real 6,228 was reported while the display said "Hi". The first values
+    # after power-up are wrong, such as 25,000 and 37,407. 0 does not occur in air.
     CO2_ID: Item("co2", float, Range(1, 10_000)),
     # °C. The monitor is made for rooms of 0 to 50 °C.
     TEMPERATURE_ID: Item(
@@ -82,9 +81,9 @@ class ZyTemp:
         self._undecided: list[tuple[bytes, float]] = []
         """The reports, decrypted if need be, until the encryption is certain."""
         self._seen: set[int] = set()
-        """The ids of the items that came."""
+        """The ids of the items that were received."""
         self._has_repeat = False
-        """Whether an item came a second time, so that a round is complete."""
+        """Whether an item was received twice, so that a round is complete."""
         self._latest = LatestValues[int]()
         """The values by the id of their item."""
 
@@ -178,7 +177,7 @@ class ZyTempStream(Stream):
     def _start(self, node: Node) -> None:
         """Send the key; the monitor then begins to report.
 
-        A monitor that refuses the key may report without it.
+        A monitor that refuses it may report without it.
         """
         try:
             node.set_feature(ENCRYPTION_KEY)
