@@ -133,6 +133,47 @@ async def test_all_values_invalid(
     assert entry.runtime_data.last_exception.translation_key == "out_of_range"
 
 
+@pytest.mark.warns("Error fetching")
+async def test_all_values_invalid_for_an_hour(
+    hass: HomeAssistant, machine: Machine, entry: MockConfigEntry, pass_hour: Wait
+) -> None:
+    """If no value is valid, an issue after an hour names them all."""
+    values = machine.stick("hum").values
+    values |= {"humidity": 120.0, "temperature": 97.0}
+    await entry.runtime_data.async_refresh()
+    pass_hour()
+    await entry.runtime_data.async_refresh()
+    (placeholders,) = issues(hass)
+    assert placeholders["values"] == "Temperature, Humidity"
+    values |= {"humidity": 40.0, "temperature": 20.0}
+    await entry.runtime_data.async_refresh()
+    assert not issues(hass)
+
+
+@pytest.mark.parametrize("seconds", [3600, 600])
+async def test_reload_with_a_new_sensor(
+    hass: HomeAssistant,
+    machine: Machine,
+    entry: MockConfigEntry,
+    pass_hour: Wait,
+    seconds: int,
+) -> None:
+    """A value that is valid after a reload ends its issue and its time."""
+    values = machine.stick("hum").values
+    values["humidity"] = 120.0
+    await read(hass, entry)
+    pass_hour(seconds)
+    await read(hass, entry)
+    assert bool(issues(hass)) == (seconds == 3600)
+    values["humidity"] = 40.0
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert not issues(hass)
+    values["humidity"] = 120.0
+    pass_hour()
+    await read(hass, entry)
+    assert not issues(hass)
+
+
 async def test_invalid_from_the_first_reading_on(
     hass: HomeAssistant, build: Build, set_up: SetUp
 ) -> None:

@@ -19,6 +19,7 @@ from .const import (
     LOGGER,
 )
 from .devices import (
+    VALUE_FAULTS,
     JumpCheck,
     async_clear_fault,
     async_make_driver,
@@ -60,7 +61,7 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         """The last reading before calibration."""
         self._driver: Driver | None = None
         self._failures = 0
-        self._has_invalid_values = False
+        self._has_invalid_values = True  # They may have been before a reload.
         self._is_shut_down = False
         self._jump_check = JumpCheck(interval)
         self._lock = asyncio.Lock()
@@ -108,6 +109,10 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
             async with self._lock:
                 self.raw_reading = await self._jump_check.read(self.driver)
         except DriverError as err:
+            if err.fault in VALUE_FAULTS:
+                invalid = Invalid(err.fault, err.details)
+                known = self.config_entry.data[CONF_QUANTITIES]
+                await self._report_values(dict.fromkeys(known, invalid))
             raise self._update_failed(err) from err
         finally:
             if self._is_shut_down:  # The entry was unloaded during the poll.

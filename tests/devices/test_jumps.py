@@ -237,6 +237,21 @@ async def test_failure_of_the_second_reading(check: JumpCheck, device: Device) -
         await check.read(device)
 
 
+async def test_failure_costs_only_the_jump(device: Device, clock: Clock) -> None:
+    """If the second reading fails, the other values of the first one are published."""
+    check = JumpCheck(INTERVAL)
+    device.report(
+        Reading(temperature=25.0, humidity=40.0),
+        Reading(temperature=-15.85, humidity=41.0),
+        DriverError(Fault.NO_ANSWER),
+    )
+    await check.read(device)
+    clock.now += INTERVAL.total_seconds()
+    reading = await check.read(device)
+    assert reading.values == {"humidity": 41.0}
+    assert reading.faults["temperature"].details == {"values": "-15.85"}
+
+
 @pytest.mark.parametrize("read_s", [0.02, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("time_constant_s", [0.5, 2.0, 5.0, 15.0, 60.0])
 @pytest.mark.parametrize("delay_s", [0.01, 0.3, 1.0, 2.5, 5.0, 20.0, 100.0, 300.0])

@@ -15,9 +15,10 @@ from .kinds import (
     place_of,
     workers,
 )
-from .value_faults import async_clear_values, async_report_values
+from .value_faults import VALUE_FAULTS, async_clear_values, async_report_values
 
 __all__ = [
+    "VALUE_FAULTS",
     "FaultDurations",
     "JumpCheck",
     "async_clear_fault",

@@ -10,7 +10,15 @@ from itertools import pairwise
 from time import monotonic
 from typing import Final, NamedTuple
 
-from ..drivers import Driver, Fault, Invalid, Reading, Value, within_deadline
+from ..drivers import (
+    Driver,
+    DriverError,
+    Fault,
+    Invalid,
+    Reading,
+    Value,
+    within_deadline,
+)
 from ..units import max_change
 
 # The limit of a change is the largest change per minute, times the minutes since the
@@ -69,8 +77,13 @@ class JumpCheck:
         settled: dict[str, float] = {}
         doubtful: set[str] = set()
         while len(samples) < MAX_SAMPLES:
-            read = driver.read_again if samples else driver.read
-            samples.append(Sample(await within_deadline(read()), monotonic()))
+            try:
+                read = driver.read_again if samples else driver.read
+                samples.append(Sample(await within_deadline(read()), monotonic()))
+            except DriverError:
+                if not settled:
+                    raise
+                break  # The other values of the samples before are right.
             for quantity, value in samples[-1].reading.values.items():
                 if self._is_settled(quantity, samples):
                     settled[quantity] = value

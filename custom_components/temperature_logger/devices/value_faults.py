@@ -17,6 +17,18 @@ from ..shared import shared_object
 from ..translation import async_explain
 from .fault_durations import FaultDurations
 
+# With these faults the device answers, but some of its values are invalid, or all.
+VALUE_FAULTS: Final = {
+    Fault.BAD_REGISTERS,
+    Fault.CONTRADICTORY,
+    Fault.CPU_UNREADABLE,
+    Fault.DISK_CONTRADICTORY,
+    Fault.DISK_HANGING,
+    Fault.DISK_UNREADABLE,
+    Fault.OUT_OF_RANGE,
+    Fault.PROBE_RESET,
+    Fault.SENSOR_MISSING,
+}
 VALUES_INVALID: Final = "values_invalid"
 REPAIR_AFTER_HOUR: Final = timedelta(hours=1)
 

@@ -38,12 +38,14 @@ CPU_DRIVER_NAME: Final = re.compile(
     r"""
     ( coretemp | x86_pkg_temp | tcpu(_pci)? | via_cputemp       # Intel; VIA
     | k8temp | k10temp | zenpower                               # AMD
-    | cpu                                                       # Rockchip RK3399
+    | cpu | cpu_hwmon                                           # RK3399; Loongson
     # Most boards, a Raspberry Pi too; Qualcomm has cpu0_1_top and cpuss0.
     | cpu(ss)?[0-9_]*(_top|_btm|_bottom)?_therm(al(_zone)?)?
     | cpu[bl]_thermal_zone | cpu_(big|little)[0-9]*_thermal     # Allwinner; MediaTek
     | [bm]cpu_therm | mpu[0-9]*_thermal                         # NVIDIA; TI
     | ap_thermal_cpu[0-9]+ | ap_cpu[0-9]+_thermal               # Marvell
+    | armada_thermal | sfctemp                                  # Marvell; StarFive
+    | cpu(ss)?[0-9_]*(_gold|_silver)?_usr                       # Qualcomm
     | soc_thermal | package_thermal                             # Rockchip
     | (big|little)_?core[0-9]*_thermal                          # Rockchip RK3588
     | cluster[0-9]+_thermal                                     # SpacemiT
@@ -59,8 +61,9 @@ HWMON_INPUT: Final = re.compile("temp([0-9]+)_input")
 MAX_DRIVER_SENSORS: Final = 16
 # The possible range of a running CPU; a driver without a sensor may report 0 K or 255.
 CPU_RANGE_C: Final = Range(-40.0, 150.0)
-# 1 EiB. No disk is larger, but a negative count that has wrapped is.
-MAX_DISK_BYTES: Final = 2**60
+# 8 EiB, which some network file systems report. A negative count that has wrapped is
+# larger.
+MAX_DISK_BYTES: Final = 2**63
 # Shorter than the timeout of a poll, so that the values of the other job are published
 # if a job hangs.
 CPU_TIMEOUT_S: Final = 5.0

@@ -565,6 +565,50 @@ async def test_failed_reset(
     await assert_reads(driver, VALUES)
 
 
+@pytest.mark.parametrize("fault", ["nack", "eio"])
+async def test_slow_reset(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model, fault: str
+) -> None:
+    """A chip that does not answer at once after its reset gets more time."""
+    chip.fail("dead-pressure")
+
+    def restart() -> None:
+        chip.clear()
+        bus.fail(fault, count=5)
+
+    # The third transfer of a reset is the first one after it.
+    before_transfer(bus, model.transfers + 2, restart)
+    await assert_reads(driver, VALUES)
+    assert chip.counters["resets"] == 1
+
+
+async def test_chip_that_never_answers_after_its_reset(
+    bus: Bus, chip: Chip, driver: BoschChip, model: Model
+) -> None:
+    """The values from before the reset are published; the next poll says what is."""
+    chip.fail("dead-pressure")
+    before_transfer(bus, model.transfers + 2, lambda: bus.fail("nack"))
+    await assert_reads_without(driver, "pressure")
+    with pytest.raises(DeviceNotFoundError, match=Fault.CHIP_NOT_FOUND):
+        await driver.read()
+    bus.clear()
+    chip.clear()
+    await assert_reads(driver, VALUES)
+
+
+async def test_reset_for_each_fault(chip: Chip, driver: BoschChip) -> None:
+    """A part that is dead for ever does not keep another fault from a reset."""
+    chip.fail("dead-pressure")
+    for _ in range(2):
+        await assert_reads_without(driver, "pressure")
+    assert chip.counters["resets"] == 1
+    chip.fail("dead-humidity")
+    if "humidity" in driver.quantities:
+        for _ in range(2):
+            await assert_reads_without(driver, "humidity")
+        assert chip.counters["resets"] == 2
+
+
 async def test_reset_again_after_the_chip_was_away(
     chip: Chip, driver: BoschChip, model: Model
 ) -> None:

@@ -13,6 +13,8 @@ from custom_components.temperature_logger.drivers.usb.layouts import (
     HUNDREDTHS,
     LAYOUTS,
     SHAPES,
+    SI7021_HUMIDITY,
+    SI7021_TEMPERATURE,
     Channel,
     Encoding,
     Layout,
@@ -320,7 +322,7 @@ ONES_ARE_A_VALUE: set[Encoding] = {HUNDREDTHS}
     ids=[f"{c.quantity} {c.encoding.formula.__name__}" for _, c in CHANNELS],
 )
 def test_codes_without_a_sensor(report: Report, channel: Channel, code: int) -> None:
-    """Zeros, ones and 4e20 are no values in any layout, but 0 °C is one."""
+    """Zeros, ones and 4e20 are no values, where the sensor cannot measure them."""
     other = 0x0660  # A possible code of every sensor.
     content = bytearray(8)
     content[0], content[1] = 0x80, min(report.tags)
@@ -340,6 +342,8 @@ def test_codes_without_a_sensor(report: Report, channel: Channel, code: int) -> 
         assert value == (code - 0x10000) / 100
     elif code == 0xFFFC and channel.encoding == FM75:
         assert value == -4 / 256
+    elif code == 0x4E20 and channel.encoding in {SI7021_HUMIDITY, SI7021_TEMPERATURE}:
+        assert value is not None
     elif code in {0x0FFF, 0x3FFF, 0xFFFC}:
         ones = 2**channel.encoding.bits - 1
         assert value is None or code & ~channel.encoding.ignored != ones

@@ -15,7 +15,13 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, Self
 
-from ..errors import BadFrameError, DeviceNotFoundError, Fault, Invalid
+from ..errors import (
+    BadFrameError,
+    DeviceNotFoundError,
+    DriverError,
+    Fault,
+    Invalid,
+)
 from ..places import I2cPlace
 from ..readings import Facts, Identity, Reading, Value
 from ..sysfs import I2cAdapter, i2c_adapter
@@ -26,10 +32,10 @@ from .bus import PowerLostError, Registers
 CHIP_ID_REGISTER: Final = 0xD0
 RESET_REGISTER: Final = 0xE0
 RESET_COMMAND: Final = 0xB6
-# After a reset the chip copies its coefficients into their registers.
+# After a reset the chip copies its coefficients into their registers. The data sheets
+# say that this takes 2 ms; some chips need 20 ms until they answer.
 RESET_TIME_S: Final = 0.002
-# In the lane from a reset until the next reading without a fault.
-RESET_DONE: Final = "reset_done"
+RESET_CHECKS: Final = 15
 
 # CTRL_MEAS, the register that begins a conversion, has the same bits in all chips. X1
 # means one sample: of temperature and pressure each, or in CTRL_HUM of the humidity.
@@ -75,12 +81,22 @@ class ImplausibleError(BadFrameError):
     """The chip rejects its settings or gives impossible values; a reset may help."""
 
 
+class SettingsError(ImplausibleError):
+    """The chip does not accept its settings."""
+
+
 class UnconfirmedError(ImplausibleError):
     """The code of the temperature is that of a measurement that was skipped.
 
     It is also that of about 25 °C. Then the next conversion gives another code, as the
     last digits of a measurement are noise.
     """
+
+
+class ResetCause(NamedTuple):
+    """The fault for which a chip was reset; in its lane until a reading without one."""
+
+    fault: str
 
 
 class Codes(NamedTuple):
@@ -162,14 +178,22 @@ class Sensor(ABC):
     def reset(self) -> None:
         """Reset the chip, which then has its settings from power-up.
 
-        Raises DriverError if another chip is there, before or after the reset.
+        Raises DeviceNotFoundError if another chip is there, before or after the reset,
+        and ImplausibleError if the chip does not answer in time.
         """
         if identify(self.registers) != self.chip:
             raise DeviceNotFoundError(Fault.CHIP_CHANGED)
         self.registers.write(RESET_REGISTER, RESET_COMMAND)
-        time.sleep(RESET_TIME_S)
-        if self._read_trimming() != self.trimming:
+        trimming = b""
+        for _ in range(RESET_CHECKS):
+            time.sleep(RESET_TIME_S)
+            with suppress(DriverError):
+                trimming = self._read_trimming()
+            if trimming == self.trimming:
+                return
+        if trimming:
             raise DeviceNotFoundError(Fault.CHIP_CHANGED)
+        raise ImplausibleError(Fault.BAD_REGISTERS)
 
     def trigger(self) -> float:
         """Start a conversion, verify that it has begun, and return the start time.
@@ -352,26 +376,23 @@ class BoschChip:
     async def _read(self) -> Reading:
         """Measure; reset a chip with a fault, and measure once more.
 
-        After a reset, a lasting fault causes no further one until a reading without a
+        After a reset, the same fault causes no further one until a reading without a
         fault.
         """
         reading: Reading | None = None
         try:
             reading = await self._measure()
-        except ImplausibleError:
-            if self._is_reset:
+            cause = ResetCause(", ".join(sorted(reading.faults)))
+        except ImplausibleError as err:
+            cause = ResetCause(f"{type(err).__name__} {err.fault}")
+            if self._lane.memory == cause:
                 raise
-        if reading is None or (reading.faults and not self._is_reset):
-            self._lane.memory = RESET_DONE
+        if reading is None or (reading.faults and self._lane.memory != cause):
+            self._lane.memory = cause
             reading = await self._measure_after_reset(reading)
         if not reading.faults:
             self._lane.memory = None
         return reading
-
-    @property
-    def _is_reset(self) -> bool:
-        """Whether the chip was reset since its last reading without a fault."""
-        return self._lane.memory == RESET_DONE
 
     async def _measure_after_reset(self, before: Reading | None) -> Reading:
         """Reset the chip and measure; return the reading before it if that fails.
@@ -450,12 +471,12 @@ class BoschChip:
 
 
 async def configure(lane: Lane, sensor: Sensor) -> None:
-    """Configure a chip; raise ImplausibleError if it does not accept the settings."""
+    """Configure a chip; raise SettingsError if it does not accept the settings."""
     if not await lane.run(sensor.configure):
         # A conversion that another program started may have to end first.
         await asyncio.sleep(sensor.LONGEST_CONVERSION_S)
         if not await lane.run(sensor.configure):
-            raise ImplausibleError(Fault.BAD_REGISTERS)
+            raise SettingsError(Fault.BAD_REGISTERS)
 
 
 async def run_conversion(lane: Lane, sensor: Sensor) -> None:

@@ -53,12 +53,14 @@ class Encoding(NamedTuple):
     """Whether the code of only ones is a value; otherwise it means the same."""
     needs_temperature: bool = False
     """Whether the value also depends on the temperature."""
+    no_sensor: frozenset[int] = frozenset({NO_SENSOR_CODE})
+    """Further codes that are no values."""
 
     def is_value(self, code: int) -> bool:
         """Return whether a code can be a value."""
         number = code & ~self.ignored
         ones = _ones(self.bits) & ~self.ignored
-        no_value = {NO_SENSOR_CODE}
+        no_value = set(self.no_sensor)
         if not self.has_zero:
             no_value.add(0)
         if not self.has_ones:
@@ -290,8 +292,13 @@ SI7005_TEMPERATURE: Final = Encoding(_si7005_temperature, bits=14, ignored=0xC00
 SI7005_HUMIDITY: Final = Encoding(
     _si7005_humidity, bits=12, ignored=0xF000, needs_temperature=True
 )
-SI7021_TEMPERATURE: Final = Encoding(_si7021_temperature, ignored=0x0003)
-SI7021_HUMIDITY: Final = Encoding(_si7021_humidity, ignored=0x0003)
+# 4e20 is 6.8 °C or 32 % here: a chip of 2014 does not know the code of later sticks.
+SI7021_TEMPERATURE: Final = Encoding(
+    _si7021_temperature, ignored=0x0003, no_sensor=frozenset()
+)
+SI7021_HUMIDITY: Final = Encoding(
+    _si7021_humidity, ignored=0x0003, no_sensor=frozenset()
+)
 SHT20_TEMPERATURE: Final = Encoding(_sht20_temperature, bits=14)
 SHT20_HUMIDITY: Final = Encoding(_sht20_humidity, bits=12)
 
