@@ -368,5 +368,7 @@ async def test_last_job_after_the_threads_were_told_to_end(workers: Workers) -> 
         await asyncio.gather(*(lane.run(barrier.wait) for lane in lanes))
         await until(lambda: workers.healthy.busy == 0)
         end()
-        await asyncio.wrap_future(lanes[0].finish(nothing))
+        last = lanes[0].finish(nothing)
+        await asyncio.wrap_future(last)
+        assert last.done()
     await until(lambda: not workers.healthy.threads)

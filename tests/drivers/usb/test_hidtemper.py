@@ -158,15 +158,42 @@ async def test_another_stick(machine: Machine, lane: Lane) -> None:
     assert await fault_of(stick.read()) is Fault.STICK_CHANGED
 
 
-@pytest.mark.parametrize("on", ["type", "temperature", "external_temperature"])
+@pytest.mark.parametrize("fault", ["zero", "ff"])
 @pytest.mark.parametrize(
-    ("fault", "expected"),
+    ("on", "quantity"),
     [
-        ("stale", {Fault.BAD_REPORT, Fault.UNKNOWN_TYPE}),
-        ("zero", {Fault.BAD_REPORT}),
-        ("ff", {Fault.BAD_REPORT}),
-        ("stall", {Fault.REFUSED}),
-        ("short", {Fault.BAD_REPORT}),
+        ("temperature", "internal_temperature"),
+        ("external_temperature", "external_temperature"),
+    ],
+)
+async def test_empty_answer_costs_only_its_sensor(
+    machine: Machine, lane: Lane, fault: str, on: str, quantity: str
+) -> None:
+    """An answer of equal bytes is that of a sensor without a value."""
+    machine.stick("stick").fail(fault, on=on)
+    stick = driver(lane)
+    reading = await stick.read()
+    assert reading.values == {
+        name: value for name, value in READING.values.items() if name != quantity
+    }
+    assert reading.faults[quantity].fault is Fault.BAD_REPORT
+    await stick.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "on", "expected"),
+    [
+        ("zero", "type", {Fault.BAD_REPORT}),
+        ("ff", "type", {Fault.BAD_REPORT}),
+        *(
+            (fault, on, expected)
+            for fault, expected in (
+                ("stale", {Fault.BAD_REPORT, Fault.UNKNOWN_TYPE}),
+                ("stall", {Fault.REFUSED}),
+                ("short", {Fault.BAD_REPORT}),
+            )
+            for on in ("type", "temperature", "external_temperature")
+        ),
     ],
 )
 async def test_faults(

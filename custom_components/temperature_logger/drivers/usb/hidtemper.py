@@ -199,7 +199,7 @@ def decode(answer: bytes, command: StickCommand) -> dict[str, Value]:
     if command.code == READ_BOTH:
         return _sht1x_values(answer)
     (quantity,) = command.quantities
-    if answer.startswith(FM75_NO_SENSOR_CODE):
+    if answer.startswith(FM75_NO_SENSOR_CODE) or _is_empty(answer):
         return {quantity: Invalid.of(Fault.BAD_REPORT, report=answer.hex(" "))}
     value = int.from_bytes(answer[:2], signed=True) / 256
     return {quantity: checked(quantity, value, FM75_RANGE_C)}
@@ -226,7 +226,12 @@ async def _query(transport: HidrawTransport, command: bytes) -> bytes:
         await transport.exchange(message.ljust(MESSAGE_BYTES, b"\0"), ())
     await asyncio.sleep(ANSWER_DELAY_S)
     answer = await transport.feature(HIDTEMPER_ANSWER_BYTES)
-    # A stick without an answer may send equal bytes; ff would decode as -0.004 °C.
-    if len(answer) < MIN_ANSWER_BYTES or len(set(answer)) == 1:
+    is_type = command == READ_TYPE
+    if len(answer) < MIN_ANSWER_BYTES or (is_type and _is_empty(answer)):
         raise BadFrameError(Fault.BAD_REPORT, report=answer.hex(" "))
     return answer
+
+
+def _is_empty(answer: bytes) -> bool:
+    """Return whether an answer has equal bytes only: the stick or sensor has none."""
+    return len(set(answer)) == 1
