@@ -13,16 +13,10 @@ from homeassistant.helpers.importlib import async_import_module
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.typing import ConfigType
 
-from .const import CONF_KIND, DOMAIN, KIND_HOST
+from .const import CONF_KIND, DOMAIN, KIND_BME280, KIND_HOST
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
 from .devices import FaultDurations, async_clear_fault, async_clear_values
-from .discovery import (
-    HotPlug,
-    Ports,
-    async_follow_chips,
-    async_offer_sticks,
-    async_withdraw_move,
-)
+from .discovery import HotPlug, Ports, async_offer_sticks, async_withdraw_move
 from .entries import AnyConfigEntry, is_endpoint
 from .history import async_watch_retention
 from .http import ReadingsView
@@ -106,7 +100,12 @@ async def _async_setup_device(
 async def _async_offer(hass: HomeAssistant) -> None:
     """Offer the connected sticks, and let entries follow their chips."""
     await async_offer_sticks(hass)
-    await async_follow_chips(hass)
+    entries = hass.config_entries.async_entries(DOMAIN)
+    if any(entry.data.get(CONF_KIND) == KIND_BME280 for entry in entries):
+        await async_import_module(hass, f"{__package__}.discovery.following")
+        from .discovery.following import async_follow_chips
+
+        await async_follow_chips(hass)
 
 
 async def _async_protect_undelivered(hass: HomeAssistant) -> None:

@@ -13,7 +13,8 @@ import pytest
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.temperature_logger.const import CONF_KIND, DOMAIN, KIND_BME280
-from custom_components.temperature_logger.discovery import async_follow_chips, following
+from custom_components.temperature_logger.discovery import following
+from custom_components.temperature_logger.discovery.following import async_follow_chips
 from custom_components.temperature_logger.discovery.search import async_search
 from custom_components.temperature_logger.drivers import Fault, finder
 from custom_components.temperature_logger.drivers.errors import DeviceAccessError

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from .following import async_follow_chips
 from .hotplug import HotPlug
 from .offers import STICK_MOVED, IssueData, async_offer_sticks, async_withdraw_move
 from .ports import Ports
@@ -14,13 +13,16 @@ __all__ = [
     "HotPlug",
     "IssueData",
     "Ports",
-    "async_follow_chips",
     "async_move",
     "async_offer_sticks",
     "async_withdraw_move",
     "finder",
 ]
 
-LATE: Final = {"device_flow": ("DeviceFlow",), "flow": ("SearchFlow",)}
-"""The modules that others import on first use, when a form opens, with the names for
-them."""
+LATE: Final = {
+    "device_flow": ("DeviceFlow",),
+    "flow": ("SearchFlow",),
+    "following": ("async_follow_chips",),
+}
+"""The modules that others import on first use, when a form opens or there is a chip,
+with the names for them."""

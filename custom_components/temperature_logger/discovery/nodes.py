@@ -6,7 +6,6 @@ unbound, or an I2C bus that comes back.
 
 import asyncio
 from collections.abc import Callable
-import re
 from typing import TYPE_CHECKING, Final
 
 from homeassistant.core import CALLBACK_TYPE, callback
@@ -16,7 +15,7 @@ from ..drivers.presence import node_folder
 if TYPE_CHECKING:
     from asyncinotify import Event
 
-NODE_NAME: Final = re.compile("(hidraw|i2c-|ttyUSB)[0-9]+")
+NODE_PREFIXES: Final = ("hidraw", "i2c-", "ttyUSB")
 
 
 @callback
@@ -55,4 +54,4 @@ def async_watch_nodes(on_change: Callable[[], None]) -> CALLBACK_TYPE:
 
 def _is_of_node(event: Event) -> bool:
     """Return whether an event is about a node, or says that events were lost."""
-    return event.name is None or NODE_NAME.fullmatch(event.name.name) is not None
+    return event.name is None or event.name.name.startswith(NODE_PREFIXES)
