@@ -44,7 +44,7 @@ RESCAN_DELAY_S: Final = 0.5
 READY_TIMEOUT_S: Final = 2.0
 # New devices are offered after this time without a change.
 OFFER_DELAY_S: Final = 0.3
-# Of the folder of all nodes, and of those of USB devices.
+# One for the folder of all nodes, and one for the folder of USB devices.
 WATCHES: Final = 2
 # Between scans, if a watch does not work.
 SCAN_INTERVAL: Final = timedelta(seconds=5)
@@ -108,9 +108,9 @@ class HotPlug:
     def _async_follow(self) -> CALLBACK_TYPE:
         """Scan after kernel events, or else regularly; return the stop function."""
         stops: list[CALLBACK_TYPE] = []
-        if usb_nodes().is_dir() and _inotify_works():
-            with suppress(InotifyNotAvailableError, OSError):
-                stops.append(async_watch_nodes(self._async_schedule_scans))
+        with suppress(ImportError, InotifyNotAvailableError, OSError):
+            stops.append(async_watch_nodes(self._async_schedule_scans))
+            if usb_nodes().is_dir():  # Otherwise the watcher would fail silently.
                 watcher = AIOUSBWatcher()
                 watcher.async_register_callback(self._async_schedule_scans)
                 stops.append(watcher.async_start())
@@ -297,14 +297,3 @@ def _async_refresh_entry(
         )
     elif entry.state is ConfigEntryState.SETUP_RETRY and plugged_in:
         hass.config_entries.async_schedule_reload(entry.entry_id)
-
-
-def _inotify_works() -> bool:
-    """Return whether inotify works; without it the watcher would fail silently."""
-    try:
-        from asyncinotify import Inotify
-
-        Inotify().close()
-    except ImportError, OSError:
-        return False
-    return True
