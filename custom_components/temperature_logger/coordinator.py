@@ -26,11 +26,11 @@ from .devices import (
     async_report_fault,
     async_report_values,
     calibrated,
-    place_of,
+    place_name,
     workers,
 )
 from .drivers import Driver, DriverError, Invalid, Reading, in_order
-from .translation import async_label, update_failed
+from .translation import update_failed
 
 # Delay of the first retry after a failed poll; it doubles with each further failure.
 FIRST_RETRY_DELAY: Final = timedelta(seconds=15)
@@ -76,11 +76,6 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         if TYPE_CHECKING:
             assert self._driver is not None
         return self._driver
-
-    @property
-    def _place_name(self) -> str:
-        """The name of the device's place for the user."""
-        return async_label(self.hass, place_of(self.config_entry.data).label)
 
     @override
     async def async_shutdown(self) -> None:
@@ -151,9 +146,8 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
     async def _report_values(self, faults: Mapping[str, Invalid]) -> None:
         """Report the invalid values of a reading, or that there are none any more."""
         if faults or self._has_invalid_values:
-            await async_report_values(
-                self.hass, self.config_entry, faults, self._place_name
-            )
+            place = place_name(self.hass, self.config_entry.data)
+            await async_report_values(self.hass, self.config_entry, faults, place)
         self._has_invalid_values = bool(faults)
 
     @callback
@@ -169,7 +163,8 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
 
     def _update_failed(self, err: DriverError) -> UpdateFailed:
         """Report a fault; return its translated error with the delay of the retry."""
-        placeholders = {**err.details, "place": self._place_name}
+        place = place_name(self.hass, self.config_entry.data)
+        placeholders = {**err.details, "place": place}
         async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
         return update_failed(
             err.fault, retry_after=self._retry_after_s(), **placeholders

@@ -20,11 +20,10 @@ from .const import (
     KIND_HOST,
 )
 from .coordinator import TemperatureLoggerConfigEntry
-from .devices import place_of
+from .devices import place_name, place_of
 from .discovery import finder
 from .drivers import DriverError, Reading, UsbPlace
 from .entries import AnyConfigEntry, is_endpoint
-from .translation import async_label
 
 if TYPE_CHECKING:
     from .uploader.coordinator import EndpointConfigEntry
@@ -56,7 +55,7 @@ async def async_get_config_entry_diagnostics(
             for quantity, invalid in coordinator.data.faults.items()
         },
         "identity": coordinator.driver.identity._asdict()
-        | {"place": async_label(hass, place_of(entry.data).label)},
+        | {"place": place_name(hass, entry.data)},
         "last_error": str(coordinator.last_exception or ""),
         "last_poll_succeeded": coordinator.last_update_success,
         "raw": coordinator.driver.raw,

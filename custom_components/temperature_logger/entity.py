@@ -7,8 +7,8 @@ from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .const import CONF_MOVED_FROM, DOMAIN
 from .coordinator import ReadingCoordinator, TemperatureLoggerConfigEntry
-from .devices import model_name, place_of
-from .translation import async_label, async_text
+from .devices import model_name, place_name
+from .translation import async_text
 
 
 class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
@@ -30,7 +30,7 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
         identity = coordinator.driver.identity
         self._attr_unique_id = f"{entry.entry_id}_{description.key}"
         self._attr_device_info = DeviceInfo(
-            hw_version=_place_name(hass, entry),
+            hw_version=_hardware(hass, entry),
             identifiers={(DOMAIN, entry.entry_id)},
             manufacturer=identity.manufacturer or None,
             model=model_name(hass, identity.model),
@@ -39,9 +39,9 @@ class TemperatureLoggerEntity(CoordinatorEntity[ReadingCoordinator]):
         )
 
 
-def _place_name(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> str:
+def _hardware(hass: HomeAssistant, entry: TemperatureLoggerConfigEntry) -> str:
     """Return the name of a device's place, and of its place before it was followed."""
-    place = async_label(hass, place_of(entry.data).label)
+    place = place_name(hass, entry.data)
     if (earlier := entry.data.get(CONF_MOVED_FROM)) is None:
         return place
     return async_text(hass, "moved_place", place=place, earlier=earlier)

@@ -12,6 +12,7 @@ from .kinds import (
     driver_name,
     model_name,
     place_data,
+    place_name,
     place_of,
     workers,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "driver_name",
     "model_name",
     "place_data",
+    "place_name",
     "place_of",
     "workers",
 ]

@@ -103,10 +103,9 @@ def async_report_fault(
         _async_withdraw(hass, entry)
     if duration < repair.after.total_seconds():
         return
-    placeholders = {**placeholders, "device": entry.title}
     if repair.shared:
         affected = shared_object(hass, SharedFaults).affected[repair.key]
-        affected[entry.entry_id] = placeholders
+        affected[entry.entry_id] = dict(placeholders)
         _async_update_shared(hass, repair.key)
         return
     ir.async_create_issue(
@@ -117,7 +116,7 @@ def async_report_fault(
         is_fixable=repair.fixable,
         severity=ir.IssueSeverity.ERROR,
         translation_key=repair.key,
-        translation_placeholders=placeholders,
+        translation_placeholders={**placeholders, "device": entry.title},
     )
 
 

@@ -68,6 +68,11 @@ def place_data(hass: HomeAssistant, place: Place) -> dict[str, Any]:
     return {CONF_KIND: KIND_HOST}
 
 
+def place_name(hass: HomeAssistant, data: EntryData) -> str:
+    """Return the name of a device's place for the user."""
+    return async_label(hass, place_of(data).label)
+
+
 def driver_name(data: EntryData) -> str:
     """Return the name of a device's driver."""
     name: str = data.get(CONF_DRIVER, DEFAULT_DRIVERS[data[CONF_KIND]])

@@ -17,7 +17,7 @@ from ..const import (
     LOGGER,
 )
 from ..coordinator import TemperatureLoggerConfigEntry
-from ..devices import async_make_driver, driver_name, place_data, place_of
+from ..devices import async_make_driver, driver_name, place_data, place_name
 from ..drivers import DriverError, Fault, within_deadline
 from ..drivers.finder import Candidate
 from ..translation import async_label, async_text
@@ -91,7 +91,7 @@ async def _async_follow(
     hass: HomeAssistant, entry: TemperatureLoggerConfigEntry, candidate: Candidate
 ) -> None:
     """Move an entry to the place of its chip, and log that."""
-    earlier = async_label(hass, place_of(entry.data).label)
+    earlier = place_name(hass, entry.data)
     data = place_data(hass, candidate.place) | {CONF_MOVED_FROM: earlier}
     if await async_move(hass, entry, {**entry.data, **data}):
         place = async_label(hass, candidate.place.label)

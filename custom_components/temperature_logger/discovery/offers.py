@@ -14,10 +14,9 @@ from homeassistant.helpers import discovery_flow
 from homeassistant.helpers import issue_registry as ir
 
 from ..const import CONF_ENTRY, CONF_FIRMWARE, CONF_KIND, DOMAIN, KIND_USB
-from ..devices import driver_name, place_data, place_of
+from ..devices import driver_name, place_data, place_name, place_of
 from ..drivers.finder import Candidate, device_type
 from ..shared import shared_object
-from ..translation import async_label
 from .in_use import flows_in_use
 from .ports import Ports
 from .relocation import PLACE_KEYS
@@ -142,7 +141,7 @@ def async_offer_moves(hass: HomeAssistant, moves: Mapping[str, Candidate]) -> No
             translation_key=STICK_MOVED,
             translation_placeholders={
                 "device": entry.title,
-                "place": async_label(hass, place_of(entry.data).label),
+                "place": place_name(hass, entry.data),
                 "found": candidate_label(hass, candidate),
             },
         )

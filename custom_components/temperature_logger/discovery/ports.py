@@ -99,12 +99,12 @@ class Ports:
     def async_may_have_moved(
         self, lost_port: str, port: str, owned_ports: Collection[str] = ()
     ) -> bool:
-        """Return whether the device at a port may be the one that another port lost.
+        """Return whether a port seems to have the device that another port lost.
 
-        It is not if it appeared before the loss. It is not either if its port had a
-        device at that time: after a hub was reset, that device has returned. And it may
-        be a device that has left another port since the loss. This does not apply to
-        owned ports, as their entries name the devices that they have lost.
+        It is not if it appeared before the loss, or if its port had a device at that
+        time: that device has returned, as after the reset of a hub. It is uncertain if
+        a third port has lost a device since then, unless that port is owned: the entry
+        of an owned port misses its own device.
         """
         lost = self._lost_at(lost_port)
         return self._has_come_after(lost, port) and not any(
