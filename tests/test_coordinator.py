@@ -4,7 +4,12 @@ import logging
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import STATE_UNAVAILABLE
-from homeassistant.core import Event, EventStateChangedData, HomeAssistant
+from homeassistant.core import (
+    Event,
+    EventStateChangedData,
+    HomeAssistant,
+    callback,
+)
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_track_state_change_event
 import pytest
@@ -24,6 +29,19 @@ def state(hass: HomeAssistant, entity_id: str) -> str:
     current = hass.states.get(entity_id)
     assert current is not None
     return current.state
+
+
+def record_states(hass: HomeAssistant) -> list[str]:
+    """Return a list that grows by each state that the stick's entity gets."""
+    states: list[str] = []
+
+    @callback
+    def record(event: Event[EventStateChangedData]) -> None:
+        if (new := event.data["new_state"]) is not None:
+            states.append(new.state)
+
+    async_track_state_change_event(hass, GOLD_ENTITY, record)
+    return states
 
 
 async def test_polls_every_five_minutes(
@@ -47,8 +65,7 @@ async def test_jump_is_measured_again(
 ) -> None:
     """A stick that sends one wrong bit is asked again; the wrong value is not shown."""
     await set_up(GOLD_PLACE)
-    events: list[Event[EventStateChangedData]] = []
-    async_track_state_change_event(hass, GOLD_ENTITY, events.append)
+    written = record_states(hass)
     stick = machine.stick("gold")
     polled = stick.commands["values"]
     stick.fail("flipped-bit", count=1)
@@ -57,9 +74,8 @@ async def test_jump_is_measured_again(
     stick.fail("flipped-bit")
     stick.values["temperature"] = 20.0
     await pass_time(hass, 305)
-    written = [event.data["new_state"] for event in events]
     # A bit that is always wrong looks like a change to the check, as it is steady.
-    assert [str(new.state) for new in written if new] == ["19.87", "60.96"]
+    assert written == ["19.87", "60.96"]
     polled = stick.commands["values"]
     await pass_time(hass, 305)
     assert stick.commands["values"] == polled + 1
@@ -72,12 +88,10 @@ async def test_equal_reading_is_a_reading(
 ) -> None:
     """An unchanged value is written all the same, once per poll."""
     await set_up(GOLD_PLACE)
-    events: list[Event[EventStateChangedData]] = []
-    async_track_state_change_event(hass, GOLD_ENTITY, events.append)
+    written = record_states(hass)
     for _ in range(3):
         await pass_time(hass, 305)
-    written = [event.data["new_state"] for event in events]
-    assert [str(new.state) for new in written if new] == ["19.87"] * 3
+    assert written == ["19.87"] * 3
 
 
 async def test_absent_probe_adds_no_rows(

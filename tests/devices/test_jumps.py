@@ -81,6 +81,14 @@ def temperatures(*values: float) -> list[Reading]:
     return [Reading(temperature=value) for value in values]
 
 
+async def second_poll(device: Device, clock: Clock) -> Reading:
+    """Return the reading of a device one interval after its first reading."""
+    check = JumpCheck(INTERVAL)
+    await check.read(device)
+    clock.now += INTERVAL.total_seconds()
+    return await check.read(device)
+
+
 @pytest.fixture(name="clock")
 def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the clock by which jumps are judged."""
@@ -188,23 +196,17 @@ async def test_every_quantity(
     device: Device, clock: Clock, before: Reading, jump: Reading, after: Reading
 ) -> None:
     """Each quantity has its own limit."""
-    check = JumpCheck(INTERVAL)
     device.report(before, jump, after)
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
-    assert await check.read(device) == after
+    assert await second_poll(device, clock) == after
 
 
 async def test_this_machine_may_jump(device: Device, clock: Clock) -> None:
     """A processor heats up within a second, and a disk fills or empties at once."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(cpu_temperature=40.0, free_space=500.0, space_usage=20.0),
         Reading(cpu_temperature=95.0, free_space=5.0, space_usage=99.0),
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
-    assert (await check.read(device)).cpu_temperature == 95.0
+    assert (await second_poll(device, clock)).cpu_temperature == 95.0
     assert device.readings == 2
 
 
@@ -239,15 +241,12 @@ async def test_failure_of_the_second_reading(check: JumpCheck, device: Device) -
 
 async def test_failure_costs_only_the_jump(device: Device, clock: Clock) -> None:
     """If the second reading fails, the other values of the first one are published."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(temperature=25.0, humidity=40.0),
         Reading(temperature=-15.85, humidity=41.0),
         DriverError(Fault.NO_ANSWER),
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
-    reading = await check.read(device)
+    reading = await second_poll(device, clock)
     assert reading.values == {"humidity": 41.0}
     assert reading.faults["temperature"].details == {"values": "-15.85"}
 
@@ -277,15 +276,12 @@ async def test_probe_without_a_second_value(
     clock: Clock, device: Device, faults: dict[str, Invalid]
 ) -> None:
     """A probe that has not measured again keeps its value, if that did not jump."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(probes={PROBE: -16.4, OTHER_PROBE: 20.0}),
         Reading(probes={PROBE: 79.75, OTHER_PROBE: 20.1}),
         Reading(probes={PROBE: -16.5}, faults=faults),
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
-    reading = await check.read(device)
+    reading = await second_poll(device, clock)
     assert reading.probes == {PROBE: -16.5, OTHER_PROBE: 20.1}
     assert not reading.faults
 
@@ -305,47 +301,38 @@ async def test_jump_that_vanishes(
     clock: Clock, device: Device, second: Reading
 ) -> None:
     """A jump is not published if the second and third reading have no such value."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(probes={PROBE: -16.4, OTHER_PROBE: 20.0}),
         Reading(probes={PROBE: 79.75, OTHER_PROBE: 20.0}),
         second,
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
-    reading = await check.read(device)
+    reading = await second_poll(device, clock)
     assert device.readings == 4
     assert reading == second
 
 
 async def test_second_value_jumps_as_well(clock: Clock, device: Device) -> None:
     """Each value is that of the newest reading in which it did not jump."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(temperature=25.0, humidity=40.0),
         Reading(temperature=-15.85, humidity=40.5),
         Reading(temperature=25.1, humidity=90.0),
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
     expected: Values = {"temperature": 25.1, "humidity": 40.5}
-    assert (await check.read(device)).values == expected
+    assert (await second_poll(device, clock)).values == expected
     assert device.readings == 3
 
 
 async def test_two_of_three_agree(clock: Clock, device: Device) -> None:
     """A value that jumps only in the third reading has that of the second."""
-    check = JumpCheck(INTERVAL)
     device.report(
         Reading(temperature=25.0, humidity=40.0),
         Reading(temperature=79.75, humidity=40.0),
         Reading(temperature=-15.85, humidity=41.0),
         Reading(temperature=25.1, humidity=90.0),
     )
-    await check.read(device)
-    clock.now += INTERVAL.total_seconds()
     expected: Values = {"temperature": 25.1, "humidity": 41.0}
-    assert (await check.read(device)).values == expected
+    assert (await second_poll(device, clock)).values == expected
 
 
 async def test_rising_garbage(clock: Clock) -> None:
