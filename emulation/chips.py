@@ -309,6 +309,8 @@ class Chip(Faulty):
             self._control.dropped,
             *(value_at(self.values[q], timestamp) or 0.0 for q in QUANTITIES),
         )
+        if isinstance(self.values["temperature"], dict):
+            t += self.counters["conversions"] & 1  # The last digits are noise.
         osrs_t, osrs_p, osrs_h = self._control.oversampling
         if self._no_data:
             osrs_t = osrs_p = osrs_h = 0

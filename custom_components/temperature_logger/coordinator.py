@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, override
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.helpers.dispatcher import async_dispatcher_send
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
 from .const import (
@@ -16,6 +17,7 @@ from .const import (
     CONF_INTERVAL,
     CONF_QUANTITIES,
     DEFAULT_INTERVAL,
+    DOMAIN,
     LOGGER,
 )
 from .devices import (
@@ -29,9 +31,17 @@ from .devices import (
     place_name,
     workers,
 )
-from .drivers import Driver, DriverError, Invalid, Reading, in_order
+from .drivers import Driver, DriverError, Fault, Invalid, Reading, in_order
 from .translation import update_failed
 
+SIGNAL_CHIP_LOST: Final = f"{DOMAIN}_chip_lost"
+# A chip with one of these faults is not at its place.
+LOST_CHIP_FAULTS: Final = {
+    Fault.BUS_DISABLED,
+    Fault.BUS_NOT_FOUND,
+    Fault.CHIP_CHANGED,
+    Fault.CHIP_NOT_FOUND,
+}
 # Delay of the first retry after a failed poll; it doubles with each further failure.
 FIRST_RETRY_DELAY: Final = timedelta(seconds=15)
 # Before its device is closed, a running poll has this time to end.
@@ -166,6 +176,8 @@ class ReadingCoordinator(DataUpdateCoordinator[Reading]):
         place = place_name(self.hass, self.config_entry.data)
         placeholders = {**err.details, "place": place}
         async_report_fault(self.hass, self.config_entry, err.fault, placeholders)
+        if err.fault in LOST_CHIP_FAULTS:
+            async_dispatcher_send(self.hass, SIGNAL_CHIP_LOST)
         return update_failed(
             err.fault, retry_after=self._retry_after_s(), **placeholders
         )

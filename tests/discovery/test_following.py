@@ -123,14 +123,15 @@ async def test_followed_while_loaded(
     """A chip that was wired to its other address is followed after its next poll."""
     machine = build(i2c=[PINS])
     entry = await set_up(BME_PLACE)
+    assert await async_setup_component(hass, DOMAIN, {})
     chips = machine.buses.numbered[1].chips
     await follow(hass)
     chips[0x77] = chips.pop(0x76)
     await follow(hass)
     assert entry.unique_id == BME_PLACE
     await pass_time(hass, 305)
-    await follow(hass)
-    assert entry.unique_id == BME_PLACE.replace("0x76", "0x77")
+    await until(hass, lambda: entry.unique_id == BME_PLACE.replace("0x76", "0x77"))
+    await hass.async_block_till_done()
     assert values(hass, "bme280") == ROOM
 
 

@@ -73,45 +73,67 @@ class JumpCheck:
         If the three values contradict each other, the value is invalid. Raises
         DriverError if a reading fails, or if no valid value is left.
         """
-        samples: list[Sample] = []
-        settled: dict[str, float] = {}
-        doubtful: set[str] = set()
-        while len(samples) < MAX_SAMPLES:
+        sample = Sample(await within_deadline(driver.read()), monotonic())
+        reading, time = sample
+        if any(self._has_jumped(*each, time) for each in reading.values.items()):
+            reading, time = await self._read_again(driver, sample)
+        for quantity, value in reading.values.items():
+            self._last[quantity] = TimedValue(value, time)
+        return reading
+
+    async def _read_again(self, driver: Driver, first: Sample) -> Sample:
+        """Return the values that the next samples confirm, and the time of the last."""
+        samples = [first]
+        settled = self._settled(samples)
+        doubtful = first.reading.values.keys() - settled
+        while len(samples) < MAX_SAMPLES and not doubtful <= settled.keys():
             try:
-                read = driver.read_again if samples else driver.read
-                samples.append(Sample(await within_deadline(read()), monotonic()))
+                reading = await within_deadline(driver.read_again())
             except DriverError:
                 if not settled:
                     raise
                 break  # The other values of the samples before are right.
-            for quantity, value in samples[-1].reading.values.items():
-                if self._is_settled(quantity, samples):
-                    settled[quantity] = value
-                else:
-                    doubtful.add(quantity)
-            if doubtful <= settled.keys():
-                break
-        reading = _merged(samples, settled) if doubtful else samples[0].reading
-        for quantity, value in reading.values.items():
-            self._last[quantity] = TimedValue(value, samples[-1].time)
-        return reading
+            samples.append(Sample(reading, monotonic()))
+            settled |= self._settled(samples)
+            doubtful |= reading.values.keys() - settled
+        return Sample(_merged(samples, settled), samples[-1].time)
 
-    def _is_settled(self, quantity: str, samples: Sequence[Sample]) -> bool:
-        """Return whether the newest value did not jump, or other samples confirm it."""
+    def _settled(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """Return the values of the newest sample that are right.
+
+        Those have not jumped, or the samples before confirm them.
+        """
+        *earlier, (reading, time) = samples
+        return {
+            quantity: value
+            for quantity, value in reading.values.items()
+            if not self._has_jumped(quantity, value, time)
+            or self._is_confirmed(
+                quantity,
+                [*filter(None, (sample.timed(quantity) for sample in earlier))],
+                TimedValue(value, time),
+            )
+        }
+
+    def _has_jumped(self, quantity: str, value: float, time: float) -> bool:
+        """Return whether a value changed faster than is likely since the last poll."""
         limit, last = max_change(quantity), self._last.get(quantity)
-        *earlier, newest = (sample.timed(quantity) for sample in samples)
-        if limit is None or last is None or newest is None:
-            return True
-        elapsed_s = newest.time - last.time
+        if limit is None or last is None:
+            return False
+        elapsed_s = time - last.time
         minutes = max(MIN_ELAPSED_MINUTES, elapsed_s / 60)
-        if (
-            elapsed_s > self._max_gap_s
-            or abs(newest.value - last.value) <= limit * minutes
-        ):
-            return True
-        known = [value for value in earlier if value is not None]
-        return any(_are_near(value, newest, limit) for value in known) or (
-            len(known) == MAX_SAMPLES - 1 and _is_plunge([last, *known, newest], limit)
+        return (
+            elapsed_s <= self._max_gap_s and abs(value - last.value) > limit * minutes
+        )
+
+    def _is_confirmed(
+        self, quantity: str, earlier: list[TimedValue], newest: TimedValue
+    ) -> bool:
+        """Return whether the values of this poll agree with one that jumped."""
+        limit = max_change(quantity) or 0
+        return any(_are_near(value, newest, limit) for value in earlier) or (
+            len(earlier) == MAX_SAMPLES - 1
+            and _is_plunge([self._last[quantity], *earlier, newest], limit)
         )
 
 

@@ -1,7 +1,7 @@
 """The repair issues of values that have been invalid for an hour."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -51,9 +51,7 @@ async def async_report_values(
         duration = durations.async_duration(subject, VALUES_INVALID)
         if duration >= REPAIR_AFTER_HOUR.total_seconds():
             lasting[invalid.fault].append(quantity)
-    ended = _issue_ids(hass, entry) - {_issue_id(entry, fault) for fault in lasting}
-    for issue_id in ended:
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
+    _async_delete_issues(hass, entry, VALUE_FAULTS - lasting.keys())
     for quantities in lasting.values():
         fault, details = faults[quantities[0]]
         reason = await async_explain(hass, fault, {**details, "place": place})
@@ -66,8 +64,7 @@ def async_clear_values(hass: HomeAssistant, entry: ConfigEntry) -> None:
     durations = shared_object(hass, FaultDurations)
     for quantity in entry.data.get(CONF_QUANTITIES, ()):  # An endpoint has none.
         durations.async_forget(f"{entry.entry_id}_{quantity}")
-    for issue_id in _issue_ids(hass, entry):
-        ir.async_delete_issue(hass, DOMAIN, issue_id)
+    _async_delete_issues(hass, entry, VALUE_FAULTS)
 
 
 @callback
@@ -109,12 +106,10 @@ def _issue_id(entry: ConfigEntry, fault: Fault) -> str:
     return f"{VALUES_INVALID}_{entry.entry_id}_{fault}"
 
 
-def _issue_ids(hass: HomeAssistant, entry: ConfigEntry) -> set[str]:
-    """Return the ids of the present issues of the values of a device."""
-    prefix = f"{VALUES_INVALID}_{entry.entry_id}_"
-    issues = ir.async_get(hass).issues
-    return {
-        issue_id
-        for domain, issue_id in issues
-        if domain == DOMAIN and issue_id.startswith(prefix)
-    }
+@callback
+def _async_delete_issues(
+    hass: HomeAssistant, entry: ConfigEntry, faults: Iterable[Fault]
+) -> None:
+    """Delete the issues of values with these faults."""
+    for fault in faults:
+        ir.async_delete_issue(hass, DOMAIN, _issue_id(entry, fault))

@@ -5,7 +5,7 @@ chip is elsewhere, for example, after a backup was restored on another board.
 """
 
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any
 
 from homeassistant.core import HomeAssistant, callback
 
@@ -16,21 +16,13 @@ from ..const import (
     KIND_BME280,
     LOGGER,
 )
-from ..coordinator import TemperatureLoggerConfigEntry
+from ..coordinator import LOST_CHIP_FAULTS, TemperatureLoggerConfigEntry
 from ..devices import async_make_driver, driver_name, place_data, place_name
-from ..drivers import DriverError, Fault, within_deadline
+from ..drivers import DriverError, within_deadline
 from ..drivers.finder import Candidate
 from ..translation import async_label, async_text
 from .relocation import async_fails_with, async_move
 from .search import async_search, candidate_data
-
-# A chip with one of these faults is not at its place.
-LOST_CHIP_FAULTS: Final = {
-    Fault.BUS_DISABLED,
-    Fault.BUS_NOT_FOUND,
-    Fault.CHIP_CHANGED,
-    Fault.CHIP_NOT_FOUND,
-}
 
 
 async def async_follow_chips(hass: HomeAssistant) -> None:

@@ -20,11 +20,12 @@ from homeassistant.core import (
     HomeAssistant,
     callback,
 )
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.start import async_at_started
 
 from ..const import CONF_KIND, DOMAIN, KIND_ENDPOINT
-from ..coordinator import TemperatureLoggerConfigEntry
+from ..coordinator import SIGNAL_CHIP_LOST, TemperatureLoggerConfigEntry
 from ..devices import place_of, workers
 from ..drivers import DriverError, within_deadline
 from ..drivers.presence import PresentDevices, present_devices, usb_nodes
@@ -71,12 +72,18 @@ class HotPlug:
     def async_start(self, offer: Offer) -> None:
         """Watch until Home Assistant stops; offer new devices once it has started."""
         self._offer = offer
-        stop = self._async_follow()
+        stops = (
+            self._async_follow(),
+            async_dispatcher_connect(
+                self._hass, SIGNAL_CHIP_LOST, self.async_offer_soon
+            ),
+        )
         self._async_scan()  # The next scans are compared with this one.
 
         @callback
         def async_stop(_: Event) -> None:
-            stop()
+            for stop in stops:
+                stop()
             self._async_cancel()
             if self._offer_timer is not None:
                 self._offer_timer.cancel()

@@ -85,14 +85,14 @@ class Reading(NamedTuple):
     @property
     def values(self) -> dict[str, float]:
         """The values that exist, by quantity."""
-        quantities = (*QUANTITIES, *map(probe_quantity, self.probes))
-        values = {quantity: self.value(quantity) for quantity in quantities}
-        return {quantity: v for quantity, v in values.items() if v is not None}
+        fields: Iterable[tuple[str, Any]] = zip(QUANTITIES, self, strict=False)
+        values = {quantity: value for quantity, value in fields if value is not None}
+        for rom, value in self.probes.items():
+            values[probe_quantity(rom)] = value
+        return values
 
 
-QUANTITIES: Final = tuple(
-    name for name in Reading._fields if name not in {"probes", "faults"}
-)
+QUANTITIES: Final = Reading._fields[: Reading._fields.index("probes")]
 # The ROM code of a DS18B20, in the order in which the bus transfers it: its family, 28,
 # comes first.
 _PROBE_QUANTITY: Final = re.compile("(28[0-9a-f]{14})_temperature")
